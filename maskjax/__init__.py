@@ -1,0 +1,36 @@
+"""maskjax: masking systems as one functional grammar in JAX: score, select, hide, recover."""
+
+import importlib
+from typing import Any
+
+from maskjax import bind, errors, hide, masks, recover, reduce, schedule, score, select
+from maskjax.keys import keys, stream
+
+__version__ = "0.1.0"
+
+__all__ = [
+  "bind",
+  "errors",
+  "hide",
+  "keys",
+  "load",
+  "masks",
+  "recover",
+  "reduce",
+  "schedule",
+  "score",
+  "select",
+  "stream",
+  "train",
+]
+
+# The grammar above needs only jax; what trains needs flax, orbax and Grain, so it is imported late.
+_LATER = {"train": ("maskjax.train.run", "train"), "load": ("maskjax.train.load", "load")}
+
+
+def __getattr__(name: str) -> Any:
+  """Imports `train` and `load` when they are asked for."""
+  if name not in _LATER:
+    raise AttributeError(f"module 'maskjax' has no attribute {name!r}")
+  module, attribute = _LATER[name]
+  return getattr(importlib.import_module(module), attribute)

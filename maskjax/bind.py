@@ -1,0 +1,87 @@
+"""Names in a config become functions: hyperparameters bind first, arrays come later."""
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from maskjax.errors import BadInput, unknown
+
+
+def resolve(name: str, home: str) -> Callable[..., Any]:
+  """The function `name` of the package `home`, or of any when written "package.module:name".
+
+  Raises:
+    BadInput: there is none; the nearest public name of `home` is given.
+
+  >>> resolve("top", "maskjax.select").__name__
+  'top'
+  >>> resolve("math:sqrt", "maskjax.select")(4)
+  2.0
+  """
+  module, _, attribute = name.rpartition(":")
+  try:
+    owner = importlib.import_module(module or home)
+  except ModuleNotFoundError as error:
+    raise BadInput(f"cannot import {error.name!r}, named by fn={name!r}") from error
+  found = getattr(owner, attribute, None)
+  if not callable(found) or (not module and attribute not in owner.__all__):
+    raise unknown(
+      f"function of {owner.__name__}", attribute, getattr(owner, "__all__", vars(owner))
+    )
+  return found
+
+
+def bind(spec: Mapping[str, Any], home: str) -> functools.partial:
+  """Binds a config section `{"fn": name, **hyperparameters}`; what is unbound is given at the call.
+
+  Raises:
+    BadInput: no such function, or a hyperparameter that it does not take.
+
+  >>> bind({"fn": "top", "ratio": 0.5}, "maskjax.select").keywords
+  {'ratio': 0.5}
+  """
+  spec = dict(spec)
+  if "fn" not in spec:
+    raise BadInput(f"a section for {home} names its function as fn=…; it has {sorted(spec)}")
+  name = spec.pop("fn")
+  if not isinstance(name, str):
+    raise BadInput(f"fn of a section for {home} is a function's name, got {name!r}")
+  fn = resolve(name, home)
+  takes = inspect.signature(fn).parameters
+  if not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+    for key in spec:
+      if key not in takes:
+        raise unknown(f"argument of {name}", key, takes)
+  return functools.partial(fn, **spec)
+
+
+def needs(bound: Callable[..., Any]) -> dict[str, bool]:
+  """The arguments still to be given to a bound function, each with whether it is required.
+
+  >>> needs(bind({"fn": "white"}, "maskjax.score"))
+  {'keys': True, 'grid': True}
+  """
+  keywords = getattr(bound, "keywords", {})
+  wanted = inspect.signature(getattr(bound, "func", bound)).parameters.values()
+  named = [p for p in wanted if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+  return {p.name: p.default is p.empty for p in named if p.name not in keywords}
+
+
+def check(bound: Callable[..., Any], offers: Iterable[str], who: str) -> None:
+  """Makes sure that `who` offers everything that a bound function needs (contract 6).
+
+  Raises:
+    BadInput: naming what is needed and what is offered.
+  """
+  offers = set(offers)
+  missing = [name for name, required in needs(bound).items() if required and name not in offers]
+  if missing:
+    name = getattr(bound, "func", bound).__name__
+    raise BadInput(f"{name} needs {', '.join(missing)}; {who} offers {', '.join(sorted(offers))}")
+
+
+def call(bound: Callable[..., Any], offers: Mapping[str, Any]) -> Any:
+  """Calls a bound function with those of the offers that it names."""
+  return bound(**{name: offers[name] for name in needs(bound) if name in offers})

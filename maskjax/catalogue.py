@@ -1,0 +1,90 @@
+"""Every method that maskjax holds, read from its configs."""
+
+import itertools
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from maskjax import lab
+from maskjax.errors import BadInput
+
+NOTE = ("id", "family", "title", "claim", "measured", "citation")
+
+
+def entries(folder: pathlib.Path) -> list[dict[str, Any]]:
+  """One entry per config file below `folder`, sorted by id.
+
+  Each has the fields of the file's NOTE (`id`, `kind`, `family`, `title`, `claim`, `measured`,
+  `citation`), its `config`, its `presets` and the `functions` that its default names.
+
+  Raises:
+    BadInput: no configs there, a file whose NOTE lacks a field, or one id twice.
+  """
+  found = sorted(p for p in folder.rglob("*.py") if not p.name.startswith("_"))
+  if not found:
+    raise BadInput(f"there are no configs below {folder}")
+  result = sorted((entry(path) for path in found), key=lambda e: e["id"])
+  for one, other in itertools.pairwise(result):
+    if one["id"] == other["id"]:
+      configs = f"{one['config']}, {other['config']}"
+      raise BadInput(f"two configs are called {one['id']!r}: {configs}")
+  return result
+
+
+def entry(path: pathlib.Path) -> dict[str, Any]:
+  """The entry of one config file."""
+  module = lab.load(path)
+  note = dict(getattr(module, "NOTE", {}))
+  if missing := [name for name in NOTE if name not in note]:
+    raise BadInput(f"{path}: NOTE lacks {', '.join(missing)}")
+  return {
+    "id": note["id"],
+    "kind": note.get("kind", "method"),
+    **{name: note[name] for name in NOTE[1:]},
+    "config": nearby(path),
+    "presets": sorted(module.PRESETS),
+    "functions": sorted(functions(module.get_config().to_dict())),
+  }
+
+
+def nearby(path: pathlib.Path) -> str:
+  """The path from the current folder where it lies below that, else the whole path."""
+  whole, here = path.absolute(), pathlib.Path.cwd()
+  return (whole.relative_to(here) if whole.is_relative_to(here) else whole).as_posix()
+
+
+def functions(section: Mapping[str, Any], name: str = "") -> Iterator[str]:
+  """The functions that a config names, as `section.function`."""
+  for key, value in section.items():
+    if key == "fn":
+      yield f"{name}.{value}"
+    elif isinstance(value, Mapping):
+      yield from functions(value, name or key)
+
+
+def table(rows: Sequence[Mapping[str, Any]], width: int = 100) -> str:
+  """The catalogue as text, one method a line; titles are cut where lines would exceed `width`.
+
+  >>> row = dict(id="mae", config="configs/mae.py", presets=["laptop", "smoke"])
+  >>> print(table([row | dict(measured="none", title="Masked Autoencoders")], width=60))
+  id   config          presets       measured  title
+  mae  configs/mae.py  laptop smoke  none      Masked Autoenc…
+  """
+  columns = ("id", "config", "presets", "measured", "title")
+  show = lambda row, c: (
+    " ".join(row[c]) if c == "presets" else cut(row[c], 24 if c == "measured" else width)
+  )
+  cells = [columns, *(tuple(show(row, c) for c in columns) for row in rows)]
+  widths = [max(len(row[i]) for row in cells) for i in range(len(columns) - 1)]
+  room = max(width - sum(widths) - 2 * len(widths), len("title"))
+  line = lambda row: "  ".join([*map(str.ljust, row, widths), cut(row[-1], room)])
+  return "\n".join(map(line, cells))
+
+
+def cut(text: str, width: int) -> str:
+  """Text of at most `width` characters.
+
+  >>> cut("masked", 4)
+  'mas…'
+  """
+  return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,146 @@
+"""The command line: flags to jobs, errors to one line and an exit status."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import platform
+import sys
+from collections.abc import Sequence
+
+import jax
+
+from maskjax import catalogue, lab
+from maskjax.errors import BadInput, Restart, nearest
+
+DONE, BAD_INPUT, RESTART = 0, 2, 75
+EXAMPLE = "--config=configs/image/mae.py:laptop --workdir=runs/mae"
+
+
+@dataclasses.dataclass
+class Flags:
+  """A command line: each field a flag, and the `--config.key=value` pairs in their order."""
+
+  changes: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+  config: str = ""
+  workdir: str = ""
+  list: bool = False
+  json: bool = False
+  help: bool = False
+
+
+SWITCHES, VALUES = ("list", "json", "help"), ("config", "workdir")
+
+
+def main(
+  argv: Sequence[str], *, configs: pathlib.Path = pathlib.Path("configs"), usage: str = ""
+) -> int:
+  """Runs a command line, `argv[0]` being the program; returns the exit status.
+
+  0 done; 2 bad input, said in one line; 75 stopped before the end, to be started again. A bug
+  raises, ours as well as one in a config file. `configs` is what `--list` lists.
+  """
+  try:
+    print(command(parse(argv[1:]), configs, usage))
+    return DONE
+  except BadInput as error:
+    print(f"error: {one_line(error)}", file=sys.stderr)
+    return BAD_INPUT
+  except Restart as error:
+    print(f"stopped: {one_line(error)}", file=sys.stderr)
+    return RESTART
+  except KeyboardInterrupt:
+    print("stopped: interrupted outside training, where nothing is lost", file=sys.stderr)
+    return RESTART
+
+
+def parse(words: Sequence[str]) -> Flags:
+  """The flags in `words`; a value follows its flag after "=" or as the next word.
+
+  Raises:
+    BadInput: an unknown flag, one without its value, or a word that belongs to none.
+
+  >>> parse(["--config=mae.py:smoke", "--config.seed", "3"]).changes
+  [('seed', '3')]
+  """
+  found, rest = Flags(), list(words)
+  while rest:
+    flag, equals, value = rest.pop(0).partition("=")
+    name = flag.removeprefix("--")
+    if name == flag:
+      raise BadInput(f"unexpected argument {flag!r}: flags start with --")
+    if name in SWITCHES:
+      if equals:
+        raise BadInput(f"{flag} takes no value, got {value!r}")
+      setattr(found, name, True)
+      continue
+    key = name.removeprefix("config.")
+    if key == name and name not in VALUES:
+      raise BadInput(f"unknown flag {flag}{nearest(name, (*VALUES, *SWITCHES))}")
+    if not equals:
+      if not rest or rest[0].startswith("--"):
+        raise BadInput(f"{flag} needs a value: {flag}=…")
+      value = rest.pop(0)
+    if key == name:
+      setattr(found, name, value)
+    else:
+      found.changes.append((key, value))
+  return found
+
+
+def command(given: Flags, configs: pathlib.Path, usage: str) -> str:
+  """Does what the flags say and returns what to print."""
+  if given.help:
+    return usage.strip()
+  if given.list:
+    entries = catalogue.entries(configs)
+    return json.dumps(entries, indent=2) if given.json else catalogue.table(entries)
+  if given.json:
+    raise BadInput("--json goes with --list")
+  for name in VALUES:
+    if not getattr(given, name):
+      raise BadInput(f"--{name} is needed, for example {EXAMPLE}")
+  config = lab.read(given.config)
+  for key, value in given.changes:
+    lab.assign(config, key, value)
+  speak()
+  if not jax.config.jax_compilation_cache_dir:
+    jax.config.update("jax_compilation_cache_dir", str(compile_cache()))
+  # What is heavier than jax loads only when something is to be run.
+  from maskjax.train.host import keep_memory
+  from maskjax.train.run import run
+
+  keep_memory()
+  return run(config, os.path.expanduser(given.workdir))
+
+
+def speak() -> None:
+  """Lets the "maskjax" log be seen."""
+  log = logging.getLogger("maskjax")
+  if not log.handlers:
+    log.addHandler(logging.StreamHandler())
+    log.propagate = False  # absl's root handler would say everything twice
+  log.setLevel(logging.INFO)
+
+
+def compile_cache() -> pathlib.Path:
+  """Where compiled programs are kept between launches.
+
+  One folder for each kind of processor: a home may be shared by machines of several kinds, and jax
+  does not tell them apart in what it stores for CPUs.
+  """
+  base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+  try:
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    features = next(line for line in lines if line.startswith(("flags", "Features")))
+  except (OSError, StopIteration):
+    features = platform.processor()
+  kind = hashlib.sha256(features.encode()).hexdigest()[:8]
+  return pathlib.Path(base) / "maskjax" / f"{platform.machine()}-{kind}"
+
+
+def one_line(error: BaseException) -> str:
+  """An error's message on one line."""
+  return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,1 @@
+"""Handwritten digits as a TFDS set, from the copy inside scikit-learn."""

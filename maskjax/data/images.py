@@ -1,0 +1,188 @@
+"""Encoded images as a source: checked once when opened, decoded on demand, kept where they fit."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, SupportsIndex
+
+import numpy as np
+
+from maskjax.data import decode
+from maskjax.record import Record
+from maskjax.data.source import Example, Source
+from maskjax.errors import BadInput, unknown
+
+_log = logging.getLogger("maskjax")
+_ALL = 100_000  # headers of so many small files are read in seconds
+_SAMPLE = 10_000  # enough where no size has to be checked, or of very many files
+
+
+class Encoded(Protocol):
+  """Image files by index, as bytes with a label or None; picklable, usable from any thread."""
+
+  def __len__(self) -> int:
+    """Number of files."""
+    ...
+
+  def __getitem__(self, index: int, /) -> tuple[bytes, int | None]:
+    """Bytes and label of a file."""
+    ...
+
+  def name(self, index: int) -> str:
+    """What to call the file in messages."""
+    ...
+
+
+class Subset:
+  """Some files of an `Encoded`, in the order of `indices`."""
+
+  def __init__(self, parent: Encoded, indices: Sequence[int]):
+    self.parent, self.indices = parent, np.asarray(indices, np.int64)
+
+  def __len__(self) -> int:
+    """Number of files."""
+    return len(self.indices)
+
+  def __getitem__(self, index: int, /) -> tuple[bytes, int | None]:
+    """Bytes and label of a file."""
+    return self.parent[int(self.indices[index])]
+
+  def name(self, index: int) -> str:
+    """What to call the file in messages."""
+    return self.parent.name(int(self.indices[index]))
+
+
+class Images:
+  """Decoded images `{"image": uint8 or uint16 [h, w, c], "label": int}` of encoded files.
+
+  With `keep`, a decoded image stays in memory; copies sent to worker processes start empty. With
+  `size`, (height, width), an image of another size is refused by name.
+  """
+
+  def __init__(self, files: Encoded, mode: str, size: tuple[int, int] | None, keep: bool):
+    self.files, self.mode, self.size, self.keep = files, mode, size, keep
+    self._kept: dict[int, Example] = {}
+
+  def __getstate__(self) -> dict[str, Any]:
+    """All but the decoded images."""
+    return {**self.__dict__, "_kept": {}}
+
+  def __len__(self) -> int:
+    """Number of images."""
+    return len(self.files)
+
+  def __getitem__(self, index: SupportsIndex, /) -> Example:
+    """The image at `index`, and its label where there are labels."""
+    index = index.__index__()
+    kept = self._kept.get(index)
+    if kept is not None:
+      return dict(kept)
+    data, label = self.files[index]
+    image = decode.decode(data, self.mode, self.files.name(index))
+    if self.size is not None and image.shape[:2] != self.size:
+      raise _sizes(
+        self.files.name(index), image.shape[:2], "the data set's first images", self.size
+      )
+    example: Example = {"image": image} if label is None else {"image": image, "label": label}
+    if self.keep:
+      image.flags.writeable = False
+      self._kept[index] = dict(example)
+    return example
+
+
+def open_images(
+  splits: Mapping[str, Encoded],
+  class_names: Sequence[str],
+  *,
+  size: tuple[int, int] | None,
+  on_error: str,
+  cache_bytes: int,
+) -> tuple[Record, dict[str, Source]]:
+  """Checks files and gives their record, still without statistics, and their sources.
+
+  All images get the most common mode, which the log tells where modes differ; without `size` all
+  must be equally large. For this the headers of all files are read, but only 10,000 evenly spaced
+  ones of a split with more than 100,000, or with more than that where there is a `size`; what the
+  sample missed is refused by name when it is decoded. `on_error="skip"` decodes every file once and
+  leaves out the bad ones.
+  """
+  if on_error not in ("raise", "skip"):
+    raise unknown("data.on_error", on_error, ["raise", "skip"])
+  if on_error == "skip":
+    splits = {split: _readable(files) for split, files in splits.items()}
+  heads = {
+    split: _headers(files, _ALL if size is None else _SAMPLE) for split, files in splits.items()
+  }
+  merged = {name: head for part in heads.values() for name, head in part.items()}
+  mode = decode.vote(merged)
+  others = sum(head.mode != mode for head in merged.values())
+  if others:
+    _log.info("%d of %d images are converted to mode %s", others, len(merged), mode)
+  stored = None if size else _common_size(merged)
+  channels = decode.CHANNELS[mode]
+  width = channels * (2 if mode == "I;16" else 1)
+  sources: dict[str, Source] = {}
+  for split, files in splits.items():
+    area = np.mean([head.height * head.width for head in heads[split].values()])
+    fits = bool(area * width * len(files) <= cache_bytes)
+    sources[split] = Images(files, mode, stored, keep=fits)
+  shape = (*(size or stored or ()), channels)
+  sizes = {split: len(source) for split, source in sources.items()}
+  return Record("image", shape, sizes, tuple(class_names)), sources
+
+
+def evenly(total: int, limit: int | None) -> range | np.ndarray:
+  """At most `limit` indices, evenly spaced over `range(total)`, each once.
+
+  >>> evenly(10, 4).tolist()
+  [0, 2, 5, 7]
+  """
+  if limit is None or limit >= total:
+    return range(total)
+  return np.arange(limit) * total // limit
+
+
+def _headers(files: Encoded, most: int) -> dict[str, decode.Header]:
+  indices: Iterable[int] = evenly(len(files), None if len(files) <= most else _SAMPLE)
+  heads = {}
+  for i in map(int, indices):
+    name = files.name(i)
+    heads[name] = decode.header(files[i][0], name)
+  return heads
+
+
+def _common_size(heads: Mapping[str, decode.Header]) -> tuple[int, int]:
+  names = iter(heads)
+  first = next(names)
+  size = heads[first].height, heads[first].width
+  for name in names:
+    other = heads[name].height, heads[name].width
+    if other != size:
+      raise _sizes(name, other, first, size)
+  return size
+
+
+def _sizes(name: str, size: Sequence[int], first: str, first_size: Sequence[int]) -> BadInput:
+  a, b = (f"{h}x{w}" for h, w in (first_size, size))
+  return BadInput(f"images differ in size: {first} is {a}, {name} is {b}; set data.size=(h, w)")
+
+
+def _readable(files: Encoded) -> Encoded:
+  """The files that decode; the others are reported."""
+
+  def why_not(index: int) -> str:
+    try:
+      data, name = files[index][0], files.name(index)
+      decode.decode(data, decode.header(data, name).mode, name)
+    except BadInput as error:
+      return str(error).split(" (data.on_error")[0]
+    return ""
+
+  with ThreadPoolExecutor() as pool:
+    reasons = list(pool.map(why_not, range(len(files))))
+  for reason in filter(None, reasons):
+    _log.warning("left out: %s", reason)
+  good = [i for i, reason in enumerate(reasons) if not reason]
+  if not good:
+    raise BadInput(f"no readable image: {reasons[0]}" if reasons else "no images")
+  return files if len(good) == len(files) else Subset(files, good)

@@ -1,0 +1,297 @@
+"""One pipeline for every kind of data: what to load, and batches whose order is one integer."""
+
+import dataclasses
+import importlib
+import inspect
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import grain
+import numpy as np
+from absl import flags
+
+from maskjax.data import augment as augmentations
+from maskjax.data.images import evenly
+from maskjax.record import Record
+from maskjax.data.source import Example, Source
+from maskjax.data.statistics import mean_std
+from maskjax.errors import BadInput, nearest, unknown
+
+Batch = dict[str, np.ndarray]
+
+OPENERS = {
+  "folder": ("maskjax.data.files", "open_folder"),
+  "zip": ("maskjax.data.files", "open_zip"),
+  "npz": ("maskjax.data.arrays", "open"),
+  "text": ("maskjax.data.text", "open"),
+  "wav": ("maskjax.data.wav", "open"),
+  "csv": ("maskjax.data.series", "open"),
+}
+
+
+class Data(NamedTuple):
+  """An open data set and what its examples go through.
+
+  Attributes:
+    record: its facts; sizes, channels and classes of a run come from here.
+    splits: the examples of every split as stored.
+    train: name of the split that `batches` draws from.
+    test: name of the split meant for evaluation; "" for none.
+    augment: random, `(example, rng) -> example`, for training; None where nothing is random.
+    prepare: fixed, `example -> example`, for evaluation, and for training without `augment`.
+    finish: `batch -> batch`, for stacked examples: normalises images.
+  """
+
+  record: Record
+  splits: dict[str, Source]
+  train: str
+  test: str
+  augment: Callable[[Example, np.random.Generator], Example] | None
+  prepare: Callable[[Example], Example]
+  finish: Callable[[Batch], Batch]
+
+
+def load(
+  *,
+  name: str,
+  path: str = "",
+  train: str = "train",
+  test: str = "test",
+  size: tuple[int, int] | None = None,
+  augment: Mapping[str, Any] | None = None,
+  on_error: str = "raise",
+  mean: Sequence[float] | None = None,
+  std: Sequence[float] | None = None,
+  **kwargs: Any,
+) -> Data:
+  """Opens a data set: a folder, zip or npz of images, text, wav, csv, or a TFDS set by its name.
+
+  `train` and `test` name splits (`test=""` for none). `size`, (height, width), is what images are
+  resized to; without it all must be equally large. `augment` is that of `augment.bind`. `mean` and
+  `std` replace those of the training split. Other arguments are those of the kind's opener. All
+  that cannot work is a BadInput of one line.
+  """
+  size = _size(size)
+  given = {k: v for k, v in [("size", size), ("on_error", on_error)] if v not in (None, "raise")}
+  record, splits = _open(name, os.path.expanduser(path), {**given, **kwargs})
+  for role, split in (("train", train), ("test", test)):
+    if split not in splits and (split or role == "train"):
+      raise unknown(f"split for data.{role}", split, splits)
+  if record.kind != "image":
+    for key, value in (("augment", augment), ("mean", mean), ("std", std)):
+      if value is not None:
+        raise BadInput(f"data.{key} is for images, {name!r} is {record.kind}")
+    return Data(record, splits, train, test, None, _same, _same)
+  if mean is None or std is None:
+    measured = mean_std(splits[train])
+  channels = record.shape[2]
+  record = dataclasses.replace(
+    record,
+    mean=measured[0] if mean is None else _per_channel("mean", mean, channels),
+    std=measured[1] if std is None else _per_channel("std", std, channels),
+  )
+  shape = record.shape[0], record.shape[1]
+  return Data(
+    record,
+    splits,
+    train,
+    test,
+    partial(_augment, fn=augmentations.bind(augment, shape)) if augment else None,
+    partial(_fit, size=shape),
+    partial(_normalise, mean=record.mean, std=record.std),
+  )
+
+
+def batches(
+  data: Data,
+  *,
+  batch_size: int,
+  seed: int,
+  position: int = 0,
+  process: tuple[int, int] = (0, 1),
+  workers: int = 0,
+  threads: int = 4,
+  prefetch: int = 4,
+) -> Iterator[Batch]:
+  """Training batches without end, from the example at `position` of an order that `seed` fixes.
+
+  Every run of `len(train)` examples from position 0 is a permutation of the training split; batches
+  straddle epochs. Order and augmentation depend on (seed, position) only: not on workers, threads,
+  processes, or on where the run was resumed. `process=(i, n)` gets the i-th of n equal parts of
+  every batch. Beside the examples' arrays a batch holds `position`, int32: the index of each
+  example in the global batch. `position` counts examples and is below 2^62.
+  """
+  index, processes = process
+  if batch_size < 1 or processes < 1 or batch_size % processes or not 0 <= index < processes:
+    raise BadInput(f"batch_size={batch_size} has no part {index} of {processes} equal parts")
+  if min(workers, threads, prefetch) < 0:
+    raise BadInput(f"{workers=}, {threads=}, {prefetch=}: none may be negative")
+  if not 0 <= seed < 2**32:
+    raise BadInput(f"data seed {seed} is not in [0, 2^32)")
+  if not 0 <= position < 2**62:
+    raise BadInput(f"data position {position} is not in [0, 2^62)")
+  source = data.splits[data.train]
+  assemble = partial(
+    _train_batch,
+    source=source,
+    order=grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat(),
+    seed=seed,
+    start=position,
+    step=batch_size,
+    rows=range(index * batch_size // processes, (index + 1) * batch_size // processes),
+    augment=data.augment,
+    prepare=data.prepare,
+    finish=data.finish,
+  )
+  stream = (
+    grain.MapDataset.range((sys.maxsize - position) // batch_size - 1)
+    .map(assemble)
+    .to_iter_dataset(_options(threads, prefetch))
+  )
+  if workers:
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS([sys.argv[0]])  # Grain reads absl's flags when it starts worker processes
+    options = grain.MultiprocessingOptions(workers, per_worker_buffer_size=max(prefetch, 1))
+    stream = stream.mp_prefetch(options)
+  return iter(stream)
+
+
+def examples(
+  data: Data, split: str, *, batch_size: int, limit: int | None = None, threads: int = 4
+) -> Iterator[Batch]:
+  """One pass over a split in order, nothing random, the last batch padded by zeros.
+
+  `valid`, bool [batch_size], is True for examples; where a source has a `valid` of its own, that
+  stands, False all over the padding. `limit` takes so many evenly spaced examples.
+  """
+  if split not in data.splits:
+    raise unknown("split", split, data.splits)
+  if batch_size < 1 or (limit is not None and limit < 1):
+    raise BadInput(f"batch_size={batch_size} and limit={limit} must be positive")
+  source = data.splits[split]
+  indices = evenly(len(source), limit)
+  assemble = partial(
+    _test_batch,
+    source=source,
+    indices=indices,
+    size=batch_size,
+    prepare=data.prepare,
+    finish=data.finish,
+  )
+  return iter(
+    grain.MapDataset.range(-(-len(indices) // batch_size))
+    .map(assemble)
+    .to_iter_dataset(_options(threads, threads))
+  )
+
+
+def _open(name: str, path: str, kwargs: dict[str, Any]) -> tuple[Record, dict[str, Source]]:
+  known = name in OPENERS
+  module, function = OPENERS[name] if known else ("maskjax.data.tfds", "open")
+  opener = getattr(importlib.import_module(module), function)
+  allowed = [key for key in inspect.signature(opener).parameters if key not in ("path", "name")]
+  for key in kwargs:
+    if key not in allowed:
+      raise BadInput(
+        f"data.{key} is not for {name!r}{nearest(key, allowed)} (known: {', '.join(allowed)})"
+      )
+  return opener(path, **kwargs) if known else opener(path, name=name, **kwargs)
+
+
+def _train_batch(
+  batch: int,
+  *,
+  source: Source,
+  order: Sequence[int],
+  seed: int,
+  start: int,
+  step: int,
+  rows: range,
+  augment: Callable[[Example, np.random.Generator], Example] | None,
+  prepare: Callable[[Example], Example],
+  finish: Callable[[Batch], Batch],
+) -> Batch:
+  def example(position: int) -> Example:
+    stored = source[order[position]]
+    return augment(stored, _rng(seed, position)) if augment else prepare(stored)
+
+  begin = start + batch * step
+  out = finish(_stack([example(begin + row) for row in rows]))
+  return {**out, "position": np.asarray(rows, np.int32)}
+
+
+def _rng(seed: int, position: int) -> np.random.Generator:
+  """Randomness of one draw: a counter-based generator, so that no other draw has to come first."""
+  return np.random.Generator(np.random.Philox(key=[seed, 0], counter=[0, 0, 0, position]))
+
+
+def _test_batch(
+  batch: int,
+  *,
+  source: Source,
+  indices: Iterable[int],
+  size: int,
+  prepare: Callable,
+  finish: Callable,
+) -> Batch:
+  rows = itertools.islice(indices, batch * size, (batch + 1) * size)
+  out = finish(_stack([prepare(source[int(i)]) for i in rows]))
+  count = len(next(iter(out.values())))
+  out.setdefault("valid", np.ones(count, bool))
+  return {
+    k: np.concatenate([v, np.zeros((size - count, *v.shape[1:]), v.dtype)]) for k, v in out.items()
+  }
+
+
+def _stack(rows: Sequence[Example]) -> Batch:
+  """Arrays over examples; Python integers become int32."""
+  whole = {key for key, value in rows[0].items() if isinstance(value, (int, np.integer))}
+  return {
+    key: np.array([row[key] for row in rows], np.int32)
+    if key in whole
+    else np.stack([np.asarray(row[key]) for row in rows])
+    for key in rows[0]
+  }
+
+
+def _options(threads: int, prefetch: int) -> grain.ReadOptions:
+  return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(prefetch, threads))
+
+
+def _same(value: Any) -> Any:
+  return value
+
+
+def _augment(example: Example, rng: np.random.Generator, *, fn: Callable) -> Example:
+  return {**example, "image": fn(example["image"], rng)}
+
+
+def _fit(example: Example, *, size: tuple[int, int]) -> Example:
+  return {**example, "image": augmentations.fit(np.asarray(example["image"]), size)}
+
+
+def _normalise(batch: Batch, *, mean: Sequence[float], std: Sequence[float]) -> Batch:
+  return {**batch, "image": augmentations.normalise(batch["image"], mean, std)}
+
+
+def _per_channel(key: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
+  out = tuple(float(v) for v in values)
+  if len(out) != channels or (key == "std" and min(out) <= 0):
+    raise BadInput(f"data.{key}={values!r} does not fit images of {channels} channels")
+  return out
+
+
+def _size(size: Any) -> tuple[int, int] | None:
+  if size is None:
+    return None
+  try:
+    height, width = (int(s) for s in size)
+  except (TypeError, ValueError):
+    height = width = 0
+  if height < 1 or width < 1:
+    raise BadInput(f"data.size={size!r} is not (height, width)")
+  return height, width

@@ -1,0 +1,168 @@
+"""The masked autoencoder: a ViT sees the kept patches, a light decoder predicts all of them."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from maskjax.errors import BadInput, unknown
+from maskjax.hide import drop, restore
+from maskjax.model.position import resize_table
+from maskjax.model.transformer import transformer
+from maskjax.model.vit import SIZES, ViT, positions
+from maskjax.recover.patches import patch_grid
+
+
+class Decoder(nn.Module):
+  """Puts encoded tokens back among mask tokens and predicts `outputs` numbers a position."""
+
+  width: int
+  depth: int
+  heads: int
+  outputs: int
+  grid: tuple[int, ...]
+  class_token: bool = True
+  dtype: str = "float32"
+  norm_eps: float = 1e-6
+  remat: bool = False
+
+  @nn.compact
+  def __call__(
+    self,
+    tokens: Float[Array, "*b m e"],
+    hidden: Bool[Array, "*b n"],
+    grid: tuple[int, ...],
+  ) -> Float[Array, "*b n p"]:
+    """Predicts every position, in float32, from the tokens of those that are not hidden."""
+    extra = int(self.class_token)
+    xavier = nn.initializers.xavier_uniform()
+    x = nn.Dense(self.width, dtype=self.dtype, kernel_init=xavier, name="embed")(tokens)
+    mask_token = self.param("mask_token", nn.initializers.normal(0.02), (self.width,))
+    full = restore(x[..., extra:, :], hidden, mask_token.astype(x.dtype))
+    table = positions(self, "sincos", self.grid, self.width, extra)
+    table = resize_table(table, self.grid, grid).astype(self.dtype)
+    x = jnp.concatenate([x[..., :extra, :], full], axis=-2) + table
+    x = transformer(
+      x,
+      depth=self.depth,
+      heads=self.heads,
+      mlp=4 * self.width,
+      dtype=self.dtype,
+      norm_eps=self.norm_eps,
+      remat=self.remat,
+    )
+    x = nn.Dense(self.outputs, dtype=self.dtype, kernel_init=xavier, name="predict")(x)
+    return x[..., extra:, :].astype(jnp.float32)
+
+
+class MaskedAutoencoder(nn.Module):
+  """Encodes what is kept, decodes everything; built by `masked_autoencoder`.
+
+  Source: He et al., "Masked Autoencoders Are Scalable Vision Learners", 2022, section 3.
+  """
+
+  encoder: ViT
+  channels: int
+  decoder_width: int = 512
+  decoder_depth: int = 8
+  decoder_heads: int = 16
+
+  def setup(self):
+    """Binds the decoder, which follows the encoder in all but its size."""
+    encoder = self.encoder
+    outputs = self.channels
+    for side in encoder.patch:
+      outputs *= side
+    self.decoder = Decoder(
+      width=self.decoder_width,
+      depth=self.decoder_depth,
+      heads=self.decoder_heads,
+      outputs=outputs,
+      grid=encoder.grid,
+      class_token=encoder.class_token,
+      dtype=encoder.dtype,
+      norm_eps=encoder.norm_eps,
+      remat=encoder.remat,
+    )
+
+  def __call__(
+    self,
+    patches: Float[Array, "*b n p"],
+    hidden: Bool[Array, "*b n"],
+    *,
+    keep: int,
+    exact: bool = False,
+    grid: tuple[int, ...] | None = None,
+  ) -> Float[Array, "*b n p"]:
+    """Predicts all patches from those that are not hidden, whose content never enters.
+
+    At most `keep` patches are seen; where an example has fewer, the rest is padding outside
+    attention. `exact` promises that every example has exactly `keep`, which needs no such mask.
+    """
+    seen = drop(patches, hidden, keep=keep)
+    valid = None if exact else seen.valid
+    tokens = self.encoder(seen.tokens, index=seen.index, valid=valid, grid=grid)
+    return self.decoder(tokens, hidden, self.encoder.grid if grid is None else tuple(grid))
+
+  def encode(
+    self, patches: Float[Array, "*b n p"], *, grid: tuple[int, ...] | None = None
+  ) -> dict[str, Float[Array, "..."]]:
+    """Features with nothing hidden, all float32 and after the last normalisation.
+
+    "tokens" `[*b n d]`, their "mean" `[*b d]`, and where there is a class token "class" `[*b d]`.
+    """
+    x = self.encoder(patches, grid=grid).astype(jnp.float32)
+    extra = int(self.encoder.class_token)
+    tokens = x[..., extra:, :]
+    features = {"mean": tokens.mean(axis=-2), "tokens": tokens}
+    return {**features, "class": x[..., 0, :]} if extra else features
+
+
+def masked_autoencoder(
+  *,
+  record_shape: Sequence[int],
+  patch: Sequence[int],
+  size: str = "B",
+  width: int | None = None,
+  depth: int | None = None,
+  heads: int | None = None,
+  mlp: int | None = None,
+  class_token: bool = True,
+  decoder_width: int = 512,
+  decoder_depth: int = 8,
+  decoder_heads: int = 16,
+  dtype: str = "float32",
+  norm_eps: float = 1e-6,
+  remat: bool = False,
+) -> MaskedAutoencoder:
+  """A masked autoencoder for examples of `record_shape`, `(*space, channels)`.
+
+  `size` names a row of `SIZES`; `width`, `depth`, `heads` and `mlp` (4 · width unless said)
+  override it. `BadInput` if the size is unknown, the shape not divisible by the patch, or a width
+  not by its heads.
+
+  >>> masked_autoencoder(record_shape=(32, 48, 3), patch=(4, 8), size="Ti").encoder.grid
+  (8, 6)
+  """
+  if size not in SIZES:
+    raise unknown("size", size, SIZES)
+  *space, channels = record_shape
+  width = width or SIZES[size].width
+  heads = heads or SIZES[size].heads
+  for name, w, h in (("width", width, heads), ("decoder_width", decoder_width, decoder_heads)):
+    if w % h:
+      raise BadInput(f"{name} {w} is not divisible by {h} heads")
+  encoder = ViT(
+    width=width,
+    depth=depth or SIZES[size].depth,
+    heads=heads,
+    mlp=mlp or 4 * width,
+    patch=tuple(patch),
+    grid=patch_grid(space, patch),
+    class_token=class_token,
+    dtype=dtype,
+    norm_eps=norm_eps,
+    remat=remat,
+  )
+  return MaskedAutoencoder(encoder, channels, decoder_width, decoder_depth, decoder_heads)

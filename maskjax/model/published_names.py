@@ -1,0 +1,140 @@
+"""The names that published MAE weights have in their files, beside ours."""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Literal, NamedTuple
+
+from maskjax.errors import BadInput
+
+Kind = Literal["dense", "patch", "plain", "token", "table"]
+LAYOUTS = ("facebook", "huggingface")
+
+
+class Entry(NamedTuple):
+  """One leaf of ours, its names in a file (several are stacked, as q, k, v), and its lay-out."""
+
+  ours: str
+  theirs: tuple[str, ...]
+  kind: Kind
+
+
+CLASS_TOKEN: dict[str, str] = {
+  "facebook": "cls_token",
+  "huggingface": "vit.embeddings.cls_token",
+}
+POSITION: dict[str, str] = {
+  "facebook": "pos_embed",
+  "huggingface": "vit.embeddings.position_embeddings",
+}
+
+_FACEBOOK = {
+  "params/encoder/class_token": (CLASS_TOKEN["facebook"], "token"),
+  "params/decoder/mask_token": ("mask_token", "token"),
+  "buffers/encoder/position": (POSITION["facebook"], "table"),
+  "params/encoder/position": (POSITION["facebook"], "table"),
+  "buffers/decoder/position": ("decoder_pos_embed", "table"),
+  "params/encoder/embed": ("patch_embed.proj", "patch"),
+  "params/encoder/norm": ("norm", "norm"),
+  "params/decoder/embed": ("decoder_embed", "dense"),
+  "params/decoder/norm": ("decoder_norm", "norm"),
+  "params/decoder/predict": ("decoder_pred", "dense"),
+}
+_HUGGINGFACE = {
+  "params/encoder/class_token": (CLASS_TOKEN["huggingface"], "token"),
+  "params/decoder/mask_token": ("decoder.mask_token", "token"),
+  "buffers/encoder/position": (POSITION["huggingface"], "table"),
+  "params/encoder/position": (POSITION["huggingface"], "table"),
+  "buffers/decoder/position": ("decoder.decoder_pos_embed", "table"),
+  "params/encoder/embed": ("vit.embeddings.patch_embeddings.projection", "patch"),
+  "params/encoder/norm": ("vit.layernorm", "norm"),
+  "params/decoder/embed": ("decoder.decoder_embed", "dense"),
+  "params/decoder/norm": ("decoder.decoder_norm", "norm"),
+  "params/decoder/predict": ("decoder.decoder_pred", "dense"),
+}
+_TOP: dict[str, dict[str, tuple[str, str]]] = {
+  "facebook": _FACEBOOK,
+  "huggingface": _HUGGINGFACE,
+}
+_BLOCKS: dict[str, dict[str, str]] = {
+  "facebook": {"encoder": "blocks", "decoder": "decoder_blocks"},
+  "huggingface": {"encoder": "vit.encoder.layer", "decoder": "decoder.decoder_layers"},
+}
+_IN_BLOCK: dict[str, dict[str, tuple[str, ...]]] = {
+  "facebook": {
+    "norm1": ("norm1",),
+    "attention/qkv": ("attn.qkv",),
+    "attention/out": ("attn.proj",),
+    "norm2": ("norm2",),
+    "mlp/up": ("mlp.fc1",),
+    "mlp/down": ("mlp.fc2",),
+  },
+  "huggingface": {
+    "norm1": ("layernorm_before",),
+    "attention/qkv": tuple(f"attention.attention.{part}" for part in ("query", "key", "value")),
+    "attention/out": ("attention.output.dense",),
+    "norm2": ("layernorm_after",),
+    "mlp/up": ("intermediate.dense",),
+    "mlp/down": ("output.dense",),
+  },
+}
+_BLOCK = re.compile(r"params/(encoder|decoder)/block_(\d+)/(.+)")
+
+
+def entry(path: str, layout: str) -> Entry | None:
+  """Where a leaf of ours stands in a file; None for one that published models do not have.
+
+  >>> entry("params/encoder/block_03/mlp/up/kernel", "facebook").theirs
+  ('blocks.3.mlp.fc1.weight',)
+  """
+  top = _TOP[layout]
+  if path in top:
+    name, kind = top[path]
+    return Entry(path, (name,), "token" if kind == "token" else "table")
+  stem, _, leaf = path.rpartition("/")
+  if stem in top:
+    name, kind = top[stem]
+    stems: tuple[str, ...] = (name,)
+    kernel: Kind = "patch" if kind == "patch" else "dense"
+  else:
+    match = _BLOCK.fullmatch(stem)
+    if match is None or match[3] not in _IN_BLOCK[layout]:
+      return None
+    block = f"{_BLOCKS[layout][match[1]]}.{int(match[2])}"
+    stems = tuple(f"{block}.{name}" for name in _IN_BLOCK[layout][match[3]])
+    kernel = "dense"
+  ending = "bias" if leaf == "bias" else "weight"
+  return Entry(
+    path, tuple(f"{name}.{ending}" for name in stems), kernel if leaf == "kernel" else "plain"
+  )
+
+
+def canonical(name: str) -> str:
+  """The one spelling of a name that files of different ages and models spell differently.
+
+  Hugging Face's encoder alone is saved without the prefix `vit.`, and its decoder's blocks have
+  two names.
+
+  >>> canonical("decoder.decoder_encoder.layer.0.output.dense.bias")
+  'decoder.decoder_layers.0.output.dense.bias'
+  """
+  name = name.replace("decoder.decoder_encoder.layer.", "decoder.decoder_layers.")
+  return f"vit.{name}" if name.startswith(("embeddings.", "encoder.", "layernorm.")) else name
+
+
+def detect(names: Collection[str]) -> str:
+  """The layout of a file from its (canonical) names; `BadInput` if it is none that we know.
+
+  >>> detect(["cls_token", "patch_embed.proj.weight"])
+  'facebook'
+  """
+  marks: Mapping[str, str] = {
+    "facebook": "patch_embed.proj.weight",
+    "huggingface": "vit.embeddings.patch_embeddings.projection.weight",
+  }
+  for layout, mark in marks.items():
+    if mark in names:
+      return layout
+  some = ", ".join(sorted(names)[:3])
+  raise BadInput(
+    f"not a published MAE: the file has none of {list(marks.values())} (it has {some})"
+  )

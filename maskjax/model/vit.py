@@ -1,0 +1,117 @@
+"""The vision transformer: an encoder of the patches that it is given, wherever they lie."""
+
+import math
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from maskjax.errors import BadInput, unknown
+from maskjax.model.position import resize_table, sincos
+from maskjax.model.transformer import transformer
+
+
+class Size(NamedTuple):
+  """Token width, number of blocks, width inside the MLP, and heads."""
+
+  width: int
+  depth: int
+  mlp: int
+  heads: int
+
+
+SIZES = {
+  "mu": Size(32, 1, 128, 2),
+  "Ti": Size(192, 12, 768, 3),
+  "S": Size(384, 12, 1536, 6),
+  "B": Size(768, 12, 3072, 12),
+  "L": Size(1024, 24, 4096, 16),
+  "H": Size(1280, 32, 5120, 16),
+}
+
+POSITIONS = ("sincos", "learned")
+
+
+class ViT(nn.Module):
+  """A transformer over patches of any grid: only the patches that are given enter.
+
+  Attributes:
+    width, depth, heads, mlp: the transformer's sizes; see `SIZES`.
+    patch: sides of a patch, one per space axis.
+    grid: number of patches along each axis, the grid that the position table is stored for.
+    class_token: whether a learned token comes first.
+    position: "sincos" is fixed, in the collection "buffers"; "learned" is among the parameters.
+      With a class token its row comes first in the table.
+    dtype: of the computation; parameters, softmax and normalisation statistics are float32.
+    norm_eps: added to the variance in every normalisation.
+    remat: compute each block again in the backward pass, for memory.
+
+  Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1.
+  """
+
+  width: int
+  depth: int
+  heads: int
+  mlp: int
+  patch: tuple[int, ...]
+  grid: tuple[int, ...]
+  class_token: bool = True
+  position: str = "sincos"
+  dtype: str = "float32"
+  norm_eps: float = 1e-6
+  remat: bool = False
+
+  @nn.compact
+  def __call__(
+    self,
+    patches: Float[Array, "*b k p"],
+    *,
+    index: Int[Array, "*b k"] | None = None,
+    valid: Bool[Array, "*b k"] | None = None,
+    grid: tuple[int, ...] | None = None,
+  ) -> Float[Array, "*b m d"]:
+    """Encodes the given patches to normalised tokens: `m = k`, with a class token in front `k + 1`.
+
+    `index` says where in the grid each patch lies (None: all of them, in order). Patches that are
+    not `valid` are padding that no other token sees. Another `grid` than the stored one resizes the
+    position table. `BadInput` if there is no `index` and the patches do not fill the grid.
+    """
+    grid = self.grid if grid is None else tuple(grid)
+    if index is None and patches.shape[-2] != math.prod(grid):
+      raise BadInput(f"{patches.shape[-2]} patches do not fill grid {grid}: say their index")
+    extra = int(self.class_token)
+    table = positions(self, self.position, self.grid, self.width, extra)
+    table = resize_table(table, self.grid, grid).astype(self.dtype)
+    xavier = nn.initializers.xavier_uniform()
+    x = nn.Dense(self.width, dtype=self.dtype, kernel_init=xavier, name="embed")(patches)
+    x = x + (table[extra:] if index is None else table[extra:][index])
+    if self.class_token:
+      token = self.param("class_token", nn.initializers.normal(0.02), (self.width,))
+      first = jnp.broadcast_to(token.astype(self.dtype) + table[0], (*x.shape[:-2], 1, self.width))
+      x = jnp.concatenate([first, x], axis=-2)
+      if valid is not None:
+        valid = jnp.concatenate([jnp.ones_like(valid[..., :1]), valid], axis=-1)
+    return transformer(
+      x,
+      valid,
+      depth=self.depth,
+      heads=self.heads,
+      mlp=self.mlp,
+      dtype=self.dtype,
+      norm_eps=self.norm_eps,
+      remat=self.remat,
+    )
+
+
+def positions(
+  module: nn.Module, kind: str, grid: tuple[int, ...], width: int, extra: int
+) -> Float[Array, "n d"]:
+  """The position table of the module whose compact method calls: `extra` rows, then the grid's."""
+  if kind == "learned":
+    shape = (extra + math.prod(grid), width)
+    return module.param("position", nn.initializers.normal(0.02), shape)
+  if kind not in POSITIONS:
+    raise unknown("position", kind, POSITIONS)
+  fixed = lambda: jnp.pad(sincos(grid, width), ((extra, 0), (0, 0)))
+  return module.variable("buffers", "position", fixed).value

@@ -1,0 +1,34 @@
+"""What a data set says of itself; models, losses and pictures take sizes and classes from here."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """The facts about a data set that the rest of a run follows.
+
+  Attributes:
+    kind: what an example is: "image", "audio", "text" or "series".
+    shape: shape of one example as the model gets it, for images (height, width, channels).
+    sizes: number of examples by split, after bad files were left out.
+    class_names: names of the classes in label order; empty without labels.
+    mean: mean of each channel over the training split, in units of the stored range mapped to
+      [0, 1] (of a series: in the units of its file).
+    std: deviation of each channel, likewise, never zero.
+    vocabulary: what each token id of a text stands for, in order of id.
+    rate: samples a second of audio; 0 for other kinds.
+  """
+
+  kind: str
+  shape: tuple[int, ...]
+  sizes: dict[str, int]
+  class_names: tuple[str, ...] = ()
+  mean: tuple[float, ...] = ()
+  std: tuple[float, ...] = ()
+  vocabulary: tuple[str, ...] = ()
+  rate: int = 0
+
+  @property
+  def classes(self) -> int:
+    """Number of classes; 0 without labels."""
+    return len(self.class_names)

@@ -1,0 +1,50 @@
+"""What a task is: pure functions that hold the grammar's words together, for one training loop."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from maskjax.reduce import Term
+
+Batch = Mapping[str, Any]
+Variables = Mapping[str, Any]
+
+
+class Aux(NamedTuple):
+  """What a loss hands back beside its terms: new non-trained collections, and arrays to look at."""
+
+  variables: Variables = {}  # noqa: RUF012
+  seen: Mapping[str, Any] = {}
+
+
+class Task(NamedTuple):
+  """A method, as the training loop sees it.
+
+  Attributes:
+    init: `(key, batch) -> variables`, with trained parameters under `"params"`.
+    loss: `(variables, batch, key, step) -> (terms, Aux)`; `batch["position"]` is each example's
+      position in the global batch, from which its keys are folded.
+    weights: the weight of each term in the total; a term that is not named weighs 1.
+    features: `(variables, batch) -> {pooling: Float[b, d]}`, with nothing hidden; or None.
+    views: `(variables, batch, key) -> {name: array}`, what pictures are made from; or None.
+    network: the linen module that holds most of the weights, for loading published ones; or None.
+  """
+
+  init: Callable[..., Variables]
+  loss: Callable[..., tuple[Mapping[str, Term], Aux]]
+  weights: Mapping[str, float] = {}
+  features: Callable[..., Mapping[str, Array]] | None = None
+  views: Callable[..., Mapping[str, Array]] | None = None
+  network: Any = None
+
+
+def total(terms: Mapping[str, Term], weights: Mapping[str, float]) -> Float[Array, ""]:
+  r"""The loss: $\sum_t w_t\, S_t / \max(C_t, 1)$, in float32.
+
+  A count of zero (nothing asked in the whole batch) makes its term zero rather than NaN.
+  """
+  ratio = lambda t: t.sum.astype(jnp.float32) / jnp.maximum(jax.lax.stop_gradient(t.count), 1)
+  return sum((weights.get(name, 1.0) * ratio(t) for name, t in terms.items()), jnp.float32(0))

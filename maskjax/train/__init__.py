@@ -1,0 +1,1 @@
+"""Training: optimisers, the state, the loop, checkpoints, metrics, evaluators."""

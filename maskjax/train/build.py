@@ -1,0 +1,174 @@
+"""From a config to the parts of a run; whatever cannot work is found here, before anything is written."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from maskjax import bind
+from maskjax.data import pipeline
+from maskjax.errors import BadInput, unknown
+from maskjax.record import Record
+from maskjax.task.base import Task, total
+from maskjax.train import flops
+from maskjax.train.durations import duration
+from maskjax.train.mesh import Mesh, make_mesh
+from maskjax.train.optimizer import Optimizer, optimizer
+from maskjax.train.state import State, start
+from maskjax.train.step import make_step
+
+Config = Mapping[str, Any]
+
+# The sections whose functions a task is handed, and the packages that hold those functions.
+WORDS = {
+  "model": "maskjax.model",
+  "score": "maskjax.score",
+  "select": "maskjax.select",
+  "target": "maskjax.recover",
+  "recover": "maskjax.recover",
+}
+
+# A rerun on a workdir must agree in these; all other fields are free to change.
+IDENTITY = ("task", *WORDS, "data", "optimizer", "batch_size", "seed", "ema", "total")
+FREE = (
+  "job", "seeds", "accumulate", "loader", "evals", "eval_batch_size", "checkpoint", "log", "resume",
+  "init_from", "debug", "profile",
+)  # fmt: skip
+DTYPES = ("float32", "bfloat16", "float16")
+LENGTHS = ("total_steps", "total_epochs", "total_examples")
+
+
+class Parts(NamedTuple):
+  """What a run is made of, the same for all its seeds.
+
+  Attributes:
+    config: plain nested dicts.
+    data: the open data set.
+    task: the method.
+    optimizer: what moves the parameters, its rate and its report.
+    total_steps: where the run ends.
+    mesh: the devices, and how arrays lie on them.
+    example: a batch of one example, from which variables are made.
+    state: shapes and dtypes of the run's state, on their devices.
+    begin: `key -> State`, compiled once.
+    step: `(state, batch) -> (state, metrics)`, compiled once; gives its state's memory away.
+    encode: `(variables, batch) -> features`, compiled once.
+    flops: model FLOPs of a step.
+    peak: what a device could do.
+  """
+
+  config: Config
+  data: pipeline.Data
+  task: Task
+  optimizer: Optimizer
+  total_steps: int
+  mesh: Mesh
+  example: Mapping[str, np.ndarray]
+  state: State
+  begin: Callable[[jax.Array], State]
+  step: Callable[..., Any]
+  encode: Callable[..., Any]
+  flops: float
+  peak: flops.Peak
+
+
+def make_task(config: Config, record: Record) -> Task:
+  """The task that a config describes, for data of this record.
+
+  Raises:
+    BadInput: a name, an argument or a combination that cannot work.
+  """
+  words = {word: bind.bind(config[word], home) for word, home in WORDS.items() if word in config}
+  task = bind.bind(config["task"], "maskjax.task")
+  taken = bind.needs(task)
+  for word in words:
+    if word not in taken:
+      raise unknown(f"section for the task {config['task']['fn']}", word, taken)
+  bind.check(task, {**words, "record": record}, "the config")
+  return bind.call(task, {**words, "record": record})
+
+
+def make_parts(config: Config) -> Parts:
+  """Opens the data and builds everything else around its record.
+
+  Raises:
+    BadInput: whatever in the config cannot work.
+  """
+  known = {*FREE, *IDENTITY, *LENGTHS} - {"total"}
+  for name in config:
+    if name not in known:
+      raise unknown("config field", name, known)
+  batch_size, accumulate = config["batch_size"], config.get("accumulate", 1)
+  dtype, ema = compute_dtype(config), config.get("ema", 0.0)
+  if not 0 <= ema < 1:
+    raise BadInput(f"ema must lie in [0, 1), got {ema}")
+  mesh = make_mesh()
+  mesh.check(batch_size, accumulate)
+  data = pipeline.load(**{k: v for k, v in config["data"].items() if v is not None})
+  task = make_task(config, data.record)
+  lengths = dict(batch_size=batch_size, examples=data.record.sizes[data.train])
+  total_steps = duration("total", config, **lengths)
+  if not total_steps:
+    raise BadInput(f"say how long to train: one of {', '.join(LENGTHS)}")
+  example = next(pipeline.batches(data, batch_size=1, seed=0, threads=1, prefetch=1))
+  shapes = jax.eval_shape(task.init, jax.random.key(0), example)
+  tuning = make_optimizer(config, shapes["params"], total_steps, **lengths)
+  begin = partial(start, task, tuning.tx, batch=example, ema=bool(ema))
+  state = mesh.replicated(jax.eval_shape(begin, jax.random.key(0)))
+  train_step = make_step(task, tuning.tx, accumulate=accumulate, ema=ema)
+  spec = {k: jax.ShapeDtypeStruct((batch_size, *v.shape[1:]), v.dtype) for k, v in example.items()}
+  return Parts(
+    config=config,
+    data=data,
+    task=task,
+    optimizer=tuning,
+    total_steps=total_steps,
+    mesh=mesh,
+    example=example,
+    state=state,
+    begin=jax.jit(begin, out_shardings=mesh.everywhere),
+    step=jax.jit(train_step, donate_argnums=0),
+    encode=jax.jit(task.features) if task.features else _no_features(config),
+    flops=_step_flops(task, state, spec),
+    peak=flops.peak(jax.devices()[0], dtype),
+  )
+
+
+def compute_dtype(config: Config) -> jnp.dtype:
+  """The dtype that the model computes in."""
+  name = config.get("model", {}).get("dtype", "float32")
+  if name not in DTYPES:
+    raise unknown("dtype of the model", name, DTYPES)
+  return jnp.dtype(name)
+
+
+def make_optimizer(
+  config: Config, params: Any, total_steps: int, *, batch_size: int, examples: int
+) -> Optimizer:
+  """The optimiser of a config's section, its warm-up turned into steps."""
+  section = dict(config["optimizer"])
+  lengths = dict(batch_size=batch_size, examples=examples, total_steps=total_steps)
+  warmup = duration("warmup", section, **lengths) or 0
+  rest = {k: v for k, v in section.items() if not k.startswith("warmup_") and v is not None}
+  if warmup > total_steps:
+    raise BadInput(f"warm-up takes {warmup} steps, the whole run {total_steps}")
+  return optimizer(
+    params, total_steps=total_steps, batch_size=batch_size, warmup_steps=warmup, **rest
+  )
+
+
+def _no_features(config: Config) -> Callable[..., Any]:
+  def encode(variables, batch):
+    raise BadInput(f"the task {config['task']['fn']} has no features to evaluate")
+
+  return encode
+
+
+def _step_flops(task: Task, state: State, batch: Any) -> float:
+  def loss(variables, batch, key):
+    return total(task.loss(variables, batch, key, 0)[0], task.weights)
+
+  return flops.model_flops(loss, state.variables, batch, jax.random.key(0))

@@ -1,0 +1,146 @@
+"""Evaluators of a config, run on the weights of one step."""
+
+import dataclasses
+import inspect
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from maskjax import bind
+from maskjax.data import pipeline
+from maskjax.errors import BadInput, unknown
+from maskjax.keys import stream
+from maskjax.record import Record
+from maskjax.task.base import Task, Variables
+from maskjax.train.evaluators import fewlabel, finetune, knn, linear
+from maskjax.train.mesh import Mesh
+
+log = logging.getLogger("maskjax")
+
+HOME = "maskjax.train.evaluators"
+# What the loop reads of an evaluator's section; the rest is the evaluator's.
+SCHEDULING = ("every", "pixels")
+CLASSIFIERS = (fewlabel, finetune, knn, linear)
+
+
+@dataclasses.dataclass
+class Context:
+  """What an evaluator may use; see `maskjax.train.evaluators.context`.
+
+  Attributes:
+    record: facts about the data set.
+    task: the run's task.
+    variables: the weights that are evaluated, never changed.
+    key: the evaluator's key, the same at every step.
+    step: the step of the weights.
+    data: the open data set.
+    mesh: where batches lie.
+    batch_size: examples at a time where features are computed.
+    picture: takes `(name, uint8 [h w 3])`.
+    encode: the task's features, compiled.
+  """
+
+  record: Record
+  task: Task
+  variables: Variables
+  key: jax.Array
+  step: int
+  data: pipeline.Data
+  mesh: Mesh
+  batch_size: int
+  picture: Callable[[str, np.ndarray], None]
+  encode: Callable[..., Mapping[str, jax.Array]]
+  cache: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+
+  def features(self, split: str, pooling: str) -> tuple[np.ndarray, np.ndarray]:
+    """Frozen features `[n, d]` and labels `[n]` of a split, computed once for all evaluators."""
+    if split not in self.cache:
+      self.cache[split] = self._encode(split)
+    found = self.cache[split]
+    if pooling not in found:
+      poolings = ", ".join(name for name in found if name != "label")
+      raise BadInput(f"the task has no features pooled by {pooling!r} (known: {poolings})")
+    return found[pooling], found.get("label", np.zeros(len(found[pooling]), np.int32))
+
+  def _encode(self, split: str) -> dict[str, np.ndarray]:
+    parts: list[dict[str, np.ndarray]] = []
+    for batch in self.examples(split, self.batch_size):
+      valid = batch.pop("valid")
+      pooled = self.encode(self.variables, self.mesh.put(batch))
+      part = {k: np.asarray(v)[valid] for k, v in pooled.items() if v.ndim == 2}
+      if "label" in batch:
+        part["label"] = batch["label"][valid]
+      parts.append(part)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+  def examples(self, split: str, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    """One pass over a split, not augmented, the last batch padded: `valid` tells."""
+    return pipeline.examples(self.data, split, batch_size=batch_size)
+
+  def batches(self, batch_size: int, seed: int, steps: int) -> Iterator[dict[str, np.ndarray]]:
+    """`steps` augmented training batches in the order of `seed`."""
+    endless = pipeline.batches(self.data, batch_size=batch_size, seed=seed)
+    return itertools.islice(endless, steps)
+
+
+def pixels(variables: Variables, batch: Mapping[str, Any]) -> dict[str, Any]:
+  """The features to beat: an example's normalised values as they are, whatever the pooling."""
+  flat = batch["image"].reshape(len(batch["image"]), -1)
+  return {"mean": flat, "class": flat}
+
+
+def bind_evaluators(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Callable[..., Any]]:
+  """Binds every evaluator of a config.
+
+  Raises:
+    BadInput: an unknown evaluator or argument.
+  """
+  clean = lambda section: {
+    k: v for k, v in section.items() if k not in SCHEDULING and v is not None
+  }
+  return {name: bind.bind(clean(section), HOME) for name, section in sections.items() if section}
+
+
+def check_evaluators(sections: Mapping[str, Mapping[str, Any]], record: Record, task: Task) -> None:
+  """Finds out before a run begins whether its evaluators can work on this data and task.
+
+  Raises:
+    BadInput: an unknown evaluator, argument or split; features or labels that are not there.
+  """
+  for name, bound in bind_evaluators(sections).items():
+    for role in ("train", "test", "split"):
+      takes = inspect.signature(bound).parameters.get(role)
+      if takes and takes.default not in record.sizes:
+        raise unknown(f"split for evals.{name}.{role}", takes.default, record.sizes)
+    if bound.func in CLASSIFIERS and task.features is None:
+      raise BadInput(f"evals.{name} needs features, and the task has none")
+    if bound.func in CLASSIFIERS and not record.classes:
+      raise BadInput(f"evals.{name} needs labels, and this data set has none")
+
+
+def due(section: Mapping[str, Any], step: int, total: int) -> bool:
+  """Whether an evaluator runs at a step: the first, the last, and each `every`-th (0 for none)."""
+  every = section.get("every", 0)
+  return step in (0, total) or bool(every and step % every == 0)
+
+
+def evaluate(
+  context: Context, sections: Mapping[str, Mapping[str, Any]], names: list[str]
+) -> dict[str, float]:
+  """Runs the named evaluators; numbers are called `eval/<name>/<figure>`.
+
+  An evaluator with `pixels` runs at step 0 on the raw pixels too, as `eval/<name>/pixels/<figure>`.
+  """
+  bound, results = bind_evaluators(sections), {}
+  for i, name in enumerate(names):
+    log.info("evaluating %s at step %d (%d of %d)", name, context.step, i + 1, len(names))
+    mine = dataclasses.replace(context, key=stream(context.key, name))
+    results.update({f"eval/{name}/{k}": v for k, v in bound[name](mine).items()})
+    if sections[name].get("pixels") and context.step == 0:
+      raw = dataclasses.replace(mine, encode=pixels, cache={})
+      results.update({f"eval/{name}/pixels/{k}": v for k, v in bound[name](raw).items()})
+  return results

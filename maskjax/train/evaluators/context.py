@@ -1,0 +1,62 @@
+"""What the training loop hands to an evaluator, and the checks that all evaluators share."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from maskjax.errors import BadInput
+from maskjax.record import Record
+
+Batch = Mapping[str, np.ndarray]
+
+
+class Context(Protocol):
+  """One evaluation of one run, as the training loop sees it.
+
+  Attributes:
+    record: facts about the data set.
+    key: typed PRNG key of this evaluator, the same at every step, so that draws are equal too.
+    step: training step of the weights in `variables`.
+    task: the run's task; `task.features(variables, batch) -> {pooling: [b, d]}`.
+    variables: the weights that are evaluated, never changed.
+    mesh: `mesh.put(batch)` places a batch, `mesh.check(batch_size, 1)` says whether it can.
+  """
+
+  record: Record
+  key: Any
+  step: int
+  task: Any
+  variables: Any
+  mesh: Any
+
+  def features(self, split: str, pooling: str) -> tuple[np.ndarray, np.ndarray]:
+    """Frozen features `[n, d]` f32 and labels `[n]` int32 of a split, nothing hidden."""
+
+  def batches(self, batch_size: int, seed: int, steps: int) -> Iterator[Batch]:
+    """`steps` augmented training batches: "image", "label", "position"."""
+
+  def examples(self, split: str, batch_size: int) -> Iterator[Batch]:
+    """One pass over a split, not augmented: "image", "label", "valid"."""
+
+
+def labelled(context: Context, evaluator: str) -> int:
+  """Number of classes of the context's data; BadInput names the evaluator if there is no label."""
+  if context.record.classes == 0:
+    raise BadInput(f"evaluator {evaluator!r} needs labels, and this data set has none")
+  return context.record.classes
+
+
+def features(context: Context, split: str, pooling: str) -> tuple[np.ndarray, np.ndarray]:
+  """Features and labels of a split, sorted by class and otherwise in their order.
+
+  Sorted, so that whatever depends on order (ties, held-out tenths) is balanced over the classes.
+  BadInput if a feature is not finite or the split is empty.
+  """
+  x, y = context.features(split, pooling)
+  if len(x) == 0:
+    raise BadInput(f"split {split!r} has no examples to evaluate")
+  if not np.isfinite(x).all():
+    raise BadInput(f"features of split {split!r} are not finite at step {context.step}")
+  order = np.argsort(y, kind="stable")
+  return np.asarray(x, np.float32)[order], np.asarray(y, np.int32)[order]

@@ -1,0 +1,53 @@
+"""How well hidden pixels are recovered, against what needs no model: the mean image."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from maskjax.errors import BadInput
+from maskjax.keys import stream
+
+
+def recovery(
+  context: Any, *, train: str = "train", test: str = "test", batch_size: int = 256
+) -> dict[str, float]:
+  r"""Mean squared error at the hidden pixels of a split, and its ratio to that of the mean image.
+
+  $\mathrm{ratio} = \sum_{\mathrm{hidden}} (\hat x - x)^2 / \sum_{\mathrm{hidden}} (\bar x - x)^2$, in the units of
+  the normalised images; $\bar x$ is the mean training image, position by position. Every example of `test` gets
+  one mask, the same at every step of a run. A task whose target is normalised per patch shows its prediction
+  with the true mean and deviation of each patch, which flatters this ratio.
+
+  Returns:
+    "ratio" and "error".
+
+  Raises:
+    BadInput: the task has no views to compare.
+  """
+  if context.task.views is None:
+    raise BadInput("recovery: this task has no views to compare")
+  mean = _mean_image(context, train, batch_size)
+
+  @jax.jit
+  def errors(variables, batch, key):
+    views = context.task.views(variables, batch, key)
+    hidden = jax.numpy.isnan(views["seen"]) & batch["valid"][:, None, None, None]
+    square = lambda guess: jax.numpy.where(hidden, (guess - views["input"]) ** 2, 0).sum()
+    return square(views["prediction"]), square(mean), hidden.sum()
+
+  totals = np.zeros(3)
+  with jax.debug_nans(False):
+    for i, batch in enumerate(context.examples(test, batch_size)):
+      batch = {**batch, "position": np.arange(batch_size, dtype=np.int32)}
+      totals += np.array(errors(context.variables, batch, stream(context.key, "batch", i)), float)
+  ours, baseline, count = totals
+  return {"ratio": float(ours / baseline), "error": float(ours / count)}
+
+
+def _mean_image(context: Any, split: str, batch_size: int) -> np.ndarray:
+  total, count = np.zeros(context.record.shape), 0
+  for batch in context.examples(split, batch_size):
+    total += batch["image"][batch["valid"]].sum(axis=0, dtype=np.float64)
+    count += int(batch["valid"].sum())
+  return (total / count).astype(np.float32)

@@ -1,0 +1,239 @@
+"""The training loop, the same for every task: one seed of a run in its workdir."""
+
+import contextlib
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, SupportsFloat
+
+import jax
+import numpy as np
+
+from maskjax.data import pipeline
+from maskjax.errors import Restart
+from maskjax.keys import stream
+from maskjax.task.base import Variables
+from maskjax.train import flops, metrics, progress
+from maskjax.train.build import IDENTITY, LENGTHS, Parts
+from maskjax.train.checkpoint import Checkpoints
+from maskjax.train.evaluation import Context, due, evaluate
+from maskjax.train.initial import first_state, snapshot
+from maskjax.train.profiler import Profiler
+from maskjax.train.rules import overview
+from maskjax.train.signals import Stop
+from maskjax.train.state import State, averaged
+from maskjax.train.workdir import check_config, write_config, write_record
+from maskjax.view.grid import save_png
+
+log = logging.getLogger("maskjax")
+
+
+def check_identity(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Refuses a config whose identity is not that of the run in `workdir`.
+
+  Where the data lie may change, and so may the end of a run whose rate is constant.
+  """
+  fields = [name for name in IDENTITY if name not in ("data", "total")]
+  fields += [f"data.{name}" for name in config["data"] if name != "path"]
+  steady = config["optimizer"].get("schedule", "cosine") == "constant"
+  check_config(workdir, config, fields + ([] if steady else list(LENGTHS)))
+
+
+def fit(parts: Parts, workdir: pathlib.Path, seed: int, stop: Stop) -> None:
+  """Trains one seed to the end, from wherever its workdir stands.
+
+  Raises:
+    Restart: asked to stop; everything is saved.
+    BadInput: the workdir holds another run, the loss is not finite, something cannot be written.
+  """
+  config = {**parts.config, "seed": seed}
+  check_identity(workdir, config)
+  saving = {k: v for k, v in config.get("checkpoint", {}).items() if k != "every"}
+  with contextlib.ExitStack() as stack:
+    checkpoints = stack.enter_context(Checkpoints(workdir, **saving))
+    state, position = first_state(parts, checkpoints, seed)
+    write_config(workdir, config)
+    write_record(workdir, parts.data.record)
+    step = int(state.step)
+    writers = stack.enter_context(contextlib.closing(open_writers(config, workdir, step)))
+    clock = progress.Clock(total=parts.total_steps, batch_size=config["batch_size"], step=step)
+    bar = stack.enter_context(contextlib.closing(progress.Progress(parts.total_steps)))
+    run = Run(parts, workdir, seed, checkpoints, writers, stop, clock, bar)
+    if step < parts.total_steps:
+      run.train(state, position)
+
+
+def open_writers(
+  config: Mapping[str, Any], workdir: pathlib.Path, step: int | None
+) -> metrics.Writers:
+  """Where numbers and pictures go; rows beyond `step` are dropped, None keeps all."""
+  section = config.get("log", {})
+  writers: list[metrics.Writer] = [metrics.JsonLines(workdir / "metrics.jsonl", step)]
+  if section.get("tensorboard", True):
+    writers.append(metrics.TensorBoard(workdir / "tensorboard", step))
+  if section.get("wandb"):
+    writers.append(metrics.WandB(section["wandb"], workdir.name, config, workdir))
+  return metrics.Writers(writers)
+
+
+@dataclasses.dataclass
+class Run:
+  """One seed under way: what it is made of, and where its results go."""
+
+  parts: Parts
+  workdir: pathlib.Path
+  seed: int
+  checkpoints: Checkpoints
+  writers: metrics.Writers
+  stop: Stop
+  clock: progress.Clock
+  bar: progress.Progress
+
+  def train(self, state: State, position: int) -> None:
+    """Steps to the end; every row of a step is written before that step's checkpoint."""
+    config, total = self.parts.config, self.parts.total_steps
+    first = int(state.step) + 1
+    self._describe(state)
+    if first == 1:
+      self._evaluate(state, 0)
+    if self.stop:
+      self._leave(state, first - 1, position)
+    batches = pipeline.batches(
+      self.parts.data,
+      batch_size=config["batch_size"],
+      seed=self.seed,
+      position=position,
+      **config.get("loader", {}),
+    )
+    previous: tuple[int, Any] | None = None
+    with Profiler(self.workdir / "profile", **config.get("profile", {})) as profiler:
+      for step in range(first, total + 1):
+        with self.clock.phase("data"):
+          batch = self.parts.mesh.put(next(batches))
+        with profiler.step(step):
+          state, figures = self._step(state, batch, compiles=step == first)
+        position += config["batch_size"]
+        # Looked at one step late, so that the device need not wait for the host.
+        self._check(previous)
+        previous = step, figures
+        if step == total or self.stop or self._due(step):
+          self._check(previous)
+          self._milestone(state, step, position, figures)
+    self.checkpoints.wait()
+
+  def _step(
+    self, state: State, batch: Mapping[str, jax.Array], compiles: bool
+  ) -> tuple[State, Mapping[str, jax.Array]]:
+    if not compiles:
+      return self.parts.step(state, batch)
+    with self.clock.phase("compile"):
+      done = jax.block_until_ready(self.parts.step(state, batch))
+    self.clock.restart(int(done[0].step))
+    return done
+
+  def _check(self, previous: tuple[int, Mapping[str, jax.Array]] | None) -> None:
+    """Stops at the first step whose loss, terms or gradient are not finite."""
+    if previous is not None:
+      step, figures = previous
+      metrics.finite(step, jax.device_get(figures))
+
+  def _every(self, section: str, default: int = 0) -> int:
+    return self.parts.config.get(section, {}).get("every", default)
+
+  def _due(self, step: int) -> bool:
+    often = [self._every("log", 50), self._every("checkpoint")]
+    often += [section.get("every", 0) for section in self._evals().values() if section]
+    return any(every and step % every == 0 for every in often)
+
+  def _evals(self) -> Mapping[str, Any]:
+    return self.parts.config.get("evals", {})
+
+  def _milestone(self, state: State, step: int, position: int, figures: Any) -> None:
+    """Logs, evaluates, saves and leaves, whichever is due at this step, in this order."""
+    last, every = step == self.parts.total_steps, self._every("checkpoint")
+    log_every = self._every("log", 50)
+    if last or (log_every and step % log_every == 0):
+      self._log(step, position, jax.device_get(figures))
+    results = self._evaluate(state, step)
+    if last or self.stop or (every and step % every == 0):
+      self._save(state, step, position, results)
+    if self.stop and not last:
+      self._leave(state, step, position)
+
+  def _log(self, step: int, position: int, figures: Mapping[str, np.ndarray]) -> None:
+    parts, pace = self.parts, self.clock.lap(step)
+    mfu = flops.mfu(parts.flops, pace.steps_per_second, parts.peak, parts.mesh.devices)
+    row: dict[str, SupportsFloat] = {f"train/{name}": value for name, value in figures.items()}
+    row |= {"train/rate": parts.optimizer.rate(step - 1), "train/examples": position}
+    row |= {"perf/examples_per_second": pace.examples_per_second, "perf/mfu": mfu}
+    row |= {f"perf/seconds/{phase}": spent for phase, spent in self.clock.seconds.items()}
+    self.writers.scalars(step, row)
+    said = progress.line(step, parts.total_steps, figures["loss"], pace, mfu, parts.peak)
+    self.bar.show(step, said)
+
+  def _evaluate(self, state: State, step: int) -> dict[str, float]:
+    total, sections = self.parts.total_steps, self._evals()
+    names = [name for name, section in sections.items() if section and due(section, step, total)]
+    if not names:
+      return {}
+    picture = lambda name, image: keep_picture(self.workdir, self.writers, step, name, image)
+    with self.clock.phase("eval"):
+      context = make_context(self.parts, averaged(state), self.seed, step, picture)
+      results = evaluate(context, sections, names)
+    self.writers.scalars(step, results)
+    return results
+
+  def _save(
+    self, state: State, step: int, position: int, results: Mapping[str, float] | None = None
+  ) -> None:
+    with self.clock.phase("checkpoint"):
+      self.checkpoints.save(step, snapshot(state, position), metrics=results or {})
+
+  def _leave(self, state: State, step: int, position: int) -> None:
+    self._save(state, step, position)
+    self.checkpoints.wait()
+    raise Restart(f"{self.stop.reason} at step {step}: saved; the same command goes on from there")
+
+  def _describe(self, state: State) -> None:
+    parts = self.parts
+    for line in overview(state.variables["params"]).splitlines():
+      log.info("%s", line)
+    for line in parts.optimizer.report:
+      log.info("%s", line)
+    log.info(
+      "%d device(s) %s, peak %s", parts.mesh.devices, jax.devices()[0].device_kind, parts.peak
+    )
+
+
+def keep_picture(
+  workdir: pathlib.Path, writers: metrics.Writers, step: int, name: str, image: np.ndarray
+) -> pathlib.Path:
+  """Puts a picture under `views/` and hands it to the writers; returns its path."""
+  path = workdir / "views" / f"{step:08d}_{name}.png"
+  save_png(path, image)
+  writers.image(step, name, image)
+  return path
+
+
+def make_context(
+  parts: Parts,
+  variables: Variables,
+  seed: int,
+  step: int,
+  picture: Callable[[str, np.ndarray], Any],
+) -> Context:
+  """What evaluators may use, for one set of weights."""
+  config = parts.config
+  return Context(
+    record=parts.data.record,
+    task=parts.task,
+    variables=variables,
+    key=stream(jax.random.key(seed), "evaluation"),
+    step=step,
+    data=parts.data,
+    mesh=parts.mesh,
+    batch_size=config.get("eval_batch_size", config["batch_size"]),
+    picture=picture,
+    encode=parts.encode,
+  )

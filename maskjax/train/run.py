@@ -1,0 +1,140 @@
+"""The jobs of a config: train, evaluate, view; for one seed or several."""
+
+import contextlib
+import logging
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+
+from maskjax.data import pipeline
+from maskjax.errors import BadInput, Restart, unknown
+from maskjax.keys import stream
+from maskjax.train.build import Parts, make_parts
+from maskjax.train.checkpoint import Checkpoints
+from maskjax.train.evaluation import check_evaluators
+from maskjax.train.evaluation import evaluate as run_evaluators
+from maskjax.train.initial import snapshot
+from maskjax.train.loop import check_identity, fit, keep_picture, make_context, open_writers
+from maskjax.train.signals import asked_to_stop
+from maskjax.train.state import averaged
+from maskjax.train.summary import summary
+from maskjax.train.workdir import claim
+from maskjax.view.masks import masks
+from maskjax.view.reconstruction import pick, spaced
+
+log = logging.getLogger("maskjax")
+
+
+def run(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
+  """Does the job that `config.job` names; returns what to tell the user.
+
+  Raises:
+    BadInput: whatever in the config or the workdir cannot work.
+    Restart: asked to stop before the end; everything is saved.
+  """
+  job = config.get("job", "train")
+  if job not in JOBS:
+    raise unknown("job", job, JOBS)
+  return JOBS[job](config, workdir)
+
+
+def train(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
+  """Trains every seed of a config to its end, going on from wherever the workdir stands.
+
+  Seed `config.seed` lives in the workdir itself, further ones under `seeds/`.
+
+  Returns:
+    The table of results, and where the pictures are.
+  """
+  # One block for all seeds: a signal in the last step of one must not begin the next.
+  with _opened(config, workdir) as (parts, folders), asked_to_stop() as stop:
+    for seed, folder in folders.items():
+      if stop:
+        raise Restart(f"{stop.reason} before seed {seed}: the same command goes on from there")
+      log.info("seed %d in %s", seed, folder)
+      folder.mkdir(parents=True, exist_ok=True)
+      fit(parts, folder, seed, stop)
+    return summary(list(folders.values()))
+
+
+def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
+  """Runs the config's evaluators on the newest good checkpoint of every seed."""
+  with _opened(config, workdir) as (parts, folders):
+    for seed, folder in folders.items():
+      check_identity(folder, {**parts.config, "seed": seed})
+      with Checkpoints(folder) as checkpoints:
+        found = checkpoints.restore(snapshot(parts.state, 0))
+      if found is None:
+        raise BadInput(f"{folder} has no checkpoint to evaluate")
+      step, tree = found
+      with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
+        variables = averaged(tree["state"])
+        picture = lambda name, image: keep_picture(folder, writers, step, name, image)  # noqa: B023
+        context = make_context(parts, variables, seed, step, picture)
+        sections = parts.config.get("evals", {})
+        names = [name for name, section in sections.items() if section]
+        writers.scalars(step, run_evaluators(context, sections, names))
+    return summary(list(folders.values()))
+
+
+def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
+  """Draws the masks of a config on its images and what the model would see, without training."""
+  with _opened(config, workdir) as (parts, folders):
+    data = parts.data
+    if parts.task.views is None:
+      raise BadInput(f"the task {parts.config['task']['fn']} has nothing to view")
+    split = data.test or data.train
+    wanted = spaced(data.record.sizes[split], 8)
+    batch = pick(pipeline.examples(data, split, batch_size=64), wanted)
+    seed = next(iter(folders))
+    state = parts.begin(jax.random.key(seed))
+    key = stream(stream(jax.random.key(seed), "evaluation"), "view")
+    views = jax.jit(parts.task.views)(state.variables, batch, key)
+    with contextlib.closing(
+      open_writers({"log": {"tensorboard": False}}, folders[seed], None)
+    ) as w:
+      return f"masks: {keep_picture(folders[seed], w, 0, 'masks', masks(views, data.record))}"
+
+
+@contextlib.contextmanager
+def _opened(
+  config: Mapping[str, Any], workdir: str | os.PathLike[str]
+) -> Iterator[tuple[Parts, dict[int, pathlib.Path]]]:
+  """The parts of a run and the folder of each seed, with the workdir held for this launch."""
+  config, path = plain(config), pathlib.Path(workdir)
+  seeds, first = config.get("seeds", 1), config["seed"]
+  if seeds < 1:
+    raise BadInput(f"seeds must be at least 1, got {seeds}")
+  with debugging(config.get("debug", False)):
+    parts = make_parts(config)
+    check_evaluators(config.get("evals", {}), parts.data.record, parts.task)
+    folders = {first: path}
+    folders |= {first + i: path / "seeds" / str(first + i) for i in range(1, seeds)}
+    with claim(path):
+      yield parts, folders
+
+
+@contextlib.contextmanager
+def debugging(on: bool) -> Iterator[None]:
+  """Stops at the first NaN and compiles nothing, so that a debugger sees every value."""
+  with contextlib.ExitStack() as stack:
+    if on:
+      stack.enter_context(jax.debug_nans(True))
+      stack.enter_context(jax.disable_jit())
+    yield
+
+
+def plain(config: Mapping[str, Any]) -> dict[str, Any]:
+  """A config as nested dicts, whatever it came as."""
+  config = config.to_dict() if hasattr(config, "to_dict") else config
+  return {k: plain(v) if isinstance(v, Mapping) else v for k, v in config.items()}
+
+
+JOBS: dict[str, Callable[[Mapping[str, Any], str | os.PathLike[str]], str]] = {
+  "train": train,
+  "evaluate": evaluate,
+  "view": view,
+}

@@ -1,0 +1,45 @@
+"""Being asked to stop: the signal is noted, and the loop leaves at the end of its step."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+
+class Stop:
+  """Whether someone asked the run to stop, and how."""
+
+  def __init__(self):
+    self.reason = ""
+
+  def __bool__(self) -> bool:
+    """True once a signal came."""
+    return bool(self.reason)
+
+
+@contextlib.contextmanager
+def asked_to_stop() -> Iterator[Stop]:
+  """Notes SIGTERM and SIGINT while the block runs; a second signal has its usual effect at once.
+
+  Outside the main thread Python delivers no signals, and the block runs without.
+  """
+  stop = Stop()
+  if threading.current_thread() is not threading.main_thread():
+    yield stop
+    return
+  before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+  def restore() -> None:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+  def note(number: int, frame: object) -> None:
+    stop.reason = signal.Signals(number).name
+    restore()
+
+  for number in before:
+    signal.signal(number, note)
+  try:
+    yield stop
+  finally:
+    restore()

@@ -1,0 +1,58 @@
+"""What a run carries from step to step."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Int, Key
+
+from maskjax.keys import stream
+from maskjax.task.base import Batch, Task, Variables
+
+
+class State(NamedTuple):
+  """The state of a run on its devices.
+
+  Attributes:
+    step: number of updates made.
+    key: the run key, from which every draw of every step is folded; it never changes.
+    variables: the task's collections; the optimiser moves "params".
+    moments: the optimiser's state.
+    average: exponential moving average of "params"; empty where none is kept.
+  """
+
+  step: Int[Array, ""]
+  key: Key[Array, ""]
+  variables: Variables
+  moments: Any
+  average: Any
+
+
+def start(
+  task: Task, tx: optax.GradientTransformation, key: Key[Array, ""], batch: Batch, ema: bool
+) -> State:
+  """The state before the first step, from the run key alone."""
+  batch = jax.tree.map(jnp.asarray, dict(batch))
+  variables = dict(task.init(stream(key, "variables"), batch))
+  params = variables["params"]
+  # Its own buffers: the train step gives its state's memory away.
+  average = jax.tree.map(jnp.copy, params) if ema else {}
+  return State(jnp.int32(0), key, variables, tx.init(params), average)
+
+
+def averaged(state: State) -> Variables:
+  """The variables to evaluate and export: with the moving average where one is kept."""
+  if not jax.tree.leaves(state.average):
+    return state.variables
+  return {**state.variables, "params": state.average}
+
+
+def parameter_count(variables: Variables) -> int:
+  """Number of trained parameters.
+
+  >>> parameter_count({"params": {"kernel": np.zeros((2, 3))}})
+  6
+  """
+  return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(variables["params"]))

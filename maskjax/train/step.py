@@ -1,0 +1,95 @@
+"""One training step: terms of N microbatches add up to those of one, then one update."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from maskjax.keys import stream
+from maskjax.task.base import Batch, Task, Term, total
+from maskjax.train.state import State
+
+Metrics = Mapping[str, Float[Array, ""]]
+
+
+def make_step(
+  task: Task,
+  tx: optax.GradientTransformation,
+  *,
+  accumulate: int = 1,
+  ema: float = 0.0,
+) -> Callable[[State, Batch], tuple[State, Metrics]]:
+  r"""The pure function `(state, batch) -> (state, metrics)`.
+
+  The batch is cut into `accumulate` microbatches, one after another in memory. Their gradients add
+  up to that of the whole batch exactly, also where their counts differ: the counts $C_t$ of the
+  whole batch are found first, and microbatch m contributes $\nabla \sum_t w_t S_t^m / C_t$.
+  With `ema`, $\bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta$ follows each update.
+
+  Metrics: "loss", each term's mean under "terms/", and "gradient", the global norm before clipping.
+  """
+
+  def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
+    loss = lambda variables, part: task.loss(variables, part, stream(state.key, "loss"), state.step)
+    if accumulate == 1:
+      grads, terms, variables = _whole(task, loss, state.variables, batch)
+    else:
+      grads, terms, variables = _accumulated(task, loss, state.variables, batch, accumulate)
+    params = state.variables["params"]
+    updates, moments = tx.update(grads, state.moments, params)
+    params = optax.apply_updates(params, updates)
+    average = state.average
+    if ema:
+      average = jax.tree.map(lambda a, p: ema * a + (1 - ema) * p, average, params)
+    variables = {**variables, "params": params}
+    means = {f"terms/{k}": t.sum / jnp.maximum(t.count, 1) for k, t in terms.items()}
+    metrics = {"loss": total(terms, task.weights), **means, "gradient": optax.tree.norm(grads)}
+    return State(state.step + 1, state.key, variables, moments, average), metrics
+
+  return train_step
+
+
+def _whole(task: Task, loss: Callable, variables: Any, batch: Batch) -> tuple[Any, Any, Any]:
+  def objective(params):
+    terms, aux = loss({**variables, "params": params}, batch)
+    return total(terms, task.weights), (terms, aux)
+
+  grads, (terms, aux) = jax.grad(objective, has_aux=True)(variables["params"])
+  return grads, terms, {**variables, **aux.variables}
+
+
+def _accumulated(
+  task: Task, loss: Callable, variables: Any, batch: Batch, parts: int
+) -> tuple[Any, Any, Any]:
+  # Every parts-th example, so that a batch cut over devices stays where it is.
+  split = lambda x: jnp.moveaxis(x.reshape(x.shape[0] // parts, parts, *x.shape[1:]), 1, 0)
+  batches = jax.tree.map(split, dict(batch))
+  others = {name: value for name, value in variables.items() if name != "params"}
+
+  # Only counts leave this loop: the compiler drops what they do not depend on, mostly the network.
+  def count(_, part):
+    return None, {name: term.count for name, term in loss(variables, part)[0].items()}
+
+  counts = jax.tree.map(lambda c: jnp.sum(c, 0), jax.lax.scan(count, None, batches)[1])
+
+  def one(carry, part):
+    grads, sums, others = carry
+
+    def objective(params):
+      terms, aux = loss({**others, "params": params}, part)
+      shares = {name: Term(term.sum, counts[name]) for name, term in terms.items()}
+      return total(shares, task.weights), (terms, aux)
+
+    more, (terms, aux) = jax.grad(objective, has_aux=True)(variables["params"])
+    grads = jax.tree.map(jnp.add, grads, more)
+    sums = {name: sums[name] + term.sum for name, term in terms.items()}
+    return (grads, sums, {**others, **aux.variables}), None
+
+  zeros = jax.tree.map(jnp.zeros_like, variables["params"])
+  nothing = {name: jnp.float32(0) for name in counts}
+  (grads, sums, others), _ = jax.lax.scan(one, (zeros, nothing, others), batches)
+  terms = {name: Term(sums[name], counts[name]) for name in counts}
+  return grads, terms, {**variables, **others}

@@ -1,0 +1,49 @@
+"""What a run came to: the table and the pictures, read back from its workdirs."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from maskjax.view.table import results
+
+
+def summary(folders: Sequence[pathlib.Path]) -> str:
+  """A table of the first and last evaluations over all seeds, and where the newest pictures lie."""
+  runs = [read_metrics(folder / "metrics.jsonl") for folder in folders]
+  last = [max(run) for run in runs if run]
+  rows: dict[str, dict[str, list[float]]] = {}
+  for run, end in zip(filter(None, runs), last, strict=True):
+    start = run.get(0, {})
+    _add(
+      rows,
+      "raw pixels",
+      {k.replace("/pixels/", "/"): v for k, v in start.items() if "/pixels/" in k},
+    )
+    _add(rows, "untrained", {k: v for k, v in start.items() if "/pixels/" not in k})
+    if end:
+      _add(rows, f"trained, step {end}", run[end])
+  table = results([(name, row) for name, row in rows.items() if row])
+  pictures = sorted((folders[0] / "views").glob("*.png"))
+  return "\n\n".join([table, *(f"picture: {path}" for path in pictures[-1:])]).strip()
+
+
+def _add(
+  rows: dict[str, dict[str, list[float]]], name: str, figures: Mapping[str, float | None]
+) -> None:
+  """Files the first figure of each evaluator of one seed; the others are in metrics.jsonl."""
+  row, done = rows.setdefault(name, {}), set()
+  for figure, value in figures.items():
+    head, _, rest = figure.partition("/")
+    evaluator = rest.partition("/")[0]
+    if head == "eval" and value is not None and evaluator not in done:
+      done.add(evaluator)
+      row.setdefault(rest.replace("/", " "), []).append(value)
+
+
+def read_metrics(path: pathlib.Path) -> dict[int, dict[str, float]]:
+  """The rows of a metrics.jsonl, joined by step; nothing where there is none."""
+  joined: dict[int, dict[str, float]] = {}
+  for line in path.read_text().splitlines() if path.exists() else []:
+    row = json.loads(line)
+    joined.setdefault(row.pop("step"), {}).update(row)
+  return joined

@@ -1,0 +1,95 @@
+"""The evaluator that shows what a model makes of what it was not shown."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from maskjax.errors import BadInput, unknown
+from maskjax.view import grid as layout
+
+TITLES = {
+  "input": "input",
+  "seen": "model sees",
+  "prediction": "prediction",
+  "pasted": "seen + predicted",
+}
+
+
+def reconstruction(
+  context: Any, *, split: str = "test", examples: int = 8, batch_size: int = 256
+) -> dict[str, float]:
+  """Draws input, what the model sees, prediction and both pasted, of evenly spaced examples.
+
+  The task's `views` say what is drawn, all in the space of its normalised input: a task that learns
+  other targets (normalised patches, codes) brings its prediction back there itself. Everything goes
+  through the record's mean and deviation, nothing is stretched to fit.
+
+  Args:
+    context: offers `examples`, `task`, `variables`, `key`, `record` and `picture` (the loop's).
+    split: whose examples to draw.
+    examples: how many; all of a smaller split.
+    batch_size: of reading the split.
+
+  Returns:
+    No numbers.
+
+  Raises:
+    BadInput: when the task has no views, the split is unknown, or `examples` is no positive int.
+  """
+  if context.task.views is None:
+    raise BadInput("reconstruction: this task has no views to draw")
+  if split not in context.record.sizes:
+    raise unknown("split", split, context.record.sizes)
+  if examples < 1:
+    raise BadInput(f"reconstruction.examples must be at least 1, got {examples}")
+  wanted = spaced(context.record.sizes[split], examples)
+  batch = pick(context.examples(split, batch_size), wanted)
+  # NaN says "hidden" here, also where a run looks for NaNs.
+  with jax.debug_nans(False):
+    views = jax.jit(context.task.views)(context.variables, batch, context.key)
+  context.picture("reconstruction", draw(views, context.record))
+  return {}
+
+
+def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
+  """One titled column a view, the four known ones first: under `jit`, a dict forgets its order."""
+  names = [name for name in TITLES if name in views] + [
+    name for name in views if name not in TITLES
+  ]
+  columns = {}
+  for name in names:
+    images = np.asarray(views[name])
+    scale = layout.magnification(*images.shape[1:3])
+    shown = layout.denormalise(images, record.mean, record.std, scale=scale)
+    columns[TITLES.get(name, name)] = shown
+  return layout.grid(columns, scale=1)
+
+
+def spaced(size: int, count: int) -> list[int]:
+  """`count` evenly spaced indices into `size` examples, the first one 0; all, if there are no more.
+
+  >>> spaced(10, 4), spaced(3, 8)
+  ([0, 2, 5, 7], [0, 1, 2])
+  """
+  count = min(size, count)
+  return [i * size // count for i in range(count)]
+
+
+def pick(batches: Iterable[Mapping[str, Any]], wanted: list[int]) -> dict[str, np.ndarray]:
+  """The `wanted` valid examples (rising indices) of one pass, as one batch with its `position`."""
+  rows: list[dict[str, Any]] = []
+  start = 0
+  for batch in batches:
+    valid = np.flatnonzero(batch["valid"])
+    stop = start + len(valid)
+    here = [valid[i - start] for i in wanted if start <= i < stop]
+    rows += [{name: np.asarray(batch[name])[i] for name in batch if name != "valid"} for i in here]
+    start = stop
+    if start > wanted[-1]:
+      break
+  if len(rows) != len(wanted):
+    raise RuntimeError(f"the split ended after {start} examples, example {wanted[-1]} was expected")
+  picked = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+  return {**picked, "position": np.arange(len(rows), dtype=np.int32)}

@@ -1,0 +1,25 @@
+"""What every test runs under: the CPU, few compilations, quiet logs. Set before jax is imported."""
+
+import os
+
+import pytest
+
+# Scripts that made the golden values, with packages that tests do without.
+collect_ignore_glob = ["golden/make_*.py"]
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_cache(tmp_path_factory):
+  """One compile cache for the session, its xdist workers and the processes that tests start."""
+  import jax
+
+  base = tmp_path_factory.getbasetemp()
+  shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+  settings = {"compilation_cache_dir": str(shared / "compile_cache")}
+  settings["persistent_cache_min_compile_time_secs"] = "0.1"
+  for name, value in settings.items():
+    value = os.environ.setdefault(f"JAX_{name}".upper(), value)
+    jax.config.update(f"jax_{name}", float(value) if name.endswith("secs") else value)

@@ -1,0 +1,115 @@
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from maskjax.data import pipeline
+from maskjax.data import tfds as source
+from maskjax.data.digits.digits_dataset_builder import held_out
+from maskjax.errors import BadInput
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+  return str(tmp_path_factory.mktemp("tfds"))
+
+
+def test_digits_without_tensorflow(prepared):
+  data = pipeline.load(name="digits", path=prepared)
+  assert data.record.sizes == {"train": 1437, "test": 360}
+  assert data.record.shape == (8, 8, 1)
+  assert data.record.classes == 10
+  assert "tensorflow" not in sys.modules
+  stored = sorted(
+    (example["label"], example["image"].tobytes())
+    for part in data.splits.values()
+    for example in map(part.__getitem__, range(len(part)))
+  )
+  digits = load_digits()
+  pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+  assert stored == sorted((int(t), p.tobytes()) for t, p in zip(digits.target, pixels, strict=True))
+
+
+def test_digits_open_again_and_train(prepared):
+  data = pipeline.load(name="digits", path=prepared, augment={"pad": 1})
+  batch = next(pipeline.batches(data, batch_size=16, seed=0))
+  assert batch["image"].shape == (16, 8, 8, 1)
+  assert batch["label"].shape == (16,)
+
+
+def test_digits_split_is_stratified_and_fixed():
+  labels = load_digits().target
+  test = held_out(labels)
+  assert test.sum() == 360
+  share = np.bincount(labels[test]) / np.bincount(labels)
+  assert np.ptp(share) < 0.02
+  assert np.flatnonzero(test)[:5].tolist() == [6, 9, 11, 23, 25]
+
+
+def test_skip_and_no_cache_give_the_same(prepared):
+  plain = pipeline.load(name="digits", path=prepared, cache_bytes=0)
+  checked = pipeline.load(name="digits", path=prepared, on_error="skip")
+  assert checked.record == plain.record
+  a, b = (next(pipeline.batches(d, batch_size=8, seed=3)) for d in (plain, checked))
+  for key in a:
+    np.testing.assert_array_equal(a[key], b[key])
+
+
+@pytest.mark.parametrize(
+  ("kwargs", "message"),
+  [
+    ({"name": "cifra10"}, "did you mean 'cifar10'"),
+    ({"name": "fodler"}, "did you mean 'folder'"),
+    ({"name": "digits", "label": "labl"}, "did you mean 'label'"),
+    ({"name": "digits", "imge": "x"}, "did you mean 'image'"),
+    ({"name": "digits", "test": "validation"}, "unknown split"),
+  ],
+)
+def test_bad_names_are_told(prepared, kwargs, message):
+  with pytest.raises(BadInput) as error:
+    pipeline.load(path=prepared, **kwargs)
+  assert message in str(error.value)
+  assert "\n" not in str(error.value)
+
+
+def test_a_format_without_random_access_is_told(prepared, tmp_path):
+  pipeline.load(name="digits", path=prepared)
+  shutil.copytree(prepared, tmp_path / "tfds")
+  info = tmp_path / "tfds" / "digits" / "1.0.0" / "dataset_info.json"
+  info.write_text(info.read_text().replace("array_record", "tfrecord"))
+  with pytest.raises(BadInput, match="without random access"):
+    pipeline.load(name="digits", path=str(tmp_path / "tfds"))
+
+
+class Builder:
+  def __init__(self, error, there=False):
+    self.error, self.there = error, there
+
+  def is_prepared(self):
+    return self.there
+
+  def download_and_prepare(self, **_):
+    raise self.error
+
+
+@pytest.mark.parametrize(
+  ("error", "message"),
+  [
+    (ModuleNotFoundError("No module named 'tensorflow'"), "pip install 'maskjax[tf]'"),
+    (RuntimeError("Please install TensorFlow"), "pip install 'maskjax[tf]'"),
+    (OSError("no route\nto host"), "could not be prepared: no route"),
+  ],
+)
+def test_what_cannot_be_prepared_is_told(error, message):
+  with pytest.raises(BadInput) as told:
+    source._prepare(lambda: Builder(error), "x")
+  assert message in str(told.value)
+  assert "\n" not in str(told.value)
+
+
+def test_a_set_that_another_process_prepared_meanwhile_is_used():
+  later = Builder(None, there=True)
+  builders = iter([Builder(OSError("Destination already exists")), later])
+  assert source._prepare(lambda: next(builders), "x") is later

@@ -1,0 +1,65 @@
+"""Losses against plain numpy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from maskjax.recover import absolute_error, squared_error
+
+LOSSES = {
+  "squared": (squared_error, lambda gap: gap**2),
+  "absolute": (absolute_error, np.abs),
+}
+every_loss = pytest.mark.parametrize(("loss", "cost"), LOSSES.values(), ids=LOSSES)
+
+
+def draw(dtype=np.float32):
+  rng = np.random.default_rng(0)
+  prediction, target = rng.normal(size=(2, 3, 5, 4)).astype(dtype)
+  return prediction, target, rng.random((3, 5)) < 0.6
+
+
+@every_loss
+def test_equals_numpy_and_counts_what_is_asked(loss, cost):
+  prediction, target, asked = draw()
+  term = loss(*map(jnp.asarray, (prediction, target, asked)))
+  gap = prediction.astype(np.float64) - target
+  np.testing.assert_allclose(term.sum, cost(gap).mean(-1)[asked].sum(), rtol=1e-6)
+  assert int(term.count) == asked.sum()
+  assert term.count.dtype == jnp.int32
+
+
+@every_loss
+def test_nothing_asked_costs_nothing(loss, cost):
+  prediction, target, _ = draw()
+  term = loss(jnp.asarray(prediction), jnp.asarray(target), jnp.zeros((3, 5), bool))
+  assert (float(term.sum), int(term.count)) == (0.0, 0)
+
+
+@every_loss
+@pytest.mark.parametrize("leak", [np.nan, np.inf])
+def test_what_is_not_asked_reaches_neither_value_nor_gradient(loss, cost, leak):
+  prediction, target, asked = map(jnp.asarray, draw())
+  value_and_slopes = jax.value_and_grad(lambda p, t: loss(p, t, asked).sum, argnums=(0, 1))
+  spoil = lambda x: jnp.where(asked[..., None], x, leak)
+  clean = jax.tree.leaves(value_and_slopes(prediction, target))
+  spoilt = [
+    value_and_slopes(spoil(prediction), target),
+    value_and_slopes(prediction, spoil(target)),
+    value_and_slopes(spoil(prediction), spoil(target)),
+  ]
+  for result in spoilt:
+    for a, b in zip(clean, jax.tree.leaves(result), strict=True):
+      assert np.isfinite(a).all()
+      np.testing.assert_array_equal(a, b)
+
+
+@every_loss
+def test_half_precision_is_compared_in_float32(loss, cost):
+  prediction, target, asked = draw()
+  half = jnp.asarray(prediction, jnp.bfloat16)
+  term = loss(half, jnp.asarray(target), jnp.asarray(asked))
+  full = loss(half.astype(jnp.float32), jnp.asarray(target), jnp.asarray(asked))
+  assert term.sum.dtype == jnp.float32
+  assert float(term.sum) == float(full.sum)

@@ -1,0 +1,105 @@
+"""The catalogue is read from the configs."""
+
+import json
+import pathlib
+
+import pytest
+
+from maskjax import catalogue
+from maskjax.bind import resolve
+from maskjax.errors import BadInput
+from maskjax.train.build import WORDS
+from maskjax.train.evaluation import HOME
+from maskjax.train.optimizer import RULES
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+NOTE = """
+from ml_collections import ConfigDict
+NOTE = dict(id="{id}", family="f", title="t", claim="c", measured="m", citation="x")
+PRESETS = dict(smoke=None, laptop=None)
+get_config = lambda arg=None: ConfigDict(dict(a=dict(fn="one", b=dict(fn="two")), n=3))
+"""
+
+
+def test_every_config_of_the_project_is_an_entry():
+  entries = catalogue.entries(CONFIGS)
+  assert "mae" in [e["id"] for e in entries]
+  fields = {*catalogue.NOTE, "kind", "config", "presets", "functions"}
+  for entry in entries:
+    assert set(entry) == fields
+    assert {"laptop", "smoke"} <= set(entry["presets"])
+    assert pathlib.Path(entry["config"]).is_file()
+  mae = next(e for e in entries if e["id"] == "mae")
+  assert {"score.white", "select.top", "recover.squared_error"} <= set(mae["functions"])
+
+
+def test_the_functions_that_configs_name_exist():
+  homes = {**WORDS, "task": "maskjax.task", "hide": "maskjax.hide", "evals": HOME}
+  for entry in catalogue.entries(CONFIGS):
+    for name in entry["functions"]:
+      word, _, fn = name.partition(".")
+      if word == "optimizer":
+        assert fn in RULES
+      else:
+        assert callable(resolve(fn, homes[word])), name
+
+
+def test_every_id_is_a_method_of_the_survey():
+  survey = pathlib.Path(__file__).parents[1] / ".." / "shared" / "methods" / "methods.jsonl"
+  if not survey.exists():
+    pytest.skip("shared/methods/methods.jsonl is not here")
+  known = {json.loads(line)["id"]: json.loads(line) for line in survey.open(encoding="utf-8")}
+  for entry in catalogue.entries(CONFIGS):
+    if entry["kind"] != "base":
+      assert entry["family"] == known[entry["id"]]["family"]
+    assert all(entry[name] for name in catalogue.NOTE)
+
+
+def test_entries_are_sorted_and_read_from_folders_below(tmp_path):
+  (tmp_path / "deep").mkdir()
+  (tmp_path / "deep" / "b.py").write_text(NOTE.format(id="a"))
+  (tmp_path / "a.py").write_text(NOTE.format(id="b"))
+  (tmp_path / "_shared.py").write_text("raise RuntimeError")
+  entries = catalogue.entries(tmp_path)
+  assert [e["id"] for e in entries] == ["a", "b"]
+  assert entries[0]["config"] == (tmp_path / "deep" / "b.py").as_posix()
+  assert entries[0]["presets"] == ["laptop", "smoke"]
+  assert entries[0]["functions"] == ["a.one", "a.two"]
+  assert entries[0]["kind"] == "method"
+
+
+def test_two_configs_of_one_id_are_refused(tmp_path):
+  for name in ("a.py", "b.py"):
+    (tmp_path / name).write_text(NOTE.format(id="same"))
+  with pytest.raises(BadInput, match=r"two configs are called 'same': .*a\.py, .*b\.py"):
+    catalogue.entries(tmp_path)
+
+
+def test_a_note_that_lacks_a_field_is_named(tmp_path):
+  (tmp_path / "a.py").write_text('NOTE = dict(id="a", family="f")\nget_config = dict')
+  with pytest.raises(BadInput, match=r"a\.py: NOTE lacks title, claim, measured, citation"):
+    catalogue.entries(tmp_path)
+
+
+def test_a_folder_without_configs_is_named(tmp_path):
+  with pytest.raises(BadInput, match="no configs below"):
+    catalogue.entries(tmp_path)
+
+
+def test_configs_are_named_from_the_current_folder(tmp_path, monkeypatch):
+  (tmp_path / "deep").mkdir()
+  (tmp_path / "deep" / "a.py").write_text(NOTE.format(id="a"))
+  monkeypatch.chdir(tmp_path)
+  assert catalogue.entries(tmp_path)[0]["config"] == "deep/a.py"
+  monkeypatch.chdir(tmp_path / "deep")
+  assert catalogue.entries(pathlib.Path("."))[0]["config"] == "a.py"
+  assert catalogue.entries(pathlib.Path(".."))[0]["config"].endswith("deep/a.py")
+
+
+def test_the_table_has_a_line_for_each_that_fits():
+  long = dict(id="a", config="c/a.py", presets=["laptop"], measured="m" * 80, title="t" * 200)
+  rows = [*catalogue.entries(CONFIGS), long]
+  lines = catalogue.table(rows).splitlines()
+  assert lines[0].split() == ["id", "config", "presets", "measured", "title"]
+  assert len(lines) == 1 + len(rows)
+  assert all(len(line) <= 100 for line in lines)

@@ -1,0 +1,74 @@
+"""Keys are the same in every process, of every stream, and for every example."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from maskjax.keys import keys, stream
+
+KEY = jax.random.key(0)
+# Pinned: the draws of a seed are API.
+STREAMS = {
+  ("mask", 0): [708268653, 309991956],
+  ("mask", 1): [936656022, 3118253124],
+  ("noise", 0): [254647629, 1041136640],
+  ("", 2**31 - 1): [602790989, 3672834117],
+}
+POSITIONS = {
+  0: [1797259609, 2579123966],
+  1: [928981903, 3453687069],
+  2**31 - 1: [3380239599, 3343201961],
+}
+
+
+def data(key):
+  return jax.random.key_data(key).tolist()
+
+
+@pytest.mark.parametrize(("name", "step"), STREAMS)
+def test_streams_are_pinned(name, step):
+  assert data(stream(KEY, name, step)) == STREAMS[name, step]
+  assert data(jax.jit(lambda s: stream(KEY, name, s))(step)) == STREAMS[name, step]
+
+
+def test_positions_are_pinned():
+  assert data(keys(KEY, jnp.array(list(POSITIONS)))) == list(POSITIONS.values())
+  assert data(keys(KEY, np.array(list(POSITIONS)))) == list(POSITIONS.values())
+
+
+def test_no_two_draws_share_a_key():
+  seen = set()
+  for name in ("mask", "noise", "loss", "init", "variables"):
+    for step in range(4):
+      seen |= {tuple(k) for k in data(keys(stream(KEY, name, step), 8))}
+  assert len(seen) == 5 * 4 * 8
+
+
+def test_a_part_of_the_batch_has_the_keys_that_the_whole_gives_it():
+  whole = data(keys(KEY, 8))
+  assert data(keys(KEY, jnp.arange(4, 8))) == whole[4:]
+  assert data(keys(KEY, jnp.arange(8).reshape(2, 4))) == [whole[:4], whole[4:]]
+  assert data(jax.vmap(lambda p: keys(KEY, p))(jnp.arange(8))) == whole
+  assert data(keys(KEY, jnp.array([7, 0]))) == [whole[7], whole[0]]
+  assert keys(KEY, 0).shape == (0,)
+
+
+@pytest.mark.parametrize("positions", [np.array([-1]), np.array([0, 2**31]), np.array([2**32]), -1])
+def test_positions_that_would_share_keys_are_refused(positions):
+  with pytest.raises(ValueError, match=r"positions lie in \[0, 2³¹\)|must not be negative"):
+    keys(KEY, positions)
+
+
+def test_positions_that_are_no_integers_are_refused():
+  for positions in (jnp.array([1.0]), np.array([0.5]), jnp.array([True])):
+    with pytest.raises(TypeError, match="positions are integers"):
+      keys(KEY, positions)
+
+
+@pytest.mark.parametrize("key", [jax.random.PRNGKey(0), 0, np.zeros(2, np.uint32)], ids=str)
+def test_keys_without_a_type_are_refused(key):
+  with pytest.raises(TypeError, match="keys are typed"):
+    keys(key, 4)
+  with pytest.raises(TypeError, match="keys are typed"):
+    stream(key, "mask")

@@ -1,0 +1,120 @@
+"""Files import only from layers above them, stay short, and the grammar needs nothing but jax."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = ROOT / "maskjax"
+# From the top; those on one line may import from each other.
+LAYERS = [
+  ("errors", "record", "masks", "keys", "reduce", "bind", "lab"),
+  ("schedule",),
+  ("score",),
+  ("select",),
+  ("hide",),
+  ("recover",),
+  ("model",),
+  ("task",),
+  ("weights",),
+  ("generate",),
+  ("explain",),
+  ("data",),
+  ("view",),
+  ("train",),
+  ("catalogue", "cli"),
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+LONGEST = 330
+
+
+def layer(module):
+  """The rank of `maskjax.name.…`; None for maskjax itself and for what is not maskjax."""
+  parts = module.split(".")
+  return RANK.get(parts[1]) if parts[0] == "maskjax" and len(parts) > 1 else None
+
+
+def imports(tree):
+  """Every module that a file imports from maskjax, inside functions too."""
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module == "maskjax":
+      yield from (f"maskjax.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      assert node.level == 0, "imports are absolute"
+      yield node.module or ""
+
+
+def upward(name, source):
+  """The imports of the file `name` that lie below it."""
+  own = layer(name)
+  found = [module for module in imports(ast.parse(source)) if layer(module) is not None]
+  return [f"{name} imports {m}" for m in found if own is not None and layer(m) > own]
+
+
+def files():
+  return [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py"]
+
+
+def test_every_file_belongs_to_a_layer():
+  names = {p.relative_to(PACKAGE).parts[0].removesuffix(".py") for p in files()}
+  assert names <= set(RANK)
+
+
+def test_files_import_from_above():
+  wrong = []
+  for path in files():
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    wrong += upward(name, path.read_text())
+  assert wrong == []
+
+
+@pytest.mark.parametrize(
+  "source",
+  ["import maskjax.train.run", "def f():\n  from maskjax import task", "from maskjax.cli import x"],
+)
+def test_an_import_from_below_is_found(source):
+  assert len(upward("maskjax.hide.drop", source)) == 1
+  assert upward("maskjax.cli", source) == []
+
+
+def test_files_are_short():
+  lengths = {p: len(p.read_text().splitlines()) for p in PACKAGE.rglob("*.py")}
+  assert {str(p): n for p, n in lengths.items() if n > LONGEST} == {}
+
+
+GRAMMAR = """
+import sys
+class Block:
+  def find_spec(self, name, path=None, target=None):
+    if name.partition(".")[0] in {"flax", "orbax", "grain", "tensorflow_datasets", "tensorflow"}:
+      raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Block())
+import jax
+import maskjax as mj
+key = jax.random.key(0)
+hidden = mj.select.top(mj.score.white(mj.keys(key, 8), (196,)), ratio=0.75)
+seen = mj.hide.drop(jax.numpy.ones((8, 196, 2)), hidden, keep=49)
+assert seen.valid.all() and mj.schedule.cosine(1.0, 0.0)(0.0) == 1
+assert mj.recover.squared_error(*[jax.numpy.ones((8, 196, 2))] * 2, hidden).sum == 0
+print(hidden.sum(-1).tolist())
+"""
+TRAINER = """
+import sys
+import maskjax.train.run
+print("tensorflow" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+  ("script", "says"), [(GRAMMAR, str([147] * 8)), (TRAINER, "False")], ids=["grammar", "trainer"]
+)
+def test_imports_no_more_than_it_needs(script, says):
+  command = [sys.executable, "-c", script]
+  done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+  assert done.returncode == 0, done.stderr[-3000:]
+  assert done.stdout.splitlines()[-1] == says

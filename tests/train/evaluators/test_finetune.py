@@ -1,0 +1,127 @@
+"""Fine-tuning of a small encoder on blobs that its frozen features cannot tell apart."""
+
+import itertools
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from maskjax.errors import BadInput
+from maskjax.record import Record
+from maskjax.train.evaluators.finetune import finetune
+from maskjax.train.mesh import make_mesh
+
+N = 192
+
+
+def encode(variables, batch):
+  p = variables["params"]["encoder"]
+  x = jnp.tanh(batch["image"] @ p["embed"]["kernel"])
+  x = jnp.tanh(x @ p["block_00"]["kernel"] + p["block_00"]["bias"])
+  return {"mean": x * variables["buffers"]["gain"]}
+
+
+@pytest.fixture
+def context():
+  """Two classes by the sign of x0 · x1, which no linear map tells; a decoder that is not read."""
+  rng = np.random.default_rng(0)
+  image = rng.normal(size=(2 * N, 2)).astype(np.float32)
+  label = (image[:, 0] * image[:, 1] > 0).astype(np.int32)
+  normal = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+  params = {
+    "encoder": {
+      "embed": {"kernel": normal(2, 16)},
+      "block_00": {"kernel": normal(16, 16) / 4, "bias": jnp.zeros(16)},
+    },
+    "decoder": {"block_07": {"kernel": normal(16, 2)}},
+  }
+
+  def batches(batch_size, seed, steps):
+    draw = np.random.default_rng(seed)
+    for _ in range(steps):
+      rows = draw.integers(0, N, batch_size)
+      yield {"image": image[rows], "label": label[rows], "position": np.arange(batch_size)}
+
+  def examples(split, batch_size):
+    assert split == "test"
+    for start in range(N, 2 * N, batch_size):
+      rows = np.arange(start, start + batch_size)
+      valid = rows < 2 * N
+      rows = np.where(valid, rows, 0)
+      yield {"image": image[rows], "label": label[rows], "valid": valid}
+
+  return types.SimpleNamespace(
+    record=Record("image", (2,), {"train": N, "test": N}, ("minus", "plus")),
+    key=jax.random.key(0),
+    step=0,
+    task=types.SimpleNamespace(features=encode),
+    variables={"params": params, "buffers": {"gain": jnp.full(16, 2.0)}},
+    mesh=make_mesh(),
+    batches=batches,
+    examples=examples,
+  )
+
+
+SETTINGS = {"batch_size": 64, "learning_rate": 0.04, "layer_decay": 0.9, "weight_decay": 0.0}
+
+
+def test_learns_end_to_end_and_leaves_the_weights(context):
+  before = jax.tree.map(np.array, context.variables)
+  result = finetune(context, steps=150, **SETTINGS)
+  assert result["accuracy"] > 0.9
+  jax.tree.map(np.testing.assert_array_equal, before, context.variables)
+
+
+def test_deterministic_and_follows_the_key(context):
+  first = finetune(context, steps=3, **SETTINGS)
+  assert first == finetune(context, steps=3, **SETTINGS)
+  context.key = jax.random.key(1)
+  assert first != finetune(context, steps=3, **SETTINGS)
+
+
+def test_epochs_count_steps(context):
+  seen = []
+  drawn = context.batches
+  context.batches = lambda b, seed, steps: seen.append(steps) or drawn(b, seed, steps)
+  finetune(context, epochs=1.5, **SETTINGS)
+  finetune(context, epochs=1.5, steps=2, **SETTINGS)
+  assert seen == [round(1.5 * N / 64), 2]
+
+
+def test_padding_is_not_counted(context):
+  odd = finetune(context, steps=1, **{**SETTINGS, "batch_size": 56})  # 192 = 3 · 56 + 24
+  real = context.examples
+
+  def poisoned(split, batch_size):
+    for batch in real(split, batch_size):
+      yield {**batch, "label": np.where(batch["valid"], batch["label"], 1 - batch["label"])}
+
+  context.examples = poisoned
+  assert odd == finetune(context, steps=1, **{**SETTINGS, "batch_size": 56})
+
+
+def test_layer_decay_counts_only_what_is_read(context):
+  """A deeper decoder would shrink the encoder's rates if it counted."""
+  decayed = {**SETTINGS, "layer_decay": 0.5}
+  with_decoder = finetune(context, steps=5, **decayed)
+  context.variables["params"].pop("decoder")
+  assert with_decoder == finetune(context, steps=5, **decayed)
+
+
+def test_bad_input(context):
+  with pytest.raises(BadInput, match="pooling 'class'"):
+    finetune(context, steps=1, pooling="class", **SETTINGS)
+  with pytest.raises(BadInput, match="split 'trian'; did you mean 'train'"):
+    finetune(context, train="trian", **SETTINGS)
+  with pytest.raises(BadInput, match="no step"):
+    finetune(context, epochs=0.01, **SETTINGS)
+  context.batches = lambda *_: itertools.repeat(
+    {"image": np.full((64, 2), np.nan, np.float32), "label": np.zeros(64, np.int32)}, 1
+  )
+  with pytest.raises(BadInput, match="not finite"):
+    finetune(context, steps=1, **SETTINGS)
+  context.record = Record("image", (2,), {"train": N})
+  with pytest.raises(BadInput, match="'finetune' needs labels"):
+    finetune(context, steps=1, **SETTINGS)

@@ -1,0 +1,132 @@
+"""Evaluators of a run: when they run, on what, and what is found out before."""
+
+import json
+import pathlib
+import runpy
+from typing import Any
+
+import pytest
+
+from maskjax.errors import BadInput
+from maskjax.train import run
+from maskjax.train.build import make_parts
+from maskjax.train.evaluation import check_evaluators
+
+shared = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))
+tiny, rows = shared["tiny"], shared["rows"]
+
+EVALS: dict[str, Any] = dict(
+  knn=dict(fn="knn", k=3, pixels=True, every=0),
+  fewlabel=dict(fn="fewlabel", labels=2, draws=2, pixels=True, every=0),
+  linear=dict(fn="linear", l2=1e-2, pixels=True, every=2),
+  recovery=dict(fn="recovery", batch_size=16, every=2),
+  reconstruction=dict(fn="reconstruction", batch_size=16, every=0),
+)
+EVALUATED = {"evals": EVALS, "total_steps": 4, "log.tensorboard": True}
+
+
+@pytest.fixture(scope="module")
+def both(tiny, tmp_path_factory):
+  """Config, workdir and table of an evaluated run of two seeds."""
+  config, workdir = tiny.config(EVALUATED, seeds=2), tmp_path_factory.mktemp("both")
+  return config, workdir, run.run(config, workdir)
+
+
+def at(found, step):
+  """All numbers of one step."""
+  return {k: v for row in found if row["step"] == step for k, v in row.items()}
+
+
+def evals(row):
+  """The numbers of the evaluators."""
+  return {k: v for k, v in row.items() if k.startswith("eval/")}
+
+
+def test_evaluators_run_at_the_first_and_the_last_step_and_in_between_where_asked(both):
+  _, workdir, _ = both
+  found = rows(workdir)
+  for name in ("knn", "linear", "fewlabel"):
+    assert f"eval/{name}/accuracy" in at(found, 0)
+    assert f"eval/{name}/accuracy" in at(found, 4)
+    assert f"eval/{name}/pixels/accuracy" in at(found, 0)
+    assert f"eval/{name}/pixels/accuracy" not in at(found, 4)
+  assert not evals(at(found, 1))
+  between = {name.split("/")[1] for name in evals(at(found, 2))}
+  assert between == {"linear", "recovery"}
+
+
+def test_a_workdir_holds_the_names_that_scripts_rely_on(both):
+  _, workdir, _ = both
+  lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+  names = set().union(*lines)
+  assert {"step", "train/loss", "perf/examples_per_second", "perf/mfu"} <= names
+  assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"2", "4"}
+  for name in ("config.json", "record.json", "tensorboard", "views", "seeds/1/metrics.jsonl"):
+    assert (workdir / name).exists(), name
+  pictures = sorted(path.name for path in (workdir / "views").iterdir())
+  assert pictures == ["00000000_reconstruction.png", "00000004_reconstruction.png"]
+
+
+def test_several_seeds_give_one_table_with_their_spread(both):
+  _, _, said = both
+  assert "±" in said
+  for row in ("raw pixels", "untrained", "trained, step 4"):
+    assert row in said
+
+
+def test_the_first_of_two_seeds_is_the_run_of_one(tiny, both, tmp_path):
+  _, workdir, _ = both
+  run.run(tiny.config(EVALUATED), tmp_path)
+  assert tiny.final(tmp_path) == tiny.final(workdir)
+  assert rows(tmp_path) == rows(workdir)
+  assert tiny.final(workdir) != tiny.final(workdir / "seeds" / "1")
+
+
+def test_evaluating_reproduces_the_last_row_and_trains_nothing(tiny, both):
+  config, workdir, _ = both
+  for folder in (workdir, workdir / "seeds" / "1"):
+    before, state = rows(folder), tiny.final(folder)
+    run.run({**config, "job": "evaluate"}, workdir)
+    added = rows(folder)[len(before) :]
+    assert [row["step"] for row in added] == [4]
+    assert evals(added[0]) == evals(at(before, 4))
+    assert tiny.final(folder) == state
+
+
+def test_padding_of_the_last_batch_does_not_count(tiny, tmp_path):
+  short = {f"evals.{name}": EVALS[name] for name in ("knn", "recovery")}
+  found = []
+  for size in (5, 7, 16):  # of 10 and 40 examples
+    config = tiny.config(short, total_steps=1, eval_batch_size=size)
+    config["evals"]["recovery"] = {**EVALS["recovery"], "batch_size": 10}
+    run.run(config, tmp_path / str(size))
+    found.append(evals(at(rows(tmp_path / str(size)), 1)))
+  assert found[0] == pytest.approx(found[1], rel=1e-5)
+  assert found[0] == pytest.approx(found[2], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["knn", "fewlabel", "linear"])
+def test_evaluators_without_labels_are_refused_before_anything_is_written(tiny, tmp_path, name):
+  data = tiny.write_images(tmp_path / "unlabelled.npz", labels=False)
+  config = tiny.config({f"evals.{name}": EVALS[name]}, **{"data.path": str(data)})
+  with pytest.raises(BadInput, match=f"evals.{name} needs labels"):
+    run.run(config, tmp_path / "run")
+  assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_split_of_an_evaluator_is_refused_before_anything_is_written(tiny, tmp_path):
+  config = tiny.config({"evals.knn": {**EVALS["knn"], "test": "tset"}})
+  with pytest.raises(BadInput, match=r"evals\.knn\.test 'tset'; did you mean 'test'"):
+    run.run(config, tmp_path / "run")
+  assert not (tmp_path / "run").exists()
+
+
+def test_an_evaluator_of_features_is_refused_for_a_task_without_them(tiny):
+  parts = make_parts(tiny.config())
+  with pytest.raises(BadInput, match=r"evals\.knn needs features"):
+    check_evaluators({"knn": EVALS["knn"]}, parts.data.record, parts.task._replace(features=None))
+
+
+def test_nothing_to_evaluate_is_said(tiny, tmp_path):
+  with pytest.raises(BadInput, match="no checkpoint to evaluate"):
+    run.run(tiny.config(EVALUATED, job="evaluate"), tmp_path)

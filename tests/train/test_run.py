@@ -1,0 +1,227 @@
+"""Jobs, identity, bad losses; and `tiny`, a run so small that it takes no time, for the tests beside."""
+
+import copy
+import json
+import pathlib
+import shutil
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskjax.errors import BadInput
+from maskjax.train import build, loop, run
+from maskjax.train.build import make_parts
+from maskjax.train.checkpoint import Checkpoints
+
+SIZES = {"train": 40, "test": 10}
+TINY: dict[str, Any] = dict(
+  job="train",
+  seed=0,
+  seeds=1,
+  batch_size=16,
+  eval_batch_size=16,
+  accumulate=1,
+  total_steps=6,
+  ema=0.0,
+  task=dict(fn="reconstruct"),
+  model=dict(
+    fn="masked_autoencoder",
+    patch=(2, 2),
+    width=8,
+    depth=1,
+    heads=2,
+    decoder_width=8,
+    decoder_depth=1,
+    decoder_heads=2,
+  ),
+  score=dict(fn="white"),
+  select=dict(fn="top", ratio=0.75),
+  target=dict(fn="pixels", normalise=False),
+  recover=dict(fn="squared_error"),
+  data=dict(name="npz", augment=dict(crop=(0.5, 1.0), flip=True)),
+  loader=dict(workers=0, threads=4, prefetch=4),
+  optimizer=dict(fn="adamw", learning_rate=0.1, schedule="cosine", warmup_steps=1, clip=1.0),
+  evals={},
+  checkpoint=dict(every=2, keep=2),
+  log=dict(every=1, tensorboard=False),
+)
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+  """A copy of nested dicts with other values at dotted keys."""
+  base = copy.deepcopy(base)
+  for name, value in changes.items():
+    *path, last = name.split(".")
+    section = base
+    for key in path:
+      section = section.setdefault(key, {})
+    section[last] = value
+  return base
+
+
+def write_images(path: pathlib.Path, labels: bool = True) -> pathlib.Path:
+  """Grey 8 by 8 pictures of four classes: a bright quarter each, in noise."""
+  rng, arrays = np.random.default_rng(0), {}
+  for split, size in SIZES.items():
+    label = np.arange(size) % 4
+    images = rng.integers(0, 100, (size, 8, 8, 1), np.uint8)
+    for image, quarter in zip(images, label, strict=True):
+      image[4 * (quarter // 2) :, 4 * (quarter % 2) :][:4, :4] += 100
+    arrays[f"{split}_images"] = images
+    arrays |= {f"{split}_labels": label} if labels else {}
+  np.savez(path, **arrays)
+  return path
+
+
+def rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
+  """The rows of a run's metrics.jsonl without what depends on the machine's speed."""
+  read = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+  return [{k: v for k, v in row.items() if not k.startswith("perf/")} for row in read]
+
+
+def final(workdir: pathlib.Path, step: int | None = None) -> dict[str, bytes]:
+  """The newest checkpoint, or that of `step`: every leaf by name, as bytes."""
+  found = Checkpoints(workdir).read(step=step)
+  assert found is not None, f"{workdir} has no checkpoint"
+  return {"step": bytes([found[0]]), **{k: v.tobytes() for k, v in found[1].items()}}
+
+
+def files(folder: pathlib.Path) -> dict[str, tuple[int, bytes]]:
+  """All files below a folder, with time of change and content."""
+  found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+  return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes()) for p in found}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+  """`tiny.config(**changes)` makes configs; `tiny.rows` and `tiny.final` read what a run left.
+
+  Runs of equal configs share their compiled parts, which hold no state.
+  """
+  data = write_images(tmp_path_factory.mktemp("data") / "images.npz")
+  base = merged(TINY, {"data.path": str(data)})
+  made: dict[str, Any] = {}
+
+  def parts(config):
+    key = json.dumps(config, sort_keys=True)
+    if key not in made:
+      made[key] = make_parts(config)
+    return made[key]
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(run, "make_parts", parts)
+    yield SimpleNamespace(
+      config=lambda changes=(), **more: merged(base, {**dict(changes), **more}),
+      data=data,
+      write_images=write_images,
+      rows=rows,
+      final=final,
+      files=files,
+    )
+
+
+def test_viewing_draws_masks_and_leaves_nothing_else(tiny, tmp_path):
+  said = run.run(tiny.config(job="view"), tmp_path)
+  picture = tmp_path / "views" / "00000000_masks.png"
+  assert str(picture) in said
+  with Image.open(picture) as image:
+    assert np.ptp(np.asarray(image)) > 0
+  assert not (tmp_path / "checkpoints").exists()
+  assert rows(tmp_path) == []
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(
+  tiny, tmp_path, monkeypatch
+):
+  true = loop.pipeline.batches
+
+  def spoilt(*args, **kwargs):
+    for i, batch in enumerate(true(*args, **kwargs), start=1):
+      image = batch["image"] * np.float32(np.nan if i == 4 else 1)
+      yield {**batch, "image": image}
+
+  with monkeypatch.context() as patch:
+    patch.setattr(loop.pipeline, "batches", spoilt)
+    with pytest.raises(
+      BadInput, match=r"step 4: .*term 'loss' is nan, term 'terms/recover' is nan"
+    ):
+      run.run(tiny.config(), tmp_path)
+  assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["2"]
+  assert all(np.isfinite(row["train/loss"]) for row in rows(tmp_path))
+  run.run(tiny.config(), tmp_path)  # the cause is gone
+  run.run(tiny.config(), tmp_path / "whole")
+  assert tiny.final(tmp_path) == tiny.final(tmp_path / "whole")
+
+
+def test_the_step_is_traced_and_compiled_once_for_all_seeds(tiny, tmp_path, monkeypatch, caplog):
+  traced = []
+  true = build.make_step
+
+  def make_step(*args, **kwargs):
+    step = true(*args, **kwargs)
+
+    def train_step(state, batch):
+      traced.append(1)
+      return step(state, batch)
+
+    return train_step
+
+  monkeypatch.setattr(build, "make_step", make_step)
+  with jax.log_compiles(), caplog.at_level("WARNING", "jax"):
+    run.run(tiny.config(seeds=2, total_steps=3), tmp_path)
+    run.run(tiny.config(seeds=2, total_steps=3), tmp_path)
+  compiled = [r for r in caplog.records if "Compiling jit(train_step)" in r.getMessage()]
+  assert (len(traced), len(compiled)) == (1, 1)
+
+
+FREE = {
+  "accumulate": 2,
+  "seeds": 2,
+  "loader.threads": 1,
+  "evals": {"recovery": {"fn": "recovery", "batch_size": 16}},
+  "eval_batch_size": 8,
+  "checkpoint.every": 1,
+  "log.every": 2,
+}
+IDENTITY = {
+  "seed": 1,
+  "batch_size": 8,
+  "ema": 0.5,
+  "total_steps": 4,
+  "model.width": 16,
+  "select.ratio": 0.5,
+  "target.normalise": True,
+  "optimizer.learning_rate": 0.2,
+  "data.augment.flip": False,
+}
+
+
+@pytest.fixture(scope="module")
+def short(tiny, tmp_path_factory):
+  """The workdir of a finished run of two steps."""
+  workdir = tmp_path_factory.mktemp("short")
+  run.run(tiny.config(total_steps=2), workdir)
+  return workdir
+
+
+@pytest.mark.parametrize("field", IDENTITY)
+def test_another_identity_is_refused_shown_and_changes_nothing(tiny, short, field):
+  before = files(short)
+  with pytest.raises(BadInput, match=rf"{field} was .*, is now {json.dumps(IDENTITY[field])}"):
+    run.run(tiny.config({"total_steps": 2, field: IDENTITY[field]}), short)
+  after = files(short)
+  assert {k: v for k, v in after.items() if k != ".lock"} == {
+    k: v for k, v in before.items() if k != ".lock"
+  }
+
+
+@pytest.mark.parametrize("field", [*FREE, "data.path"])
+def test_a_free_field_may_change(tiny, short, tmp_path, field):
+  workdir = shutil.copytree(short, tmp_path / "run")
+  value = str(shutil.copy(tiny.data, tmp_path)) if field == "data.path" else FREE[field]
+  run.run(tiny.config({"total_steps": 2, field: value}), workdir)
+  assert tiny.final(workdir) == tiny.final(short)

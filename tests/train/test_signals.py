@@ -1,0 +1,133 @@
+"""Being asked to stop, by the system or by Ctrl-C, at any time."""
+
+import os
+import pathlib
+import runpy
+import signal
+import threading
+
+import pytest
+
+from maskjax.errors import Restart
+from maskjax.train import loop
+from maskjax.train.run import train
+from maskjax.train.signals import asked_to_stop
+
+tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["tiny"]
+KNN = {"evals.knn": dict(fn="knn", k=3, every=4), "ema": 0.9}
+
+
+def me(number):
+  os.kill(os.getpid(), number)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny, tmp_path_factory):
+  """Config and workdir of a run that nothing stopped."""
+  config, workdir = tiny.config(KNN), tmp_path_factory.mktemp("whole")
+  train(config, workdir)
+  return config, workdir
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_is_noted_the_second_has_its_usual_effect(number):
+  got = []
+  before = signal.signal(number, lambda *_: got.append("usual"))
+  try:
+    with asked_to_stop() as stop:
+      assert not stop
+      me(number)
+      assert (stop.reason, got) == (number.name, [])
+      me(number)
+      assert got == ["usual"]
+    me(number)
+    assert got == ["usual", "usual"]
+  finally:
+    signal.signal(number, before)
+
+
+def test_handlers_come_back_after_an_error_too():
+  before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+  with pytest.raises(ZeroDivisionError), asked_to_stop():
+    assert signal.getsignal(signal.SIGINT) is not before[1]
+    _ = 1 / 0
+  assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_beside_the_main_thread_signals_stay_as_they_are():
+  before, inside = signal.getsignal(signal.SIGINT), []
+
+  def work():
+    with asked_to_stop() as stop:
+      inside.extend([signal.getsignal(signal.SIGINT), bool(stop)])
+
+  thread = threading.Thread(target=work)
+  thread.start()
+  thread.join()
+  assert inside == [before, False]
+
+
+@pytest.mark.parametrize(("number", "batch"), [(signal.SIGTERM, 3), (signal.SIGINT, 1)])
+def test_a_signal_saves_the_step_under_way_and_the_run_goes_on_exactly(
+  tiny, whole, tmp_path, monkeypatch, number, batch
+):
+  config, reference = whole
+  true = loop.pipeline.batches
+
+  def batches(*args, **kwargs):
+    for i, one in enumerate(true(*args, **kwargs), start=1):
+      if i == batch:
+        me(number)
+      yield one
+
+  before = signal.getsignal(number)
+  with (
+    monkeypatch.context() as patch,
+    pytest.raises(Restart, match=rf"{number.name} at step {batch}:"),
+  ):
+    patch.setattr(loop.pipeline, "batches", batches)
+    train(config, tmp_path)
+  assert signal.getsignal(number) is before
+  assert tiny.final(tmp_path)["step"] == bytes([batch])
+  train(config, tmp_path)
+  assert tiny.final(tmp_path) == tiny.final(reference)
+  assert tiny.rows(tmp_path) == tiny.rows(reference)
+
+
+@pytest.mark.parametrize("step", [0, 4])
+def test_a_signal_during_an_evaluation_is_honoured_after_it(
+  tiny, whole, tmp_path, monkeypatch, step
+):
+  config, reference = whole
+  true = loop.evaluate
+
+  def evaluate(context, *rest):
+    if context.step == step:
+      me(signal.SIGTERM)
+    return true(context, *rest)
+
+  with monkeypatch.context() as patch, pytest.raises(Restart, match=f"SIGTERM at step {step}:"):
+    patch.setattr(loop, "evaluate", evaluate)
+    train(config, tmp_path)
+  assert tiny.final(tmp_path)["step"] == bytes([step])
+  train(config, tmp_path)
+  assert tiny.final(tmp_path) == tiny.final(reference)
+  assert tiny.rows(tmp_path) == tiny.rows(reference)
+
+
+def test_a_signal_in_the_last_step_of_a_seed_does_not_begin_the_next(tiny, tmp_path, monkeypatch):
+  config = tiny.config(total_steps=2, seeds=2)
+  true = loop.Run._milestone
+
+  def milestone(self, state, step, *rest):
+    if step == 2:
+      me(signal.SIGTERM)
+    true(self, state, step, *rest)
+
+  with monkeypatch.context() as patch, pytest.raises(Restart, match="SIGTERM before seed 1"):
+    patch.setattr(loop.Run, "_milestone", milestone)
+    train(config, tmp_path)
+  assert tiny.final(tmp_path)["step"] == bytes([2])
+  assert not (tmp_path / "seeds").exists()
+  train(config, tmp_path)
+  assert tiny.final(tmp_path / "seeds" / "1")["step"] == bytes([2])

@@ -1,0 +1,144 @@
+"""One training step: microbatches change nothing, and the average follows its formula."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from maskjax import recover, score, select
+from maskjax.keys import keys, stream
+from maskjax.model.masked_autoencoder import masked_autoencoder
+from maskjax.record import Record
+from maskjax.reduce import term
+from maskjax.task import reconstruct
+from maskjax.task.base import Aux, Task, total
+from maskjax.train.state import start
+from maskjax.train.step import make_step
+
+KEY = jax.random.key(0)
+BATCH = {"position": jnp.arange(8), "x": jax.random.normal(jax.random.key(1), (8, 6, 3))}
+
+
+def uneven():
+  """A linear model whose asked count varies by example, from none to all, with two terms."""
+
+  def init(key, batch):
+    return {"params": {"w": jax.random.normal(key, (3, 2))}, "seen": {"steps": jnp.float32(0)}}
+
+  def loss(variables, batch, key, step):
+    drawn = keys(stream(key, "mask", step), batch["position"])
+    asked = select.top(score.white(drawn, (6,)), count=batch["position"] % 7)
+    error = jnp.square(batch["x"] @ variables["params"]["w"]).mean(-1)
+    terms = {"first": term(error, asked), "second": term(jnp.sqrt(error), ~asked)}
+    return terms, Aux(variables={"seen": {"steps": variables["seen"]["steps"] + 1}})
+
+  return Task(init=init, loss=loss, weights={"second": 0.3})
+
+
+def image_task():
+  return reconstruct(
+    record=Record("image", (8, 8, 1), {"train": 8}),
+    model=functools.partial(
+      masked_autoencoder,
+      patch=(2, 2),
+      width=16,
+      depth=1,
+      heads=2,
+      decoder_width=8,
+      decoder_depth=1,
+      decoder_heads=2,
+    ),
+    score=functools.partial(score.white),
+    select=functools.partial(select.top, ratio=0.75),
+    target=recover.pixels,
+    recover=recover.squared_error,
+  )
+
+
+IMAGES = {"position": jnp.arange(8), "image": jax.random.normal(jax.random.key(2), (8, 8, 8, 1))}
+TASKS = {"uneven": (uneven, BATCH, (2, 4, 8)), "images": (image_task, IMAGES, (2, 4))}
+
+
+def take(task, batch, *, tx=None, **options):
+  """The state before and after one step of plain descent, whose update is the gradient."""
+  tx = tx or optax.sgd(1.0)
+  before = start(task, tx, KEY, batch, ema=bool(options.get("ema")))
+  after, metrics = jax.jit(make_step(task, tx, **options))(before, batch)
+  return before, after, metrics
+
+
+@pytest.mark.parametrize(("make", "batch", "cuts"), TASKS.values(), ids=TASKS)
+def test_microbatches_change_neither_gradient_nor_metrics(make, batch, cuts):
+  task = make()
+  _, whole, metrics = take(task, batch)
+  for parts in cuts:
+    _, cut, others = take(task, batch, accumulate=parts)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    jax.tree.map(close, cut.variables["params"], whole.variables["params"])
+    jax.tree.map(close, others, metrics)
+    assert set(others) == set(metrics)
+
+
+def test_the_gradient_is_that_of_the_ratio_of_sums():
+  task = uneven()
+  before, after, metrics = take(task, BATCH, accumulate=4)
+
+  def objective(params):
+    variables = {**before.variables, "params": params}
+    terms = task.loss(variables, BATCH, stream(KEY, "loss"), 0)[0]
+    first, second = terms["first"], terms["second"]
+    return first.sum / first.count + 0.3 * second.sum / second.count
+
+  value, slope = jax.value_and_grad(objective)(before.variables["params"])
+  moved = before.variables["params"]["w"] - after.variables["params"]["w"]
+  np.testing.assert_allclose(moved, slope["w"], rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(metrics["loss"], value, rtol=1e-6)
+  np.testing.assert_allclose(metrics["gradient"], optax.tree.norm(slope), rtol=1e-6)
+
+
+def test_metrics_and_collections():
+  task = uneven()
+  for parts in (1, 4):
+    before, after, metrics = take(task, BATCH, accumulate=parts)
+    assert set(metrics) == {"loss", "terms/first", "terms/second", "gradient"}
+    expected = metrics["terms/first"] + 0.3 * metrics["terms/second"]
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-6)
+    assert all(value.dtype == jnp.float32 for value in metrics.values())
+    assert int(after.variables["seen"]["steps"]) == parts
+    assert int(after.step) == int(before.step) + 1
+    assert (jax.random.key_data(after.key) == jax.random.key_data(before.key)).all()
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_the_average_follows_its_formula(decay):
+  task, tx = uneven(), optax.sgd(0.1)
+  state = start(task, tx, KEY, BATCH, ema=bool(decay))
+  step = jax.jit(make_step(task, tx, ema=decay))
+  average = np.asarray(state.variables["params"]["w"], np.float64)
+  for _ in range(5):
+    state, _ = step(state, BATCH)
+    average = decay * average + (1 - decay) * np.asarray(state.variables["params"]["w"])
+  if decay:
+    np.testing.assert_allclose(state.average["w"], average, rtol=1e-5)
+  else:
+    assert state.average == {}
+
+
+def test_each_step_draws_other_masks_and_the_same_ones_again():
+  task, tx = uneven(), optax.sgd(0.0)
+  state = start(task, tx, KEY, BATCH, ema=False)
+  step = jax.jit(make_step(task, tx))
+  following, first = step(state, BATCH)
+  _, second = step(following, BATCH)
+  _, again = step(state, BATCH)
+  assert float(first["loss"]) != float(second["loss"])
+  assert float(first["loss"]) == float(again["loss"])
+
+
+def test_a_term_that_nothing_asks_for_weighs_nothing():
+  terms = {"a": term(jnp.ones(3), jnp.zeros(3, bool)), "b": term(jnp.ones(3), jnp.ones(3, bool))}
+  assert float(total(terms, {"b": 2.0})) == 2.0
+  assert float(total({}, {})) == 0.0
