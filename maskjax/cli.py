@@ -106,7 +106,7 @@ def command(given: Flags, configs: pathlib.Path, usage: str) -> str:
   for key, value in given.changes:
     lab.assign(config, key, value)
   speak()
-  if not jax.config.jax_compilation_cache_dir:
+  if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
     jax.config.update("jax_compilation_cache_dir", str(compile_cache()))
   # What is heavier than jax loads only when something is to be run.
   from maskjax.train.host import keep_memory

@@ -9,9 +9,9 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from maskjax.data.files import by_hash
-from maskjax.record import Record
 from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput
+from maskjax.record import Record
 
 _IMAGES = re.compile(r"(?:(?P<a>\w+)_)?(?:images?|x)|x_(?P<b>\w+)")
 _LABELS = "{0}_label {0}_labels {0}_y y_{0}"

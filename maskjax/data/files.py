@@ -16,9 +16,9 @@ import numpy as np
 
 from maskjax.data.decode import SUFFIXES
 from maskjax.data.images import Subset, open_images
-from maskjax.record import Record
 from maskjax.data.source import Source
 from maskjax.errors import BadInput
+from maskjax.record import Record
 
 _log = logging.getLogger("maskjax")
 SPLITS = ("train", "test", "val", "validation")

@@ -8,9 +8,9 @@ from typing import Any, Protocol, SupportsIndex
 import numpy as np
 
 from maskjax.data import decode
-from maskjax.record import Record
 from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput, unknown
+from maskjax.record import Record
 
 _log = logging.getLogger("maskjax")
 _ALL = 100_000  # headers of so many small files are read in seconds

@@ -16,10 +16,10 @@ from absl import flags
 
 from maskjax.data import augment as augmentations
 from maskjax.data.images import evenly
-from maskjax.record import Record
 from maskjax.data.source import Example, Source
 from maskjax.data.statistics import mean_std
 from maskjax.errors import BadInput, nearest, unknown
+from maskjax.record import Record
 
 Batch = dict[str, np.ndarray]
 

@@ -11,9 +11,9 @@ from typing import SupportsIndex
 import numpy as np
 
 from maskjax.data import text
-from maskjax.record import Record
 from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput
+from maskjax.record import Record
 
 TIMES = ("date", "time", "datetime", "timestamp", "ds")
 

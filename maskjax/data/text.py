@@ -15,9 +15,9 @@ from typing import SupportsIndex
 
 import numpy as np
 
-from maskjax.record import Record
 from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput
+from maskjax.record import Record
 
 UNKNOWN = "<unk>"  # longer than one character, so that no text contains it as one
 SPLITS = ("train", "validation", "test")

@@ -9,9 +9,9 @@ import numpy as np
 
 from maskjax.data.files import CACHE_BYTES
 from maskjax.data.images import Encoded, Images, open_images
-from maskjax.record import Record
 from maskjax.data.source import Source
 from maskjax.errors import BadInput, nearest
+from maskjax.record import Record
 
 _OURS = ("digits",)
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}

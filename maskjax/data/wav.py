@@ -17,10 +17,10 @@ from typing import IO, NamedTuple, SupportsIndex
 
 import numpy as np
 
-from maskjax.record import Record
 from maskjax.data.source import Example, Source
 from maskjax.data.text import SPLITS, inside, stray, whole
 from maskjax.errors import BadInput, unknown
+from maskjax.record import Record
 
 _log = logging.getLogger("maskjax")
 

@@ -153,7 +153,7 @@ def _kth_largest(
   reach = lambda level: jnp.sum(among & (order >= level), axis=-1, keepdims=True, dtype=jnp.int32)
 
   def refine(i, level):
-    raised = level | (jnp.uint32(1 << (bits - 1)) >> i.astype(jnp.uint32))
+    raised = level | (jnp.uint32(1 << (bits - 1)) >> jnp.asarray(i, jnp.uint32))
     return jnp.where(reach(raised) >= k, raised, level)
 
   if bits == 0:

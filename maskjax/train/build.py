@@ -1,4 +1,4 @@
-"""From a config to the parts of a run; whatever cannot work is found here, before anything is written."""
+"""From a config to the parts of a run; what cannot work is found before anything is written."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -109,7 +109,7 @@ def make_parts(config: Config) -> Parts:
   mesh.check(batch_size, accumulate)
   data = pipeline.load(**{k: v for k, v in config["data"].items() if v is not None})
   task = make_task(config, data.record)
-  lengths = dict(batch_size=batch_size, examples=data.record.sizes[data.train])
+  lengths = {"batch_size": batch_size, "examples": data.record.sizes[data.train]}
   total_steps = duration("total", config, **lengths)
   if not total_steps:
     raise BadInput(f"say how long to train: one of {', '.join(LENGTHS)}")
@@ -150,7 +150,7 @@ def make_optimizer(
 ) -> Optimizer:
   """The optimiser of a config's section, its warm-up turned into steps."""
   section = dict(config["optimizer"])
-  lengths = dict(batch_size=batch_size, examples=examples, total_steps=total_steps)
+  lengths = {"batch_size": batch_size, "examples": examples, "total_steps": total_steps}
   warmup = duration("warmup", section, **lengths) or 0
   rest = {k: v for k, v in section.items() if not k.startswith("warmup_") and v is not None}
   if warmup > total_steps:

@@ -1,6 +1,7 @@
 """Evaluators of a config, run on the weights of one step."""
 
 import dataclasses
+import functools
 import inspect
 import itertools
 import logging
@@ -93,7 +94,7 @@ def pixels(variables: Variables, batch: Mapping[str, Any]) -> dict[str, Any]:
   return {"mean": flat, "class": flat}
 
 
-def bind_evaluators(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Callable[..., Any]]:
+def bind_evaluators(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, functools.partial]:
   """Binds every evaluator of a config.
 
   Raises:
@@ -112,6 +113,8 @@ def check_evaluators(sections: Mapping[str, Mapping[str, Any]], record: Record, 
     BadInput: an unknown evaluator, argument or split; features or labels that are not there.
   """
   for name, bound in bind_evaluators(sections).items():
+    if not on(sections[name]):
+      continue
     for role in ("train", "test", "split"):
       takes = inspect.signature(bound).parameters.get(role)
       if takes and takes.default not in record.sizes:
@@ -119,13 +122,19 @@ def check_evaluators(sections: Mapping[str, Mapping[str, Any]], record: Record, 
     if bound.func in CLASSIFIERS and task.features is None:
       raise BadInput(f"evals.{name} needs features, and the task has none")
     if bound.func in CLASSIFIERS and not record.classes:
-      raise BadInput(f"evals.{name} needs labels, and this data set has none")
+      off = f"--config.evals.{name}=None switches it off"
+      raise BadInput(f"evals.{name} needs labels, and this data set has none; {off}")
 
 
-def due(section: Mapping[str, Any], step: int, total: int) -> bool:
+def on(section: Mapping[str, Any] | None) -> bool:
+  """Whether an evaluator runs at all: neither None nor with a negative `every`."""
+  return bool(section) and section.get("every", 0) >= 0
+
+
+def due(section: Mapping[str, Any] | None, step: int, total: int) -> bool:
   """Whether an evaluator runs at a step: the first, the last, and each `every`-th (0 for none)."""
-  every = section.get("every", 0)
-  return step in (0, total) or bool(every and step % every == 0)
+  every = section.get("every", 0) if section else -1
+  return every >= 0 and (step in (0, total) or bool(every and step % every == 0))
 
 
 def evaluate(

@@ -1,4 +1,4 @@
-"""Where a run begins: its own checkpoint, another run's, given weights, or scratch, in this order."""
+"""Where a run begins: its own checkpoint, another run's, given weights or scratch, in order."""
 
 import logging
 import pathlib
@@ -64,7 +64,8 @@ def given(origin: pathlib.Path, variables: Variables, parts: Parts) -> Variables
   Raises:
     BadInput: nothing there fits, or an array has another shape.
   """
-  if origin.suffix == ".safetensors" and not export.is_ours(origin):
+  foreign = origin.suffix == ".safetensors" and not export.is_ours(origin)
+  if foreign or origin.suffix in published.PICKLES:  # the latter only to be refused with a cure
     encoder = parts.task.network.encoder
     variables, report = published.load(origin, variables, patch=encoder.patch, grid=encoder.grid)
     log.info("%s", report)

@@ -144,7 +144,7 @@ class Run:
   def _due(self, step: int) -> bool:
     often = [self._every("log", 50), self._every("checkpoint")]
     often += [section.get("every", 0) for section in self._evals().values() if section]
-    return any(every and step % every == 0 for every in often)
+    return any(every > 0 and step % every == 0 for every in often)
 
   def _evals(self) -> Mapping[str, Any]:
     return self.parts.config.get("evals", {})
@@ -174,7 +174,7 @@ class Run:
 
   def _evaluate(self, state: State, step: int) -> dict[str, float]:
     total, sections = self.parts.total_steps, self._evals()
-    names = [name for name, section in sections.items() if section and due(section, step, total)]
+    names = [name for name, section in sections.items() if due(section, step, total)]
     if not names:
       return {}
     picture = lambda name, image: keep_picture(self.workdir, self.writers, step, name, image)

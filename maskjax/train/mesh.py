@@ -29,7 +29,7 @@ class Mesh(NamedTuple):
       raise BadInput(f"accumulate must be at least 1, got {accumulate}")
     if batch_size < 1 or batch_size % (self.devices * accumulate):
       parts = f"{self.devices} device(s)" + (
-        f" × {accumulate} microbatches" if accumulate > 1 else ""
+        f" times {accumulate} microbatches" if accumulate > 1 else ""
       )
       raise BadInput(f"batch_size {batch_size} is not divisible by {parts}")
 

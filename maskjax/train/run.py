@@ -14,7 +14,7 @@ from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
 from maskjax.train.build import Parts, make_parts
 from maskjax.train.checkpoint import Checkpoints
-from maskjax.train.evaluation import check_evaluators
+from maskjax.train.evaluation import check_evaluators, on
 from maskjax.train.evaluation import evaluate as run_evaluators
 from maskjax.train.initial import snapshot
 from maskjax.train.loop import check_identity, fit, keep_picture, make_context, open_writers
@@ -75,7 +75,7 @@ def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
         picture = lambda name, image: keep_picture(folder, writers, step, name, image)  # noqa: B023
         context = make_context(parts, variables, seed, step, picture)
         sections = parts.config.get("evals", {})
-        names = [name for name, section in sections.items() if section]
+        names = [name for name, section in sections.items() if on(section)]
         writers.scalars(step, run_evaluators(context, sections, names))
     return summary(list(folders.values()))
 

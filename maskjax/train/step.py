@@ -29,7 +29,8 @@ def make_step(
   whole batch are found first, and microbatch m contributes $\nabla \sum_t w_t S_t^m / C_t$.
   With `ema`, $\bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta$ follows each update.
 
-  Metrics: "loss", each term's mean under "terms/", and "gradient", the global norm before clipping.
+  Metrics: "loss", each term's mean under "terms/", "gradient", its global norm before
+  clipping, and "parameters", the norm of the updated ones: not finite in any means not to be kept.
   """
 
   def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
@@ -47,6 +48,7 @@ def make_step(
     variables = {**variables, "params": params}
     means = {f"terms/{k}": t.sum / jnp.maximum(t.count, 1) for k, t in terms.items()}
     metrics = {"loss": total(terms, task.weights), **means, "gradient": optax.tree.norm(grads)}
+    metrics["parameters"] = optax.tree.norm(params)
     return State(state.step + 1, state.key, variables, moments, average), metrics
 
   return train_step

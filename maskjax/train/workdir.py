@@ -191,7 +191,7 @@ def check_config(
 
 
 def write_record(workdir: str | os.PathLike[str], record: Record) -> None:
-  """Keeps the data set's record beside the run, so that its weights can be used without the data."""
+  """Keeps the data set's record beside the run: its weights can be used without the data."""
   _write_json(pathlib.Path(workdir) / "record.json", dataclasses.asdict(record))
 
 
@@ -204,7 +204,7 @@ def read_record(workdir: str | os.PathLike[str]) -> Record:
   path = pathlib.Path(workdir) / "record.json"
   try:
     fields = json.loads(path.read_text(encoding="utf-8"))
-    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
     return Record(**tuples)
   except (OSError, ValueError, TypeError, AttributeError) as error:
     raise BadInput(f"{path} cannot be read: {error}") from error

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Bool
 from PIL import Image, ImageDraw, ImageFont
 
-from maskjax.record import Record
 from maskjax.errors import BadInput, unknown
+from maskjax.record import Record
 from maskjax.view import grid as layout
 
 SEEN = (92, 142, 196)

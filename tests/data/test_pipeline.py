@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskjax.data import pipeline
-from maskjax.record import Record
 from maskjax.errors import BadInput
+from maskjax.record import Record
 
 CIFAR = pathlib.Path(__file__).parents[2] / ".." / "shared" / "data" / "cifar10.zip"
 

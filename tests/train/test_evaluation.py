@@ -15,13 +15,13 @@ from maskjax.train.evaluation import check_evaluators
 shared = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))
 tiny, rows = shared["tiny"], shared["rows"]
 
-EVALS: dict[str, Any] = dict(
-  knn=dict(fn="knn", k=3, pixels=True, every=0),
-  fewlabel=dict(fn="fewlabel", labels=2, draws=2, pixels=True, every=0),
-  linear=dict(fn="linear", l2=1e-2, pixels=True, every=2),
-  recovery=dict(fn="recovery", batch_size=16, every=2),
-  reconstruction=dict(fn="reconstruction", batch_size=16, every=0),
-)
+EVALS: dict[str, Any] = {
+  "knn": {"fn": "knn", "k": 3, "pixels": True, "every": 0},
+  "fewlabel": {"fn": "fewlabel", "labels": 2, "draws": 2, "pixels": True, "every": 0},
+  "linear": {"fn": "linear", "l2": 1e-2, "pixels": True, "every": 2},
+  "recovery": {"fn": "recovery", "batch_size": 16, "every": 2},
+  "reconstruction": {"fn": "reconstruction", "batch_size": 16, "every": 0},
+}
 EVALUATED = {"evals": EVALS, "total_steps": 4, "log.tensorboard": True}
 
 

@@ -26,7 +26,7 @@ LINEAR = {
   "optimizer": {"fn": "sgd", "learning_rate": 0.5, "schedule": "constant"},
   "total_steps": 4,
 }
-TOLERANCE = dict(rtol=2e-5, atol=2e-6)
+TOLERANCE = {"rtol": 2e-5, "atol": 2e-6}
 
 ON_EIGHT = """
 import json, runpy, sys
@@ -121,7 +121,7 @@ def test_a_batch_is_cut_over_the_devices():
   ("batch_size", "accumulate", "said"),
   [
     (12, 1, "batch_size 12 is not divisible by 8 device"),
-    (24, 2, "8 device.* × 2 microbatches"),
+    (24, 2, "8 device.* times 2 microbatches"),
     (0, 1, "batch_size 0"),
     (16, 0, "accumulate must be at least 1"),
   ],

@@ -45,7 +45,8 @@ def test_a_run_writes_its_trace(tiny, tmp_path):
 
 
 def test_debugging_compiles_nothing_and_looks_for_nans(tiny, tmp_path):
-  small = {"model.decoder_depth": 1, "batch_size": 2, "total_steps": 2, "log.every": 1}
+  small = {"batch_size": 2, "total_steps": 2, "data.augment": None}
+  small["optimizer"] = {"fn": "sgd", "learning_rate": 0.1, "schedule": "constant"}
   train(tiny.config(small, debug=True), tmp_path)
   assert [row["step"] for row in tiny.rows(tmp_path)] == [1, 2]
   assert not jax.config.jax_debug_nans

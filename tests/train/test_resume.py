@@ -37,7 +37,7 @@ train(config, workdir)
 """
 
 
-class Unplugged(Exception):
+class UnpluggedError(Exception):
   """What no code expects."""
 
 
@@ -48,7 +48,7 @@ def dying(monkeypatch, at):
   def batches(*args, **kwargs):
     for i, batch in enumerate(true(*args, **kwargs), start=1):
       if i == at:
-        raise Unplugged
+        raise UnpluggedError
       yield batch
 
   monkeypatch.setattr(loop.pipeline, "batches", batches)
@@ -67,9 +67,10 @@ def test_a_run_that_dies_again_and_again_ends_bitwise_equal(tiny, whole, tmp_pat
   config, reference = whole
   # Before any checkpoint, right after one, between two, twice at the same place, in the last step.
   for batch in (1, 3, 5, 2, 4):
-    with monkeypatch.context() as patch, pytest.raises(Unplugged):
+    with monkeypatch.context() as patch:
       dying(patch, batch)
-      train(config, tmp_path)
+      with pytest.raises(UnpluggedError):
+        train(config, tmp_path)
   train(config, tmp_path)
   assert tiny.final(tmp_path) == tiny.final(reference)
   assert tiny.rows(tmp_path) == tiny.rows(reference)
@@ -97,9 +98,10 @@ def test_loader_evaluators_and_checkpoints_may_change_on_the_way(
   tiny, whole, tmp_path, monkeypatch
 ):
   config, reference = whole
-  with monkeypatch.context() as patch, pytest.raises(Unplugged):
+  with monkeypatch.context() as patch:
     dying(patch, 6)
-    train(config, tmp_path)
+    with pytest.raises(UnpluggedError):
+      train(config, tmp_path)
   changed = {"loader.threads": 1, "loader.prefetch": 1, "evals": {}, "checkpoint.every": 0}
   train(tiny.config(EVERYTHING, **changed), tmp_path)
   assert tiny.final(tmp_path) == tiny.final(reference)
@@ -110,9 +112,10 @@ def test_a_damaged_newest_checkpoint_costs_one_warning(
   tiny, whole, tmp_path, monkeypatch, caplog, damage
 ):
   config, reference = whole
-  with monkeypatch.context() as patch, pytest.raises(Unplugged):
+  with monkeypatch.context() as patch:
     dying(patch, 9)
-    train(config, tmp_path)
+    with pytest.raises(UnpluggedError):
+      train(config, tmp_path)
   newest = max((tmp_path / "checkpoints").iterdir(), key=lambda p: int(p.name))
   victim = max((newest / "state").rglob("d/*"), key=lambda p: p.stat().st_size)
   if damage == "missing":

@@ -1,4 +1,4 @@
-"""Jobs, identity, bad losses; and `tiny`, a run so small that it takes no time, for the tests beside."""
+"""Jobs, identity, bad losses; and `tiny`, a run that takes no time, for the tests beside."""
 
 import copy
 import json
@@ -18,37 +18,43 @@ from maskjax.train.build import make_parts
 from maskjax.train.checkpoint import Checkpoints
 
 SIZES = {"train": 40, "test": 10}
-TINY: dict[str, Any] = dict(
-  job="train",
-  seed=0,
-  seeds=1,
-  batch_size=16,
-  eval_batch_size=16,
-  accumulate=1,
-  total_steps=6,
-  ema=0.0,
-  task=dict(fn="reconstruct"),
-  model=dict(
-    fn="masked_autoencoder",
-    patch=(2, 2),
-    width=8,
-    depth=1,
-    heads=2,
-    decoder_width=8,
-    decoder_depth=1,
-    decoder_heads=2,
-  ),
-  score=dict(fn="white"),
-  select=dict(fn="top", ratio=0.75),
-  target=dict(fn="pixels", normalise=False),
-  recover=dict(fn="squared_error"),
-  data=dict(name="npz", augment=dict(crop=(0.5, 1.0), flip=True)),
-  loader=dict(workers=0, threads=4, prefetch=4),
-  optimizer=dict(fn="adamw", learning_rate=0.1, schedule="cosine", warmup_steps=1, clip=1.0),
-  evals={},
-  checkpoint=dict(every=2, keep=2),
-  log=dict(every=1, tensorboard=False),
-)
+TINY: dict[str, Any] = {
+  "job": "train",
+  "seed": 0,
+  "seeds": 1,
+  "batch_size": 16,
+  "eval_batch_size": 16,
+  "accumulate": 1,
+  "total_steps": 6,
+  "ema": 0.0,
+  "task": {"fn": "reconstruct"},
+  "model": {
+    "fn": "masked_autoencoder",
+    "patch": (2, 2),
+    "width": 8,
+    "depth": 1,
+    "heads": 2,
+    "decoder_width": 8,
+    "decoder_depth": 1,
+    "decoder_heads": 2,
+  },
+  "score": {"fn": "white"},
+  "select": {"fn": "top", "ratio": 0.75},
+  "target": {"fn": "pixels", "normalise": False},
+  "recover": {"fn": "squared_error"},
+  "data": {"name": "npz", "augment": {"crop": (0.5, 1.0), "flip": True}},
+  "loader": {"workers": 0, "threads": 4, "prefetch": 4},
+  "optimizer": {
+    "fn": "adamw",
+    "learning_rate": 0.1,
+    "schedule": "cosine",
+    "warmup_steps": 1,
+    "clip": 1.0,
+  },
+  "evals": {},
+  "checkpoint": {"every": 2, "keep": 2},
+  "log": {"every": 1, "tensorboard": False},
+}
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def test_metrics_and_collections():
   task = uneven()
   for parts in (1, 4):
     before, after, metrics = take(task, BATCH, accumulate=parts)
-    assert set(metrics) == {"loss", "terms/first", "terms/second", "gradient"}
+    assert set(metrics) == {"loss", "terms/first", "terms/second", "gradient", "parameters"}
     expected = metrics["terms/first"] + 0.3 * metrics["terms/second"]
     np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-6)
     assert all(value.dtype == jnp.float32 for value in metrics.values())

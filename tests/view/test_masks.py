@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from maskjax.record import Record
 from maskjax.errors import BadInput
+from maskjax.record import Record
 from maskjax.view import grid as layout
 from maskjax.view.masks import SEEN, mask_grid, masks
 

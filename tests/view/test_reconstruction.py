@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from maskjax.record import Record
 from maskjax.errors import BadInput
+from maskjax.record import Record
 from maskjax.task.base import Task
 from maskjax.view import grid as layout
 from maskjax.view.reconstruction import TITLES, draw, pick, reconstruction, spaced
