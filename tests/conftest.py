@@ -1,11 +1,13 @@
 """What every test runs under: the CPU, few compilations, quiet logs. Set before jax is imported."""
 
+import logging
 import os
 
 import pytest
 
-# Scripts that made the golden values, with packages that tests do without.
-collect_ignore_glob = ["golden/make_*.py"]
+# Scripts that made the golden values, with packages that tests do without, and those that want
+# eight devices: both run in processes of their own.
+collect_ignore_glob = ["golden/make_*.py", "check_*.py"]
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -23,3 +25,13 @@ def compile_cache(tmp_path_factory):
   for name, value in settings.items():
     value = os.environ.setdefault(f"JAX_{name}".upper(), value)
     jax.config.update(f"jax_{name}", float(value) if name.endswith("secs") else value)
+
+
+@pytest.fixture(autouse=True)
+def quiet_log():
+  """Undoes what the command line does to the log, so that tests see the same in any order."""
+  log = logging.getLogger("maskjax")
+  before = log.level, log.propagate, list(log.handlers)
+  yield
+  log.setLevel(before[0])
+  log.propagate, log.handlers = before[1:]

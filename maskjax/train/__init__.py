@@ -7,7 +7,7 @@ from typing import Any
 
 class _Callable(types.ModuleType):
   def __call__(self, *args: Any, **kwargs: Any) -> str:
-    """As `maskjax.train.run.train`: importing this package hides that function's name `mj.train`."""
+    """`maskjax.train.run.train`, whose name `mj.train` importing this package takes over."""
     from maskjax.train.run import train
 
     return train(*args, **kwargs)

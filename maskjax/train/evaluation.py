@@ -128,7 +128,7 @@ def check_evaluators(sections: Mapping[str, Mapping[str, Any]], record: Record, 
 
 def on(section: Mapping[str, Any] | None) -> bool:
   """Whether an evaluator runs at all: neither None nor with a negative `every`."""
-  return bool(section) and section.get("every", 0) >= 0
+  return section is not None and len(section) > 0 and section.get("every", 0) >= 0
 
 
 def due(section: Mapping[str, Any] | None, step: int, total: int) -> bool:

@@ -10,8 +10,8 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 def keep_memory() -> bool:
   """Makes the C library keep freed memory, not return it to the system; True where it does.
 
-  A buffer fresh from the system costs a page fault for every 4 KiB that is first written, which on a
-  CPU can take longer than the arithmetic. The process then holds on to its peak memory until it
+  A buffer fresh from the system costs a page fault for every 4 KiB that is first written, which on
+  a CPU can take longer than the arithmetic. The process then holds on to its peak memory until it
   ends. Only for glibc; elsewhere nothing changes.
   """
   if not sys.platform.startswith("linux"):

@@ -122,6 +122,7 @@ def test_a_damaged_newest_checkpoint_costs_one_warning(
     victim.unlink()
   else:
     os.truncate(victim, victim.stat().st_size // 2)
+  caplog.clear()
   with caplog.at_level(logging.WARNING, "maskjax"):
     train(config, tmp_path)
   assert [f"step {newest.name} is bad" in r.getMessage() for r in caplog.records] == [True]

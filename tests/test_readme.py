@@ -1,0 +1,37 @@
+"""The README does what it says."""
+
+import pathlib
+import re
+
+from maskjax import catalogue
+
+ROOT = pathlib.Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_grammar_in_ten_lines_runs():
+  code = next(c for c in re.findall(r"```python\n(.*?)```", TEXT, re.S) if "import maskjax" in c)
+  assert len(code.strip().splitlines()) <= 14
+  names = {}
+  exec(code, names)
+  assert names["hidden"].sum(-1).tolist() == [147] * 8
+  assert names["seen"].tokens.shape == (8, 49, 768)
+  assert int(names["term"].count) == 8 * 147
+
+
+def test_every_method_is_in_the_table():
+  for row in catalogue.entries(ROOT / "configs"):
+    assert f"[`{row['id']}`](" in TEXT
+
+
+def test_its_two_commands_are_those_of_ci():
+  commands = [line.split(" && ") for line in TEXT.splitlines() if line.startswith("pip install")]
+  ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+  for install, run in commands:
+    assert install.removeprefix("pip install ") in ci
+    assert run.split(" --workdir")[0] in ci
+
+
+def test_its_pictures_are_there():
+  for path in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", TEXT):
+    assert (ROOT / path).is_file(), path
