@@ -16,8 +16,9 @@ def recovery(
 
   $\mathrm{ratio} = \sum_h (\hat x - x)^2 / \sum_h (\bar x - x)^2$ over the hidden pixels h, in
   units of the normalised images; $\bar x$ is the mean training image, position by position. Every
-  example of `test` gets one mask, the same at every step of a run. A task whose target is normalised
-  per patch shows its prediction with each patch's true mean and deviation, which flatters this ratio.
+  example of `test` gets one mask, the same at every step of a run. A task whose target is
+  normalised per patch shows its prediction with each patch's true mean and deviation, which
+  flatters this ratio.
 
   Returns:
     "ratio" and "error".
