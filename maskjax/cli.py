@@ -109,10 +109,8 @@ def command(given: Flags, configs: pathlib.Path, usage: str) -> str:
   if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
     jax.config.update("jax_compilation_cache_dir", str(compile_cache()))
   # What is heavier than jax loads only when something is to be run.
-  from maskjax.train.host import keep_memory
   from maskjax.train.run import run
 
-  keep_memory()
   return run(config, os.path.expanduser(given.workdir))
 
 

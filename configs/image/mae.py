@@ -99,9 +99,9 @@ def laptop(c: ConfigDict) -> None:
   """Digits, a small ViT on 2 x 2 patches, plain pixels as target: minutes on two cores."""
   digits(c)
   c.seeds = 3
-  c.batch_size, c.total_steps = 64, 1500
-  c.optimizer.update(learning_rate=1.6e-2, warmup_steps=150)
-  c.checkpoint.every, c.log.every = 500, 100
+  c.batch_size, c.total_steps = 64, 1200
+  c.optimizer.update(learning_rate=1.6e-2, warmup_steps=120)
+  c.checkpoint.every, c.log.every = 400, 100
 
 
 def smoke(c: ConfigDict) -> None:
