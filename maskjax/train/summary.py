@@ -24,7 +24,7 @@ def summary(folders: Sequence[pathlib.Path]) -> str:
       _add(rows, f"trained, step {end}", run[end])
   table = results([(name, row) for name, row in rows.items() if row])
   pictures = sorted((folders[0] / "views").glob("*.png"))
-  return "\n\n".join([table, *(f"picture: {path}" for path in pictures[-1:])]).strip()
+  return "\n\n".join([table, *(f"picture: {path}" for path in pictures[-1:])]).strip("\n")
 
 
 def _add(

@@ -39,6 +39,12 @@ def test_pixels_start_and_end_have_a_row_each(tmp_path):
   ]  # fmt: skip
 
 
+def test_titles_stand_over_their_columns(tmp_path):
+  folder = write(tmp_path / "a", START, {"step": 9, "eval/knn/accuracy": 0.75})
+  head, *rows = [line for line in summary([folder]).splitlines() if line]
+  assert {len(head)} == {len(row) for row in rows}
+
+
 def test_seeds_are_averaged(tmp_path):
   folders = [
     write(tmp_path / str(i), START, {"step": 9, "eval/knn/accuracy": value})
