@@ -9,7 +9,7 @@ Here:  `cifar`, seed 0, CIFAR-10 from a zip of JPEGs, f32, an hour on 4 shared c
        | kNN (cosine, k 20, T 0.07)     | 0.458      | 0.344     | 0.456    |
        | linear probe, mean of patches  | 0.411      | 0.471     | 0.567    |
        | 10 labels a class              | 0.229      | 0.233     | 0.303    |
-       | loss, mean over the last epoch |            |           | 0.435    |
+       | loss, 5 steps of the last epoch|            |           | 0.435    |
 
        by python launch.py --config=configs/image/mae.py:cifar --workdir=runs/cifar
        --config.data.name=zip --config.data.path=cifar10.zip (stopped and resumed twice on the way).
