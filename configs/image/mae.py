@@ -2,7 +2,7 @@ r"""MAE (He et al., 2022): hide 75 % of an image's patches, encode the rest, pre
 
 Paper: "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022, arXiv:2111.06377.
        ViT-L/16, 1600 epochs of ImageNet-1k: 85.9 % after fine-tuning; ViT-H at 448 px: 87.8 %.
-Here:  `cifar`, seed 0, CIFAR-10 from a zip of JPEGs, f32, an hour on 4 shared cores, 2026-11-21:
+Here:  `cifar`, seed 0, CIFAR-10 zip of JPEGs, f32, 71 min of steps on 4 shared cores, 2026-11-21:
 
        |                                | raw pixels | untrained | 8 epochs |
        |--------------------------------|------------|-----------|----------|
