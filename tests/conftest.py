@@ -29,7 +29,7 @@ def compile_cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def quiet_log():
-  """Begins every test with the log as Python makes it, whatever the command line did to it before."""
+  """Begins every test with the log as Python makes it, whatever the command line did to it."""
   log = logging.getLogger("maskjax")
   log.setLevel(logging.NOTSET)
   log.propagate, log.handlers = True, []
