@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from maskjax import bind, errors, hide, masks, recover, reduce, schedule, score, select
+from maskjax import bind, errors, hide, masks, recover, reduce, schedule, score, select, units
 from maskjax.keys import keys, stream
 
 __version__ = "0.1.0"
@@ -22,6 +22,7 @@ __all__ = [
   "select",
   "stream",
   "train",
+  "units",
 ]
 
 # The grammar above needs only jax; what trains needs flax, orbax and Grain, so it is imported late.

@@ -1,5 +1,6 @@
 """Names in a config become functions: hyperparameters bind first, arrays come later."""
 
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -82,6 +83,37 @@ def check(bound: Callable[..., Any], offers: Iterable[str], who: str) -> None:
     raise BadInput(f"{name} needs {', '.join(missing)}; {who} offers {', '.join(sorted(offers))}")
 
 
-def call(bound: Callable[..., Any], offers: Mapping[str, Any]) -> Any:
-  """Calls a bound function with those of the offers that it names."""
-  return bound(**{name: offers[name] for name in needs(bound) if name in offers})
+def call(bound: Callable[..., Any], offers: Mapping[str, Any], *args: Any) -> Any:
+  """Calls a bound function with `args` first, and with those of the offers that it names."""
+  return bound(*args, **{name: offers[name] for name in needs(bound) if name in offers})
+
+
+@dataclasses.dataclass(frozen=True)
+class Moving:
+  """An argument that moves over a run: a ratio, a temperature, a weight.
+
+  Attributes:
+    value: `step -> value`, where the step may be traced.
+  """
+
+  value: Callable[[Any], Any]
+
+
+def at(bound: functools.partial, step: Any) -> functools.partial:
+  """The bound function with every moving argument at its value of this step.
+
+  >>> half = Moving(lambda step: 0.5 * step)
+  >>> at(functools.partial(dict, ratio=half, fixed=1), 3)()
+  {'ratio': 1.5, 'fixed': 1}
+  """
+  moved = {k: now(v, step) for k, v in bound.keywords.items() if isinstance(v, Moving)}
+  return functools.partial(bound, **moved) if moved else bound
+
+
+def now(value: Any, step: Any) -> Any:
+  """A moving value at this step; any other as it is.
+
+  >>> now(Moving(lambda step: 0.5 * step), 3), now(0.1, 3)
+  (1.5, 0.1)
+  """
+  return value.value(step) if isinstance(value, Moving) else value

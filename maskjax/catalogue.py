@@ -8,6 +8,7 @@ from typing import Any
 from maskjax import lab
 from maskjax.errors import BadInput
 
+WIDEST = {"presets": 24, "measured": 24}
 NOTE = ("id", "family", "title", "claim", "measured", "citation")
 
 
@@ -54,12 +55,28 @@ def nearby(path: pathlib.Path) -> str:
 
 
 def functions(section: Mapping[str, Any], name: str = "") -> Iterator[str]:
-  """The functions that a config names, as `section.function`."""
+  """The functions that a config names, as `word.function`, wherever they stand in it.
+
+  >>> ratio = dict(fn="cosine", start=0.5, end=0.9)
+  >>> sorted(functions(dict(hold=dict(fn="hold", select=dict(fn="top", ratio=ratio)))))
+  ['hold.hold', 'schedule.cosine', 'select.top']
+  """
   for key, value in section.items():
     if key == "fn":
       yield f"{name}.{value}"
     elif isinstance(value, Mapping):
-      yield from functions(value, name or key)
+      yield from functions(value, _word(name, key))
+
+
+def _word(within: str, key: str) -> str:
+  """Which word the section `key` within another one is about; "" for a config of its own."""
+  if not within or within == "evals":
+    return within or key
+  if within == "stages":
+    return ""
+  if key == "score" and within == "hold":
+    return "weights"
+  return key if key in ("score", "select") else "schedule"
 
 
 def table(rows: Sequence[Mapping[str, Any]], width: int = 100) -> str:
@@ -72,7 +89,7 @@ def table(rows: Sequence[Mapping[str, Any]], width: int = 100) -> str:
   """
   columns = ("id", "config", "presets", "measured", "title")
   show = lambda row, c: (
-    " ".join(row[c]) if c == "presets" else cut(row[c], 24 if c == "measured" else width)
+    cut(" ".join(row[c]), WIDEST[c]) if c == "presets" else cut(row[c], WIDEST.get(c, width))
   )
   cells = [columns, *(tuple(show(row, c) for c in columns) for row in rows)]
   widths = [max(len(row[i]) for row in cells) for i in range(len(columns) - 1)]

@@ -15,8 +15,9 @@ class Record:
     mean: mean of each channel over the training split, in units of the stored range mapped to
       [0, 1] (of a series: in the units of its file).
     std: deviation of each channel, likewise, never zero.
-    vocabulary: what each token id of a text stands for, in order of id.
+    vocabulary: what each token id of a text stands for, in order of id; see `data.tokens`.
     rate: samples a second of audio; 0 for other kinds.
+    unit: what a token of text is: "characters", "words" or "bpe"; empty for other kinds.
   """
 
   kind: str
@@ -27,6 +28,7 @@ class Record:
   std: tuple[float, ...] = ()
   vocabulary: tuple[str, ...] = ()
   rate: int = 0
+  unit: str = ""
 
   @property
   def classes(self) -> int:

@@ -96,6 +96,8 @@ def softmax(
 ) -> Float[Array, "..."]:
   """Softmax over the entries that count, in float32; 0 for the others, and in rows of none.
 
+  Entries of +inf share everything equally, without a gradient.
+
   >>> two, none = jnp.array([True, True, False]), jnp.array([False] * 3)
   >>> softmax(jnp.array([[0., 0., jnp.nan], [1., 2., 3.]]), jnp.stack([two, none])).tolist()
   [[0.5, 0.5, 0.0], [0.0, 0.0, 0.0]]
@@ -104,6 +106,7 @@ def softmax(
   where = jnp.broadcast_to(where, x.shape)
   x = jnp.where(where, x.astype(jnp.float32), -jnp.inf)
   top = jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
+  x = jnp.where(top == jnp.inf, jnp.where(x == jnp.inf, 0, -jnp.inf), x)
   weight = jnp.where(where, jnp.exp(x - jnp.where(jnp.isfinite(top), top, 0)), 0)
   total = jnp.sum(weight, axis=axis, keepdims=True)
   return weight / jnp.where(total > 0, total, 1)

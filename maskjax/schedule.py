@@ -20,10 +20,14 @@ __all__ = [
   "at_step",
   "constant",
   "cosine",
+  "during",
   "exponential",
   "linear",
   "piecewise",
   "polynomial",
+  "power",
+  "quarter_cosine",
+  "quarter_sine",
   "step",
   "warmup",
 ]
@@ -72,6 +76,51 @@ def cosine(start: float, end: float) -> Schedule:
     return _between(start, end, weight(u), weight(1 - u))
 
   return value
+
+
+def quarter_cosine(start: float, end: float) -> Schedule:
+  r"""A quarter of a cosine, flat at the start: $f(u) = e + (s - e)\,\cos(\pi u / 2)$.
+
+  >>> round(quarter_cosine(1.0, 0.0)(0.5).item(), 4)
+  0.7071
+
+  Chang et al., "MaskGIT", 2022, section 3.2 (the share of tokens still hidden).
+  """
+  # 1 - cos(πu/2) = 2 sin²(πu/4), without the cancellation.
+  weight = lambda u: 2 * jnp.square(jnp.sin(np.float32(np.pi / 4) * u))
+  rest = lambda u: jnp.sin(np.float32(np.pi / 2) * (1 - u))
+
+  def value(u: Real[ArrayLike, "*b"]) -> Float[Array, "*b"]:
+    u = _clamp(u)
+    return _between(start, end, weight(u), rest(u))
+
+  return value
+
+
+def quarter_sine(start: float, end: float) -> Schedule:
+  r"""A quarter of a sine, flat at the end: $f(u) = s + (e - s)\,\sin(\pi u / 2)$.
+
+  >>> round(quarter_sine(1.0, 0.0)(0.5).item(), 4)
+  0.2929
+
+  Shi et al., "MD4", 2024, table 4: its cosine schedule, from 1 to 0.
+  """
+  mirrored = quarter_cosine(end, start)
+  return lambda u: mirrored(1 - _clamp(u))
+
+
+def power(start: float, end: float, power: float = 2.0) -> Schedule:
+  r"""Slow first, steep at the end: $f(u) = s + (e - s)\,u^p$.
+
+  `power` is positive, otherwise `BadInput`; below 1 the slope at `u = 0` is infinite.
+
+  >>> power(1.0, 0.0, power=2.0)(0.5).item()
+  0.75
+
+  Shi et al., "MD4", 2024, table 4: its polynomial schedule, from 1 to 0.
+  """
+  mirrored = polynomial(end, start, power)
+  return lambda u: mirrored(1 - _clamp(u))
 
 
 def polynomial(start: float, end: float, power: float = 3.0) -> Schedule:
@@ -156,6 +205,20 @@ def piecewise(schedules: Sequence[Schedule], boundaries: Sequence[float]) -> Sch
     return result
 
   return value
+
+
+def during(schedule: Schedule, begin: float, stop: float) -> Schedule:
+  r"""The schedule over a part of [0, 1], at rest before and after: $f((u - b) / (s - b))$, clamped.
+
+  `0 <= begin < stop <= 1`, otherwise `BadInput`.
+
+  >>> during(linear(0.0, 1.0), 0.25, 0.75)(jnp.array([0.0, 0.25, 0.5, 1.0])).tolist()
+  [0.0, 0.0, 0.5, 1.0]
+  """
+  if not 0 <= begin < stop <= 1:
+    raise BadInput(f"during: 0 <= begin < stop <= 1 is needed, got {begin} and {stop}")
+  low, high = np.float32(begin), np.float32(stop)
+  return lambda u: schedule(_fraction(_clamp(u) - low, high - low))
 
 
 def warmup(schedule: Schedule, fraction: float) -> Schedule:

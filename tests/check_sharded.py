@@ -2,16 +2,19 @@
 
 import os
 import pathlib
+import re
 import runpy
+from functools import partial
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from maskjax import select
+from maskjax import select, weights
 
 
 def main():
@@ -21,6 +24,7 @@ def main():
   for name, row in rows.items():
     check_leading_axis(name, row, mesh)
   check_position_axis(mesh)
+  check_trees()
   print(f"{len(rows)} rows on {jax.device_count()} devices")
 
 
@@ -52,6 +56,44 @@ def check_position_axis(mesh):
   compiled = hide.lower(placed).compile().as_text()
   assert "all-reduce" in compiled
   assert "all-gather" not in compiled, "top gathers its scores"
+
+
+def check_trees():
+  """A tree cut over two axes of devices: nothing leaves a device but a few numbers."""
+  mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+  place = lambda *spec: NamedSharding(mesh, PartitionSpec(*spec))
+  draw = lambda i, *shape: jnp.round(9 * jax.random.normal(jax.random.key(i), shape)) / 9
+  tree = {"a": draw(0, 64, 48), "b": [draw(1, 8, 16, 64), None, draw(2, 40)], "c": draw(3, 32, 64)}
+  shardings = {
+    "a": place("data", "model"),
+    "b": [place(None, None, ("data", "model")), None, place()],
+    "c": place(None, "model"),
+  }
+  placed = jax.device_put(tree, shardings)
+  allowed = jax.tree.map(lambda x: x > -1, tree)
+  for name, hide in {
+    "top of a tree": lambda s: select.top(s, ratio=0.4, axis=None),
+    "top of a tree, allowed": lambda s: select.top(s, count=1500, allowed=allowed, axis=None),
+  }.items():
+    exchange(name, jax.jit(hide, out_shardings=shardings), hide, placed, tree)
+
+  for scope in ("layer", "global"):
+    tx = weights.hold(optax.sgd(0.1), select=partial(select.top, ratio=0.4), scope=scope)
+    move = lambda p, tx=tx: tx.update(p, tx.init(p), p)[0]
+    exchange(f"hold, {scope}", jax.jit(move, out_shardings=shardings), jax.jit(move), placed, tree)
+
+
+def exchange(name, sharded, plain, placed, tree):
+  """Equal to one device, bit for bit, and only small sums cross devices."""
+  jax.tree.map(np.testing.assert_array_equal, sharded(placed), plain(tree))
+  compiled = sharded.lower(placed).compile().as_text()
+  for moved in ("all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
+    assert moved not in compiled, f"{name}: {moved}"
+  results = re.findall(r"= (.*?) all-reduce(?:-start)?\(", compiled)
+  assert results, f"{name} exchanges nothing"
+  for result in results:
+    for dims in re.findall(r"\w+\[([\d,]*)\]", result):
+      assert np.prod([int(n) for n in dims.split(",") if n]) <= 8, f"{name}: {result}"
 
 
 def agree(name, got, expected):

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from maskjax import hide, keys, recover, schedule, score, select
+from maskjax import hide, keys, recover, schedule, score, select, units
+from maskjax.hide.pairs import dense
 
 BATCH, GRID, PATCH = 8, (2, 3), (2, 2)
 N, WIDTH, KEEP = 6, 4, 3
@@ -59,8 +60,16 @@ def _split(key, makers):
 
 scores = lambda key: (noise(key, N),)
 tokens = lambda key: (smooth(key, N, WIDTH),)
+ids = lambda key: (jax.random.randint(key, (BATCH, N), 0, 9),)
+classes = lambda key: (jax.random.randint(key, (BATCH, N), 0, WIDTH),)
+gates = lambda key: (jax.nn.relu(smooth(key, N)),)
+documents = lambda key: (jnp.cumsum(jax.random.bernoulli(key, 0.4, (BATCH, N)), axis=-1),)
 packed = lambda key: (smooth(key, KEEP, WIDTH),)
 counts = lambda key: (jax.random.randint(key, (BATCH,), 0, N + 1),)
+few = lambda key: (jax.random.randint(key, (BATCH, 2), 0, 4),)
+own = lambda key: (keys(key, BATCH),)
+unit = lambda key: (jax.random.randint(key, (BATCH, N), -1, 3),)
+boxes = lambda key: (jax.random.randint(key, (BATCH, 2, len(GRID)), -1, 4),)
 share = lambda key: (jax.random.uniform(key, (BATCH,)),)
 progress = lambda key: (jax.random.uniform(key, (BATCH, 3)),)
 steps = lambda key: (jax.random.randint(key, (BATCH, 3), 0, 120),)
@@ -74,9 +83,32 @@ def at(factory, *args, **kwargs):
   return Row(factory(*args, **kwargs), inputs)
 
 
+def pairs(predicate):
+  """A row of a mask of pairs, called with the segments of each example."""
+  return Row(lambda segments: dense(predicate, N, segments), documents)
+
+
+PATTERNS = jnp.arange(N)[:, None] == jnp.arange(4)
 line = schedule.linear(0.75, 0.25)
 ROWS = {
-  "score.white": Row(partial(score.white, grid=GRID), lambda key: (keys(key, BATCH),)),
+  "score.white": Row(partial(score.white, grid=GRID), own),
+  "score.blocks": Row(partial(score.blocks, grid=GRID, size=(2, 2)), own),
+  "score.blocks/offset": Row(partial(score.blocks, grid=GRID, size=(None, 2), offset=True), own),
+  "score.gumbel": Row(score.gumbel, one(own, scores)),
+  "score.gumbel/each": Row(
+    lambda k, s, t: score.gumbel(k, s, temperature=1 + t), one(own, scores, share)
+  ),
+  "score.inherit": Row(score.inherit, one(scores, unit)),
+  "score.inherit/shared": Row(partial(score.inherit, unit=units.sections((1, 2, 1))), scores),
+  "score.log_prob": Row(score.log_prob, one(lambda key: (smooth(key, N),), ragged)),
+  "score.log_prob/where": Row(score.log_prob, one(lambda key: (smooth(key, N),), ragged, ragged)),
+  "score.words": Row(score.words, one(own, unit)),
+  "score.confidence": Row(
+    partial(score.confidence, noise=0.5),
+    lambda key: (*one(tokens, classes)(key), keys(key, BATCH)),
+  ),
+  "score.entropy": Row(score.entropy, tokens),
+  "score.margin": Row(score.margin, tokens),
   "select.top": Row(partial(select.top, count=2), scores),
   "select.top/ratio": Row(partial(select.top, ratio=0.5), scores),
   "select.top/counts": Row(
@@ -86,18 +118,90 @@ ROWS = {
     lambda s, r, a: select.top(s, ratio=r, allowed=a), one(scores, share, ragged)
   ),
   "select.top/share": Row(lambda s, a: select.top(s, ratio=0.5, allowed=a), one(scores, ragged)),
+  "select.top/all": Row(
+    jnp.vectorize(partial(select.top, count=2, axis=None), signature="(n)->(n)"), scores
+  ),
   "select.threshold": Row(partial(select.threshold, above=0.5), scores),
   "select.threshold/each": Row(
     lambda s, t, a: select.threshold(s, above=t, allowed=a), one(scores, share, ragged)
   ),
   "select.count_of": Row(partial(select.count_of, ratio=0.3), counts),
+  "select.n_of_m": Row(partial(select.n_of_m, keep=1, of=3), scores),
+  "select.n_of_m/axis": Row(partial(select.n_of_m, keep=2, of=3, axis=-2), tokens),
+  "select.n_of_m/allowed": Row(
+    lambda s, a: select.n_of_m(s, keep=1, of=3, allowed=a), one(scores, ragged)
+  ),
+  "select.per_block": Row(partial(select.per_block, grid=GRID, size=(2, 1), count=1), scores),
+  "select.per_block/ratios": Row(
+    lambda s, r, a: select.per_block(s, grid=GRID, size=(1, None), ratio=r, allowed=a),
+    one(scores, share, ragged),
+  ),
+  "select.per_section": Row(partial(select.per_section, sizes=(2, 4), counts=(1, 3)), scores),
+  "select.per_section/counts": Row(
+    lambda s, c, a: select.per_section(s, sizes=(3, 3), counts=c, allowed=a),
+    one(scores, few, ragged),
+  ),
+  "select.whole": Row(select.whole, one(ragged, unit)),
+  "select.whole/up": Row(
+    lambda h, u, a: select.whole(h, u, up=True, allowed=a), one(ragged, unit, ragged)
+  ),
+  "select.spread": Row(partial(select.spread, length=2), ragged),
+  "select.spread/limit": Row(
+    lambda s, x, n: select.spread(s, length=x, limit=n), one(ragged, ids, counts)
+  ),
+  "select.rectangles": Row(partial(select.rectangles, grid=GRID), one(boxes, boxes)),
+  # Views lead; here they come after the batch, as everything else does.
+  "select.nested": Row(lambda s: jnp.moveaxis(select.nested(s, counts=(2, 0, 3)), 0, -2), scores),
+  "select.disjoint": Row(
+    lambda s, c, a: jnp.moveaxis(select.disjoint(s, counts=(1, c), allowed=a), 0, -2),
+    one(scores, counts, ragged),
+  ),
+  "select.harden": Row(select.harden, scores),
+  "select.harden/counts": Row(
+    lambda g, c, a: select.harden(g, count=c, allowed=a), one(scores, counts, ragged)
+  ),
+  "select.sigmoid": Row(partial(select.sigmoid, temperature=0.5, stretch=(-0.1, 1.1)), scores),
+  "select.softmax": Row(partial(select.softmax, patterns=PATTERNS), scores),
+  "select.straight_through": Row(select.straight_through, scores),
+  "select.straight_through/hidden": Row(select.straight_through, one(scores, ragged)),
+  "hide.corrupt": Row(
+    partial(hide.corrupt, vocabulary=9, mask_id=0),
+    lambda key: (*one(ids, ragged)(key), keys(key, BATCH)),
+  ),
   "hide.drop": Row(partial(hide.drop, keep=KEEP), one(tokens, exact)),
   "hide.drop/ragged": Row(partial(hide.drop, keep=KEEP), one(tokens, ragged)),
   "hide.restore": Row(partial(hide.restore, fill=jnp.full(WIDTH, 7.0)), one(packed, exact)),
   "hide.restore/ragged": Row(partial(hide.restore, fill=jnp.zeros(WIDTH)), one(packed, ragged)),
+  "hide.blocks": pairs(hide.blocks()),
+  "hide.both": pairs(hide.both(hide.causal(), hide.blocks())),
+  "hide.causal": pairs(hide.causal()),
+  "hide.either": pairs(hide.either(hide.causal(), hide.segments(), hide.window(2))),
+  "hide.prefix": pairs(hide.prefix(2)),
+  "hide.prefix/each": Row(lambda s, c: dense(hide.prefix(c), N, s), one(documents, counts)),
+  "hide.segments": pairs(hide.segments()),
+  "hide.window": pairs(hide.window(2)),
   "hide.fill": Row(partial(hide.fill, value=-1.0), one(tokens, ragged)),
+  "hide.gate": Row(hide.gate, one(tokens, gates)),
+  "hide.token": Row(partial(hide.token, mask_id=0), one(ids, ragged)),
   "recover.absolute_error": Row(recover.absolute_error, one(tokens, tokens, ragged), sums=True),
   "recover.squared_error": Row(recover.squared_error, one(tokens, tokens, ragged), sums=True),
+  "recover.info_nce": Row(recover.info_nce, one(tokens, tokens), sums=True),
+  "recover.info_nce/valid": Row(
+    lambda a, b, v: recover.info_nce(a, b, valid=v), one(tokens, tokens, ragged), sums=True
+  ),
+  "recover.cross_entropy": Row(recover.cross_entropy, one(tokens, classes, ragged), sums=True),
+  "recover.cross_entropy/smooth": Row(
+    partial(recover.cross_entropy, smoothing=0.1), one(tokens, classes, ragged), sums=True
+  ),
+  "recover.elbo": Row(
+    lambda y, t, h, w: recover.elbo(y, t, h, weight=w),
+    one(tokens, classes, ragged, share),
+    sums=True,
+  ),
+  "recover.surprise": Row(recover.surprise, one(tokens, classes, ragged)),
+  "recover.policy_gradient": Row(
+    partial(recover.policy_gradient, baseline=0.5), one(gates, gates, ragged), sums=True
+  ),
   "recover.patchify": Row(partial(recover.patchify, patch=PATCH), images),
   "recover.unpatchify": Row(
     partial(recover.unpatchify, patch=PATCH, grid=GRID, channels=3), patches
@@ -109,10 +213,14 @@ ROWS = {
   "schedule.at_step": at(schedule.at_step, line, 100),
   "schedule.constant": at(schedule.constant, 0.5),
   "schedule.cosine": at(schedule.cosine, 0.75, 0.25),
+  "schedule.during": at(schedule.during, line, 0.25, 0.75),
   "schedule.exponential": at(schedule.exponential, 0.75, 0.25),
   "schedule.linear": at(schedule.linear, 0.75, 0.25),
   "schedule.piecewise": at(schedule.piecewise, [line, schedule.constant(0.1)], [0.5]),
   "schedule.polynomial": at(schedule.polynomial, 0.75, 0.25),
+  "schedule.power": at(schedule.power, 0.75, 0.25),
+  "schedule.quarter_cosine": at(schedule.quarter_cosine, 0.75, 0.25),
+  "schedule.quarter_sine": at(schedule.quarter_sine, 0.75, 0.25),
   "schedule.step": at(schedule.step, [0.75, 0.5], [0.5]),
   "schedule.warmup": at(schedule.warmup, line, 0.25),
 }

@@ -152,7 +152,7 @@ BAD = [
   ("init_from=weights.pth", "weights.pth"),
   ("init_from=nowhere", "nowhere"),
   ("resume=nowhere", "nowhere"),
-  ("job=evaluate", "has no checkpoint to evaluate"),
+  ("job=evaluate", "has no checkpoint yet"),
 ]
 
 

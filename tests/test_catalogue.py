@@ -34,7 +34,8 @@ def test_every_config_of_the_project_is_an_entry():
 
 
 def test_the_functions_that_configs_name_exist():
-  homes = {**WORDS, "task": "maskjax.task", "hide": "maskjax.hide", "evals": HOME}
+  homes = {**WORDS, "task": "maskjax.task", "evals": HOME}
+  homes |= {"hold": "maskjax.weights", "weights": "maskjax.weights"}
   for entry in catalogue.entries(CONFIGS):
     for name in entry["functions"]:
       word, _, fn = name.partition(".")
@@ -42,6 +43,12 @@ def test_the_functions_that_configs_name_exist():
         assert fn in RULES
       else:
         assert callable(resolve(fn, homes[word])), name
+
+
+def test_one_selection_serves_images_text_and_weights():
+  named = {entry["id"]: entry["functions"] for entry in catalogue.entries(CONFIGS)}
+  for system in ("mae", "md4", "magnitude"):
+    assert "select.top" in named[system], system
 
 
 def test_every_id_is_a_method_of_the_survey():
@@ -64,7 +71,7 @@ def test_entries_are_sorted_and_read_from_folders_below(tmp_path):
   assert [e["id"] for e in entries] == ["a", "b"]
   assert entries[0]["config"] == (tmp_path / "deep" / "b.py").as_posix()
   assert entries[0]["presets"] == ["laptop", "smoke"]
-  assert entries[0]["functions"] == ["a.one", "a.two"]
+  assert entries[0]["functions"] == ["a.one", "schedule.two"]
   assert entries[0]["kind"] == "method"
 
 

@@ -37,35 +37,71 @@ def test_presets_keep_the_fields_of_the_default(file):
     assert module.get_config(f"{preset},seed=7").seed == 7
 
 
+@pytest.fixture(scope="session")
+def novel(tmp_path_factory):
+  """A text file to learn from."""
+  path = tmp_path_factory.mktemp("text") / "text.txt"
+  path.write_text("the quick brown fox jumps over the lazy dog. " * 60)
+  return path
+
+
+def launch(file, job, workdir, paths):
+  """Runs the smoke of a config, with its data and that of its stages where the tests keep them."""
+  config = lab.read(f"{file}:smoke")
+  places = {"": config.data.name}
+  places |= {f"stages.{k}.": stage.data.name for k, stage in config.get("stages", {}).items()}
+  data = [f"--config.{k}data.path={paths[name]}" for k, name in places.items()]
+  where = [f"--config={file}:smoke", f"--workdir={workdir}", f"--config.job={job}"]
+  return config, main(["launch.py", *where, *data])
+
+
 @every_config
-@pytest.mark.parametrize("job", ["train", "view"])
-def test_smoke_runs(file, job, tmp_path, prepared, capsys):
-  place = [f"--config={file}:smoke", f"--workdir={tmp_path}", f"--config.job={job}"]
-  assert main(["launch.py", *place, f"--config.data.path={prepared}"]) == 0
+def test_smoke_trains(file, tmp_path, prepared, novel, capsys):
+  config, status = launch(file, "train", tmp_path, {"digits": prepared, "text": novel})
+  assert status == 0
   assert capsys.readouterr().out.strip()
-  assert list((tmp_path / "views").glob("*.png"))
-  if job == "train":
-    steps = lab.read(f"{file}:smoke").total_steps
-    assert (tmp_path / "checkpoints" / str(steps)).is_dir()
+  assert (tmp_path / "checkpoints" / str(config.total_steps)).is_dir()
+
+
+@every_config
+def test_smoke_shows_its_masks(file, tmp_path, prepared, novel, capsys):
+  config, status = launch(file, "view", tmp_path, {"digits": prepared, "text": novel})
+  if config.task.fn == "classify":
+    assert status == 2
+    assert "nothing to view" in capsys.readouterr().err
+  else:
+    assert status == 0
+    assert list((tmp_path / "views").glob("*.png"))
+
+
+def abstract_data(scale, split, batch_size):
+  """The record of the paper's data and the shapes of a batch of it."""
+  shape, sizes = scale["shape"], {split: scale["examples"]}
+  array = lambda *axes, dtype=np.int32: jax.ShapeDtypeStruct((batch_size, *axes), dtype)
+  if "vocabulary" in scale:
+    record = Record("text", shape, sizes, vocabulary=tuple(map(str, range(scale["vocabulary"]))))
+    return record, {"tokens": array(*shape), "valid": array(*shape, dtype=bool)}
+  names = tuple(map(str, range(scale.get("classes", 0))))
+  record = Record("image", shape, sizes, class_names=names, mean=(0.5,) * 3, std=(0.2,) * 3)
+  labels = {"label": array()} if names else {}
+  return record, {"image": array(*shape, dtype=np.float32), **labels}
 
 
 @every_config
 def test_the_paper_scale_traces_and_counts_the_papers_parameters(file):
   module = lab.load(file)
   config, scale = plain(module.get_config()), module.NOTE["scale"]
-  shape, batch_size = scale["shape"], config["batch_size"]
-  split = config["data"]["train"]
-  record = Record("image", shape, {split: scale["examples"]}, mean=(0.5,) * 3, std=(0.2,) * 3)
-  batch = {
-    "image": jax.ShapeDtypeStruct((batch_size, *shape), np.float32),
-    "position": jax.ShapeDtypeStruct((batch_size,), np.int32),
-  }
+  batch_size = config["batch_size"]
+  record, batch = abstract_data(scale, config["data"].get("train", "train"), batch_size)
+  batch["position"] = jax.ShapeDtypeStruct((batch_size,), np.int32)
   task = make_task(config, record)
   variables = jax.eval_shape(task.init, jax.random.key(0), batch)
   assert parameter_count(variables) == scale["parameters"]
   lengths = dict(batch_size=batch_size, examples=scale["examples"])
   total_steps = duration("total", config, **lengths)
-  assert total_steps == math.floor(config["total_epochs"] * scale["examples"] / batch_size + 0.5)
+  if config["total_epochs"]:
+    epochs = config["total_epochs"] * scale["examples"] / batch_size
+    assert total_steps == math.floor(epochs + 0.5)
   tx = make_optimizer(config, variables["params"], total_steps, **lengths).tx
   begin = lambda key, batch: start(task, tx, key, batch, bool(config["ema"]))
   state = jax.eval_shape(begin, jax.random.key(0), batch)

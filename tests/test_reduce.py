@@ -81,6 +81,14 @@ def test_softmax_of_large_logits():
   assert reduce.softmax(x, where).tolist() == [0.5, 0.0, 0.5, 0.0]
 
 
+def test_softmax_shares_everything_among_the_infinite():
+  x = jnp.array([[1.0, jnp.inf, jnp.inf, 9.0], [1.0, jnp.inf, -jnp.inf, jnp.inf]])
+  where = jnp.array([True, True, True, False])
+  assert reduce.softmax(x, where).tolist() == [[0.0, 0.5, 0.5, 0.0], [0.0, 1.0, 0.0, 0.0]]
+  slope = jax.grad(lambda x: jnp.sum(reduce.softmax(x, where) * jnp.arange(4)))(x)
+  np.testing.assert_array_equal(slope, 0)
+
+
 REDUCTIONS = {
   "sum": reduce.sum,
   "mean": reduce.mean,

@@ -20,18 +20,25 @@ MONOTONE = {
   "cosine": schedule.cosine,
   "polynomial": schedule.polynomial,
   "exponential": schedule.exponential,
+  "power": schedule.power,
+  "quarter_cosine": schedule.quarter_cosine,
+  "quarter_sine": schedule.quarter_sine,
 }
 EQUATIONS = {
   "linear": lambda s, e, u: s + (e - s) * u,
   "cosine": lambda s, e, u: s + (e - s) * (1 - np.cos(np.pi * u)) / 2,
   "polynomial": lambda s, e, u: e + (s - e) * (1 - u) ** 3,
   "exponential": lambda s, e, u: s * (e / s) ** u,
+  "power": lambda s, e, u: s + (e - s) * u**2,
+  "quarter_cosine": lambda s, e, u: e + (s - e) * np.cos(np.pi / 2 * u),
+  "quarter_sine": lambda s, e, u: s + (e - s) * np.sin(np.pi / 2 * u),
 }
 COMPOSED = {
   "warmup": schedule.warmup(schedule.cosine(0.7, 0.1), 0.3),
   "piecewise": schedule.piecewise([schedule.linear(0.3, 0.1), schedule.cosine(0.1, 0.9)], [0.4]),
   "step": schedule.step([0.3, 0.2, 0.1], [1 / 3, 2 / 3]),
   "constant": schedule.constant(0.3),
+  "during": schedule.during(schedule.linear(0.1, 0.9), 0.2, 0.7),
 }
 numbers = st.floats(2**-10, 2**10, width=32)
 kinds = st.sampled_from(sorted(MONOTONE))

@@ -3,6 +3,7 @@
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, SupportsIndex
 
@@ -94,13 +95,15 @@ def open(path: str, *, size: tuple[int, int] | None = None) -> tuple[Record, dic
 
 def _read(path: str) -> tuple[dict[str, tuple[str, str]], dict[str, np.ndarray]]:
   """(image, label) array names by split, "" for no label or no split, and all the arrays."""
+  if not zipfile.is_zipfile(path):
+    raise BadInput(f"{path!r} is not an npz file")
   try:
     with np.load(path, allow_pickle=False) as file:
       arrays = {name: file[name] for name in file.files}
   except ValueError as error:
     what = "arrays of Python objects, which are not loaded" if "pickle" in str(error) else error
     raise BadInput(f"{path!r} holds {what}") from error
-  except (OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+  except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
     raise BadInput(f"{path!r} is not a readable npz: {error}") from error
   pairs = {}
   for name in sorted(arrays):

@@ -1,4 +1,4 @@
-"""Text as characters: a file, or a folder of files, cut into windows of ids."""
+"""Text: a file, or a folder of files, as tokens cut into windows."""
 
 import dataclasses
 import gzip
@@ -8,18 +8,18 @@ import math
 import operator
 import pathlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from numbers import Integral
 from typing import SupportsIndex
 
 import numpy as np
 
+from maskjax.data import tokens
 from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput
 from maskjax.record import Record
 
-UNKNOWN = "<unk>"  # longer than one character, so that no text contains it as one
 SPLITS = ("train", "validation", "test")
 
 _log = logging.getLogger("maskjax")
@@ -27,86 +27,136 @@ _log = logging.getLogger("maskjax")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Windows:
-  """Windows of `length` ids, one after the other; the last is padded with id 0 and marked.
+  """Windows of `length` ids, `stride` ids apart; the last is padded with id 0 and marked.
 
-  Example i is `{"tokens": int32 [length], "valid": bool [length]}`, from character `i * length` on.
+  Example i is `{"tokens": int32 [length], "valid": bool [length]}`, from id `i * stride` on. With
+  the id `end` of the token that ends a document there is also `"segments"`, int32 [length]: 0 in
+  the first document of the window, 1 in the next, and so on.
   """
 
   ids: np.ndarray
   length: int
+  stride: int
+  end: int | None = None
 
   def __len__(self) -> int:
     """Number of windows, the padded one included."""
-    return -(-len(self.ids) // self.length)
+    return max(-(-(len(self.ids) - self.length) // self.stride), 0) + 1
 
   def __getitem__(self, index: SupportsIndex, /) -> Example:
     """The window at `index`."""
-    i = inside(index, len(self))
-    ids = self.ids[i * self.length : (i + 1) * self.length]
-    tokens = np.zeros(self.length, np.int32)
-    tokens[: len(ids)] = ids
-    return {"tokens": tokens, "valid": np.arange(self.length) < len(ids)}
+    start = inside(index, len(self)) * self.stride
+    ids = self.ids[start : start + self.length]
+    window = np.zeros(self.length, np.int32)
+    window[: len(ids)] = ids
+    example: Example = {"tokens": window, "valid": np.arange(self.length) < len(ids)}
+    if self.end is not None:
+      ended = np.append(False, window[:-1] == self.end)
+      example["segments"] = np.cumsum(ended, dtype=np.int32)
+    return example
 
 
 def open(
-  path: str, *, length: int = 256, split: Sequence[float] = (0.9, 0.05, 0.05)
+  path: str,
+  *,
+  unit: str = "characters",
+  vocabulary: int = 4096,
+  length: int = 256,
+  stride: int = 0,
+  split: Sequence[float] = (0.9, 0.05, 0.05),
+  documents: str = "",
 ) -> tuple[Record, dict[str, Source]]:
-  """Opens a text file (`.txt`, `.txt.gz`) or a folder of them as windows of character ids.
+  """Opens a text file (`.txt`, `.txt.gz`) or a folder of them as windows of token ids.
 
-  The files of a folder, those of its subfolders too, are joined in the order of their names. The
-  text is cut in order into train, validation and test (see `parts`; an empty part is left out).
-  `record.vocabulary` holds the characters of the training part in order of code point; where other
-  parts have characters beside these, a last entry `UNKNOWN` stands for all of them.
+  The files of a folder, those of its subfolders too, are taken in the order of their names. With
+  `documents=""` they are one text, cut by characters, in order, into train, validation and test
+  (see `parts`; an empty part is left out). `documents="file"` makes each file a document, anything
+  else is the separator of documents within files; then whole documents are cut into parts, and
+  each is followed by the token `tokens.END`.
+
+  `unit` ("characters", "words" or "bpe") is what a token is and `vocabulary` how many there are at
+  most, those that mark something included (characters: all of the training part). Windows are
+  `length` tokens long and lie side by side; `stride` has those of the training part start every so
+  many tokens, so that they overlap. `record.vocabulary` holds what was learned from the training
+  part (see `tokens.learn`), then `END` where there are documents, then `UNKNOWN` for all that is
+  not known, for "words" always, for "characters" where other parts have such.
 
   Raises:
     BadInput: no such file, nothing in it, not UTF-8 (file and byte offset named), or an argument
       out of range.
   """
-  whole("length", length, least=1)
-  points = _points("".join(read(file) for file in _files(path)))
-  if not points.size:
+  texts = [read(file) for file in _files(path)]
+  if not any(texts):
     raise BadInput(f"no characters in {path}")
-  cut = parts(len(points), split)
-  if "train" not in cut:
-    raise BadInput(f"split {tuple(split)} of {len(points)} characters leaves none for training")
-  known = np.unique(points[cut["train"]])
+  pieces = cut(texts, documents, each="file") if documents else "".join(texts)
+  counted = f"{len(pieces)} {'documents' if documents else 'characters'}"
+  split_at = parts(len(pieces), split)
+  if "train" not in split_at:
+    raise BadInput(f"split {tuple(split)} of {counted} leaves none for training")
+  held = {name: pieces[part] for name, part in split_at.items()}
+  by_split = {name: [part] if isinstance(part, str) else part for name, part in held.items()}
+  return assemble(
+    path,
+    by_split,
+    unit=unit,
+    vocabulary=vocabulary,
+    length=length,
+    stride=stride,
+    documents=bool(documents),
+  )
+
+
+def assemble(
+  called: str,
+  texts: Mapping[str, Sequence[str]],
+  *,
+  unit: str = "characters",
+  vocabulary: int = 4096,
+  length: int = 256,
+  stride: int = 0,
+  documents: bool = False,
+) -> tuple[Record, dict[str, Source]]:
+  """Record and windows of the texts of each split, of which "train" is one; see `open`."""
+  whole("length", length, least=1)
+  whole("stride", stride, least=0)
+  if stride > length:
+    raise BadInput(f"stride {stride} leaves gaps between windows of length {length}")
+  ends = (tokens.END,) * documents
+  marks = len(ends) + (unit == "words")
+  if unit != "characters":
+    whole("vocabulary", vocabulary, least=marks + (256 if unit == "bpe" else 1))
+  known = tokens.learn(texts["train"], unit=unit, size=vocabulary - marks)
+  entries = (*known, *ends, tokens.UNKNOWN)
+  record = Record("text", (length,), {}, vocabulary=entries, unit=unit)
   # The smallest type: worker processes get copies of the whole text.
-  ids = _ids(points, known).astype(np.min_scalar_type(len(known)))
-  strange = {name: int((ids[part] == len(known)).sum()) for name, part in cut.items()}
+  dtype = np.min_scalar_type(len(entries))
+  ids = {name: _stream(part, record, ends).astype(dtype) for name, part in texts.items()}
+  strange = {name: int((part == len(entries) - 1).sum()) for name, part in ids.items()}
   for name, count in strange.items():
     if count:
-      _log.warning("%s: %d characters of %s are not in train: %s", path, count, name, UNKNOWN)
-  vocabulary = tuple(map(chr, known)) + ((UNKNOWN,) if any(strange.values()) else ())
-  sources: dict[str, Source] = {name: Windows(ids[part], length) for name, part in cut.items()}
+      told = f"{count} {unit} of {name}", len(ids[name]), tokens.UNKNOWN
+      _log.warning("%s: %s, of %d, are not in the vocabulary: %s", called, *told)
+  if unit != "words" and not any(strange.values()):
+    entries = entries[:-1]
+  end = len(known) if documents else None
+  steps = dict.fromkeys(ids, length) | {"train": stride or length}
+  sources: dict[str, Source] = {n: Windows(ids[n], length, steps[n], end) for n in ids}
   sizes = {name: len(source) for name, source in sources.items()}
-  return Record("text", (length,), sizes, vocabulary=vocabulary), sources
+  return dataclasses.replace(record, sizes=sizes, vocabulary=entries), sources
 
 
-def encode(text: str, vocabulary: Sequence[str]) -> np.ndarray:
-  """The ids of a text's characters, int32 [len(text)].
+def cut(texts: Sequence[str], documents: str, *, each: str) -> list[str]:
+  r"""The documents in some texts: each text for the word `each`, else what a separator divides.
 
-  Raises:
-    BadInput: a character is not in a vocabulary that has no `UNKNOWN`.
+  Empty ones are left out.
 
-  >>> encode("abba", ("a", "b")).tolist()
-  [0, 1, 1, 0]
+  >>> cut(["a\n\nb", "c"], "\n\n", each="file")
+  ['a', 'b', 'c']
   """
-  known = _points("".join(entry for entry in vocabulary if entry != UNKNOWN))
-  points = _points(text)
-  ids = _ids(points, known)
-  if UNKNOWN not in vocabulary and (ids == len(known)).any():
-    first = int(np.argmax(ids == len(known)))
-    raise BadInput(f"character {text[first]!r} at {first} is not among the {len(known)} known")
-  return ids.astype(np.int32)
-
-
-def decode(ids: Sequence[int] | np.ndarray, vocabulary: Sequence[str]) -> str:
-  """The text that ids stand for.
-
-  >>> decode([0, 1, 1, 0], ("a", "b"))
-  'abba'
-  """
-  return "".join(vocabulary[i] for i in ids)
+  if not isinstance(documents, str):
+    raise BadInput(f"documents is {each!r} or a separator, got {documents!r}")
+  divided = texts if documents == each else [d for text in texts for d in text.split(documents)]
+  return [document for document in divided if document]
 
 
 def read(path: str | pathlib.Path) -> str:
@@ -191,13 +241,8 @@ def _files(path: str) -> list[pathlib.Path]:
   return [root / name for name in texts]
 
 
-def _points(text: str) -> np.ndarray:
-  """Code points of a text, uint32; those of a `str` may include lone surrogates."""
-  return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-
-
-def _ids(points: np.ndarray, known: np.ndarray) -> np.ndarray:
-  """Index of each code point in `known`; of any other, the number of known ones."""
-  table = np.full(0x110000, len(known), np.int32)
-  table[known] = np.arange(len(known), dtype=np.int32)
-  return table[points]
+def _stream(texts: Sequence[str], record: Record, ends: Sequence[str]) -> np.ndarray:
+  """Ids of some texts, one after the other, each followed by those of `ends`."""
+  encode = tokens.encoder(record)
+  after = np.array([record.vocabulary.index(end) for end in ends], np.int32)
+  return np.concatenate([part for text in texts for part in (encode(text), after)])

@@ -1,4 +1,4 @@
-"""TFDS image sets by name, read at random and without TensorFlow."""
+"""TFDS sets of images or text by name, read at random and without TensorFlow."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from maskjax.data import text as texts
 from maskjax.data.files import CACHE_BYTES
 from maskjax.data.images import Encoded, Images, open_images
 from maskjax.data.source import Source
@@ -40,14 +41,23 @@ def open(
   name: str,
   image: str = "",
   label: str = "",
+  text: str = "",
   size: tuple[int, int] | None = None,
   on_error: str = "raise",
   cache_bytes: int = CACHE_BYTES,
+  unit: str | None = None,
+  vocabulary: int | None = None,
+  length: int | None = None,
+  stride: int | None = None,
+  documents: str | None = None,
 ) -> tuple[Record, dict[str, Source]]:
   """A TFDS set, prepared on first use under `path` or TFDS's own folder.
 
-  `image` and `label` name the features where a set has several. Sets that TFDS prepares only with
-  TensorFlow need it once: `pip install 'maskjax[tf]'`.
+  `image`, `label` and `text` name the features where a set has several. A set without images, or
+  where `text` is given, is text in the set's own splits: `unit` to `documents` are those of
+  `text.open`, with "example" for a document an example; without `documents` the examples of a
+  split are joined by line ends. Sets that TFDS prepares only with TensorFlow need it once:
+  `pip install 'maskjax[tf]'`.
   """
   import tensorflow_datasets as tfds  # takes a second, which other kinds of data need not pay
 
@@ -57,23 +67,23 @@ def open(
     features = builder.info.features
   except ImportError as error:
     raise _needs_tensorflow(name) from error
-  image = _pick(name, "image", image, features, tfds.features.Image)
-  label = _pick(name, "label", label, features, tfds.features.ClassLabel)
+  given = dict(unit=unit, vocabulary=vocabulary, length=length, stride=stride, documents=documents)
+  wanted: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+  image = "" if text else _pick(name, "image", image, features, tfds.features.Image)
   if not image:
-    raise BadInput(f"data set {name!r} has no images: its features are {', '.join(features)}")
-  builder = _prepare(create, name)
-  decoders = {image: tfds.decode.SkipDecoding()}
-  try:
-    sources = {s: builder.as_data_source(s, decoders=decoders) for s in builder.info.splits}
-  except NotImplementedError as error:
-    raise BadInput(
-      f"data set {name!r} is prepared without random access in {builder.data_dir}: give another "
-      "data.path, or move it away, to have it prepared as array_record"
-    ) from error
+    text = _pick(name, "text", text, features, tfds.features.Text)
+    if not text:
+      known = ", ".join(features)
+      raise BadInput(f"data set {name!r} has no images and no text: its features are {known}")
+    if size is not None or label:
+      raise BadInput(f"data.{'size' if size else 'label'} is for images, {name!r} is text")
+    return _texts(_sources(_prepare(create, name), name), name, text, **wanted)
+  if wanted:
+    raise BadInput(f"data.{next(iter(wanted))} is for text, {name!r} has images")
+  label = _pick(name, "label", label, features, tfds.features.ClassLabel)
+  sources = _sources(_prepare(create, name), name, {image: tfds.decode.SkipDecoding()})
   files: dict[str, Encoded] = {
-    split: _Files(source, f"{name}/{split}", image, label)
-    for split, source in sources.items()
-    if len(source)
+    split: _Files(source, f"{name}/{split}", image, label) for split, source in sources.items()
   }
   class_names = tuple(features[label].names) if label else ()
   height, width, channels = features[image].shape
@@ -81,6 +91,32 @@ def open(
   if on_error == "raise" and plain and height and width:
     return _known(files, class_names, (height, width), _MODES[channels], size, cache_bytes)
   return open_images(files, class_names, size=size, on_error=on_error, cache_bytes=cache_bytes)
+
+
+def _sources(builder: Any, name: str, decoders: Mapping[str, Any] | None = None) -> dict[str, Any]:
+  """The splits that hold something, as sequences of examples."""
+  try:
+    sources = {s: builder.as_data_source(s, decoders=decoders) for s in builder.info.splits}
+  except NotImplementedError as error:
+    raise BadInput(
+      f"data set {name!r} is prepared without random access in {builder.data_dir}: give another "
+      "data.path, or move it away, to have it prepared as array_record"
+    ) from error
+  return {split: source for split, source in sources.items() if len(source)}
+
+
+def _texts(
+  sources: Mapping[str, Any], name: str, text: str, *, documents: str = "", **kwargs: Any
+) -> tuple[Record, dict[str, Source]]:
+  """Record and windows of a set's texts, which are read whole."""
+  held = {}
+  for split, source in sources.items():
+    read = [example[text].decode() for example in source]
+    held[split] = texts.cut(read, documents, each="example") if documents else ["\n".join(read)]
+  held = {split: part for split, part in held.items() if any(part)}
+  if "train" not in held:
+    raise BadInput(f"data set {name!r} has no text in a split train")
+  return texts.assemble(name, held, documents=bool(documents), **kwargs)
 
 
 def _known(

@@ -2,5 +2,24 @@
 
 from maskjax.hide.drop import Seen, drop, restore
 from maskjax.hide.fill import fill
+from maskjax.hide.gate import gate
+from maskjax.hide.pairs import Pair, blocks, both, causal, either, prefix, segments, window
+from maskjax.hide.token import corrupt, token
 
-__all__ = ["Seen", "drop", "fill", "restore"]
+__all__ = [
+  "Pair",
+  "Seen",
+  "blocks",
+  "both",
+  "causal",
+  "corrupt",
+  "drop",
+  "either",
+  "fill",
+  "gate",
+  "prefix",
+  "restore",
+  "segments",
+  "token",
+  "window",
+]

@@ -1,6 +1,20 @@
 """Linen modules and the weights that were published for them."""
 
+from maskjax.model.classifier import ViTClassifier, vit_classifier
 from maskjax.model.masked_autoencoder import MaskedAutoencoder, masked_autoencoder
+from maskjax.model.resnet import ResNetClassifier, resnet
+from maskjax.model.text import TextTransformer, text_transformer
 from maskjax.model.vit import SIZES, ViT
 
-__all__ = ["SIZES", "MaskedAutoencoder", "ViT", "masked_autoencoder"]
+__all__ = [
+  "SIZES",
+  "MaskedAutoencoder",
+  "ResNetClassifier",
+  "TextTransformer",
+  "ViT",
+  "ViTClassifier",
+  "masked_autoencoder",
+  "resnet",
+  "text_transformer",
+  "vit_classifier",
+]

@@ -1,9 +1,19 @@
-"""Attention: the plain reference, exact about hidden keys."""
+"""Attention: the plain reference, exact about hidden keys, and masks of pairs block by block."""
+
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
+
+from maskjax.errors import BadInput
+from maskjax.hide.pairs import Pair, Predicate
+
+# Queries that meet all keys at once: with masks of pairs, memory grows as this times the length.
+BLOCK = 256
+NEVER = jnp.finfo(jnp.float32).min
 
 
 def attention(
@@ -13,6 +23,9 @@ def attention(
   *,
   valid: Bool[Array, "*b k"] | None = None,
   bias: Float[Array, "*#b #h #q #k"] | None = None,
+  pairs: Predicate | None = None,
+  segments: Int[Array, "*b k"] | None = None,
+  query_offset: int | Int[Array, ""] = 0,
 ) -> Float[Array, "*b h q d"]:
   """Each query's average of the values, weighted by how well their keys match it.
 
@@ -20,22 +33,103 @@ def attention(
   not there: they, NaN or not, change neither output nor gradient; a query left without keys gives
   zeros. `bias` is finite. `valid=None` is the plain layer.
 
+  `pairs` hides keys from single queries, likewise; see `maskjax.hide.pairs`. Query i stands at
+  position `query_offset + i` of the keys' sequence, whose `segments` it may ask for. More than
+  `BLOCK` queries are met block by block, computed again in the backward pass, so that memory is
+  linear in their number.
+
   >>> one = jnp.ones((1, 1, 2, 4))
   >>> attention(one, one, one, valid=jnp.array([[False, False]])).sum().item()
   0.0
 
   Source: Vaswani et al., "Attention Is All You Need", 2017, section 3.2.
   """
+  if pairs is not None:
+    return _paired(q, k, v, valid, bias, pairs, segments, query_offset)
   if valid is not None:
     k, v = (jnp.where(valid[..., None, :, None], x, jnp.zeros_like(x)) for x in (k, v))
-  scaled = q * q.shape[-1] ** -0.5
-  logits = jnp.einsum("...qd,...kd->...qk", scaled, k, preferred_element_type=jnp.float32)
-  if bias is not None:
-    logits = logits + bias.astype(jnp.float32)
+  logits = _logits(q, k, bias)
   if valid is not None:
     # Where every key is hidden the softmax is uniform, over values that are zero.
-    logits = jnp.where(valid[..., None, None, :], logits, jnp.finfo(jnp.float32).min)
+    logits = jnp.where(valid[..., None, None, :], logits, NEVER)
   return jax.nn.softmax(logits, axis=-1).astype(v.dtype) @ v
+
+
+def _logits(q: Array, k: Array, bias: Array | None) -> Float[Array, "*b h q k"]:
+  scaled = q * q.shape[-1] ** -0.5
+  logits = jnp.einsum("...qd,...kd->...qk", scaled, k, preferred_element_type=jnp.float32)
+  return logits if bias is None else logits + bias.astype(jnp.float32)
+
+
+def _paired(
+  q: Array,
+  k: Array,
+  v: Array,
+  valid: Array | None,
+  bias: Array | None,
+  pairs: Predicate,
+  segments: Array | None,
+  query_offset: int | Array,
+) -> Array:
+  n, keys = q.shape[-2], jnp.arange(k.shape[-2])
+  # A key may be hidden from one query and seen by another. So that 0 · NaN arises nowhere, broken
+  # keys are zeros, and the queries that see one get NaN.
+  broken = ~jnp.all(jnp.isfinite(k) & jnp.isfinite(v), axis=(-3, -1))[..., None, None, :]
+  k, v = (jnp.where(jnp.swapaxes(broken, -1, -2), jnp.zeros_like(x), x) for x in (k, v))
+
+  def attend(rows: Any) -> Array:
+    q, position, segment, bias = rows
+    key_segment = None if segments is None else segments[..., None, :]
+    hidden = pairs(Pair(position, keys[None, :], segment, key_segment))[..., None, :, :]
+    if valid is not None:
+      hidden = hidden | ~valid[..., None, None, :]
+    logits = jnp.where(hidden, NEVER, _logits(q, k, bias))
+    mixed = jax.nn.softmax(logits, axis=-1).astype(v.dtype) @ v
+    mixed = jnp.where(jnp.any(~hidden & broken, axis=-1, keepdims=True), jnp.nan, mixed)
+    return jnp.where(jnp.all(hidden, axis=-1, keepdims=True), 0, mixed).astype(v.dtype)
+
+  own = None
+  if segments is not None:
+    own = jax.lax.dynamic_slice_in_dim(segments, query_offset, n, axis=-1)[..., None]
+  rows = (q, query_offset + jnp.arange(n)[:, None], own, bias)
+  return attend(rows) if n <= BLOCK else _in_blocks(attend, rows, n)
+
+
+def _in_blocks(attend: Callable[[Any], Array], rows: Any, n: int) -> Array:
+  """`attend` over blocks of rows, of which axis -2 is cut unless it has length 1."""
+  blocks = -(-n // BLOCK)
+  size = -(-n // blocks)
+
+  def cut(x: Array) -> Array:
+    if x.shape[-2] == 1:
+      return jnp.broadcast_to(x, (blocks, *x.shape))
+    *batch, _, d = x.shape
+    x = jnp.pad(x, [(0, 0)] * len(batch) + [(0, blocks * size - n), (0, 0)])
+    return jnp.moveaxis(x.reshape(*batch, blocks, size, d), -3, 0)
+
+  # Inside a loop nothing is merged with what was computed before it.
+  again = jax.checkpoint(attend, prevent_cse=False)
+  out = jnp.moveaxis(jax.lax.map(again, jax.tree.map(cut, rows)), 0, -3)
+  return out.reshape(*out.shape[:-3], blocks * size, out.shape[-1])[..., :n, :]
+
+
+def rotate(
+  x: Float[Array, "*b n d"], positions: Int[Array, "n"], *, base: float = 10_000.0
+) -> Float[Array, "*b n d"]:
+  r"""Rotary position embedding: pair i of the features turns by $p\,\beta^{-2i/d}$ at position p.
+
+  Pairs are (i, i + d/2). The product of two rotated vectors depends on their distance only.
+
+  Source: Su et al., "RoFormer", 2021, section 3.2.2.
+
+  >>> rotate(jnp.ones((1, 2)), jnp.array([0])).tolist()
+  [[1.0, 1.0]]
+  """
+  half = x.shape[-1] // 2
+  angles = positions[:, None] * base ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  cos, sin = jnp.cos(angles).astype(x.dtype), jnp.sin(angles).astype(x.dtype)
+  first, second = x[..., :half], x[..., half:]
+  return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
 class Attention(nn.Module):
@@ -43,18 +137,49 @@ class Attention(nn.Module):
 
   heads: int
   dtype: str = "float32"
+  rotary: bool = False
+  bias: bool = True
+  pairs: Predicate | None = None
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "*b n d"], valid: Bool[Array, "*b n"] | None = None
+    self,
+    x: Float[Array, "*b n d"],
+    valid: Bool[Array, "*b m"] | None = None,
+    segments: Int[Array, "*b m"] | None = None,
+    start: int | Int[Array, ""] | None = None,
   ) -> Float[Array, "*b n d"]:
-    """Mixes the tokens; those where `valid` is False are seen by none."""
+    """Mixes the tokens; those where `valid` is False are seen by none.
+
+    With `start` the tokens stand at positions `start`, `start` + 1 … of a longer sequence. Keys and
+    values of the others come from the collection "cache", `[*b h m d]`, into which those of these
+    tokens are written; the first call lays it out for as many tokens as it gets. `valid` and
+    `segments` then speak of all m positions. `BadInput` without `pairs`, which must hide what has
+    not been written.
+    """
     dense = lambda width, name: nn.Dense(
-      width, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform(), name=name
+      width,
+      use_bias=self.bias,
+      dtype=self.dtype,
+      kernel_init=nn.initializers.xavier_uniform(),
+      name=name,
     )
     *batch, n, width = x.shape
     # Heads before tokens: XLA's small matrix products on a CPU are a third faster that way.
     split = lambda part: jnp.swapaxes(part.reshape(*batch, n, self.heads, -1), -2, -3)
     q, k, v = (split(part) for part in jnp.split(dense(3 * width, "qkv")(x), 3, axis=-1))
-    mixed = jnp.swapaxes(attention(q, k, v, valid=valid), -2, -3)
-    return dense(width, "out")(mixed.reshape(*batch, n, width))
+    first = 0 if start is None else start
+    if self.rotary:
+      q, k = (rotate(part, first + jnp.arange(n)) for part in (q, k))
+    if start is not None:
+      if self.pairs is None:
+        raise BadInput("attention that sees every key cannot go token by token: set causal=True")
+      k, v = self._kept("key", k, start), self._kept("value", v, start)
+    mixed = attention(q, k, v, valid=valid, pairs=self.pairs, segments=segments, query_offset=first)
+    return dense(width, "out")(jnp.swapaxes(mixed, -2, -3).reshape(*batch, n, width))
+
+  def _kept(self, name: str, part: Array, start: int | Array) -> Array:
+    """The cache of all positions, with `part` written into it from `start` on."""
+    cache = self.variable("cache", name, jnp.zeros_like, part)
+    cache.value = jax.lax.dynamic_update_slice_in_dim(cache.value, part, start, axis=-2)
+    return cache.value

@@ -3,8 +3,9 @@
 from functools import partial
 
 import flax.linen as nn
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
+from maskjax.hide.pairs import Predicate
 from maskjax.model.attention import Attention
 
 
@@ -22,10 +23,30 @@ class Mlp(nn.Module):
     return dense(x.shape[-1], name="down")(nn.gelu(up, approximate=False))
 
 
+class GatedMlp(nn.Module):
+  """A dense layer scaled by a gate, and a dense layer back: `down(silu(gate(x)) · up(x))`.
+
+  Source: Shazeer, "GLU Variants Improve Transformer", 2020, equation 6 (SwiGLU).
+  """
+
+  hidden_width: int
+  dtype: str = "float32"
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*b n d"]) -> Float[Array, "*b n d"]:
+    """Applied to every token by itself."""
+    dense = partial(
+      nn.Dense, use_bias=False, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform()
+    )
+    gate = nn.silu(dense(self.hidden_width, name="gate")(x))
+    return dense(x.shape[-1], name="down")(gate * dense(self.hidden_width, name="up")(x))
+
+
 class Block(nn.Module):
   """Attention and MLP, each on normalised tokens and added to what came in.
 
-  `x + attention(norm1(x))`, then `x + mlp(norm2(x))`; normalisation statistics in float32.
+  `x + attention(norm1(x))`, then `x + mlp(norm2(x))`; normalisation statistics in float32. With
+  `gated` the block is that of today's language models: RMS norms, a gated MLP, no biases.
 
   Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1.
   """
@@ -34,20 +55,35 @@ class Block(nn.Module):
   mlp: int
   dtype: str = "float32"
   norm_eps: float = 1e-6
+  gated: bool = False
+  rotary: bool = False
+  pairs: Predicate | None = None
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "*b n d"], valid: Bool[Array, "*b n"] | None = None
+    self,
+    x: Float[Array, "*b n d"],
+    valid: Bool[Array, "*b m"] | None = None,
+    segments: Int[Array, "*b m"] | None = None,
+    start: int | Int[Array, ""] | None = None,
   ) -> Float[Array, "*b n d"]:
-    """Tokens to tokens; those where `valid` is False are seen by none."""
-    norm = partial(nn.LayerNorm, epsilon=self.norm_eps, dtype=self.dtype)
-    x = x + Attention(self.heads, self.dtype, name="attention")(norm(name="norm1")(x), valid)
-    return x + Mlp(self.mlp, self.dtype, name="mlp")(norm(name="norm2")(x))
+    """Tokens to tokens; see `Attention` for what they see of each other."""
+    norm = partial(
+      nn.RMSNorm if self.gated else nn.LayerNorm, epsilon=self.norm_eps, dtype=self.dtype
+    )
+    mix = Attention(
+      self.heads, self.dtype, self.rotary, not self.gated, self.pairs, name="attention"
+    )
+    mlp = GatedMlp if self.gated else Mlp
+    x = x + mix(norm(name="norm1")(x), valid, segments, start)
+    return x + mlp(self.mlp, self.dtype, name="mlp")(norm(name="norm2")(x))
 
 
 def transformer(
   x: Float[Array, "*b n d"],
-  valid: Bool[Array, "*b n"] | None = None,
+  valid: Bool[Array, "*b m"] | None = None,
+  segments: Int[Array, "*b m"] | None = None,
+  start: int | Int[Array, ""] | None = None,
   *,
   depth: int,
   heads: int,
@@ -55,13 +91,19 @@ def transformer(
   dtype: str = "float32",
   norm_eps: float = 1e-6,
   remat: bool = False,
+  gated: bool = False,
+  rotary: bool = False,
+  pairs: Predicate | None = None,
 ) -> Float[Array, "*b n d"]:
   """A stack of `depth` blocks and a last normalisation; to be called inside a compact method.
 
   The parameters `block_00`, `block_01` … and `norm` belong to the module that calls. `remat` keeps
-  only each block's input for the backward pass and computes the rest again.
+  only each block's input for the backward pass and computes the rest again. `pairs`, `segments` and
+  `start` are those of `Attention`.
   """
   block = nn.remat(Block) if remat else Block
   for i in range(depth):
-    x = block(heads, mlp, dtype, norm_eps, name=f"block_{i:02d}")(x, valid)
-  return nn.LayerNorm(epsilon=norm_eps, dtype=dtype, name="norm")(x)
+    layer = block(heads, mlp, dtype, norm_eps, gated, rotary, pairs, name=f"block_{i:02d}")
+    x = layer(x, valid, segments, start)
+  norm = nn.RMSNorm if gated else nn.LayerNorm
+  return norm(epsilon=norm_eps, dtype=dtype, name="norm")(x)

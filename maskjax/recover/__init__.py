@@ -1,7 +1,22 @@
 """Recover: what is asked back for the hidden part, and what a wrong answer costs."""
 
+from maskjax.recover.contrastive import info_nce
+from maskjax.recover.likelihood import cross_entropy, elbo, surprise
 from maskjax.recover.loss import absolute_error, squared_error
 from maskjax.recover.patches import patchify, unpatchify
+from maskjax.recover.policy import policy_gradient
 from maskjax.recover.target import Target, pixels
 
-__all__ = ["Target", "absolute_error", "patchify", "pixels", "squared_error", "unpatchify"]
+__all__ = [
+  "Target",
+  "absolute_error",
+  "cross_entropy",
+  "elbo",
+  "info_nce",
+  "patchify",
+  "pixels",
+  "policy_gradient",
+  "squared_error",
+  "surprise",
+  "unpatchify",
+]

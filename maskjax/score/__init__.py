@@ -1,5 +1,18 @@
 """Score: how much hiding is wanted at each position; high means hide first."""
 
-from maskjax.score.noise import white
+from maskjax.score.inherit import inherit
+from maskjax.score.log_prob import log_prob
+from maskjax.score.noise import blocks, gumbel, white, words
+from maskjax.score.uncertainty import confidence, entropy, margin
 
-__all__ = ["white"]
+__all__ = [
+  "blocks",
+  "confidence",
+  "entropy",
+  "gumbel",
+  "inherit",
+  "log_prob",
+  "margin",
+  "white",
+  "words",
+]

@@ -1,10 +1,17 @@
 """Scores drawn at random, one key per example."""
 
 import math
+import numbers
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from maskjax import units
+from maskjax.errors import BadInput
+from maskjax.score.inherit import inherit
 
 
 def white(keys: Key[Array, "*b"], grid: tuple[int, ...]) -> Float[Array, "*b n"]:
@@ -18,5 +25,92 @@ def white(keys: Key[Array, "*b"], grid: tuple[int, ...]) -> Float[Array, "*b n"]
   (8, 196)
   """
   n = math.prod(grid)
-  draw = lambda key: jax.random.uniform(key, (n,), jnp.float32)
-  return jax.vmap(draw)(keys.reshape(-1)).reshape(*keys.shape, n)
+  return _each(lambda key: jax.random.uniform(key, (n,), jnp.float32), keys)
+
+
+def blocks(
+  keys: Key[Array, "*b"],
+  grid: tuple[int, ...],
+  *,
+  size: Sequence[int | None],
+  offset: bool = False,
+) -> Float[Array, "*b n"]:
+  """White noise of the cells of a grid, which positions inherit: blocks, spans, tubes, frames.
+
+  Cells of `size` are those of `units.blocks`: a None side is the whole axis, the last cells may be
+  smaller. With `offset` an example shifts its cells along each axis by a random part of their side,
+  so that between any two neighbours a border is equally likely; cells at both ends are then cut.
+
+  Raises:
+    BadInput: see `units.sides`.
+
+  Sources: Xie et al. 2022 (SimMIM), section 3.2, "Masking Strategy" (blocks); Tong et al. 2022
+  (VideoMAE), section 3.3 (tubes).
+
+  >>> blocks(jax.random.key(0), (2, 4), size=(2, 2)).reshape(2, 4).argsort(stable=True).tolist()
+  [[0, 1, 2, 3], [0, 1, 2, 3]]
+  """
+  sides = units.sides(grid, size)
+  moves = [side if offset and s is not None else 1 for s, side in zip(size, sides, strict=True)]
+  cells = [-(-(g + m - 1) // s) for g, m, s in zip(grid, moves, sides, strict=True)]
+
+  def draw(key):
+    start = jnp.zeros(len(grid), jnp.int32)
+    if offset:
+      key, place = jax.random.split(key)
+      start = jax.random.randint(place, start.shape, 0, jnp.array(moves, jnp.int32))
+    field = jax.random.uniform(key, cells, jnp.float32)
+    for axis, side in enumerate(sides):
+      field = jnp.repeat(field, side, axis)
+    return jax.lax.dynamic_slice(field, start, grid).reshape(-1)
+
+  return _each(draw, keys)
+
+
+def words(
+  keys: Key[Array, "*b"], unit: Int[Array, "*#b n"] | Int[np.ndarray, "*#b n"]
+) -> Float[Array, "*b n"]:
+  """White noise of units of any length, which their positions inherit: whole words.
+
+  Units are numbered below n, as `units.words` does; a negative unit gives NaN, hidden last. A unit
+  is as likely to be hidden first as any other, however long it is.
+
+  Source: Cui et al. 2021, "Pre-Training with Whole Word Masking for Chinese BERT".
+
+  >>> s = words(jax.random.key(0), jnp.array([0, 0, 1, 1, 1]))
+  >>> bool((s[0] == s[1]) & (s[1] != s[2]) & (s[2] == s[4]))
+  True
+  """
+  return inherit(white(keys, unit.shape[-1:]), unit)
+
+
+def gumbel(
+  keys: Key[Array, "*b"],
+  logits: Float[Array, "*#b n"],
+  *,
+  temperature: float | Float[Array, "..."] = 1.0,
+) -> Float[Array, "*b n"]:
+  r"""Logits plus Gumbel noise: the k highest are k draws without replacement from their softmax.
+
+  $s_i = \ell_i / T + g_i$ with $g_i = -\log(-\log u_i)$, all in float32, the noise from enough bits
+  for its tail. The temperature is a number or one per example.
+
+  Raises:
+    BadInput: a temperature that is no number above 0.
+
+  Source: Kool et al. 2019, "Stochastic Beams and Where to Find Them", the Gumbel-top-k trick.
+
+  >>> gumbel(jax.random.split(jax.random.key(0), 8), jnp.zeros(4), temperature=0.5).shape
+  (8, 4)
+  """
+  if isinstance(temperature, numbers.Real) and not temperature > 0:
+    raise BadInput(f"the temperature of Gumbel noise must be above 0, got {temperature}")
+  n = logits.shape[-1]
+  noise = _each(lambda key: jax.random.gumbel(key, (n,), jnp.float32, mode="high"), keys)
+  return logits.astype(jnp.float32) / jnp.asarray(temperature, jnp.float32)[..., None] + noise
+
+
+def _each(draw: Callable[[Array], Array], keys: Key[Array, "*b"]) -> Float[Array, "*b n"]:
+  """What `draw` makes of every key."""
+  drawn = jax.vmap(draw)(keys.reshape(-1))
+  return drawn.reshape(*keys.shape, *drawn.shape[1:])

@@ -1,5 +1,25 @@
 """Select: which positions to hide, given scores. Deterministic: all randomness is in the score."""
 
+from maskjax.select.gate import harden, sigmoid, softmax, straight_through
+from maskjax.select.groups import n_of_m, per_block, per_section, whole
+from maskjax.select.regions import rectangles, spread
 from maskjax.select.top import count_of, threshold, top
+from maskjax.select.views import disjoint, nested
 
-__all__ = ["count_of", "threshold", "top"]
+__all__ = [
+  "count_of",
+  "disjoint",
+  "harden",
+  "n_of_m",
+  "nested",
+  "per_block",
+  "per_section",
+  "rectangles",
+  "sigmoid",
+  "softmax",
+  "spread",
+  "straight_through",
+  "threshold",
+  "top",
+  "whole",
+]

@@ -1,18 +1,25 @@
 """Selecting the highest scores: an exact number of them, or all above a threshold."""
 
+import contextlib
+import functools
+import math
 import numbers
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int, PyTree, UInt, UInt32
 
 from maskjax import masks
 from maskjax.errors import BadInput
 
 Count = int | Int[Array, "..."]
 Ratio = float | Float[Array, "..."]
+Leaves = Sequence[Array]
+LARGEST = 2**31 - 1  # what int32 counts; where more compete, counts are int64
 
 
 def count_of(n: int | Int[Array, "..."], *, count: Any = None, ratio: Any = None) -> Any:
@@ -27,66 +34,55 @@ def count_of(n: int | Int[Array, "..."], *, count: Any = None, ratio: Any = None
   >>> count_of(196, ratio=0.75)
   147
   """
-  if (count is None) == (ratio is None):
-    raise BadInput(f"give a count or a ratio of positions to hide, got {count=} and {ratio=}")
-  if ratio is not None:
-    return _share(n, ratio)
-  if isinstance(count, jax.Array | np.ndarray):
-    if not jnp.issubdtype(count.dtype, jnp.integer):
-      raise BadInput(f"the count of hidden positions must be integers, got {count.dtype}")
-    return jnp.asarray(count, jnp.int32)
-  if not isinstance(count, numbers.Integral):
-    raise BadInput(f"the count of hidden positions must be an integer, got {count!r}")
-  count = int(count)
-  if count < 0 or (isinstance(n, int) and count > n):
-    raise BadInput(f"the count of hidden positions must lie in [0, {n}], got {count}")
-  return count
+  return _count(n, count, ratio, jnp.int32)
 
 
 def top(
-  scores: Float[Array, "*b n"],
+  scores: Float[Array, "*b n"] | PyTree[Float[Array, "..."]],
   *,
   count: Count | None = None,
   ratio: Ratio | None = None,
-  allowed: Bool[Array, "*#b n"] | None = None,
-) -> Bool[Array, "*b n"]:
+  allowed: Bool[Array, "*#b n"] | PyTree[Bool[Array, "..."]] | None = None,
+  axis: int | None = -1,
+) -> Bool[Array, "*b n"] | PyTree[Bool[Array, "..."]]:
   """Hides the highest-scoring allowed positions of the last axis, exactly `count` of them.
 
   `count` is an int, traced, or one per example; `ratio` means a rounded share of the allowed
   positions. Scores are compared as float32, subnormal numbers included. Ties go to the lower index,
   -0.0 ties with 0.0, NaN hides last. Where fewer are allowed, all allowed are hidden.
 
+  With `axis=None` all entries of an array of any rank, or of a tree of arrays, compete together for
+  one `count`; `allowed` is a tree like it, None for a leaf that is allowed whole. Ties go to the
+  earlier leaf, then to the lower row-major index.
+
   The threshold is found by a binary search over the bits of the scores, the cut among those that
   tie by one over the index: counting passes, no sort, no gather, and along a sharded axis nothing
-  but scalars to exchange.
+  but scalars to exchange. Beyond 2³¹ - 1 entries the counts are int64.
 
   Raises:
-    BadInput: see `count_of`.
+    BadInput: see `count_of`; another axis; `allowed` that is no tree like `scores`.
     TypeError: scores that are not floating, or `allowed` not bool.
 
   >>> top(jnp.array([3., 1., 2., 2.]), count=2).tolist()
   [True, False, True, False]
+  >>> layers = {"a": jnp.array([[3., 1.], [2., 0.]]), "b": jnp.array([2., 4.])}
+  >>> jax.tree.map(lambda x: x.tolist(), top(layers, count=3, axis=None))
+  {'a': [[True, False], [True, False]], 'b': [False, True]}
   """
-  if not jnp.issubdtype(scores.dtype, jnp.floating):
-    raise TypeError(f"scores are floating, got an array of {scores.dtype}")
-  n = scores.shape[-1]
-  candidates: Any = n
-  if allowed is None:
-    allowed = jnp.ones((), jnp.bool_)
-  else:
-    masks.check(allowed=allowed)
-    allowed = jnp.broadcast_to(allowed, scores.shape)
-    if ratio is not None:
-      candidates = jnp.sum(allowed, axis=-1, dtype=jnp.int32)
-  count = jnp.asarray(count_of(candidates, count=count, ratio=ratio), jnp.int32)
-  count = jnp.broadcast_to(count, scores.shape[:-1])[..., None]
-  order = _ordered(scores)
-  level = _kth_largest(order, allowed, count, bits=32)
-  above = allowed & (order > level)
-  tied = allowed & (order == level)
-  room = count - jnp.sum(above, axis=-1, keepdims=True, dtype=jnp.int32)
-  early = jnp.arange(n, 0, -1, dtype=jnp.uint32)
-  return above | (tied & (early >= _kth_largest(early, tied, room, bits=n.bit_length())))
+  if axis not in (-1, None):
+    raise BadInput(f"top takes axis=-1, the last, or None, all entries together; got {axis!r}")
+  leaves, tree = jax.tree.flatten(scores)
+  if axis == -1 and not jax.tree_util.treedef_is_leaf(tree):
+    raise BadInput("the leaves of a tree of scores compete together: give top axis=None")
+  for leaf in leaves:
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
+      raise TypeError(f"scores are floating, got an array of {leaf.dtype}")
+  wide = axis is None and sum(leaf.size for leaf in leaves) > LARGEST
+  with jax.enable_x64(True) if wide else contextlib.nullcontext():
+    among = _among(leaves, tree, allowed)
+    room = _room(leaves, among, count, ratio, axis, jnp.int64 if wide else jnp.int32)
+    hidden = _best([_ordered(leaf) for leaf in leaves], among, room, axis) if leaves else []
+  return jax.tree.unflatten(tree, hidden)
 
 
 def threshold(
@@ -113,7 +109,25 @@ def threshold(
   return hidden & allowed
 
 
-def _share(n: int | Int[Array, "..."], ratio: Any) -> Any:
+def _count(n: Any, count: Any, ratio: Any, dtype: Any) -> Any:
+  """See `count_of`; what is no Python int has this `dtype`."""
+  if (count is None) == (ratio is None):
+    raise BadInput(f"give a count or a ratio of positions to hide, got {count=} and {ratio=}")
+  if ratio is not None:
+    return _share(n, ratio, dtype)
+  if isinstance(count, jax.Array | np.ndarray):
+    if not jnp.issubdtype(count.dtype, jnp.integer):
+      raise BadInput(f"the count of hidden positions must be integers, got {count.dtype}")
+    return jnp.asarray(count, dtype)
+  if not isinstance(count, numbers.Integral):
+    raise BadInput(f"the count of hidden positions must be an integer, got {count!r}")
+  count = int(count)
+  if count < 0 or (isinstance(n, int) and count > n):
+    raise BadInput(f"the count of hidden positions must lie in [0, {n}], got {count}")
+  return count
+
+
+def _share(n: int | Int[Array, "..."], ratio: Any, dtype: Any) -> Any:
   """`round(ratio * n)`, see `count_of`."""
   traced = isinstance(ratio, jax.Array | np.ndarray)
   if not traced:
@@ -131,10 +145,10 @@ def _share(n: int | Int[Array, "..."], ratio: Any) -> Any:
     product = jnp.asarray(ratio, jnp.float64) * jnp.asarray(n, jnp.float64)
     if traced:
       product = jnp.where(product < 2**22, narrow.astype(jnp.float64), product)
-    return jnp.round(product).astype(jnp.int32)
+    return jnp.round(product).astype(dtype)
 
 
-def _ordered(scores: Float[Array, "*b n"]) -> UInt32[Array, "*b n"]:
+def _ordered(scores: Float[Array, "*b"]) -> UInt32[Array, "*b"]:
   """Unsigned integers in the order of the scores: zeros tie, NaN comes lowest.
 
   By their bits alone: a comparison of floats takes subnormal ones for zero on some machines.
@@ -146,18 +160,93 @@ def _ordered(scores: Float[Array, "*b n"]) -> UInt32[Array, "*b n"]:
   return jnp.where(magnitude > infinity, jnp.uint32(0), order)
 
 
-def _kth_largest(
-  order: UInt32[Array, "..."], among: Bool[Array, "..."], k: Int[Array, "*b 1"], *, bits: int
-) -> UInt32[Array, "*b 1"]:
-  """The largest level, below 2^bits, that at least `k` entries reach; 0 where there are fewer."""
-  reach = lambda level: jnp.sum(among & (order >= level), axis=-1, keepdims=True, dtype=jnp.int32)
+def _among(leaves: Leaves, tree: Any, allowed: Any) -> Leaves:
+  """The allowed entries of each leaf: of its shape, or one True where nothing is said of any."""
+  if allowed is None:
+    return [jnp.ones((), jnp.bool_)] * len(leaves)
+  try:
+    parts = tree.flatten_up_to(allowed)
+  except ValueError as error:
+    raise BadInput(f"allowed is no tree like that of the scores: {error}") from error
+  parts = [jnp.ones((), jnp.bool_) if part is None else part for part in parts]
+  for part in parts:
+    masks.check(allowed=part)
+  return [jnp.broadcast_to(part, leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
 
-  def refine(i, level):
-    raised = level | (jnp.uint32(1 << (bits - 1)) >> jnp.asarray(i, jnp.uint32))
-    return jnp.where(reach(raised) >= k, raised, level)
+
+def _room(
+  leaves: Leaves, among: Leaves, count: Any, ratio: Any, axis: int | None, dtype: Any
+) -> Int[Array, "..."]:
+  """How many are to be hidden: in each row `[*b, 1]`, or in all leaves together `[]`."""
+  shape = () if axis is None else leaves[0].shape[:-1]
+  candidates: Any = sum(leaf.size for leaf in leaves) if axis is None else leaves[0].shape[-1]
+  if ratio is not None and any(mask.ndim for mask in among):
+    counts = [jnp.sum(mask, axis=axis, dtype=dtype) for mask in among]
+    candidates = functools.reduce(operator.add, counts)
+  count = jnp.broadcast_to(jnp.asarray(_count(candidates, count, ratio, dtype), dtype), shape)
+  return count if axis is None else count[..., None]
+
+
+def _best(order: Leaves, among: Leaves, room: Int[Array, "..."], axis: int | None) -> Leaves:
+  """The `room` entries of highest order: all above a level, and the first of those at it."""
+  pairs = list(zip(order, among, strict=True))
+  number = lambda masks: _number(masks, axis, room.dtype)
+  reach = lambda level: number([a & (o >= level) for o, a in pairs])
+  level = _highest(reach, room, bits=32, dtype=jnp.uint32)
+  above = [a & (o > level) for o, a in pairs]
+  tied = [a & (o == level) for o, a in pairs]
+  first = _first(tied, room - number(above), axis)
+  return [a | f for a, f in zip(above, first, strict=True)]
+
+
+def _first(tied: Leaves, room: Int[Array, "..."], axis: int | None) -> Leaves:
+  """The first `room` of the tied entries: leaf after leaf, and within one by the index."""
+  number = lambda mask: _number([mask], axis, room.dtype)
+  rooms = []
+  for mask in tied:
+    rooms.append(room)
+    room = room - number(mask)
+  dtype = jnp.uint32 if room.dtype == jnp.int32 else jnp.uint64
+  shapes = [mask.shape if axis is None else mask.shape[axis:] for mask in tied]
+  late = lambda cuts: [
+    mask & (_early(shape, dtype) >= cut)
+    for mask, shape, cut in zip(tied, shapes, cuts, strict=True)
+  ]
+  bits = max(map(math.prod, shapes)).bit_length()
+  cuts = _highest(lambda cuts: list(map(number, late(cuts))), rooms, bits=bits, dtype=dtype)
+  return [mask & (left > 0) for mask, left in zip(late(cuts), rooms, strict=True)]
+
+
+def _number(masks: Leaves, axis: int | None, dtype: Any) -> Int[Array, "..."]:
+  """How many are True in all leaves together: in each row `[*b, 1]`, or `[]`."""
+  counts = [jnp.sum(m, axis=axis, keepdims=axis is not None, dtype=dtype) for m in masks]
+  return functools.reduce(operator.add, counts)
+
+
+def _early(shape: tuple[int, ...], dtype: Any) -> UInt[Array, "..."]:
+  """Falls by one from entry to entry in row-major order, to 1 at the last."""
+  early = jnp.full(shape, math.prod(shape), dtype)
+  for axis in range(len(shape)):
+    stride = jnp.asarray(math.prod(shape[axis + 1 :]), dtype)
+    early -= stride * jax.lax.broadcasted_iota(dtype, shape, axis)
+  return early
+
+
+def _highest(reach: Callable[[Any], Any], k: Any, *, bits: int, dtype: Any) -> Any:
+  """The highest levels, below 2^bits, that at least `k` entries reach; 0 where there are fewer.
+
+  `reach` counts them; levels, counts and `k` are arrays or trees of one structure.
+  """
+
+  def refine(i, levels):
+    bit = jnp.asarray(1 << (bits - 1), dtype) >> jnp.asarray(i, dtype)
+    raised = jax.tree.map(lambda level: level | bit, levels)
+    better = lambda n, k, up, level: jnp.where(n >= k, up, level)
+    return jax.tree.map(better, reach(raised), k, raised, levels)
 
   if bits == 0:
-    return jnp.zeros(k.shape, jnp.uint32)
+    return jax.tree.map(lambda k: jnp.zeros(k.shape, dtype), k)
   # Made from what it is compared with, so that it varies over the same mesh axes under shard_map.
-  lowest = jnp.zeros_like(reach(jnp.uint32(0)) + k, jnp.uint32)
+  start = reach(jax.tree.map(lambda k: jnp.zeros((), dtype), k))
+  lowest = jax.tree.map(lambda n, k: jnp.zeros_like(n + k, dtype), start, k)
   return jax.lax.fori_loop(0, bits, refine, lowest)

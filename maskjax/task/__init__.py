@@ -1,5 +1,8 @@
 """Tasks: compositions that hold the grammar's words together; few of them serve all methods."""
 
+from maskjax.task.classify import classify
+from maskjax.task.diffuse import diffuse
+from maskjax.task.next_token import next_token
 from maskjax.task.reconstruct import reconstruct
 
-__all__ = ["reconstruct"]
+__all__ = ["classify", "diffuse", "next_token", "reconstruct"]

@@ -28,9 +28,22 @@ class Task(NamedTuple):
     loss: `(variables, batch, key, step) -> (terms, Aux)`; `batch["position"]` is each example's
       position in the global batch, from which its keys are folded.
     weights: the weight of each term in the total; a term that is not named weighs 1.
-    features: `(variables, batch) -> {pooling: Float[b, d]}`, with nothing hidden; or None.
-    views: `(variables, batch, key) -> {name: array}`, what pictures are made from; or None.
-    network: the linen module that holds most of the weights, for loading published ones; or None.
+    features: `(variables, batch) -> {pooling: Float[b, d]}`, with nothing hidden.
+    views: `(variables, batch, key) -> {name: array}`, what pictures are made from.
+    network: the linen module that holds most of the weights, for loading published ones.
+    predict: `(variables, batch) -> Float[b, classes]`, logits with nothing hidden.
+    nats: `(variables, batch, key, draws) -> Float[b]`, each example's negative log-likelihood over
+      its valid positions, or a bound on it averaged over `draws` (a static int).
+    generate: `(variables, keys, tokens, hidden) -> {"tokens": Int[b, n], "step": Int[b, n]}`, the
+      hidden positions filled, and the step at which each was revealed (0 = given).
+    prepare: `(variables, batches) -> variables` of the same shapes, once before step 0, from a
+      bounded number of training batches: vocabularies, statistics, Fisher information.
+    update: `(variables, step) -> variables` after each update of the parameters: an average as
+      teacher, prototypes.
+    coupled: whether the loss of an example depends on others of its batch (contrastive losses,
+      batch normalisation, mixing partners), so that microbatches would not equal one batch.
+
+  What is None the task does not offer.
   """
 
   init: Callable[..., Variables]
@@ -39,6 +52,12 @@ class Task(NamedTuple):
   features: Callable[..., Mapping[str, Array]] | None = None
   views: Callable[..., Mapping[str, Array]] | None = None
   network: Any = None
+  predict: Callable[..., Array] | None = None
+  nats: Callable[..., Float[Array, "b"]] | None = None
+  generate: Callable[..., Mapping[str, Array]] | None = None
+  prepare: Callable[..., Variables] | None = None
+  update: Callable[..., Variables] | None = None
+  coupled: bool = False
 
 
 def total(terms: Mapping[str, Term], weights: Mapping[str, float]) -> Float[Array, ""]:

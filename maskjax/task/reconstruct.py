@@ -2,9 +2,10 @@
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
@@ -15,10 +16,13 @@ from maskjax.keys import keys, stream
 from maskjax.record import Record
 from maskjax.recover import Target, patchify, unpatchify
 from maskjax.reduce import Term
-from maskjax.select import count_of
 from maskjax.task.base import Aux, Batch, Task, Variables
+from maskjax.task.scorer import scorer
 
-OFFERS = ("keys", "grid", "step")
+OFFERS = ("keys", "grid", "step", "patches")
+# With one of these bound, a selection hides the same number whatever the scores.
+FIXED = ("count", "ratio", "keep")
+TEACHING = ("scores", "log_prob", "reward", "asked")
 
 
 def reconstruct(
@@ -29,59 +33,80 @@ def reconstruct(
   select: functools.partial[Bool[Array, "b n"]],
   target: Callable[[], Target],
   recover: Callable[..., Term],
-  keep: int | None = None,
+  teach: functools.partial[Term] | None = None,
+  keep: int | Sequence[int] | None = None,
 ) -> Task:
   """Scores and selects patches to hide, and asks a model for the target at the hidden ones.
 
-  A score may name `keys` (one per example), `grid` (patches along each axis) and `step`. The model
-  sees `keep` patches; `None` means all that are visible, which a `count` or `ratio` of `select`
-  tells.
-  Terms: "recover". Views: "input", "seen" (NaN where hidden), "prediction", "pasted".
+  A score may name `keys` (one per example), `grid` (patches along each axis), `step` and `patches`;
+  it may be a linen module, whose parameters `teach` trains, a term that may name `scores`,
+  `log_prob` (log softmax of the scores), `reward` (each position's own loss) and `asked`.
+  The model sees `keep` patches. `None` means all that are visible, which a fixed `count` or `ratio`
+  of `select` tells; where that moves, `keep` is several buckets, compiled once each, and a step
+  uses the smallest that holds its visible patches (of more than the largest, the later are left
+  out).
+  Terms: "recover", and "teach". Views: "input", "seen" (NaN where hidden), "prediction", "pasted".
 
   Raises:
-    BadInput: the data are no images, a score needs what is not offered, or nothing is left visible.
+    BadInput: the data are no images, a word needs what is not offered, or nothing is left visible.
   """
   if record.kind != "image":
     raise BadInput(f"reconstruct takes images, the data set holds {record.kind}")
-  bind.check(score, OFFERS, "reconstruct")
+  scores_of = scorer(score, OFFERS, "reconstruct")
   network = model(record_shape=record.shape)
   patch, grid = network.encoder.patch, network.encoder.grid
-  n, exact = math.prod(grid), keep is None
-  if keep is None:
-    given = {k: v for k, v in select.keywords.items() if k in ("count", "ratio") and v is not None}
-    if not given:
-      raise BadInput(f"{select.func.__name__} hides no fixed number of patches: set task.keep")
-    keep = n - count_of(n, **given)
-  if not 0 < keep <= n:
-    raise BadInput(f"{keep} of {n} patches would be left visible; at least one is needed")
+  buckets = _buckets(keep, select, grid)
+  exact = keep is None
   aim = target()
+  if teach is not None:
+    bind.check(teach, TEACHING, "reconstruct")
 
-  def choose(key: Key[Array, ""], batch: Batch, step: Any) -> Bool[Array, "b n"]:
+  def choose(
+    variables: Variables, key: Key[Array, ""], batch: Batch, patches: Array, step: Any
+  ) -> tuple[Float[Array, "b n"], Bool[Array, "b n"]]:
     drawn = keys(stream(key, "mask", step), batch["position"])
-    return select(bind.call(score, {"keys": drawn, "grid": grid, "step": step}))
+    offers = {"keys": drawn, "grid": grid, "step": step, "patches": patches}
+    scores = scores_of.apply(variables["params"], offers)
+    return scores, bind.call(bind.at(select, step), {"grid": grid}, scores)
 
   def predict(variables: Variables, patches: Array, hidden: Array) -> Float[Array, "b n p"]:
-    return network.apply(variables, patches, hidden, keep=keep, exact=exact)
+    see = lambda keep: (
+      lambda hidden: network.apply(variables, patches, hidden, keep=keep, exact=exact)
+    )
+    if len(buckets) == 1:
+      return see(buckets[0])(hidden)
+    needed = jnp.max(jnp.sum(~hidden, axis=-1, dtype=jnp.int32))
+    bucket = jnp.sum(jnp.asarray(buckets[:-1]) < needed)
+    return jax.lax.switch(bucket, [see(keep) for keep in buckets], hidden)
 
   def init(key: Key[Array, ""], batch: Batch) -> Variables:
     patches = patchify(batch["image"], patch)
-    hidden = choose(key, batch, 0)
-    return network.init(stream(key, "init"), patches, hidden, keep=keep, exact=exact)
+    drawn = keys(stream(key, "mask", 0), batch["position"])
+    offers = {"keys": drawn, "grid": grid, "step": 0, "patches": patches}
+    taught = scores_of.init(stream(key, "score"), offers)
+    _, hidden = choose({"params": taught}, key, batch, patches, 0)
+    made = network.init(stream(key, "init"), patches, hidden, keep=buckets[-1], exact=exact)
+    return {**made, "params": {**made["params"], **taught}}
 
   def loss(
     variables: Variables, batch: Batch, key: Key[Array, ""], step: Any
   ) -> tuple[Mapping[str, Term], Aux]:
     patches = patchify(batch["image"], patch)
-    hidden = choose(key, batch, step)
-    prediction = predict(variables, patches, hidden)
-    return {"recover": recover(prediction, aim.encode(patches), hidden)}, Aux()
+    scores, hidden = choose(variables, key, batch, patches, step)
+    prediction, truth = predict(variables, patches, hidden), aim.encode(patches)
+    terms = {"recover": recover(prediction, truth, hidden)}
+    if teach is not None:
+      each = jax.vmap(jax.vmap(lambda p, t, a: recover(p[None], t[None], a[None]).sum))
+      offers = {"scores": scores, "log_prob": jax.nn.log_softmax(scores), "asked": hidden}
+      terms["teach"] = bind.call(teach, {**offers, "reward": each(prediction, truth, hidden)})
+    return terms, Aux()
 
   def features(variables: Variables, batch: Batch) -> Mapping[str, Array]:
     return network.apply(variables, patchify(batch["image"], patch), method="encode")
 
   def views(variables: Variables, batch: Batch, key: Key[Array, ""]) -> Mapping[str, Array]:
     patches = patchify(batch["image"], patch)
-    hidden = choose(key, batch, 0)
+    _, hidden = choose(variables, key, batch, patches, 0)
     prediction = aim.decode(predict(variables, patches, hidden), patches)
     parts = {
       "input": patches,
@@ -92,3 +117,20 @@ def reconstruct(
     return {name: unpatchify(part, patch, grid, record.shape[-1]) for name, part in parts.items()}
 
   return Task(init=init, loss=loss, features=features, views=views, network=network)
+
+
+def _buckets(
+  keep: int | Sequence[int] | None, select: functools.partial[Any], grid: tuple[int, ...]
+) -> tuple[int, ...]:
+  """Numbers of patches that the model may see, rising."""
+  n = math.prod(grid)
+  if keep is None:
+    given = [v for k, v in select.keywords.items() if k in FIXED and v is not None]
+    if not given or any(isinstance(value, bind.Moving) for value in given):
+      raise BadInput(f"{select.func.__name__} hides no fixed number of patches: set task.keep")
+    keep = n - int(bind.call(select, {"grid": grid}, jnp.zeros(n)).sum())
+  buckets = (keep,) if isinstance(keep, int) else tuple(sorted(set(keep)))
+  for size in buckets or (0,):
+    if not 0 < size <= n:
+      raise BadInput(f"{size} of {n} patches would be left visible; at least one is needed")
+  return buckets

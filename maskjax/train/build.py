@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from maskjax import bind
+from maskjax import bind, weights
 from maskjax.data import pipeline
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
@@ -17,25 +17,19 @@ from maskjax.train import flops
 from maskjax.train.durations import duration
 from maskjax.train.mesh import Mesh, make_mesh
 from maskjax.train.optimizer import Optimizer, optimizer
+from maskjax.train.rules import match
 from maskjax.train.state import State, start
 from maskjax.train.step import make_step
+from maskjax.train.words import WORDS, Lengths, word
 
 Config = Mapping[str, Any]
 
-# The sections whose functions a task is handed, and the packages that hold those functions.
-WORDS = {
-  "model": "maskjax.model",
-  "score": "maskjax.score",
-  "select": "maskjax.select",
-  "target": "maskjax.recover",
-  "recover": "maskjax.recover",
-}
-
 # A rerun on a workdir must agree in these; all other fields are free to change.
-IDENTITY = ("task", *WORDS, "data", "optimizer", "batch_size", "seed", "ema", "total")
+TRAINED = tuple(name for name in WORDS if name != "generate")
+IDENTITY = ("task", *TRAINED, "data", "optimizer", "hold", "batch_size", "seed", "ema", "total")
 FREE = (
   "job", "seeds", "accumulate", "loader", "evals", "eval_batch_size", "checkpoint", "log", "resume",
-  "init_from", "debug", "profile",
+  "init_from", "stages", "debug", "profile", "generate", "sample",
 )  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
 LENGTHS = ("total_steps", "total_epochs", "total_examples")
@@ -81,14 +75,35 @@ def make_task(config: Config, record: Record) -> Task:
   Raises:
     BadInput: a name, an argument or a combination that cannot work.
   """
-  words = {word: bind.bind(config[word], home) for word, home in WORDS.items() if word in config}
+  lengths = run_lengths(config, record)
+  # What moves while decoding moves with its steps.
+  paces = {"generate": Lengths(config.get("generate", {}).get("steps", 1), 1)}
+  words = {
+    name: word(config[name], home, paces.get(name, lengths))
+    for name, home in WORDS.items()
+    if name in config
+  }
   task = bind.bind(config["task"], "maskjax.task")
   taken = bind.needs(task)
-  for word in words:
-    if word not in taken:
-      raise unknown(f"section for the task {config['task']['fn']}", word, taken)
-  bind.check(task, {**words, "record": record}, "the config")
-  return bind.call(task, {**words, "record": record})
+  for name in words:
+    if name not in taken:
+      raise unknown(f"section for the task {config['task']['fn']}", name, taken)
+  offers = {**words, "record": record, "batch_size": config["batch_size"]}
+  bind.check(task, offers, "the config")
+  return bind.call(task, offers)
+
+
+def run_lengths(config: Config, record: Record) -> Lengths:
+  """How long the run of a config on data of this record is.
+
+  Raises:
+    BadInput: the config does not say.
+  """
+  batch_size, examples = config["batch_size"], record.sizes[config["data"].get("train", "train")]
+  total_steps = duration("total", config, batch_size=batch_size, examples=examples)
+  if not total_steps:
+    raise BadInput(f"say how long to train: one of {', '.join(LENGTHS)}")
+  return Lengths(total_steps, examples / batch_size)
 
 
 def make_parts(config: Config) -> Parts:
@@ -109,16 +124,14 @@ def make_parts(config: Config) -> Parts:
   mesh.check(batch_size, accumulate)
   data = pipeline.load(**{k: v for k, v in config["data"].items() if v is not None})
   task = make_task(config, data.record)
+  total_steps = run_lengths(config, data.record).total_steps
   lengths = {"batch_size": batch_size, "examples": data.record.sizes[data.train]}
-  total_steps = duration("total", config, **lengths)
-  if not total_steps:
-    raise BadInput(f"say how long to train: one of {', '.join(LENGTHS)}")
   example = next(pipeline.batches(data, batch_size=1, seed=0, threads=1, prefetch=1))
   shapes = jax.eval_shape(task.init, jax.random.key(0), example)
   tuning = make_optimizer(config, shapes["params"], total_steps, **lengths)
   begin = partial(start, task, tuning.tx, batch=example, ema=bool(ema))
   state = mesh.replicated(jax.eval_shape(begin, jax.random.key(0)))
-  train_step = make_step(task, tuning.tx, accumulate=accumulate, ema=ema)
+  train_step = make_step(task, tuning.tx, accumulate=accumulate, ema=ema, held=tuning.held)
   spec = {k: jax.ShapeDtypeStruct((batch_size, *v.shape[1:]), v.dtype) for k, v in example.items()}
   return Parts(
     config=config,
@@ -148,16 +161,33 @@ def compute_dtype(config: Config) -> jnp.dtype:
 def make_optimizer(
   config: Config, params: Any, total_steps: int, *, batch_size: int, examples: int
 ) -> Optimizer:
-  """The optimiser of a config's section, its warm-up turned into steps."""
+  """The optimiser of a config's section, its warm-up turned into steps, and what holds weights."""
   section = dict(config["optimizer"])
   lengths = {"batch_size": batch_size, "examples": examples, "total_steps": total_steps}
   warmup = duration("warmup", section, **lengths) or 0
   rest = {k: v for k, v in section.items() if not k.startswith("warmup_") and v is not None}
   if warmup > total_steps:
     raise BadInput(f"warm-up takes {warmup} steps, the whole run {total_steps}")
-  return optimizer(
+  made = optimizer(
     params, total_steps=total_steps, batch_size=batch_size, warmup_steps=warmup, **rest
   )
+  if not config.get("hold"):
+    return made
+  return hold(made, config["hold"], params, Lengths(total_steps, examples / batch_size))
+
+
+def hold(made: Optimizer, section: Config, params: Any, lengths: Lengths) -> Optimizer:
+  """Wraps an optimiser so that the weights which a section selects are held at zero.
+
+  Its `where` are rules, (pattern, bool) pairs; without them weights of two axes or more are held.
+  """
+  homes = {**WORDS, "score": "maskjax.weights"}
+  rules, rest = section.get("where"), {k: v for k, v in section.items() if k != "where"}
+  bound = word(rest, "maskjax.weights", lengths, homes)
+  chosen = match(params, rules, default=False) if rules else None
+  tx = bound(made.tx, where=chosen.values if chosen else None)
+  report = tuple(f"held: {line}" for line in chosen.report) if chosen else ()
+  return made._replace(tx=tx, held=weights.zero, report=(*made.report, *report))
 
 
 def _no_features(config: Config) -> Callable[..., Any]:

@@ -17,7 +17,16 @@ from maskjax.errors import BadInput, unknown
 from maskjax.keys import stream
 from maskjax.record import Record
 from maskjax.task.base import Task, Variables
-from maskjax.train.evaluators import fewlabel, finetune, knn, linear
+from maskjax.train.evaluators import (
+  accuracy,
+  bits,
+  fewlabel,
+  finetune,
+  knn,
+  linear,
+  reconstruction,
+  recovery,
+)
 from maskjax.train.mesh import Mesh
 
 log = logging.getLogger("maskjax")
@@ -25,7 +34,17 @@ log = logging.getLogger("maskjax")
 HOME = "maskjax.train.evaluators"
 # What the loop reads of an evaluator's section; the rest is the evaluator's.
 SCHEDULING = ("every", "pixels")
-CLASSIFIERS = (fewlabel, finetune, knn, linear)
+# What an evaluator needs of a task, and whether it needs labels.
+NEEDS = {
+  accuracy: ("predict", True),
+  bits: ("nats", False),
+  fewlabel: ("features", True),
+  finetune: ("features", True),
+  knn: ("features", True),
+  linear: ("features", True),
+  reconstruction: ("views", False),
+  recovery: ("views", False),
+}
 
 
 @dataclasses.dataclass
@@ -119,9 +138,10 @@ def check_evaluators(sections: Mapping[str, Mapping[str, Any]], record: Record, 
       takes = inspect.signature(bound).parameters.get(role)
       if takes and takes.default not in record.sizes:
         raise unknown(f"split for evals.{name}.{role}", takes.default, record.sizes)
-    if bound.func in CLASSIFIERS and task.features is None:
-      raise BadInput(f"evals.{name} needs features, and the task has none")
-    if bound.func in CLASSIFIERS and not record.classes:
+    need, labels = NEEDS.get(bound.func, ("", False))
+    if need and getattr(task, need) is None:
+      raise BadInput(f"evals.{name} needs {need}, and the task has none")
+    if labels and not record.classes:
       off = f"--config.evals.{name}=None switches it off"
       raise BadInput(f"evals.{name} needs labels, and this data set has none; {off}")
 
@@ -133,8 +153,8 @@ def on(section: Mapping[str, Any] | None) -> bool:
 
 def due(section: Mapping[str, Any] | None, step: int, total: int) -> bool:
   """Whether an evaluator runs at a step: the first, the last, and each `every`-th (0 for none)."""
-  every = section.get("every", 0) if section else -1
-  return every >= 0 and (step in (0, total) or bool(every and step % every == 0))
+  every = section.get("every", 0) if section else 0
+  return on(section) and (step in (0, total) or bool(every and step % every == 0))
 
 
 def evaluate(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from maskjax.data import pipeline
 from maskjax.errors import BadInput
 from maskjax.model import published
 from maskjax.task.base import Variables
@@ -16,6 +17,7 @@ from maskjax.train import export
 from maskjax.train.build import Parts
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.load import stored
+from maskjax.train.stages import origin
 from maskjax.train.state import State
 
 log = logging.getLogger("maskjax")
@@ -26,28 +28,34 @@ def snapshot(state: State, position: int) -> dict[str, Any]:
   return {"state": state, "position": np.int64(position)}
 
 
-def first_state(parts: Parts, checkpoints: Checkpoints, seed: int) -> tuple[State, int]:
-  """The state and data position that a run goes on from.
+def first_state(
+  parts: Parts, checkpoints: Checkpoints, seed: int, workdir: pathlib.Path
+) -> tuple[State, int]:
+  """The state and data position that a run in `workdir` goes on from.
 
   Raises:
     BadInput: no checkpoint is good, or what `resume` or `init_from` name does not fit.
   """
   shapes = snapshot(parts.state, 0)
   found = checkpoints.restore(shapes)
-  source = "the workdir"
+  place = "the workdir"
   if found is None and (other := parts.config.get("resume")):
-    found, source = Checkpoints(pathlib.Path(other)).restore(shapes), other
+    found, place = Checkpoints(pathlib.Path(other)).restore(shapes), other
     if found is None:
       raise BadInput(f"config.resume={other!r} has no checkpoint")
   if found is not None:
     step, tree = found
-    log.info("continuing from step %d of %s", step, source)
+    log.info("continuing from step %d of %s", step, place)
     return tree["state"], int(tree["position"])
   state = parts.begin(jax.random.key(seed))
-  if origin := parts.config.get("init_from"):
-    state = with_variables(state, given(pathlib.Path(origin), state.variables, parts))
-    state = jax.device_put(state, parts.mesh.everywhere)
-  return state, 0
+  if source := origin({**parts.config, "seed": seed}, workdir):
+    state = with_variables(state, given(source, state.variables, parts))
+  if parts.task.prepare is not None:
+    config = parts.config
+    loader = {"batch_size": config["batch_size"], "seed": seed, **config.get("loader", {})}
+    batches = map(parts.mesh.put, pipeline.batches(parts.data, **loader))
+    state = with_variables(state, parts.task.prepare(state.variables, batches))
+  return jax.device_put(state, parts.mesh.everywhere), 0
 
 
 def with_variables(state: State, variables: Variables) -> State:
@@ -58,26 +66,26 @@ def with_variables(state: State, variables: Variables) -> State:
   return state._replace(variables=variables, average=average)
 
 
-def given(origin: pathlib.Path, variables: Variables, parts: Parts) -> Variables:
-  """Variables with what `origin` has for them: a run's workdir, its export, or published weights.
+def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables:
+  """Variables with what `source` has for them: a run's workdir, its export, or published weights.
 
   Raises:
     BadInput: nothing there fits, or an array has another shape.
   """
-  foreign = origin.suffix == ".safetensors" and not export.is_ours(origin)
-  if foreign or origin.suffix in published.PICKLES:  # the latter only to be refused with a cure
+  foreign = source.suffix == ".safetensors" and not export.is_ours(source)
+  if foreign or source.suffix in published.PICKLES:  # the latter only to be refused with a cure
     encoder = parts.task.network.encoder
-    variables, report = published.load(origin, variables, patch=encoder.patch, grid=encoder.grid)
+    variables, report = published.load(source, variables, patch=encoder.patch, grid=encoder.grid)
     log.info("%s", report)
     return variables
-  theirs = flatten_dict(export.read(origin) if origin.is_file() else stored(origin), sep="/")
+  theirs = flatten_dict(export.read(source) if source.is_file() else stored(source), sep="/")
   ours = flatten_dict(variables, sep="/")
   fits = {name: theirs[name] for name in ours if name in theirs}
   for name, array in fits.items():
     if array.shape != ours[name].shape:
-      raise BadInput(f"{origin}: {name} has shape {array.shape}, the model's {ours[name].shape}")
+      raise BadInput(f"{source}: {name} has shape {array.shape}, the model's {ours[name].shape}")
   if not fits:
-    raise BadInput(f"{origin}: nothing in it has a place in the model")
+    raise BadInput(f"{source}: nothing in it has a place in the model")
   unused, missing = len(theirs) - len(fits), len(ours) - len(fits)
-  log.info("%s: %d mapped, %d missing, %d unused", origin, len(fits), missing, unused)
+  log.info("%s: %d mapped, %d missing, %d unused", source, len(fits), missing, unused)
   return unflatten_dict({**ours, **fits}, sep="/")

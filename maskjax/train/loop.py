@@ -52,7 +52,7 @@ def fit(parts: Parts, workdir: pathlib.Path, seed: int, stop: Stop) -> None:
   saving = {k: v for k, v in config.get("checkpoint", {}).items() if k != "every"}
   with contextlib.ExitStack() as stack:
     checkpoints = stack.enter_context(Checkpoints(workdir, **saving))
-    state, position = first_state(parts, checkpoints, seed)
+    state, position = first_state(parts, checkpoints, seed, workdir)
     write_config(workdir, config)
     write_record(workdir, parts.data.record)
     step = int(state.step)

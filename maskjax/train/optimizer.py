@@ -23,11 +23,20 @@ UNDECAYED = r"(^|/)(bias|scale)$|position|token$"
 
 
 class Optimizer(NamedTuple):
-  """An optax transformation, its learning rate as a function of the step, and lines to log."""
+  """What moves the parameters.
+
+  Attributes:
+    tx: an optax transformation.
+    rate: its learning rate as a function of the step.
+    report: lines to log.
+    held: `(tree, state of tx) -> tree`: a tree shaped as the parameters, such as their average,
+      with zeros wherever `tx` holds the parameters at zero.
+  """
 
   tx: optax.GradientTransformation
   rate: Rate
   report: tuple[str, ...]
+  held: Callable[[PyTree, Any], PyTree] = lambda tree, state: tree
 
 
 def optimizer(
@@ -87,7 +96,7 @@ def optimizer(
   `learning_rate`, and 0 as its `weight_decay`: the decay is added to what it returns.
 
   >>> sizes = {"total_steps": 100, "warmup_steps": 10, "batch_size": 512}
-  >>> tx, rate, report = optimizer({"kernel": jnp.ones((2, 2))}, learning_rate=1e-3, **sizes)
+  >>> tx, rate, *_ = optimizer({"kernel": jnp.ones((2, 2))}, learning_rate=1e-3, **sizes)
   >>> [round(rate(step).item(), 6) for step in (0, 5, 10, 55, 100)]
   [0.0, 0.001, 0.002, 0.001, 0.0]
 

@@ -1,4 +1,4 @@
-"""The jobs of a config: train, evaluate, view; for one seed or several."""
+"""The jobs of a config: train, evaluate, generate, view; for one seed or several."""
 
 import contextlib
 import logging
@@ -12,18 +12,22 @@ import jax
 from maskjax.data import pipeline
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
+from maskjax.task.base import Variables
 from maskjax.train.build import Parts, make_parts
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.evaluation import check_evaluators, on
 from maskjax.train.evaluation import evaluate as run_evaluators
+from maskjax.train.generation import sample
 from maskjax.train.initial import snapshot
 from maskjax.train.loop import check_identity, fit, keep_picture, make_context, open_writers
 from maskjax.train.signals import asked_to_stop
+from maskjax.train.stages import run_stages
 from maskjax.train.state import averaged
 from maskjax.train.summary import summary
 from maskjax.train.workdir import claim
 from maskjax.view.masks import masks
 from maskjax.view.reconstruction import pick, spaced
+from maskjax.view.text import masks_text
 
 log = logging.getLogger("maskjax")
 
@@ -56,6 +60,7 @@ def train(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
         raise Restart(f"{stop.reason} before seed {seed}: the same command goes on from there")
       log.info("seed %d in %s", seed, folder)
       folder.mkdir(parents=True, exist_ok=True)
+      run_stages({**parts.config, "seed": seed}, folder, train)
       fit(parts, folder, seed, stop)
     return summary(list(folders.values()))
 
@@ -64,20 +69,46 @@ def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   """Runs the config's evaluators on the newest good checkpoint of every seed."""
   with _opened(config, workdir) as (parts, folders):
     for seed, folder in folders.items():
-      check_identity(folder, {**parts.config, "seed": seed})
-      with Checkpoints(folder) as checkpoints:
-        found = checkpoints.restore(snapshot(parts.state, 0))
-      if found is None:
-        raise BadInput(f"{folder} has no checkpoint to evaluate")
-      step, tree = found
+      step, variables = trained(parts, folder, seed)
       with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
-        variables = averaged(tree["state"])
         picture = lambda name, image: keep_picture(folder, writers, step, name, image)  # noqa: B023
         context = make_context(parts, variables, seed, step, picture)
         sections = parts.config.get("evals", {})
         names = [name for name, section in sections.items() if on(section)]
         writers.scalars(step, run_evaluators(context, sections, names))
     return summary(list(folders.values()))
+
+
+def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
+  """Samples from the newest good checkpoint of the first seed, as `config.sample` asks.
+
+  The transcript shows how each sample was revealed; it is kept under `views/` with a picture.
+  """
+  with _opened(config, workdir) as (parts, folders):
+    if parts.task.generate is None:
+      raise BadInput(f"the task {parts.config['task']['fn']} generates nothing as configured")
+    seed, folder = next(iter(folders.items()))
+    step, variables = trained(parts, folder, seed)
+    samples = sample(parts.task, variables, parts.data.record, **parts.config.get("sample", {}))
+    with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
+      path = keep_picture(folder, writers, step, "samples", samples.picture)
+    path.with_suffix(".txt").write_text(samples.text, encoding="utf-8")
+    return f"{samples.text}\n\npicture: {path}"
+
+
+def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, Variables]:
+  """The step and the variables of a run's newest good checkpoint.
+
+  Raises:
+    BadInput: there is none, or the workdir holds another run.
+  """
+  check_identity(folder, {**parts.config, "seed": seed})
+  with Checkpoints(folder) as checkpoints:
+    found = checkpoints.restore(snapshot(parts.state, 0))
+  if found is None:
+    raise BadInput(f"{folder} has no checkpoint yet: train first")
+  step, tree = found
+  return step, averaged(tree["state"])
 
 
 def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
@@ -93,10 +124,11 @@ def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     state = parts.begin(jax.random.key(seed))
     key = stream(stream(jax.random.key(seed), "evaluation"), "view")
     views = jax.jit(parts.task.views)(state.variables, batch, key)
-    with contextlib.closing(
-      open_writers({"log": {"tensorboard": False}}, folders[seed], None)
-    ) as w:
-      return f"masks: {keep_picture(folders[seed], w, 0, 'masks', masks(views, data.record))}"
+    draw = masks_text if data.record.kind == "text" else masks
+    quiet = {"log": {"tensorboard": False}}
+    with contextlib.closing(open_writers(quiet, folders[seed], None)) as writers:
+      path = keep_picture(folders[seed], writers, 0, "masks", draw(views, data.record))
+    return f"masks: {path}"
 
 
 @contextlib.contextmanager
@@ -136,5 +168,6 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
 JOBS: dict[str, Callable[[Mapping[str, Any], str | os.PathLike[str]], str]] = {
   "train": train,
   "evaluate": evaluate,
+  "generate": generate,
   "view": view,
 }

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from maskjax.errors import BadInput
 from maskjax.keys import stream
 from maskjax.task.base import Batch, Task, Term, total
 from maskjax.train.state import State
@@ -21,17 +22,24 @@ def make_step(
   *,
   accumulate: int = 1,
   ema: float = 0.0,
+  held: Callable[[Any, Any], Any] = lambda tree, moments: tree,
 ) -> Callable[[State, Batch], tuple[State, Metrics]]:
   r"""The pure function `(state, batch) -> (state, metrics)`.
 
   The batch is cut into `accumulate` microbatches, one after another in memory. Their gradients add
   up to that of the whole batch exactly, also where their counts differ: the counts $C_t$ of the
   whole batch are found first, and microbatch m contributes $\nabla \sum_t w_t S_t^m / C_t$.
-  With `ema`, $\bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta$ follows each update.
+  With `ema`, $\bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta$ follows each update;
+  `held(average, moments)` puts back the zeros of weights that are held at zero.
+
+  Raises:
+    BadInput: microbatches of a loss that couples the examples of a batch.
 
   Metrics: "loss", each term's mean under "terms/", "gradient", its global norm before
   clipping, and "parameters", the norm of the updated ones: not finite in any means not to be kept.
   """
+  if task.coupled and accumulate > 1:
+    raise BadInput(f"the loss couples the examples of a batch, which {accumulate=} would change")
 
   def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
     loss = lambda variables, part: task.loss(variables, part, stream(state.key, "loss"), state.step)
@@ -45,7 +53,10 @@ def make_step(
     average = state.average
     if ema:
       average = jax.tree.map(lambda a, p: ema * a + (1 - ema) * p, average, params)
+      average = held(average, moments)
     variables = {**variables, "params": params}
+    if task.update is not None:
+      variables = {**task.update(variables, state.step), "params": params}
     means = {f"terms/{k}": t.sum / jnp.maximum(t.count, 1) for k, t in terms.items()}
     metrics = {"loss": total(terms, task.weights), **means, "gradient": optax.tree.norm(grads)}
     metrics["parameters"] = optax.tree.norm(params)

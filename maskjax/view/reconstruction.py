@@ -82,10 +82,13 @@ def pick(batches: Iterable[Mapping[str, Any]], wanted: list[int]) -> dict[str, n
   rows: list[dict[str, Any]] = []
   start = 0
   for batch in batches:
-    valid = np.flatnonzero(batch["valid"])
+    given = np.asarray(batch["valid"])
+    valid = np.flatnonzero(given.reshape(len(given), -1).any(axis=1))
+    # One for each position belongs to the example, one for each example to the pass.
+    names = [name for name in batch if name != "valid" or given.ndim > 1]
     stop = start + len(valid)
     here = [valid[i - start] for i in wanted if start <= i < stop]
-    rows += [{name: np.asarray(batch[name])[i] for name in batch if name != "valid"} for i in here]
+    rows += [{name: np.asarray(batch[name])[i] for name in names} for i in here]
     start = stop
     if start > wanted[-1]:
       break

@@ -74,5 +74,8 @@ def test_bad_files_are_named(tmp_path):
     arrays.open(str(tmp_path / "none.npz"))
   for content in (b"", b"no npz", b"PK\x03\x04 cut"):
     (tmp_path / "bad.npz").write_bytes(content)
-    with pytest.raises(BadInput, match=r"bad\.npz"):
+    with pytest.raises(BadInput, match=r"bad\.npz' is not an npz file$"):
       arrays.open(str(tmp_path / "bad.npz"))
+  np.save(tmp_path / "one.npy", images())
+  with pytest.raises(BadInput, match=r"one\.npy' is not an npz file$"):
+    arrays.open(str(tmp_path / "one.npy"))

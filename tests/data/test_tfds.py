@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from maskjax.data import pipeline
+from maskjax.data import pipeline, tokens
 from maskjax.data import tfds as source
 from maskjax.data.digits.digits_dataset_builder import held_out
 from maskjax.errors import BadInput
@@ -64,12 +64,78 @@ def test_skip_and_no_cache_give_the_same(prepared):
     ({"name": "fodler"}, "did you mean 'folder'"),
     ({"name": "digits", "label": "labl"}, "did you mean 'label'"),
     ({"name": "digits", "imge": "x"}, "did you mean 'image'"),
+    ({"name": "digits", "length": 8}, "data.length is for text"),
+    ({"name": "digits", "text": "x"}, "has no text 'x'"),
     ({"name": "digits", "test": "validation"}, "unknown split"),
   ],
 )
 def test_bad_names_are_told(prepared, kwargs, message):
   with pytest.raises(BadInput) as error:
     pipeline.load(path=prepared, **kwargs)
+  assert message in str(error.value)
+  assert "\n" not in str(error.value)
+
+
+TEXTS = {"train": ["to be", "or not ö"], "test": ["to be"]}
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+  """A folder with a set `letters`, of text, as TFDS itself writes it."""
+  import tensorflow_datasets as tfds
+
+  class Letters(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+      features = {"text": tfds.features.Text(), "n": tfds.features.Scalar(np.int64)}
+      return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+      return {split: self._generate_examples(split) for split in ("train", "test")}
+
+    def _generate_examples(self, split):
+      yield from ((i, {"text": text, "n": i}) for i, text in enumerate(TEXTS[split]))
+
+  path = str(tmp_path_factory.mktemp("tfds"))
+  Letters(data_dir=path).download_and_prepare(file_format="array_record")
+  return path
+
+
+def read(data, split):
+  examples = map(data.splits[split].__getitem__, range(len(data.splits[split])))
+  return tokens.decode(np.concatenate([e["tokens"][e["valid"]] for e in examples]), data.record)
+
+
+def test_text_in_its_own_splits_without_tensorflow(texts):
+  data = pipeline.load(name="letters", path=texts, length=4)
+  assert data.record.kind == "text"
+  assert data.record.sizes == {"train": 4, "test": 2}
+  assert sorted(read(data, "train").split("\n")) == sorted(TEXTS["train"])
+  assert read(data, "test") == "to be"
+  assert "tensorflow" not in sys.modules
+  assert next(pipeline.batches(data, batch_size=3, seed=0))["tokens"].shape == (3, 4)
+
+
+def test_texts_as_documents(texts):
+  data = pipeline.load(name="letters", path=texts, length=4, unit="bpe", documents="example")
+  assert sorted(read(data, "train").split("<eos>")) == ["", *sorted(TEXTS["train"])]
+  assert "segments" in next(pipeline.batches(data, batch_size=3, seed=0))
+
+
+@pytest.mark.parametrize(
+  ("kwargs", "message"),
+  [
+    ({"name": "letters", "text": "txet"}, "did you mean 'text'"),
+    ({"name": "letters", "size": (2, 2)}, "data.size is for images"),
+    ({"name": "letters", "label": "n"}, "data.label is for images"),
+    ({"name": "letters", "image": "n"}, "has no image 'n'"),
+    ({"name": "letters", "unit": "word"}, "did you mean 'words'"),
+  ],
+)
+def test_what_texts_lack_is_told(texts, kwargs, message):
+  with pytest.raises(BadInput) as error:
+    pipeline.load(path=texts, **kwargs)
   assert message in str(error.value)
   assert "\n" not in str(error.value)
 

@@ -1,6 +1,7 @@
-"""Writes masks.json: which positions a seed hides, for score.white and select.top on a few grids.
+"""Writes masks.json: which positions a seed hides.
 
-Run on any supported jax: python tests/golden/make_masks.py [--check]
+First by score.white and select.top on a few grids, then by one kind each of the other scores and
+selections. Run on any supported jax: python tests/golden/make_masks.py [--check]
 """
 
 import json
@@ -9,28 +10,68 @@ import sys
 
 CASES = [((7,), 0.5), ((3, 4), 0.75), ((14, 14), 0.75), ((2, 3, 4), 0.9)]
 SEEDS, STEPS, POSITIONS = (0, 42), (0, 1000), (0, 1, 255)
+FEW = (0, 255)
+GRID = (4, 6)
+STARTS = (0, 1, 4, 5, 7, 10)
 
 
 def hidden_positions():
-  """The hidden indices by grid, ratio, seed, step and position in the batch."""
-  import jax  # here, so that collecting doctests is quick
+  """The hidden indices by grid and ratio, or kind, and by seed, step and position in the batch."""
+  rows = []
+  for grid, ratio, draw in by_grid():
+    for seed in SEEDS:
+      for step in STEPS:
+        where = {"grid": list(grid), "ratio": ratio, "seed": seed, "step": step}
+        rows += drawn(draw, where, POSITIONS)
+  for kind, draw in by_kind().items():
+    for seed in SEEDS:
+      rows += drawn(draw, {"kind": kind, "seed": seed, "step": 1000}, FEW)
+  return rows
+
+
+def by_grid():
+  """Yields grid, ratio and what draws the masks: `keys -> hidden`."""
+  from maskjax import score, select  # here and below, so that collecting doctests is quick
+
+  for grid, ratio in CASES:
+    yield grid, ratio, lambda keys, g=grid, r=ratio: select.top(score.white(keys, g), ratio=r)
+
+
+def by_kind():
+  """What draws the masks of every other kind: `keys -> hidden`."""
+  import jax.numpy as jnp
+
+  from maskjax import score, select, units
+
+  unit = units.words(jnp.zeros(12, bool).at[jnp.array(STARTS)].set(True))
+  logits = -jnp.arange(12, dtype=jnp.float32) / 4
+  white = lambda keys: score.white(keys, GRID)
+  blocks = lambda keys, **words: score.blocks(keys, GRID, size=(2, 3), **words)
+  nested = lambda keys: select.nested(white(keys), counts=(4, 9))
+  return {
+    "blocks": lambda keys: select.top(blocks(keys), ratio=0.5),
+    "blocks/offset": lambda keys: select.top(blocks(keys, offset=True), ratio=0.5),
+    "words": lambda keys: select.top(score.words(keys, unit), ratio=0.5),
+    "gumbel": lambda keys: select.top(score.gumbel(keys, logits), count=4),
+    "n_of_m": lambda keys: select.n_of_m(white(keys), keep=2, of=4),
+    "per_block": lambda keys: select.per_block(white(keys), grid=GRID, size=(2, 2), count=3),
+    "nested": lambda keys: jnp.moveaxis(nested(keys), 0, -2),
+  }
+
+
+def drawn(draw, where, positions):
+  """One row for each position in the batch: its hidden indices, of each view where it has views."""
+  import jax
   import jax.numpy as jnp
   import numpy as np
 
-  from maskjax import keys, score, select, stream
+  from maskjax import keys, stream
 
-  rows = []
-  for grid, ratio in CASES:
-    draw = jax.jit(lambda keys, g=grid, r=ratio: select.top(score.white(keys, g), ratio=r))
-    for seed in SEEDS:
-      for step in STEPS:
-        drawn = keys(stream(jax.random.key(seed), "mask", step), jnp.array(POSITIONS))
-        hidden = np.asarray(draw(drawn))
-        for position, row in zip(POSITIONS, hidden, strict=True):
-          where = {"grid": list(grid), "ratio": ratio, "seed": seed, "step": step}
-          indices = np.flatnonzero(row).tolist()
-          rows.append({**where, "position": position, "hidden": indices})
-  return rows
+  key = stream(jax.random.key(where["seed"]), "mask", where["step"])
+  hidden = np.asarray(jax.jit(draw)(keys(key, jnp.array(positions))))
+  indices = lambda row: np.flatnonzero(row).tolist() if row.ndim == 1 else [*map(indices, row)]
+  pairs = zip(positions, hidden, strict=True)
+  return [{**where, "position": position, "hidden": indices(row)} for position, row in pairs]
 
 
 def main():

@@ -1,5 +1,7 @@
 """Selection against a stable sort, with every kind of score that floats can hold."""
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -191,3 +193,89 @@ def test_threshold_hides_what_lies_above(scores, level, allowed):
 def test_threshold_of_an_example_is_its_own():
   got = threshold(jnp.tile(jnp.array([1.0, 2.0, 3.0]), (3, 1)), above=jnp.array([0.0, 2.0, 3.0]))
   assert got.sum(-1).tolist() == [3, 1, 0]
+
+
+# A tree whose leaves differ in rank and size, one of them empty, one of a single number.
+SHAPES = {"a": (2, 3), "b": {"c": (), "d": (4,)}, "e": (0, 2), "f": None, "g": (1, 2, 2)}
+SIZES = [6, 1, 4, 0, 4]
+total = sum(SIZES)
+flat_scores = st.lists(values, min_size=total, max_size=total).map(lambda x: np.float32(x))
+flat_masks = st.lists(st.booleans(), min_size=total, max_size=total).map(np.array)
+of_all = jax.jit(lambda s, c, a: top(s, count=c, allowed=a, axis=None))
+share_of_all = jax.jit(lambda s, a: top(s, ratio=0.3, allowed=a, axis=None))
+
+
+def as_tree(flat):
+  """The entries of `flat` in leaves of `SHAPES`, in tree order and row-major in each."""
+  shapes, tree = jax.tree.flatten(SHAPES, is_leaf=lambda s: isinstance(s, tuple))
+  parts = np.split(flat, np.cumsum(SIZES)[:-1])
+  return tree.unflatten([jnp.asarray(p.reshape(s)) for p, s in zip(parts, shapes, strict=True)])
+
+
+def as_row(tree):
+  return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+@given(flat_scores, st.integers(0, total), flat_masks)
+@few
+def test_the_entries_of_a_tree_compete_as_those_of_one_row(scores, count, allowed):
+  for where, mask in ((None, np.ones(total, bool)), (as_tree(allowed), allowed)):
+    hidden = of_all(as_tree(scores), jnp.int32(count), where)
+    assert jax.tree.structure(hidden) == jax.tree.structure(as_tree(scores))
+    np.testing.assert_array_equal(as_row(hidden), oracle(scores[None], [count], mask[None])[0])
+
+
+@given(flat_scores, flat_masks)
+@settings(deadline=None, max_examples=20)
+def test_a_ratio_of_a_tree_is_a_rounded_share_of_all_that_is_allowed(scores, allowed):
+  assert as_row(share_of_all(as_tree(scores), None)).sum() == round(0.3 * total)
+  hidden = as_row(share_of_all(as_tree(scores), as_tree(allowed)))
+  assert hidden.sum() == round(0.3 * allowed.sum())
+  assert not (hidden & ~allowed).any()
+
+
+def test_a_leaf_of_a_tree_without_a_mask_is_allowed_whole():
+  scores = {"a": jnp.ones((2, 2)), "b": jnp.ones(3)}
+  hidden = top(scores, ratio=0.75, allowed={"a": None, "b": jnp.zeros(3, bool)}, axis=None)
+  assert as_row(hidden).tolist() == [True, True, True, False, False, False, False]
+
+
+def test_counts_of_more_than_int32_holds_give_the_same_masks(monkeypatch):
+  scores = as_tree(np.random.default_rng(0).integers(0, 4, total).astype(np.float32))
+  allowed = as_tree(np.arange(total) % 3 > 0)
+  ways = [({"count": 7}, None), ({"ratio": 0.5}, allowed), ({"ratio": jnp.float32(0.3)}, None)]
+  take = lambda given, allowed: as_row(top(scores, **given, allowed=allowed, axis=None))
+  narrow = [take(*way) for way in ways]
+  monkeypatch.setattr(importlib.import_module("maskjax.select.top"), "LARGEST", total - 1)
+  for way, expected in zip(ways, narrow, strict=True):
+    np.testing.assert_array_equal(take(*way), expected)
+    compiled = jax.jit(lambda s, way=way: top(s, **way[0], allowed=way[1], axis=None))
+    np.testing.assert_array_equal(as_row(compiled(scores)), expected)
+
+
+def test_five_billion_entries_can_be_counted():
+  scores = {"a": jax.ShapeDtypeStruct((5, 2**30), jnp.float32)}
+  hide = jax.jit(lambda s, r: top(s, ratio=r, axis=None))
+  text = hide.lower(scores, jnp.float32(0.9)).as_text()
+  assert "tensor<i64>" in text
+  assert hide.eval_shape(scores, 0.9)["a"].dtype == jnp.bool_
+  assert count_of(5 * 2**30, ratio=0.9) == round(0.9 * 5 * 2**30)
+
+
+@pytest.mark.parametrize(
+  ("given", "says"),
+  [
+    ({"axis": 0}, "axis=-1, the last, or None, all entries together; got 0"),
+    ({"scores": {"a": jnp.ones(4)}}, "compete together: give top axis=None"),
+    ({"axis": None, "count": 5}, r"must lie in \[0, 4\], got 5"),
+    ({"axis": None, "scores": {"a": jnp.ones(4)}, "allowed": {}}, "allowed is no tree like that"),
+  ],
+)
+def test_what_cannot_compete_together_is_refused(given, says):
+  with pytest.raises(BadInput, match=says):
+    top(**{"scores": jnp.ones(4), "count": 1, **given})
+
+
+def test_trees_without_entries_hide_nothing():
+  assert top({}, ratio=0.5, axis=None) == {}
+  assert top({"a": jnp.ones((0, 3))}, count=0, axis=None)["a"].shape == (0, 3)

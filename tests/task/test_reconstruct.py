@@ -3,12 +3,14 @@
 import functools
 import sys
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from maskjax import hide, recover, score, select
+from maskjax import bind, hide, recover, score, select
 from maskjax.errors import BadInput
 from maskjax.keys import keys, stream
 from maskjax.model.masked_autoencoder import masked_autoencoder
@@ -33,11 +35,10 @@ def build(shape=(8, 8, 1), ratio=0.75, normalise=True, **options):
   task = reconstruct(
     record=Record("image", shape, {"train": 4}),
     model=functools.partial(masked_autoencoder, decoder_heads=2, **TINY),
-    score=functools.partial(score.white),
     select=functools.partial(select.top, ratio=ratio),
     target=functools.partial(recover.pixels, normalise=normalise),
     recover=functools.partial(recover.squared_error),
-    **options,
+    **{"score": functools.partial(score.white), **options},
   )
   image = jax.random.normal(jax.random.key(1), (4, *shape))
   batch = {"image": image, "position": jnp.arange(4)}
@@ -216,3 +217,75 @@ def test_data_that_are_no_images_are_refused():
       target=recover.pixels,
       recover=recover.squared_error,
     )
+
+
+MOVING = bind.Moving(lambda step: jnp.where(step < 5, 0.25, 0.75))
+
+
+def test_a_moving_ratio_sees_what_each_bucket_holds():
+  task, batch, variables = build(ratio=MOVING, keep=(4, 12))
+  for step, keep in ((0, 12), (9, 4)):
+    alone, _, _ = build(ratio=1 - keep / 16)
+    moving, fixed = (
+      jax.jit(t.loss)(variables, batch, KEY, step)[0]["recover"] for t in (task, alone)
+    )
+    assert int(moving.count) == 4 * (16 - keep)
+    np.testing.assert_allclose(moving.sum, fixed.sum, rtol=2e-5)
+
+
+def test_buckets_compile_once_and_have_gradients():
+  task, batch, variables = build(ratio=MOVING, keep=(4, 12))
+  traces = []
+
+  def loss(variables, step):
+    traces.append(None)
+    return total(task.loss(variables, batch, KEY, step)[0], {})
+
+  slope = jax.jit(jax.grad(loss))
+  norms = [float(optax.tree.norm(slope(variables, jnp.int32(s))["params"])) for s in (0, 9)]
+  assert len(traces) == 1
+  assert min(norms) > 0
+
+
+def test_a_moving_ratio_needs_buckets():
+  with pytest.raises(BadInput, match=r"task\.keep"):
+    build(ratio=MOVING)
+  with pytest.raises(BadInput, match="17 of 16"):
+    build(ratio=MOVING, keep=(4, 17))
+
+
+class Learned(nn.Module):
+  """A score for each place, learned."""
+
+  @nn.compact
+  def __call__(self, patches, keys):
+    """The same scores for every example, with noise."""
+    wanted = self.param("wanted", nn.initializers.zeros, (patches.shape[-2],))
+    noise = jax.vmap(lambda key: jax.random.gumbel(key, wanted.shape))(keys)
+    return wanted + noise
+
+
+def test_a_score_with_parameters_learns_to_hide_what_is_hard():
+  task, batch, _ = build(normalise=False, teach=functools.partial(recover.policy_gradient))
+  learned = build(
+    normalise=False,
+    score=functools.partial(Learned),
+    teach=functools.partial(recover.policy_gradient, baseline="mean"),
+  )[0]
+  # Noise in the first half of the picture, which cannot be predicted; nothing in the other.
+  image = batch["image"].at[:, 4:].set(0)
+  batch = {**batch, "image": image}
+  assert "score" not in jax.eval_shape(task.init, KEY, batch)["params"]
+  variables = learned.init(KEY, batch)
+  assert variables["params"]["score"]["wanted"].shape == (16,)
+
+  @jax.jit
+  def step(params, i):
+    loss = lambda params: total(learned.loss({**variables, "params": params}, batch, KEY, i)[0], {})
+    return jax.tree.map(lambda p, g: p - 0.5 * g, params, jax.grad(loss)(params))
+
+  params = variables["params"]
+  for i in range(60):
+    params = step(params, i)
+  wanted = params["score"]["wanted"]
+  assert wanted[:8].mean() > wanted[8:].mean() + 0.1

@@ -128,5 +128,5 @@ def test_an_evaluator_of_features_is_refused_for_a_task_without_them(tiny):
 
 
 def test_nothing_to_evaluate_is_said(tiny, tmp_path):
-  with pytest.raises(BadInput, match="no checkpoint to evaluate"):
+  with pytest.raises(BadInput, match="no checkpoint yet"):
     run.run(tiny.config(EVALUATED, job="evaluate"), tmp_path)

@@ -1,14 +1,19 @@
 """Where runs begin: their checkpoint, another run, given weights, scratch, in this order."""
 
+import itertools
 import pathlib
 import runpy
+import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from maskjax.data import pipeline
 from maskjax.errors import BadInput
+from maskjax.task import reconstruct
 from maskjax.train import run
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.export import export
@@ -30,7 +35,7 @@ LIKE_GOLDEN = {
 
 def begin(config, workdir):
   """The state and position that a run of the config would begin from."""
-  return first_state(run.make_parts(config), Checkpoints(workdir), config["seed"])
+  return first_state(run.make_parts(config), Checkpoints(workdir), config["seed"], workdir)
 
 
 def equal(a, b):
@@ -125,3 +130,32 @@ def test_a_missing_origin_is_said(tiny, tmp_path):
   for name in ("none", "none.safetensors"):
     with pytest.raises(BadInput, match="none"):
       begin(tiny.config(init_from=str(tmp_path / name)), tmp_path)
+
+
+def prepared(*, record, model, score, select, target, recover):
+  """The task of `tiny`, which first stores the mean of its first two batches."""
+  words = dict(score=score, select=select, target=target, recover=recover)
+  task = reconstruct(record=record, model=model, **words)
+
+  def init(key, batch):
+    return {**task.init(key, batch), "prepared": {"mean": jnp.zeros(())}}
+
+  def prepare(variables, batches):
+    means = [batch["image"].mean() for batch in itertools.islice(batches, 2)]
+    return {**variables, "prepared": {"mean": jnp.stack(means).mean()}}
+
+  def loss(variables, batch, key, step):
+    terms, aux = task.loss(variables, batch, key, step)
+    return terms, aux._replace(variables={"prepared": variables["prepared"]})
+
+  return task._replace(init=init, prepare=prepare, loss=loss)
+
+
+def test_preparation_sees_the_data_once_and_lasts(tiny, tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, "preparing", sys.modules[__name__])
+  config = tiny.config({"task.fn": "preparing:prepared"}, total_steps=3)
+  parts = run.make_parts(config)
+  batches = pipeline.batches(parts.data, batch_size=16, seed=0)
+  expected = np.mean([next(batches)["image"].mean() for _ in range(2)])
+  run.run(config, tmp_path)
+  np.testing.assert_allclose(stored(tmp_path)["prepared"]["mean"], expected, rtol=1e-5)

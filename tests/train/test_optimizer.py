@@ -99,7 +99,7 @@ def test_lars_by_its_equations():
   """As in the code of MoCo v3 and MAE: decay and trust for matrices only, the rate last."""
   options = {"fn": "lars", "weight_decay": 0.1, "momentum": 0.9, "trust_coefficient": 0.01}
   params = normal(0)
-  tx, rate, _ = optimizer(params, **PLAIN, **options)
+  tx, rate, *_ = optimizer(params, **PLAIN, **options)
   expected = jax.tree.map(lambda p: np.asarray(p, np.float64), params)
   momentum = jax.tree.map(np.zeros_like, expected)
   for step, lr in enumerate(np.asarray(rate(jnp.arange(8)))):
@@ -160,7 +160,7 @@ def test_what_does_not_decay_by_default():
     "bias": ones((1, 2)),
   }
   params = {"decayed": decayed, "kept": kept}
-  tx, _, report = optimizer(params, **PLAIN, schedule="constant", weight_decay=0.1)
+  tx, _, report, _ = optimizer(params, **PLAIN, schedule="constant", weight_decay=0.1)
   zero = lambda _: jax.tree.map(jnp.zeros_like, params)
   moved = run(tx, params, steps=1, gradient=zero)[0]
   assert all((leaf < 1).all() for leaf in jax.tree.leaves(moved["decayed"]))

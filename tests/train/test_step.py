@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from maskjax import recover, score, select
+from maskjax.errors import BadInput
 from maskjax.keys import keys, stream
 from maskjax.model.masked_autoencoder import masked_autoencoder
 from maskjax.record import Record
@@ -36,6 +37,35 @@ def uneven():
     return terms, Aux(variables={"seen": {"steps": variables["seen"]["steps"] + 1}})
 
   return Task(init=init, loss=loss, weights={"second": 0.3})
+
+
+def test_a_loss_that_couples_examples_refuses_microbatches():
+  coupled = uneven()._replace(coupled=True)
+  make_step(coupled, optax.sgd(0.1), accumulate=1)
+  with pytest.raises(BadInput, match="couples"):
+    make_step(coupled, optax.sgd(0.1), accumulate=2)
+
+
+def test_update_follows_the_new_parameters_and_cannot_replace_them():
+  def update(variables, step):
+    teacher = 0.5 * variables["seen"]["steps"] + variables["params"]["w"].sum()
+    return {"params": {"w": jnp.zeros((3, 2))}, "seen": {"steps": teacher + step}}
+
+  task = uneven()
+  plain, told = (make_step(t, optax.sgd(0.1)) for t in (task, task._replace(update=update)))
+  state = start(task, optax.sgd(0.1), KEY, BATCH, False)
+  expected, got = plain(state, BATCH)[0], told(state, BATCH)[0]
+  w = expected.variables["params"]["w"]
+  np.testing.assert_array_equal(got.variables["params"]["w"], w)
+  np.testing.assert_allclose(got.variables["seen"]["steps"], 0.5 * 1 + w.sum(), rtol=1e-5)
+
+
+def test_what_is_held_at_zero_is_zero_in_the_average_too():
+  first = lambda tree, moments: jax.tree.map(lambda x: x.at[0].set(0), tree)
+  step = make_step(uneven(), optax.sgd(0.1), ema=0.9, held=first)
+  state = step(start(uneven(), optax.sgd(0.1), KEY, BATCH, True), BATCH)[0]
+  assert (state.average["w"][0] == 0).all()
+  assert (state.average["w"][1:] != 0).all()
 
 
 def image_task():

@@ -1,9 +1,22 @@
-"""Evaluators of frozen and fine-tuned features, the protocol of each in its docstring."""
+"""Evaluators of weights during and after a run, the protocol of each in its docstring."""
 
+from maskjax.train.evaluators.accuracy import accuracy
+from maskjax.train.evaluators.bits import bits
 from maskjax.train.evaluators.finetune import finetune
 from maskjax.train.evaluators.knn import knn
 from maskjax.train.evaluators.linear import fewlabel, linear
 from maskjax.train.evaluators.recovery import recovery
+from maskjax.train.evaluators.sparsity import sparsity
 from maskjax.view.reconstruction import reconstruction
 
-__all__ = ["fewlabel", "finetune", "knn", "linear", "reconstruction", "recovery"]
+__all__ = [
+  "accuracy",
+  "bits",
+  "fewlabel",
+  "finetune",
+  "knn",
+  "linear",
+  "reconstruction",
+  "recovery",
+  "sparsity",
+]

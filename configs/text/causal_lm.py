@@ -1,0 +1,125 @@
+r"""Causal language model: every token is predicted from those before it; the base of text methods.
+
+Paper: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019 (GPT-2). The
+       size is that of GPT-2 small, the data text8's characters, as md4's.
+Here:  not measured.
+Run:   python launch.py --config=configs/text/causal_lm.py:laptop --workdir=runs/causal_lm
+       --config.data.path=tiny_shakespeare.txt.gz
+
+Presets: `laptop` and `small` learn the characters of a text file, `smoke` is two steps. For pieces
+of words set data.unit=bpe; with data.documents attention stays inside a document.
+Deviations: rotary positions, RMS norms and gated MLPs, as in today's models; windows of 256
+characters, each beginning without context, as md4's, so that bits per character compare.
+"""
+
+from ml_collections import ConfigDict
+
+from maskjax import lab
+
+NOTE = dict(
+  id="causal_lm",
+  kind="base",
+  family="base",
+  title="Causal language model",
+  claim="a language model learns many tasks without being trained for them (GPT-2)",
+  measured="not measured",
+  citation="Radford, Wu, Child, Luan, Amodei, Sutskever. OpenAI 2019",
+  scale=dict(shape=(256,), vocabulary=27, examples=351_563, parameters=84_996_096),
+)
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+  """A model of GPT-2 small's size on the characters of text8, or a preset."""
+  c = ConfigDict()
+  c.job = "train"
+  c.seed, c.seeds = 0, 1
+  c.batch_size, c.eval_batch_size, c.accumulate = 512, 512, 1
+  c.total_epochs, c.total_steps = 0.0, 20_000
+  c.ema = 0.0
+
+  c.task = dict(fn="next_token")
+  c.model = dict(
+    fn="text_transformer",
+    width=768,
+    depth=12,
+    heads=12,
+    mlp=2048,
+    dtype="bfloat16",
+    remat=False,
+    causal=True,
+  )
+  c.recover = dict(fn="cross_entropy", smoothing=0.0)
+  c.generate = dict(fn="autoregressive", temperature=1.0, top_k=0, top_p=1.0)
+  c.sample = dict(count=4, prompt="", length=0, seed=0)
+
+  c.data = dict(
+    name="text",
+    path="",
+    unit="characters",
+    length=256,
+    split=(90_000_000, 5_000_000, 5_000_000),
+    documents="",
+  )
+  c.loader = dict(workers=8, threads=4, prefetch=4)
+  c.optimizer = dict(
+    fn="adamw",
+    learning_rate=6e-4,
+    scale_by_batch=0,
+    schedule="cosine",
+    warmup_steps=1000,
+    weight_decay=0.1,
+    b1=0.9,
+    b2=0.95,
+    clip=1.0,
+  )
+
+  c.evals = dict(bits=dict(fn="bits", every=2000, split="test", draws=1, batch_size=32))
+  c.checkpoint = dict(every=1000, keep=2, keep_every=0, best="")
+  c.log = dict(every=100, tensorboard=True, wandb="")
+  c.profile = dict(first=10, steps=0)
+  c.resume, c.init_from = "", ""
+  c.debug = False
+  return lab.finish(c, arg, PRESETS)
+
+
+def small(c: ConfigDict) -> None:
+  """5.5 M parameters, 600 steps of 32 windows: size, rate and budget of md4's `small`."""
+  characters(c)
+  c.model.update(width=256, depth=6, heads=4, mlp=848)
+  c.batch_size, c.eval_batch_size, c.total_steps = 32, 32, 600
+  c.optimizer.update(learning_rate=3e-4, warmup_steps=0)
+  c.evals.bits.every = 200
+  c.checkpoint.every, c.log.every = 200, 50
+
+
+def laptop(c: ConfigDict) -> None:
+  """A smaller model and shorter windows, minutes on four cores."""
+  characters(c)
+  c.seeds = 3
+  c.model.update(width=96, depth=4, heads=4, mlp=256)
+  c.data.length = 128
+  c.batch_size, c.eval_batch_size, c.total_steps = 16, 16, 900
+  c.optimizer.update(learning_rate=2e-3, warmup_steps=50)
+  c.evals.bits.every = 0
+  c.checkpoint.every, c.log.every = 300, 100
+
+
+def smoke(c: ConfigDict) -> None:
+  """Two steps: everything runs, nothing is learned."""
+  characters(c)
+  c.model.update(width=32, depth=1, heads=2, mlp=64)
+  c.data.length = 16
+  c.batch_size, c.eval_batch_size, c.total_steps = 8, 8, 2
+  c.optimizer.warmup_steps = 1
+  c.checkpoint.every, c.log.every = 1, 1
+
+
+def characters(c: ConfigDict) -> None:
+  """A small text in memory: 90, 5 and 5 % of its characters, in order."""
+  c.data.split = (0.9, 0.05, 0.05)
+  c.loader.workers = 0
+  c.model.dtype = "float32"
+  c.optimizer.weight_decay = 0.01
+
+
+PRESETS = {"laptop": laptop, "small": small, "smoke": smoke}

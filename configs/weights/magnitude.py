@@ -1,0 +1,149 @@
+r"""Gradual magnitude pruning (Zhu and Gupta, 2017): the smallest weights go, by and by, for good.
+
+Paper: "To prune, or not to prune: exploring the efficacy of pruning for model compression", 2017,
+       arXiv:1710.01878. InceptionV3 on ImageNet-1k: 78.1 % top-1 dense, 78.0 at 50 % sparsity,
+       76.1 at 75 %, 74.6 at 87.5 % (table 1).
+Here:  CIFAR-10, three seeds, f32, 4 shared cores, 2026-11-21: `cifar` from a dense ResNet-8 of
+       accuracy 0.705 ± 0.003: 0.594 ± 0.007 at 90 %; with random scores 0.344 ± 0.010; at once
+       0.600 ± 0.015, so the gradual schedule shows no gain over 200 steps; `two_four` 0.696. By
+       python launch.py --config=configs/weights/magnitude.py:cifar --config.data.name=zip
+       --config.data.path=cifar10.zip --config.init_from=runs/resnet --workdir=runs/pruned, where
+       runs/resnet is the run noted in configs/image/supervised.py.
+Run:   python launch.py --config=configs/weights/magnitude.py:laptop --workdir=runs/magnitude
+
+The dense network is a stage, trained first; `--config.init_from=DIR` takes a finished one. Others:
+--config.hold.select.ratio.end=0.8; one-shot: --config.hold.select.ratio.start=0.9; random:
+--config.hold.score.fn=random; one ranking for all layers: --config.hold.scope=global.
+Presets: `laptop` prunes a ResNet-8 on scikit-learn's digits, `cifar` and `cifar_vit` a ResNet-8 and
+a small ViT on CIFAR-10 to 90 %; `two_four` and `two_four_vit` to 2 of every 4 inputs; `rows` and
+`heads` whole output channels and attention heads; `smoke` is two steps.
+Deviations: a ResNet-50 stands for InceptionV3; the first layer is left dense; masked weights get no
+gradient.
+"""
+
+from ml_collections import ConfigDict
+
+from maskjax import lab
+
+NOTE = dict(
+  id="magnitude",
+  kind="base",
+  family="base",
+  title="To prune, or not to prune: exploring the efficacy of pruning for model compression",
+  claim="InceptionV3 on ImageNet-1k: 78.0 % top-1 at 50 % sparsity, 74.6 at 87.5, dense 78.1",
+  measured="CIFAR-10, ResNet-8: 90 % 0.594 ± 0.007, 2:4 0.696, dense 0.705, random 0.344",
+  citation="Zhu, Gupta. 2017. arXiv:1710.01878",
+  scale=dict(shape=(224, 224, 3), classes=1000, examples=1_281_167, parameters=25_557_032),
+)
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+  """ResNet-50 on ImageNet to 80 %, or a preset."""
+  c = pruning("")
+  c.total_epochs = 30.0
+  c.optimizer.update(learning_rate=0.01, warmup_epochs=0.0)
+  return lab.finish(c, arg, PRESETS)
+
+
+def pruning(preset: str) -> ConfigDict:
+  """A preset of the supervised config, pruned from a dense stage of the same."""
+  dense = lab.beside(__file__, f"../image/supervised.py:{preset}")
+  c = dense.copy_and_resolve_references()
+  c.stages = dict(dense=dense)
+  c.init_from = "stages/dense"
+  c.hold = dict(
+    fn="hold",
+    where=(("embed", False), ("kernel$", True)),
+    scope="layer",
+    every=100,
+    score=dict(fn="magnitude"),
+    select=dict(
+      fn="top",
+      ratio=dict(fn="polynomial", start=0.0, end=0.8, power=3.0, begin=0.0, stop=0.75, by="step"),
+    ),
+  )
+  c.evals.sparsity = dict(fn="sparsity", every=0)
+  return c
+
+
+def small(c: ConfigDict, preset: str, steps: int, rate: float) -> None:
+  """A small network: the dense one, then `steps` of pruning to 90 %."""
+  other = pruning(preset)
+  with c.unlocked():
+    for name in other:
+      c[name] = other[name]
+  c.seeds = 3
+  c.total_epochs, c.total_steps = 0.0, steps
+  c.optimizer.update(learning_rate=rate, warmup_epochs=0.0, warmup_steps=0)
+  c.hold.every, c.hold.select.ratio.end = 10, 0.9
+  c.evals.accuracy.every, c.checkpoint.every, c.log.every = 0, steps, 50
+
+
+def laptop(c: ConfigDict) -> None:
+  """ResNet-8 on digits to 90 %, three seeds."""
+  small(c, "laptop", 200, 0.2)
+
+
+def smoke(c: ConfigDict) -> None:
+  """Two steps of each: everything runs, nothing is learned."""
+  small(c, "smoke", 2, 0.1)
+  c.seeds, c.hold.every = 1, 1
+  c.checkpoint.every, c.log.every = 1, 1
+
+
+def cifar(c: ConfigDict) -> None:
+  """ResNet-8 on CIFAR-10: 4 epochs dense, 200 steps of pruning."""
+  small(c, "cifar", 200, 0.1)
+  c.stages.dense.total_epochs = 4.0
+
+
+def cifar_vit(c: ConfigDict) -> None:
+  """A small ViT/4 on CIFAR-10: 4 epochs dense, 200 steps of pruning."""
+  small(c, "cifar_vit", 200, 2e-3)
+  c.stages.dense.total_epochs = 4.0
+
+
+def two_four(c: ConfigDict) -> None:
+  """`cifar` with two of every four inputs of a weight kept."""
+  cifar(c)
+  sparse_groups(c)
+
+
+def two_four_vit(c: ConfigDict) -> None:
+  """`cifar_vit` with two of every four inputs of a weight kept."""
+  cifar_vit(c)
+  sparse_groups(c)
+
+
+def sparse_groups(c: ConfigDict) -> None:
+  """2:4 along the input axis, chosen anew every 10 steps."""
+  c.hold.select = dict(fn="n_of_m", keep=2, of=4, axis=-2)
+  c.evals.sparsity.group = (2, 4)
+
+
+def rows(c: ConfigDict) -> None:
+  """`cifar` with half of the output channels of every layer but the last."""
+  cifar(c)
+  c.hold.where = (("embed|head", False), ("kernel$", True))
+  c.hold.units = (-1, 1)
+  c.hold.select.ratio.end = 0.5
+
+
+def heads(c: ConfigDict) -> None:
+  """`cifar_vit` with one of its two heads in every layer, cut where they enter the output."""
+  cifar_vit(c)
+  c.hold.where = (("attention/out/kernel$", True),)
+  c.hold.units = (0, c.model.width // c.model.heads)
+  c.hold.select.ratio.end = 0.5
+
+
+PRESETS = {
+  "laptop": laptop,
+  "smoke": smoke,
+  "cifar": cifar,
+  "cifar_vit": cifar_vit,
+  "two_four": two_four,
+  "two_four_vit": two_four_vit,
+  "rows": rows,
+  "heads": heads,
+}

@@ -1,0 +1,70 @@
+"""Hiding tokens of a vocabulary: another id stands in their place."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, Key
+
+from maskjax import masks
+from maskjax.errors import BadInput
+
+
+def token(
+  ids: Int[Array, "*b n"], hidden: Bool[Array, "*b n"], mask_id: int | Int[Array, ""]
+) -> Int[Array, "*b n"]:
+  """Removes: puts `mask_id` where `hidden` is True.
+
+  Raises:
+    TypeError: `hidden` is not bool.
+
+  >>> token(jnp.array([5, 6]), jnp.array([False, True]), mask_id=0).tolist()
+  [5, 0]
+  """
+  masks.check(hidden=hidden)
+  return jnp.where(hidden, jnp.asarray(mask_id, ids.dtype), ids)
+
+
+def corrupt(
+  ids: Int[Array, "*b n"],
+  hidden: Bool[Array, "*b n"],
+  keys: Key[Array, "*b"],
+  *,
+  vocabulary: int,
+  mask_id: int,
+  shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
+) -> Int[Array, "*b n"]:
+  """Degrades: of the hidden tokens some are masked, some replaced at random, some stay.
+
+  `shares` are the probabilities of these three, each token on its own; a random id is any of the
+  `vocabulary`, the true one included. All of `hidden` is asked, also what was left to see. One key
+  per example.
+
+  Raises:
+    BadInput: no vocabulary, or shares that are no probabilities.
+    TypeError: `hidden` is not bool.
+
+  >>> ids, hidden = jnp.arange(1, 5), jnp.array([False, True, True, False])
+  >>> mask = dict(vocabulary=5, mask_id=0, shares=(1.0, 0.0, 0.0))
+  >>> corrupt(ids, hidden, jax.random.key(0), **mask).tolist()
+  [1, 0, 0, 4]
+
+  Source: Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language
+  Understanding", 2019, section 3.1.
+  """
+  masks.check(hidden=hidden)
+  if vocabulary < 1:
+    raise BadInput(f"a vocabulary has at least one token, got {vocabulary}")
+  if len(shares) != 3 or min(shares) < 0 or not math.isclose(sum(shares), 1):
+    raise BadInput(f"shares are three probabilities (mask, random, same) of sum 1, got {shares}")
+  masked, replaced, _ = shares
+  n = ids.shape[-1]
+
+  def draw(key):  # type: ignore[no-untyped-def]
+    fate, other = jax.random.split(key)
+    return jax.random.uniform(fate, (n,)), jax.random.randint(other, (n,), 0, vocabulary)
+
+  fate, other = jax.vmap(draw)(keys.reshape(-1))
+  fate, other = fate.reshape(ids.shape), other.reshape(ids.shape).astype(ids.dtype)
+  changed = jnp.where(fate < masked, jnp.asarray(mask_id, ids.dtype), other)
+  return jnp.where(hidden & (fate < masked + replaced), changed, ids)

@@ -1,0 +1,156 @@
+"""Layers that carry masks: each takes and returns `(x, hidden)`, None hides nothing.
+
+With `hidden=None` every layer is the plain one, bit for bit. Otherwise what stands at hidden
+positions, NaN too, changes neither output nor gradient, and what comes out there is zero. `hidden`
+is `[*b, *space]`, or of fewer leading axes for a mask that examples share.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from maskjax import masks, reduce
+from maskjax.errors import BadInput
+
+Carried = tuple[Float[Array, "..."], Bool[Array, "..."] | None]
+
+
+class PartialConv(nn.Module):
+  r"""Convolution over the visible positions, as strong as if the whole window were visible.
+
+  $y = \frac{\mathrm{size}}{\mathrm{visible}} W (x \odot \mathrm{kept}) + b$; a window that sees
+  nothing gives zero and stays hidden, all others come out visible. Parameters and attributes are
+  those of `nn.Conv`, in any number of space axes.
+
+  Source: Liu et al., "Image Inpainting for Irregular Holes Using Partial Convolutions", 2018,
+  section 3.1. Deviation: `size` counts the positions of a window that lie inside the picture, so
+  that nothing hidden is the plain convolution; the authors' code counts padding among the hidden.
+  """
+
+  features: int
+  kernel_size: int | Sequence[int]
+  strides: int | Sequence[int] | None = 1
+  padding: Any = "SAME"
+  kernel_dilation: int | Sequence[int] | None = 1
+  feature_group_count: int = 1
+  use_bias: bool = True
+  dtype: Any = None
+  kernel_init: Any = nn.linear.default_kernel_init
+  bias_init: Any = nn.initializers.zeros
+
+  def setup(self) -> None:
+    """Makes a convolution whose kernel is this module's own."""
+    groups, init = self.feature_group_count, self.kernel_init
+    self.conv = self._conv(
+      self.features, feature_group_count=groups, dtype=self.dtype, kernel_init=init
+    )
+    nn.share_scope(self, self.conv)
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "*b_space c"], hidden: Bool[Array, "..."] | None = None
+  ) -> Carried:
+    """`[*b, *space, c]` to `[*b, *space', features]` and the hidden of `space'`."""
+    if hidden is None:
+      return self._add_bias(self.conv(x)), None
+    x, hidden = _cut(x, hidden, 0)
+    inside, visible = self._count(jnp.ones_like(hidden)), self._count(~hidden)
+    y = self.conv(x)
+    scale = inside / jnp.maximum(visible, 1)
+    y = self._add_bias((y.astype(jnp.float32) * scale).astype(y.dtype))
+    return jnp.where(visible > 0, y, 0), visible[..., 0] == 0
+
+  def _conv(self, features: int, **others: Any) -> nn.Conv:
+    size = self.kernel_size
+    window = dict(strides=self.strides, padding=self.padding, kernel_dilation=self.kernel_dilation)
+    # Without a parent: `setup` adopts the one that it keeps, the one that counts stands alone.
+    return nn.Conv(features, size, use_bias=False, parent=None, **window, **others)
+
+  def _count(self, where: Bool[Array, "..."]) -> Float[Array, "... 1"]:
+    """How many positions of each window are True."""
+    sides = self.kernel_size
+    sides = (sides,) if isinstance(sides, int) else tuple(sides)
+    ones = {"params": {"kernel": jnp.ones((*sides, 1, 1))}}
+    # Rounded: fast convolutions of some machines are off by an ulp, and 0 must be 0.
+    count: Any = self._conv(1).apply(ones, where[..., None].astype(jnp.float32))
+    return jnp.round(count)
+
+  def _add_bias(self, y: Float[Array, "... c"]) -> Float[Array, "... c"]:
+    if not self.use_bias:
+      return y
+    return y + self.param("bias", self.bias_init, (self.features,)).astype(y.dtype)
+
+
+class MaskedNorm(nn.BatchNorm):
+  """Batch normalisation whose statistics are those of the visible positions.
+
+  Couples the examples of a batch. Where a whole batch is hidden the statistics are zero.
+  """
+
+  def __call__(  # type: ignore[override]
+    self,
+    x: Float[Array, "... c"],
+    hidden: Bool[Array, "..."] | None = None,
+    use_running_average: bool | None = None,
+  ) -> Carried:
+    """Normalises what is visible; `BadInput` for `hidden` with an `axis_name` or another `axis`.
+
+    Over a named axis linen averages the devices' means, whatever number each of them saw. Under
+    `jit` with sharded inputs no `axis_name` is needed.
+    """
+    if hidden is None:
+      return super().__call__(x, use_running_average), None
+    if self.axis_name is not None or self.axis not in (-1, x.ndim - 1):
+      raise BadInput(
+        "hidden positions are normalised over all axes but the last, with no axis_name"
+      )
+    x, hidden = _cut(x, hidden, 0)
+    seen = ~hidden[..., None]
+    y = super().__call__(x, use_running_average, mask=seen | ~jnp.any(seen))
+    return jnp.where(seen, y, 0), hidden
+
+
+def max_pool(
+  x: Float[Array, "*b_space c"],
+  hidden: Bool[Array, "..."] | None = None,
+  *,
+  window: Sequence[int],
+  strides: Sequence[int] | None = None,
+  padding: Any = "VALID",
+) -> Carried:
+  """The maximum of what is visible in each window; a window that sees nothing stays hidden."""
+  if hidden is None:
+    return nn.max_pool(x, tuple(window), strides, padding), None
+  x, hidden = _cut(x, hidden, -jnp.inf)
+  y = nn.max_pool(x, tuple(window), strides, padding)
+  seen = (~hidden[..., None]).astype(jnp.float32)
+  saw = nn.max_pool(seen, tuple(window), strides, padding) > 0
+  return jnp.where(saw, y, 0), ~saw[..., 0]
+
+
+def global_average_pool(
+  x: Float[Array, "*b_space c"], hidden: Bool[Array, "..."] | None = None, *, axes: int = 2
+) -> Float[Array, "*b c"]:
+  """The mean over the last `axes` axes before the channels, in float32; 0 where all is hidden.
+
+  >>> x = jnp.array([[[1.], [3.], [jnp.nan]]])
+  >>> global_average_pool(x, jnp.array([[False, False, True]]), axes=1).tolist()
+  [[2.0]]
+  """
+  over = tuple(range(-axes - 1, -1))
+  if hidden is None:
+    return jnp.mean(x, axis=over, dtype=jnp.float32)
+  x, hidden = _cut(x, hidden, 0)
+  return reduce.mean(x, ~hidden[..., None], axis=over)
+
+
+def _cut(
+  x: Float[Array, "... c"], hidden: Bool[Array, "..."], value: float
+) -> tuple[Float[Array, "... c"], Bool[Array, "..."]]:
+  """`x` with `value` where hidden, and `hidden` of its full shape."""
+  masks.check(hidden=hidden)
+  hidden = jnp.broadcast_to(hidden, x.shape[:-1])
+  return jnp.where(hidden[..., None], jnp.asarray(value, x.dtype), x), hidden

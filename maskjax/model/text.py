@@ -1,0 +1,117 @@
+"""The text transformer: token ids to logits, reading both ways or from left to right."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from maskjax.errors import BadInput
+from maskjax.hide import pairs
+from maskjax.model.transformer import transformer
+
+
+class TextTransformer(nn.Module):
+  """Embeds ids, mixes them, and predicts a token at every position; built by `text_transformer`.
+
+  Attributes:
+    vocabulary: number of tokens that can be predicted.
+    extra: further ids that can be read but not predicted: a mask token has the id `vocabulary`.
+    width, depth, heads, mlp: the transformer's sizes.
+    dtype: of the computation; parameters, softmax and logits are float32.
+    remat: compute each block again in the backward pass, for memory.
+    causal: whether a token sees only itself and those before it.
+  """
+
+  vocabulary: int
+  extra: int
+  width: int
+  depth: int
+  heads: int
+  mlp: int
+  dtype: str = "float32"
+  remat: bool = False
+  causal: bool = False
+
+  @nn.compact
+  def __call__(
+    self,
+    ids: Int[Array, "*b n"],
+    valid: Bool[Array, "*b m"] | None = None,
+    segments: Int[Array, "*b m"] | None = None,
+    *,
+    start: int | Int[Array, ""] | None = None,
+    features: bool = False,
+  ) -> Float[Array, "*b n v"]:
+    """Logits in float32; positions where `valid` is False are seen by none.
+
+    With `segments` tokens see those of their own segment alone. With `start` a causal network goes
+    on from the keys and values in the collection "cache", see `Attention`. `features` are the
+    normalised tokens `[*b n d]`, in place of logits.
+    """
+    embed = nn.Embed(
+      self.vocabulary + self.extra,
+      self.width,
+      dtype=self.dtype,
+      embedding_init=nn.initializers.normal(0.02),
+      name="embed",
+    )
+    x = transformer(
+      embed(ids),
+      valid,
+      segments,
+      start,
+      depth=self.depth,
+      heads=self.heads,
+      mlp=self.mlp,
+      dtype=self.dtype,
+      remat=self.remat,
+      gated=True,
+      rotary=True,
+      pairs=seen_pairs(self.causal, segments is not None),
+    )
+    if features:
+      return x
+    logits = nn.Dense(self.vocabulary, use_bias=False, dtype=self.dtype, name="predict")(x)
+    return logits.astype(jnp.float32)
+
+
+def seen_pairs(causal: bool, segmented: bool) -> pairs.Predicate | None:
+  """Which keys are hidden from which queries; None where none are."""
+  parts = [pairs.causal()] * causal + [pairs.segments()] * segmented
+  return pairs.either(*parts) if parts else None
+
+
+def text_transformer(
+  *,
+  record_shape: Sequence[int],
+  vocabulary: int,
+  width: int = 256,
+  depth: int = 6,
+  heads: int = 4,
+  mlp: int | None = None,
+  extra: int = 1,
+  dtype: str = "float32",
+  remat: bool = False,
+  causal: bool = False,
+) -> TextTransformer:
+  """A transformer over windows of `record_shape` `(n,)` with rotary positions and gated MLPs.
+
+  `mlp` is 8/3 of the width, rounded up to a multiple of 64, unless said. `causal` reads from left
+  to right: a token sees itself and those before it.
+
+  Raises:
+    BadInput: no text (a shape of several axes, no vocabulary), a width not divisible by the heads,
+      fewer than no extra ids.
+
+  >>> text_transformer(record_shape=(256,), vocabulary=65).mlp
+  704
+  """
+  if len(record_shape) != 1 or vocabulary < 1:
+    raise BadInput(f"text_transformer takes windows of tokens, got shape {tuple(record_shape)}")
+  if width % (2 * heads):
+    raise BadInput(f"width {width} is not divisible by {heads} heads of even width")
+  if extra < 0:
+    raise BadInput(f"extra ids must not be negative in number, got {extra}")
+  mlp = mlp or -(-8 * width // 3 // 64) * 64
+  return TextTransformer(vocabulary, extra, width, depth, heads, mlp, dtype, remat, causal)

@@ -1,0 +1,42 @@
+"""Bits per character: what it costs to write a text down with a model's probabilities."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from maskjax.data.tokens import characters
+from maskjax.errors import BadInput
+from maskjax.keys import stream
+
+
+def bits(
+  context: Any, *, split: str = "test", draws: int = 8, batch_size: int = 32
+) -> dict[str, float]:
+  r"""Bits per character of a split, window by window; a bound where the task gives a bound.
+
+  $\sum_w -\log_2 p(x_w) / \sum_w |x_w|$ over all windows, each beginning without context; $|x_w|$
+  counts characters, however many of them a token stands for. `draws` noise draws a window, the same
+  at every step of a run; where the task's likelihood is exact one is enough.
+
+  Returns:
+    "per character", and "per token" in bits too.
+
+  Raises:
+    BadInput: the task gives no likelihood.
+  """
+  if context.task.nats is None:
+    raise BadInput("bits: this task has no likelihood")
+  lengths = characters(context.record)
+  nats = jax.jit(context.task.nats, static_argnums=3)
+  total, letters, tokens = 0.0, 0, 0
+  for i, batch in enumerate(context.examples(split, batch_size)):
+    position = i * batch_size + np.arange(batch_size, dtype=np.int32)
+    key = stream(context.key, "nats")
+    batch = context.mesh.put({**batch, "position": position})
+    total += float(np.asarray(nats(context.variables, batch, key, draws), np.float64).sum())
+    valid = np.asarray(batch["valid"])
+    letters += int(lengths[np.asarray(batch["tokens"])[valid]].sum())
+    tokens += int(valid.sum())
+  in_bits = total / float(np.log(2))
+  return {"per character": in_bits / letters, "per token": in_bits / tokens}

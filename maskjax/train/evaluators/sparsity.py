@@ -1,0 +1,41 @@
+"""How sparse the weights are: the share that is exactly zero."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from maskjax.train.rules import names
+
+
+def sparsity(context: Any, *, group: Sequence[int] | None = None) -> dict[str, float]:
+  """The share of exact zeros among the weights that some mask reaches.
+
+  These are the leaves of two axes or more with a zero in them: a dense layer has none. With
+  `group=(n, m)` also the share of their groups of m consecutive inputs (axis -2 of a kernel) with
+  at most n that are not zero: 1 says that every one of them keeps n:m sparsity.
+
+  Returns:
+    "total", "whole" (of all parameters), and with `group` "groups".
+  """
+  params = context.variables["params"]
+  pairs = zip(jax.tree.leaves(names(params)), jax.tree.leaves(params), strict=True)
+  leaves = {name: np.asarray(leaf, np.float32) for name, leaf in pairs}
+  size = sum(leaf.size for leaf in leaves.values())
+  masked = [leaf for leaf in leaves.values() if leaf.ndim > 1 and (leaf == 0).any()]
+  zeros = sum(int((leaf == 0).sum()) for leaf in masked)
+  result = {"total": zeros / max(sum(leaf.size for leaf in masked), 1), "whole": zeros / size}
+  if group is not None:
+    result["groups"] = _groups(masked, *group)
+  return result
+
+
+def _groups(leaves: Sequence[np.ndarray], most: int, of: int) -> float:
+  """The share of groups of `of` along axis -2 with at most `most` that are not zero."""
+  kept = [
+    (leaf != 0).reshape(*leaf.shape[:-2], -1, of, leaf.shape[-1]).sum(axis=-2).ravel()
+    for leaf in leaves
+    if leaf.shape[-2] % of == 0
+  ]
+  return float(np.mean(np.concatenate(kept) <= most)) if kept else 0.0

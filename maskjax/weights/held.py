@@ -1,0 +1,96 @@
+"""The state of a held optimiser: its masks, and what they say of a tree of weights."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from maskjax.errors import BadInput
+from maskjax.weights import packed
+from maskjax.weights.packed import Packed, unpack
+
+PyTree = Any
+
+
+class Held(NamedTuple):
+  """The state of an optimiser that `hold` wraps.
+
+  Attributes:
+    step: number of updates made.
+    hidden: a tree shaped as the parameters: a `Packed` mask, or None for a leaf without one.
+    inner: the state of the optimiser itself.
+  """
+
+  step: Int[Array, ""]
+  hidden: PyTree
+  inner: Any
+
+
+def masks(state: Any) -> PyTree:
+  """The masks of an optimiser's state: Bool, True = held at zero, or None for leaves without one.
+
+  Raises:
+    BadInput: `state` contains not exactly one `Held`.
+  """
+  return jax.tree.map(unpack, _held(state).hidden, is_leaf=_is_packed)
+
+
+def zero(tree: PyTree, state: Any) -> PyTree:
+  """Zeros in a tree shaped as the parameters, such as their average, wherever `state` holds them.
+
+  Raises:
+    BadInput: `state` contains not exactly one `Held`.
+  """
+  clear = lambda leaf, mask: leaf if mask is None else jnp.where(mask, 0, leaf)
+  return jax.tree.map(clear, tree, masks(state))
+
+
+def sparsity(tree: PyTree) -> dict[str, float]:
+  """The share of weights that are zero in each leaf, and in "total" of all; for logs, not for jit.
+
+  Of an optimiser's state with `hold`: the share that is hidden, in leaves with masks. Of any other
+  tree: the share that is exactly zero, in all leaves.
+
+  >>> sparsity({"kernel": jnp.array([[0.0, 1.0], [0.0, 2.0]]), "bias": jnp.ones(4)})
+  {'bias': 0.0, 'kernel': 0.5, 'total': 0.25}
+  """
+  found = _find(tree)
+  names, leaves, _ = named_leaves(_held(tree).hidden if found else tree)
+  if found:
+    sizes = [math.prod(leaf.bits.shape[:-1]) * leaf.size for leaf in leaves]
+    counts = [packed.count(leaf) for leaf in leaves]
+  else:
+    sizes = [jnp.size(leaf) for leaf in leaves]
+    counts = [jnp.sum(leaf == 0, dtype=jnp.int32) for leaf in leaves]
+  zeros = [int(count) for count in jax.device_get(counts)]
+  shares = {name: z / max(s, 1) for name, z, s in zip(names, zeros, sizes, strict=True)}
+  return {**shares, "total": sum(zeros) / max(sum(sizes), 1)}
+
+
+def named_leaves(tree: PyTree) -> tuple[list[str], list[Any], Any]:
+  """Names, leaves and structure of a tree; a packed mask is a leaf.
+
+  >>> named_leaves({"encoder": [1, None, {"bias": 2}]})[:2]
+  (['encoder/0', 'encoder/2/bias'], [1, 2])
+  """
+  pairs, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_packed)
+  name = lambda path: jax.tree_util.keystr(path, simple=True, separator="/")
+  return [name(path) for path, _ in pairs], [leaf for _, leaf in pairs], structure
+
+
+def _is_packed(node: Any) -> bool:
+  return isinstance(node, Packed)
+
+
+def _find(state: Any) -> list[Held]:
+  is_held = lambda node: isinstance(node, Held)
+  return [node for node in jax.tree.leaves(state, is_leaf=is_held) if is_held(node)]
+
+
+def _held(state: Any) -> Held:
+  found = _find(state)
+  if len(found) != 1:
+    raise BadInput(f"a state of one optimiser with hold is wanted, got one with {len(found)}")
+  return found[0]

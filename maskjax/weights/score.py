@@ -1,0 +1,32 @@
+"""Scores of weights: how much is it wanted that a weight is zero? Leaf by leaf, high = hide first.
+
+A score names what it needs: `params`, the leaf after the step's update; `gradients`, its gradient,
+also where it is hidden; `key`, one for each leaf, the same at every step; `step`, how many updates
+there have been.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+
+def magnitude(params: Float[Array, "*b"]) -> Float[Array, "*b"]:
+  r"""The smallest weights first: $-|w|$, in float32.
+
+  >>> magnitude(jnp.array([-2.0, 0.5])).tolist()
+  [-2.0, -0.5]
+
+  Han et al., "Learning both weights and connections", 2015, section 3; Zhu and Gupta, "To prune, or
+  not to prune", 2017, section 3.
+  """
+  return -jnp.abs(params.astype(jnp.float32))
+
+
+def random(params: Float[Array, "*b"], key: Key[Array, ""]) -> Float[Array, "*b"]:
+  """Uniform noise, the same at every step: the control of every other score.
+
+  >>> w = jnp.zeros((2, 3))
+  >>> bool(jnp.all(random(w, jax.random.key(0)) == random(w + 1, jax.random.key(0))))
+  True
+  """
+  return jax.random.uniform(key, params.shape)

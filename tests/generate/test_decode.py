@@ -1,0 +1,140 @@
+"""The decoding loop: exact distributions on a known language, policies, counts, evaluations."""
+
+import functools
+import pathlib
+import runpy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from maskjax import bind, schedule, score, select
+from maskjax.errors import BadInput
+from maskjax.generate import decode
+
+HERE = pathlib.Path(__file__).parent
+toy = runpy.run_path(str(HERE.parent / "task" / "toy_text.py"))
+JOINT, MASK, keys_of = toy["JOINT"], toy["MASK"], toy["keys_of"]
+MANY = 20_000
+predict = lambda tokens, hidden: toy["conditionals"](jnp.where(hidden, MASK, tokens))
+
+
+def sample(count=MANY, tokens=(0, 0, 0), hidden=(True, True, True), predict=predict, **words):
+  """Decodes the same request many times."""
+  options = dict(
+    score=functools.partial(score.white),
+    select=functools.partial(select.top),
+    schedule=functools.partial(schedule.linear),
+  )
+  grow = lambda row, kind: jnp.broadcast_to(jnp.array(row, kind), (count, len(row)))
+  run = jax.jit(functools.partial(decode, predict, **{**options, **words}))
+  return jax.device_get(run(keys_of(count), grow(tokens, jnp.int32), grow(hidden, bool)))
+
+
+def shares(tokens):
+  """How often each of the eight states came."""
+  return np.bincount(tokens @ [4, 2, 1], minlength=8) / len(tokens)
+
+
+def close(got, expected, count=MANY):
+  """Within five deviations of sampling."""
+  assert (np.abs(got - expected) < 5 * np.sqrt(expected / count) + 1e-3).all(), (got, expected)
+
+
+POLICIES = {
+  "random": functools.partial(score.white),
+  "confidence": functools.partial(score.confidence),
+  "noisy": functools.partial(score.confidence, noise=2.0),
+  "entropy": functools.partial(score.entropy),
+  "margin": functools.partial(score.margin),
+}
+
+
+@pytest.mark.parametrize("policy", ["random", "entropy", "margin"])
+def test_one_token_a_step_samples_the_language_whatever_the_order(policy):
+  got = sample(score=POLICIES[policy], steps=3, binomial=False)
+  close(shares(got["tokens"]), JOINT)
+  assert (np.sort(got["step"], axis=-1) == [1, 2, 3]).all()
+
+
+def test_ancestral_sampling_nears_the_language_with_steps():
+  far, near = (shares(sample(steps=s)["tokens"]) for s in (1, 128))
+  ones = np.array([(JOINT * toy["STATES"][:, i]).sum() for i in range(3)])
+  product = np.prod(np.where(toy["STATES"], ones, 1 - ones), axis=-1)
+  close(far, product)  # a single step draws every token by itself
+  assert np.abs(product - JOINT).sum() > 0.1
+  assert np.abs(near - JOINT).sum() < 0.03
+
+
+def test_given_tokens_stay_and_condition_the_others():
+  got = sample(tokens=(0, 1, 0), hidden=(True, False, True), steps=2, binomial=False)
+  assert (got["tokens"][:, 1] == 1).all()
+  assert (got["step"][:, 1] == 0).all()
+  expected = np.where(toy["STATES"][:, 1] == 1, JOINT, 0)
+  close(shares(got["tokens"]), expected / expected.sum())
+
+
+def test_confidence_reveals_the_surest_token_first():
+  logits = jnp.log(jnp.array([[0.6, 0.4], [0.01, 0.99], [0.3, 0.7]]))
+  fixed = lambda tokens, hidden: jnp.broadcast_to(logits, (*tokens.shape, 2))
+  for policy in ("confidence", "entropy", "margin"):
+    got = sample(4, predict=fixed, score=POLICIES[policy], steps=3, binomial=False, temperature=0.0)
+    assert got["step"].tolist() == [[3, 1, 2]] * 4, policy
+    assert got["tokens"].tolist() == [[0, 1, 1]] * 4
+  noisy = sample(64, predict=fixed, score=POLICIES["noisy"], steps=3, binomial=False)
+  assert len(np.unique(noisy["step"], axis=0)) > 1
+
+
+def test_counts_follow_the_schedule():
+  flat = lambda tokens, hidden: jnp.zeros((*tokens.shape, 2))
+  wide = dict(tokens=(0,) * 100, hidden=(True,) * 100, predict=flat, steps=4)
+  step = sample(3, **wide, binomial=False, schedule=functools.partial(schedule.quarter_cosine))
+  left = [[int((row > s).sum()) for s in range(1, 5)] for row in step["step"]]
+  assert left == [[round(100 * np.cos(np.pi / 2 * s / 4)) for s in range(1, 5)]] * 3
+  step = sample(300, **wide, binomial=True)["step"]
+  first = (step == 1).sum(-1)
+  np.testing.assert_allclose(first.mean(), 25, atol=1)
+  np.testing.assert_allclose(first.var(), 100 * 0.25 * 0.75, rtol=0.35)
+
+
+def test_the_network_is_evaluated_only_where_something_is_revealed():
+  calls = []
+
+  def counted(tokens, hidden):
+    jax.debug.callback(lambda: calls.append(None))
+    return predict(tokens, hidden)
+
+  got = sample(1, predict=counted, steps=500)
+  jax.effects_barrier()
+  assert len(calls) == len(set(got["step"][0].tolist())) <= 3
+
+
+def test_temperature_may_move_with_the_steps():
+  cold_then_hot = bind.Moving(lambda step: jnp.where(step == 1, 0.0, 1.0))
+  even = lambda tokens, hidden: jnp.broadcast_to(jnp.array([0.1, 0.0]), (*tokens.shape, 2))
+  got = sample(64, predict=even, steps=3, binomial=False, temperature=cold_then_hot)
+  assert (got["tokens"][got["step"] == 1] == 0).all()
+  assert 0.2 < got["tokens"][got["step"] > 1].mean() < 0.8
+
+
+def test_an_example_draws_the_same_alone_and_in_a_batch():
+  both = sample(8, steps=7)
+  assert both["tokens"].shape == (8, 3)
+  one = jax.jit(
+    functools.partial(
+      decode,
+      predict,
+      score=functools.partial(score.white),
+      select=functools.partial(select.top),
+      schedule=functools.partial(schedule.linear),
+      steps=7,
+    )
+  )(keys_of(8)[3:4], jnp.zeros((1, 3), jnp.int32), jnp.ones((1, 3), bool))
+  np.testing.assert_array_equal(one["tokens"][0], both["tokens"][3])
+  np.testing.assert_array_equal(one["step"][0], both["step"][3])
+
+
+def test_no_steps_are_refused():
+  with pytest.raises(BadInput, match="at least 1"):
+    sample(1, steps=0)
