@@ -44,11 +44,6 @@ def read(place: str) -> ConfigDict:
   return get_config(arg) if colon else get_config()
 
 
-def beside(file: str, place: str) -> ConfigDict:
-  """The config at `place`, a path as for `read` from the folder of `file`, which is `__file__`."""
-  return read(str(pathlib.Path(file).parent / place))
-
-
 def finish(config: ConfigDict, arg: str | None, presets: Presets) -> ConfigDict:
   """Applies what stands after the colon of `--config=file.py:preset,key=value,…`.
 

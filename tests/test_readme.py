@@ -3,6 +3,10 @@
 import pathlib
 import re
 
+import jax
+import jax.numpy as jnp
+import optax
+
 from maskjax import catalogue
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -17,6 +21,25 @@ def test_the_grammar_in_ten_lines_runs():
   assert names["hidden"].sum(-1).tolist() == [147] * 8
   assert names["seen"].tokens.shape == (8, 49, 768)
   assert int(names["term"].count) == 8 * 147
+
+
+def test_pruning_in_ten_lines_runs():
+  blocks = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+  code = next(c for c in blocks if "weights.hold" in c).replace("1000", "4")
+  assert len([line for line in code.splitlines() if line.strip()]) <= 10
+  kernel = jax.random.normal(jax.random.key(0), (8, 5))
+  names = {"params": {"kernel": kernel, "bias": jnp.ones(5)}}
+  exec(code, names)
+  params, state, tx = names["params"], names["state"], names["tx"]
+  for _ in range(4):
+    updates, state = tx.update(jax.tree.map(jnp.ones_like, params), state, params)
+    params = optax.apply_updates(params, updates)
+  assert int((params["kernel"] == 0).sum()) == 36
+  assert (params["bias"] != 0).all()
+  params, tx = names["params"], names["two_four"]
+  updates, _ = tx.update(jax.tree.map(jnp.ones_like, params), tx.init(params), params)
+  kept = optax.apply_updates(params, updates)["kernel"] != 0
+  assert (kept.reshape(2, 4, 5).sum(1) == 2).all()
 
 
 def test_every_method_is_in_the_table():

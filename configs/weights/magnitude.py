@@ -21,9 +21,14 @@ Deviations: a ResNet-50 stands for InceptionV3; the first layer is left dense; m
 gradient.
 """
 
-from ml_collections import ConfigDict
+import pathlib
+from collections.abc import Callable
+
+from ml_collections import ConfigDict, config_dict
 
 from maskjax import lab
+
+supervised = lab.load(pathlib.Path(__file__).parents[1] / "image" / "supervised.py")
 
 NOTE = dict(
   id="magnitude",
@@ -39,23 +44,17 @@ NOTE = dict(
 
 def get_config(arg: str | None = None) -> ConfigDict:
   """ResNet-50 on ImageNet to 80 %, or a preset."""
-  c = pruning("")
+  c = supervised.get_config()
+  c.stages = dict(dense=supervised.get_config())
+  c.init_from = "stages/dense"
   c.total_epochs = 30.0
   c.optimizer.update(learning_rate=0.01, warmup_epochs=0.0)
-  return lab.finish(c, arg, PRESETS)
-
-
-def pruning(preset: str) -> ConfigDict:
-  """A preset of the supervised config, pruned from a dense stage of the same."""
-  dense = lab.beside(__file__, f"../image/supervised.py:{preset}")
-  c = dense.copy_and_resolve_references()
-  c.stages = dict(dense=dense)
-  c.init_from = "stages/dense"
   c.hold = dict(
     fn="hold",
     where=(("embed", False), ("kernel$", True)),
     scope="layer",
     every=100,
+    units=config_dict.placeholder(tuple),
     score=dict(fn="magnitude"),
     select=dict(
       fn="top",
@@ -63,43 +62,42 @@ def pruning(preset: str) -> ConfigDict:
     ),
   )
   c.evals.sparsity = dict(fn="sparsity", every=0)
-  return c
+  return lab.finish(c, arg, PRESETS)
 
 
-def small(c: ConfigDict, preset: str, steps: int, rate: float) -> None:
-  """A small network: the dense one, then `steps` of pruning to 90 %."""
-  other = pruning(preset)
-  with c.unlocked():
-    for name in other:
-      c[name] = other[name]
+def small(c: ConfigDict, preset: Callable[[ConfigDict], None], steps: int, rate: float) -> None:
+  """A small network of `supervised`: the dense one, then `steps` of pruning to 90 %."""
+  for config in (c, c.stages.dense):
+    preset(config)
   c.seeds = 3
   c.total_epochs, c.total_steps = 0.0, steps
   c.optimizer.update(learning_rate=rate, warmup_epochs=0.0, warmup_steps=0)
   c.hold.every, c.hold.select.ratio.end = 10, 0.9
   c.evals.accuracy.every, c.checkpoint.every, c.log.every = 0, steps, 50
+  c.evals.sparsity = dict(fn="sparsity", every=0)
 
 
 def laptop(c: ConfigDict) -> None:
   """ResNet-8 on digits to 90 %, three seeds."""
-  small(c, "laptop", 200, 0.2)
+  small(c, supervised.laptop, 200, 0.2)
 
 
 def smoke(c: ConfigDict) -> None:
   """Two steps of each: everything runs, nothing is learned."""
-  small(c, "smoke", 2, 0.1)
+  small(c, supervised.smoke, 2, 0.1)
   c.seeds, c.hold.every = 1, 1
   c.checkpoint.every, c.log.every = 1, 1
 
 
 def cifar(c: ConfigDict) -> None:
   """ResNet-8 on CIFAR-10: 4 epochs dense, 200 steps of pruning."""
-  small(c, "cifar", 200, 0.1)
+  small(c, supervised.cifar, 200, 0.1)
   c.stages.dense.total_epochs = 4.0
 
 
 def cifar_vit(c: ConfigDict) -> None:
   """A small ViT/4 on CIFAR-10: 4 epochs dense, 200 steps of pruning."""
-  small(c, "cifar_vit", 200, 2e-3)
+  small(c, supervised.cifar_vit, 200, 2e-3)
   c.stages.dense.total_epochs = 4.0
 
 

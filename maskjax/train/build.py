@@ -180,7 +180,12 @@ def hold(made: Optimizer, section: Config, params: Any, lengths: Lengths) -> Opt
   """Wraps an optimiser so that the weights which a section selects are held at zero.
 
   Its `where` are rules, (pattern, bool) pairs; without them weights of two axes or more are held.
+
+  Raises:
+    BadInput: a pattern that matches nothing, or a run too short to choose masks in.
   """
+  if section.get("every", 1) > lengths.total_steps:
+    raise BadInput(f"hold.every={section['every']} is beyond the run's {lengths.total_steps} steps")
   homes = {**WORDS, "score": "maskjax.weights"}
   rules, rest = section.get("where"), {k: v for k, v in section.items() if k != "where"}
   bound = word(rest, "maskjax.weights", lengths, homes)

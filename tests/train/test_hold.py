@@ -1,0 +1,84 @@
+"""Pruning through a config: zeros that last, in the average too, over a stop and a resume."""
+
+import pathlib
+import runpy
+
+import numpy as np
+import pytest
+
+from maskjax.errors import BadInput
+from maskjax.train import run
+from maskjax.train.load import stored
+
+tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["tiny"]
+RATIO = {"fn": "polynomial", "start": 0.0, "end": 0.75, "stop": 0.5}
+HOLD = {
+  "fn": "hold",
+  "where": [["encoder/block.*kernel$", True]],
+  "score": {"fn": "magnitude"},
+  "select": {"fn": "top", "ratio": RATIO},
+}
+PRUNING = {"hold": HOLD, "ema": 0.9, "optimizer.weight_decay": 0.1, "accumulate": 2}
+
+
+def kernels(workdir, step=None):
+  """The pruned kernels of a run, of its average where one is kept."""
+  block = stored(workdir, step=step)["params"]["encoder"]["block_00"]
+  return [layer["kernel"] for part in ("attention", "mlp") for layer in block[part].values()]
+
+
+@pytest.fixture(scope="module")
+def pruned(tiny, tmp_path_factory):
+  """A run that prunes, uninterrupted."""
+  folder = tmp_path_factory.mktemp("pruned")
+  run.run(tiny.config(PRUNING), folder)
+  return folder
+
+
+def test_the_average_of_pruned_weights_is_exactly_as_sparse_as_asked(pruned):
+  for kernel in kernels(pruned):
+    assert (kernel == 0).sum() == round(0.75 * kernel.size)
+    assert np.unique(kernel).size > 2
+
+
+def test_sparsity_follows_its_schedule(pruned):
+  shares = [np.mean([(k == 0).mean() for k in kernels(pruned, step)]) for step in (4, 6)]
+  np.testing.assert_allclose(shares, [0.75, 0.75], atol=0.01)  # over after half of six steps
+
+
+def test_a_resumed_run_has_the_same_masks_bit_for_bit(tiny, pruned, tmp_path):
+  run.run(tiny.config(PRUNING, total_steps=6), tmp_path)
+  latest = tmp_path / "checkpoints" / "6"
+  for path in sorted(latest.rglob("*"), reverse=True):
+    path.rmdir() if path.is_dir() else path.unlink()
+  latest.rmdir()
+  run.run(tiny.config(PRUNING), tmp_path)
+  assert tiny.final(tmp_path) == tiny.final(pruned)
+
+
+def test_masks_take_a_bit_a_weight(tiny, pruned):
+  names = [name for name in tiny.final(pruned) if "hidden" in name]
+  bits = sum(len(tiny.final(pruned)[name]) * 8 for name in names if "bits" in name)
+  weights = sum(kernel.size for kernel in kernels(pruned))
+  assert weights <= bits <= 1.1 * weights
+
+
+def test_other_weights_and_unpruned_runs_have_no_zeros(tiny, pruned, tmp_path):
+  decoder = stored(pruned)["params"]["decoder"]["block_00"]["mlp"]["up"]["kernel"]
+  assert (decoder != 0).all()
+  run.run(tiny.config({**PRUNING, "hold": None}), tmp_path)
+  assert all((kernel != 0).all() for kernel in kernels(tmp_path))
+
+
+@pytest.mark.parametrize(
+  ("changes", "says"),
+  [
+    ({"every": 7}, "6 steps"),
+    ({"where": [["encodr", True]]}, "matches no parameter"),
+    ({"scope": "layers"}, "layer"),
+    ({"score": {"fn": "magnitud"}}, "magnitude"),
+  ],
+)
+def test_bad_sections_are_named(tiny, tmp_path, changes, says):
+  with pytest.raises(BadInput, match=says):
+    run.run(tiny.config({"hold": {**HOLD, **changes}}), tmp_path)
