@@ -141,6 +141,8 @@ def check_evaluators(sections: Mapping[str, Mapping[str, Any]], record: Record, 
     need, labels = NEEDS.get(bound.func, ("", False))
     if need and getattr(task, need) is None:
       raise BadInput(f"evals.{name} needs {need}, and the task has none")
+    if need == "views" and record.kind != "image":
+      raise BadInput(f"evals.{name} looks at images, the data set holds {record.kind}")
     if labels and not record.classes:
       off = f"--config.evals.{name}=None switches it off"
       raise BadInput(f"evals.{name} needs labels, and this data set has none; {off}")

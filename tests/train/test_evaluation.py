@@ -1,5 +1,6 @@
 """Evaluators of a run: when they run, on what, and what is found out before."""
 
+import dataclasses
 import json
 import pathlib
 import runpy
@@ -125,6 +126,14 @@ def test_an_evaluator_of_features_is_refused_for_a_task_without_them(tiny):
   parts = make_parts(tiny.config())
   with pytest.raises(BadInput, match=r"evals\.knn needs features"):
     check_evaluators({"knn": EVALS["knn"]}, parts.data.record, parts.task._replace(features=None))
+
+
+@pytest.mark.parametrize("name", ["recovery", "reconstruction"])
+def test_evaluators_of_pictures_are_refused_for_text(tiny, name):
+  parts = make_parts(tiny.config())
+  record = dataclasses.replace(parts.data.record, kind="text")
+  with pytest.raises(BadInput, match=f"evals.{name} looks at images"):
+    check_evaluators({name: {"fn": name}}, record, parts.task)
 
 
 def test_nothing_to_evaluate_is_said(tiny, tmp_path):
