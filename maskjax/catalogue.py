@@ -88,9 +88,8 @@ def table(rows: Sequence[Mapping[str, Any]], width: int = 100) -> str:
   mae  configs/mae.py  laptop smoke  none      Masked Autoenc…
   """
   columns = ("id", "config", "presets", "measured", "title")
-  show = lambda row, c: (
-    cut(" ".join(row[c]), WIDEST[c]) if c == "presets" else cut(row[c], WIDEST.get(c, width))
-  )
+  text = lambda value: value if isinstance(value, str) else " ".join(value)
+  show = lambda row, c: cut(text(row[c]), WIDEST.get(c, width))
   cells = [columns, *(tuple(show(row, c) for c in columns) for row in rows)]
   widths = [max(len(row[i]) for row in cells) for i in range(len(columns) - 1)]
   room = max(width - sum(widths) - 2 * len(widths), len("title"))

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import masks, units
 from maskjax.errors import BadInput
-from maskjax.select.top import Count, Ratio, _ordered, top
+from maskjax.select.top import Count, Ratio, ordered, top
 
 
 def n_of_m(
@@ -48,7 +48,7 @@ def n_of_m(
     raise TypeError(f"scores are floating, got an array of {scores.dtype}")
   groups = scores.shape[axis] // of
   shape = (*scores.shape[:axis], groups, of, *scores.shape[axis + 1 :])
-  order = _ordered(scores).reshape(shape)
+  order = ordered(scores).reshape(shape)
   candidates = _everywhere(scores, allowed).reshape(shape)
   place = jax.lax.broadcasted_iota(jnp.int32, shape, axis + 1)
   before = jnp.zeros_like(order, jnp.int32)

@@ -81,7 +81,7 @@ def top(
   with jax.enable_x64(True) if wide else contextlib.nullcontext():
     among = _among(leaves, tree, allowed)
     room = _room(leaves, among, count, ratio, axis, jnp.int64 if wide else jnp.int32)
-    hidden = _best([_ordered(leaf) for leaf in leaves], among, room, axis) if leaves else []
+    hidden = _best([ordered(leaf) for leaf in leaves], among, room, axis) if leaves else []
   return jax.tree.unflatten(tree, hidden)
 
 
@@ -148,7 +148,7 @@ def _share(n: int | Int[Array, "..."], ratio: Any, dtype: Any) -> Any:
     return jnp.round(product).astype(dtype)
 
 
-def _ordered(scores: Float[Array, "*b"]) -> UInt32[Array, "*b"]:
+def ordered(scores: Float[Array, "*b"]) -> UInt32[Array, "*b"]:
   """Unsigned integers in the order of the scores: zeros tie, NaN comes lowest.
 
   By their bits alone: a comparison of floats takes subnormal ones for zero on some machines.

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from maskjax import bind
+from maskjax.record import Record
 from maskjax.reduce import Term
 
 Batch = Mapping[str, Any]
@@ -58,6 +60,13 @@ class Task(NamedTuple):
   prepare: Callable[..., Variables] | None = None
   update: Callable[..., Variables] | None = None
   coupled: bool = False
+
+
+def network_of(model: Callable[..., Any], record: Record) -> Any:
+  """The network that a bound factory makes for data of this record, told what it names of it."""
+  vocabulary = len(record.vocabulary)
+  sizes = {"record_shape": record.shape, "classes": record.classes, "vocabulary": vocabulary}
+  return bind.call(model, sizes)
 
 
 def total(terms: Mapping[str, Term], weights: Mapping[str, float]) -> Float[Array, ""]:

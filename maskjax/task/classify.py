@@ -14,7 +14,7 @@ from maskjax.hide import fill
 from maskjax.keys import stream
 from maskjax.record import Record
 from maskjax.reduce import Term
-from maskjax.task.base import Aux, Batch, Task, Variables
+from maskjax.task.base import Aux, Batch, Task, Variables, network_of
 
 
 def classify(
@@ -36,9 +36,8 @@ def classify(
     raise BadInput("classify needs labels, and this data set has none")
   if "classes" not in bind.needs(model):
     raise BadInput(f"classify needs a model of classes, {model.func.__name__} takes none")
-  sizes = {"record_shape": record.shape, "classes": record.classes}
-  bind.check(model, sizes, "classify")
-  network = bind.call(model, sizes)
+  bind.check(model, ("record_shape", "classes"), "classify")
+  network = network_of(model, record)
   blank = jax.ShapeDtypeStruct((1, *record.shape), jnp.float32)
   coupled = "batch_stats" in jax.eval_shape(network.init, jax.random.key(0), blank)
 

@@ -15,7 +15,7 @@ from maskjax.record import Record
 from maskjax.recover import surprise
 from maskjax.reduce import Term, count
 from maskjax.schedule import Schedule
-from maskjax.task.base import Aux, Batch, Task, Variables
+from maskjax.task.base import Aux, Batch, Task, Variables, network_of
 
 OFFERS = ("keys", "grid", "step", "tokens")
 
@@ -56,8 +56,7 @@ def diffuse(
   if "count" not in bind.needs(select):
     raise BadInput(f"diffuse says how many tokens are hidden: select.{select.func.__name__} must")
   vocabulary = len(record.vocabulary)
-  sizes = {"record_shape": record.shape, "classes": record.classes, "vocabulary": vocabulary}
-  network = bind.call(model, sizes)
+  network = network_of(model, record)
   curve = bind.call(schedule, {"start": 1.0, "end": 0.0})
   alpha = lambda t: eps + (1 - 2 * eps) * curve(t)
 

@@ -15,7 +15,7 @@ from maskjax.keys import stream
 from maskjax.record import Record
 from maskjax.recover import surprise
 from maskjax.reduce import Term
-from maskjax.task.base import Aux, Batch, Task, Variables
+from maskjax.task.base import Aux, Batch, Task, Variables, network_of
 
 GENERATES = ("read", "follow", "keys", "tokens", "hidden")
 
@@ -46,8 +46,7 @@ def next_token(
   if record.kind != "text":
     raise BadInput(f"next_token takes text, the data set holds {record.kind}")
   vocabulary = len(record.vocabulary)
-  sizes = {"record_shape": record.shape, "classes": record.classes, "vocabulary": vocabulary}
-  network = bind.call(model, sizes)
+  network = network_of(model, record)
   if not getattr(network, "causal", False):
     raise BadInput("next_token reads from left to right: set model.causal=True")
   if getattr(network, "extra", 1) < 1:

@@ -29,14 +29,12 @@ def bits(
     raise BadInput("bits: this task has no likelihood")
   lengths = characters(context.record)
   nats = jax.jit(context.task.nats, static_argnums=3)
-  total, letters, tokens = 0.0, 0, 0
+  key, total, letters, tokens = stream(context.key, "nats"), 0.0, 0, 0
   for i, batch in enumerate(context.examples(split, batch_size)):
     position = i * batch_size + np.arange(batch_size, dtype=np.int32)
-    key = stream(context.key, "nats")
-    batch = context.mesh.put({**batch, "position": position})
-    total += float(np.asarray(nats(context.variables, batch, key, draws), np.float64).sum())
-    valid = np.asarray(batch["valid"])
-    letters += int(lengths[np.asarray(batch["tokens"])[valid]].sum())
-    tokens += int(valid.sum())
+    placed = context.mesh.put({**batch, "position": position})
+    total += float(np.asarray(nats(context.variables, placed, key, draws), np.float64).sum())
+    letters += int(lengths[batch["tokens"][batch["valid"]]].sum())
+    tokens += int(batch["valid"].sum())
   in_bits = total / float(np.log(2))
   return {"per character": in_bits / letters, "per token": in_bits / tokens}

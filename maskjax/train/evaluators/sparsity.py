@@ -6,8 +6,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from maskjax.train.rules import names
-
 
 def sparsity(context: Any, *, group: Sequence[int] | None = None) -> dict[str, float]:
   """The share of exact zeros among the weights that some mask reaches.
@@ -19,11 +17,9 @@ def sparsity(context: Any, *, group: Sequence[int] | None = None) -> dict[str, f
   Returns:
     "total", "whole" (of all parameters), and with `group` "groups".
   """
-  params = context.variables["params"]
-  pairs = zip(jax.tree.leaves(names(params)), jax.tree.leaves(params), strict=True)
-  leaves = {name: np.asarray(leaf, np.float32) for name, leaf in pairs}
-  size = sum(leaf.size for leaf in leaves.values())
-  masked = [leaf for leaf in leaves.values() if leaf.ndim > 1 and (leaf == 0).any()]
+  leaves = [np.asarray(leaf, np.float32) for leaf in jax.tree.leaves(context.variables["params"])]
+  size = sum(leaf.size for leaf in leaves)
+  masked = [leaf for leaf in leaves if leaf.ndim > 1 and (leaf == 0).any()]
   zeros = sum(int((leaf == 0).sum()) for leaf in masked)
   result = {"total": zeros / max(sum(leaf.size for leaf in masked), 1), "whole": zeros / size}
   if group is not None:
