@@ -12,6 +12,7 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from maskjax.data import augment
+from maskjax.data.tokens import encode
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.task.base import Variables
@@ -28,12 +29,13 @@ class Loaded(NamedTuple):
   Attributes:
     apply: `(variables, batch) -> {pooling: features}`, with nothing hidden, deterministic.
     variables: the weights, those of the moving average where one was kept.
-    preprocess: images of any size, uint8 `[h, w, c]` each, to the batch that `apply` takes.
+    preprocess: raw examples to the batch that `apply` takes: images of any size, uint8 `[h, w, c]`
+      each, or texts.
   """
 
   apply: Callable[[Variables, Mapping[str, Any]], Mapping[str, jax.Array]]
   variables: Variables
-  preprocess: Callable[[Sequence[np.ndarray]], dict[str, np.ndarray]]
+  preprocess: Callable[[Sequence[Any]], dict[str, np.ndarray]]
 
 
 def load(workdir: str | os.PathLike[str], *, step: int | None = None) -> Loaded:
@@ -50,6 +52,10 @@ def load(workdir: str | os.PathLike[str], *, step: int | None = None) -> Loaded:
     raise BadInput(f"{path} holds no run: there is no config.json")
   record = read_record(path)
   task = make_task(config, record)
+  if record.kind not in ("image", "text"):
+    raise BadInput(
+      f"load prepares images and texts, the run in {path} was trained on {record.kind}"
+    )
   if task.features is None:
     raise BadInput(f"the task {config['task']['fn']} has no features")
   return Loaded(jax.jit(task.features), stored(path, step=step), partial(preprocess, record=record))
@@ -69,8 +75,25 @@ def stored(workdir: pathlib.Path, *, step: int | None = None) -> Variables:
   return {**variables, "params": arrays["average"]} if "average" in arrays else variables
 
 
-def preprocess(images: Sequence[np.ndarray], *, record: Record) -> dict[str, np.ndarray]:
-  """Resizes, crops at the centre and normalises images as evaluation does."""
+def preprocess(examples: Sequence[Any], *, record: Record) -> dict[str, np.ndarray]:
+  """The batch of raw examples, prepared as evaluation does.
+
+  Images are resized, cropped at the centre and normalised; texts are encoded and padded.
+
+  Raises:
+    BadInput: a text longer than the windows of the run, or with a character that it does not know.
+  """
+  if record.kind == "text":
+    return _texts(examples, record)
   size = record.shape[0], record.shape[1]
-  fitted = np.stack([augment.fit(np.asarray(image), size) for image in images])
+  fitted = np.stack([augment.fit(np.asarray(image), size) for image in examples])
   return {"image": augment.normalise(fitted, record.mean, record.std)}
+
+
+def _texts(texts: Sequence[str], record: Record) -> dict[str, np.ndarray]:
+  rows, length = [encode(text, record) for text in texts], record.shape[0]
+  if (longest := max(map(len, rows), default=0)) > length:
+    raise BadInput(f"a text of {longest} tokens does not fit the run's windows of {length}")
+  valid = np.arange(length) < np.array([[len(row)] for row in rows])
+  tokens = np.stack([np.pad(row, (0, length - len(row))) for row in rows])
+  return {"tokens": tokens.astype(np.int32), "valid": valid}

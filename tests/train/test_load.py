@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import maskjax as mj
+from maskjax import lab
+from maskjax.data.tokens import decode
 from maskjax.errors import BadInput
 from maskjax.train import loop
 from maskjax.train.build import make_parts
@@ -91,3 +93,23 @@ def test_what_is_no_run_is_said(tmp_path, trained):
     shutil.copy(trained[0] / name, tmp_path)
   with pytest.raises(BadInput, match="holds no checkpoint"):
     load(tmp_path)
+
+
+def test_a_run_on_text_takes_texts(tmp_path):
+  text = tmp_path / "text.txt"
+  text.write_text("the quick brown fox jumps over the lazy dog. " * 40)
+  config = lab.read("configs/text/causal_lm.py:smoke")
+  config.data.path = str(text)
+  train(config, tmp_path / "run")
+  loaded = load(tmp_path / "run")
+  texts = ["the quick", "over a lazy dog"]
+  batch = loaded.preprocess(texts)
+  record = read_record(tmp_path / "run")
+  assert batch["tokens"].shape == batch["valid"].shape == (2, *record.shape)
+  said = [decode(row[valid], record) for row, valid in zip(*batch.values(), strict=True)]
+  assert said == texts
+  both = loaded.apply(loaded.variables, batch)["mean"]
+  alone = loaded.apply(loaded.variables, loaded.preprocess(texts[:1]))["mean"]
+  np.testing.assert_allclose(both[:1], alone, atol=1e-5)
+  with pytest.raises(BadInput, match=r"windows of"):
+    loaded.preprocess(["the quick " * 99])
