@@ -5,7 +5,10 @@ and infinity included, reach neither the result nor any gradient; a reduction ov
 value that its docstring names instead of NaN. A `where` that is not bool raises TypeError.
 """
 
-from typing import NamedTuple
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from maskjax import masks
 
 Axis = int | tuple[int, ...] | None
+_mapped: contextvars.ContextVar[str | None] = contextvars.ContextVar("mapped", default=None)
 
 
 class Term(NamedTuple):
@@ -36,6 +40,38 @@ def term(values: Num[Array, "..."], where: Bool[Array, "..."]) -> Term:
   masks.check(where=where)
   where = jnp.broadcast_to(where, values.shape)
   return Term(sum(values, where), count(where))
+
+
+@contextlib.contextmanager
+def across(name: str) -> Iterator[None]:
+  """Says while a function is traced that its batch is one device's part, mapped over axis `name`.
+
+  Under `jit` a batch is whole whatever devices it lies on, and nothing needs to be said.
+  """
+  token = _mapped.set(name)
+  try:
+    yield
+  finally:
+    _mapped.reset(token)
+
+
+def axis() -> str | None:
+  """The mapped axis that cuts the batch of the function being traced, None where it is whole."""
+  return _mapped.get()
+
+
+def combine(op: Callable[[Any, str], Any], tree: Any) -> Any:
+  """`op(tree, axis())`, say `jax.lax.psum`, where devices hold parts of the batch, else `tree`.
+
+  Whatever looks at a batch as a whole goes through here: sums and maxima over it, and the examples
+  themselves, by `partial(jax.lax.all_gather, tiled=True)`.
+
+  >>> total = lambda x: combine(jax.lax.psum, jnp.sum(x))
+  >>> float(total(jnp.arange(4.))), jax.vmap(across("i")(total), axis_name="i")(jnp.eye(2)).tolist()
+  (6.0, [2.0, 2.0])
+  """
+  name = axis()
+  return tree if name is None else op(tree, name)
 
 
 def count(

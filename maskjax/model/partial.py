@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -87,7 +88,8 @@ class PartialConv(nn.Module):
 class MaskedNorm(nn.BatchNorm):
   """Batch normalisation whose statistics are those of the visible positions.
 
-  Couples the examples of a batch. Where a whole batch is hidden the statistics are zero.
+  Couples the examples of a batch, those of all devices where `reduce.axis()` says that each holds a
+  part. Where a whole batch is hidden the statistics are zero.
   """
 
   def __call__(  # type: ignore[override]
@@ -98,19 +100,42 @@ class MaskedNorm(nn.BatchNorm):
   ) -> Carried:
     """Normalises what is visible; `BadInput` for `hidden` with an `axis_name` or another `axis`.
 
-    Over a named axis linen averages the devices' means, whatever number each of them saw. Under
-    `jit` with sharded inputs no `axis_name` is needed.
+    Over an `axis_name` of its own linen averages the devices' means, whatever number each of them
+    saw; `reduce.across` weighs them by that.
     """
-    if hidden is None:
+    running = self.use_running_average or use_running_average
+    parted = reduce.axis() is not None and not running and not self.is_initializing()
+    if hidden is None and not parted:
       return super().__call__(x, use_running_average), None
     if self.axis_name is not None or self.axis not in (-1, x.ndim - 1):
       raise BadInput(
         "hidden positions are normalised over all axes but the last, with no axis_name"
       )
+    if hidden is None:
+      return self._over_devices(x, jnp.ones((1,) * x.ndim, jnp.bool_)), None
     x, hidden = _cut(x, hidden, 0)
     seen = ~hidden[..., None]
+    if parted:
+      return jnp.where(seen, self._over_devices(x, seen), 0), hidden
     y = super().__call__(x, use_running_average, mask=seen | ~jnp.any(seen))
     return jnp.where(seen, y, 0), hidden
+
+  def _over_devices(
+    self, x: Float[Array, "... c"], seen: Bool[Array, "... #c"]
+  ) -> Float[Array, "... c"]:
+    """Normalises by the statistics of all devices' parts of a batch, weighed by what each saw."""
+    axes, wide = tuple(range(x.ndim - 1)), x.astype(jnp.float32)
+    seen = jnp.broadcast_to(seen, x.shape)
+    sums = reduce.sum(wide, seen, axes), reduce.sum(wide * wide, seen, axes)
+    (sums, squares), count = reduce.combine(jax.lax.psum, (sums, reduce.count(seen, axes)))
+    mean, square = sums / jnp.maximum(count, 1), squares / jnp.maximum(count, 1)
+    var = jnp.maximum(square - mean * mean, 0)
+    for name, value in (("mean", mean), ("var", var)):
+      moved = self.momentum * self.get_variable("batch_stats", name) + (1 - self.momentum) * value
+      self.put_variable("batch_stats", name, moved)
+    scale, bias = (self.get_variable("params", *pair) for pair in (("scale", 1), ("bias", 0)))
+    y = (wide - mean) * (jax.lax.rsqrt(var + self.epsilon) * scale) + bias
+    return y.astype(self.dtype or jnp.promote_types(x.dtype, self.param_dtype))
 
 
 def max_pool(

@@ -25,9 +25,10 @@ def info_nce(
   that of the valid pairs. $P_i$ holds i and the columns where row i of `positives` is True, say of
   equal captions. Pairs that are not `valid` neither ask nor stand among the others, NaN or not.
 
-  Over a mapped axis `axis_name` the others of all devices are gathered, and each device returns the
-  term of its own examples; `positives` then holds the device's rows, columns of all. Under `jit`
-  with sharded inputs no `axis_name` is needed. Leading axes are batches that do not see each other.
+  Over a mapped axis, `axis_name` or else `reduce.axis()`, the others of all devices are gathered,
+  and each device returns the term of its own examples; `positives` then holds the device's rows,
+  columns of all. Under `jit` with sharded inputs there is no such axis. Leading axes are batches
+  that do not see each other.
 
   Raises:
     TypeError: `positives` or `valid` are not bool.
@@ -46,6 +47,7 @@ def info_nce(
   masks.check(valid=valid)
   valid = jnp.broadcast_to(valid, (*groups, n))
   a, b = (_unit(jnp.where(valid[..., None], x.astype(jnp.float32), 0)) for x in (a, b))
+  axis_name = reduce.axis() if axis_name is None else axis_name
   gather, own = lambda x, axis: x, jnp.arange(n)
   if axis_name is not None:
     gather = lambda x, axis: jax.lax.all_gather(x, axis_name, axis=x.ndim + axis, tiled=True)

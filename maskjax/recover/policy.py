@@ -23,7 +23,8 @@ def policy_gradient(
   $\sum_i -\log p_i\,(r_i - \beta)$, no gradient through the reward. `log_prob` is that of what was
   drawn: of an example's whole mask, or of one position. A `baseline` β that does not depend on the
   draw lowers the variance and leaves the expectation; "mean" is the mean reward of the others, and
-  couples the examples of a batch (over a mapped axis `axis_name` those of all devices).
+  couples the examples of a batch (over a mapped axis, `axis_name` or else `reduce.axis()`, those of
+  all devices).
   `asked=None` asks all. Minimising the term makes large rewards likelier.
 
   Raises:
@@ -56,6 +57,7 @@ def _mean_of_the_others(
 ) -> Float[Array, "*b"]:
   """For each the mean over all the others; 0 where there is none."""
   total = reduce.term(reward, asked)
+  axis_name = reduce.axis() if axis_name is None else axis_name
   if axis_name is not None:
     total = jax.lax.psum(total, axis_name)
   return (total.sum - reward) / jnp.maximum(total.count - 1, 1) * (total.count > 1)

@@ -16,7 +16,10 @@ Variables = Mapping[str, Any]
 
 
 class Aux(NamedTuple):
-  """What a loss hands back beside its terms: new non-trained collections, and arrays to look at."""
+  """What a loss hands back beside its terms: new non-trained collections, and arrays to look at.
+
+  The collections are those of the whole batch, the same on every device.
+  """
 
   variables: Variables = {}  # noqa: RUF012
   seen: Mapping[str, Any] = {}
@@ -43,7 +46,8 @@ class Task(NamedTuple):
     update: `(variables, step) -> variables` after each update of the parameters: an average as
       teacher, prototypes.
     coupled: whether the loss of an example depends on others of its batch (contrastive losses,
-      batch normalisation, mixing partners), so that microbatches would not equal one batch.
+      batch normalisation, mixing partners), so that microbatches would not equal one batch. Where
+      devices hold parts of a batch, such a loss reaches the rest of it by `reduce.combine`.
 
   What is None the task does not offer.
   """

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from maskjax import bind
+from maskjax import bind, reduce
 from maskjax.errors import BadInput
 from maskjax.hide import fill
 from maskjax.keys import keys, stream
@@ -75,7 +75,7 @@ def reconstruct(
     )
     if len(buckets) == 1:
       return see(buckets[0])(hidden)
-    needed = jnp.max(jnp.sum(~hidden, axis=-1, dtype=jnp.int32))
+    needed = reduce.combine(jax.lax.pmax, jnp.max(jnp.sum(~hidden, axis=-1, dtype=jnp.int32)))
     bucket = jnp.sum(jnp.asarray(buckets[:-1]) < needed)
     return jax.lax.switch(bucket, [see(keep) for keep in buckets], hidden)
 

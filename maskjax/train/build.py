@@ -1,6 +1,6 @@
 """From a config to the parts of a run; what cannot work is found before anything is written."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ TRAINED = tuple(name for name in WORDS if name != "generate")
 IDENTITY = ("task", *TRAINED, "data", "optimizer", "hold", "batch_size", "seed", "ema", "total")
 FREE = (
   "job", "seeds", "accumulate", "loader", "evals", "eval_batch_size", "checkpoint", "log", "resume",
-  "init_from", "stages", "debug", "profile", "generate", "sample",
+  "init_from", "stages", "debug", "profile", "generate", "sample", "mesh",
 )  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
 LENGTHS = ("total_steps", "total_epochs", "total_examples")
@@ -106,8 +106,8 @@ def run_lengths(config: Config, record: Record) -> Lengths:
   return Lengths(total_steps, examples / batch_size)
 
 
-def make_parts(config: Config) -> Parts:
-  """Opens the data and builds everything else around its record.
+def make_parts(config: Config, devices: Sequence[jax.Device] | None = None) -> Parts:
+  """Opens the data and builds everything else around its record, for all devices or those given.
 
   Raises:
     BadInput: whatever in the config cannot work.
@@ -120,17 +120,17 @@ def make_parts(config: Config) -> Parts:
   dtype, ema = compute_dtype(config), config.get("ema", 0.0)
   if not 0 <= ema < 1:
     raise BadInput(f"ema must lie in [0, 1), got {ema}")
-  mesh = make_mesh()
+  mesh = make_mesh(config.get("mesh"), devices)
   mesh.check(batch_size, accumulate)
   data = pipeline.load(**{k: v for k, v in config["data"].items() if v is not None})
-  task = make_task(config, data.record)
+  task = mesh.reading(make_task(config, data.record))
   total_steps = run_lengths(config, data.record).total_steps
   lengths = {"batch_size": batch_size, "examples": data.record.sizes[data.train]}
   example = next(pipeline.batches(data, batch_size=1, seed=0, threads=1, prefetch=1))
   shapes = jax.eval_shape(task.init, jax.random.key(0), example)
   tuning = make_optimizer(config, shapes["params"], total_steps, **lengths)
   begin = partial(start, task, tuning.tx, batch=example, ema=bool(ema))
-  state = mesh.replicated(jax.eval_shape(begin, jax.random.key(0)))
+  state = mesh.state(jax.eval_shape(begin, jax.random.key(0)))
   train_step = make_step(task, tuning.tx, accumulate=accumulate, ema=ema, held=tuning.held)
   spec = {k: jax.ShapeDtypeStruct((batch_size, *v.shape[1:]), v.dtype) for k, v in example.items()}
   return Parts(
@@ -142,11 +142,11 @@ def make_parts(config: Config) -> Parts:
     mesh=mesh,
     example=example,
     state=state,
-    begin=jax.jit(begin, out_shardings=mesh.everywhere),
-    step=jax.jit(train_step, donate_argnums=0),
+    begin=jax.jit(begin, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, state)),
+    step=mesh.compile(train_step),
     encode=jax.jit(task.features) if task.features else _no_features(config),
     flops=_step_flops(task, state, spec),
-    peak=flops.peak(jax.devices()[0], dtype),
+    peak=flops.peak(mesh.mesh.devices.flat[0], dtype),
   )
 
 

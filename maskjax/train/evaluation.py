@@ -87,11 +87,12 @@ class Context:
     return found[pooling], found.get("label", np.zeros(len(found[pooling]), np.int32))
 
   def _encode(self, split: str) -> dict[str, np.ndarray]:
+    self.mesh.check(self.batch_size, 1)
     parts: list[dict[str, np.ndarray]] = []
     for batch in self.examples(split, self.batch_size):
       valid = batch.pop("valid")
-      pooled = self.encode(self.variables, self.mesh.put(batch))
-      part = {k: np.asarray(v)[valid] for k, v in pooled.items() if v.ndim == 2}
+      pooled = self.mesh.get(self.encode(self.variables, self.mesh.put_whole(batch)))
+      part = {k: v[valid] for k, v in pooled.items() if v.ndim == 2}
       if "label" in batch:
         part["label"] = batch["label"][valid]
       parts.append(part)

@@ -11,6 +11,7 @@ from maskjax.errors import BadInput
 from maskjax.keys import keys
 from maskjax.record import Record
 from maskjax.task.base import Task, Variables
+from maskjax.train.mesh import get
 from maskjax.view.text import reveal, reveal_picture
 
 GAP = re.compile(r"\[(\d+)\]")
@@ -54,7 +55,7 @@ def sample(
   made = jax.jit(task.generate)(  # type: ignore[arg-type]
     variables, keys(jax.random.key(seed), count), stack(tokens), stack(hidden)
   )
-  filled, step = np.asarray(made["tokens"]), np.asarray(made["step"])
+  filled, step = get((made["tokens"], made["step"]))
   show = lambda ids: decode(ids, record)
   return Samples(filled, step, reveal(filled, step, show), reveal_picture(filled, step, record))
 

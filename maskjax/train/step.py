@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from maskjax import reduce
 from maskjax.errors import BadInput
 from maskjax.keys import stream
 from maskjax.task.base import Batch, Task, Term, total
@@ -28,7 +29,8 @@ def make_step(
 
   The batch is cut into `accumulate` microbatches, one after another in memory. Their gradients add
   up to that of the whole batch exactly, also where their counts differ: the counts $C_t$ of the
-  whole batch are found first, and microbatch m contributes $\nabla \sum_t w_t S_t^m / C_t$.
+  whole batch are found first, and microbatch m contributes $\nabla \sum_t w_t S_t^m / C_t$. So do
+  the parts of a batch that devices hold where the step is mapped over them, `reduce.across`.
   With `ema`, $\bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta$ follows each update;
   `held(average, moments)` puts back the zeros of weights that are held at zero.
 
@@ -47,6 +49,7 @@ def make_step(
       grads, terms, variables = _whole(task, loss, state.variables, batch)
     else:
       grads, terms, variables = _accumulated(task, loss, state.variables, batch, accumulate)
+    grads, terms = _of_all_devices(grads, terms)
     params = state.variables["params"]
     updates, moments = tx.update(grads, state.moments, params)
     params = optax.apply_updates(params, updates)
@@ -68,10 +71,23 @@ def make_step(
 def _whole(task: Task, loss: Callable, variables: Any, batch: Batch) -> tuple[Any, Any, Any]:
   def objective(params):
     terms, aux = loss({**variables, "params": params}, batch)
-    return total(terms, task.weights), (terms, aux)
+    shares = {name: Term(term.sum, _counted(term.count)) for name, term in terms.items()}
+    return total(shares, task.weights), (shares, aux)
 
-  grads, (terms, aux) = jax.grad(objective, has_aux=True)(variables["params"])
-  return grads, terms, {**variables, **aux.variables}
+  grads, (shares, aux) = jax.grad(objective, has_aux=True)(variables["params"])
+  return grads, shares, {**variables, **aux.variables}
+
+
+def _counted(count: Any) -> Any:
+  """The count of the whole batch from that of a device's part."""
+  return reduce.combine(jax.lax.psum, count)
+
+
+def _of_all_devices(grads: Any, terms: Mapping[str, Term]) -> tuple[Any, Mapping[str, Term]]:
+  """Gradients and sums added up; the counts are those of the whole batch already."""
+  sums = {name: term.sum for name, term in terms.items()}
+  grads, sums = reduce.combine(jax.lax.psum, (grads, sums))
+  return grads, {name: Term(sums[name], term.count) for name, term in terms.items()}
 
 
 def _accumulated(
@@ -87,6 +103,7 @@ def _accumulated(
     return None, {name: term.count for name, term in loss(variables, part)[0].items()}
 
   counts = jax.tree.map(lambda c: jnp.sum(c, 0), jax.lax.scan(count, None, batches)[1])
+  counts = _counted(counts)
 
   def one(carry, part):
     grads, sums, others = carry

@@ -1,6 +1,7 @@
 """Layers that carry masks: equal to the plain ones, to an oracle, and blind to what is hidden."""
 
 import itertools
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from maskjax import reduce
 from maskjax.errors import BadInput
 from maskjax.model.partial import MaskedNorm, PartialConv, global_average_pool, max_pool
 
@@ -200,3 +202,28 @@ def test_global_average_is_over_what_is_visible():
 def test_masks_that_are_not_bool_are_refused():
   with pytest.raises(TypeError, match="hidden is a mask of bool"):
     global_average_pool(X, HIDDEN.astype(jnp.int32))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_norm_over_mapped_parts_is_that_of_the_whole_batch(masked):
+  x = 3 + jax.random.normal(KEY, (8, 5, 6))
+  hidden = jnp.arange(5) >= jnp.arange(8)[:, None] if masked else None  # The first hides all.
+  norm = MaskedNorm(use_running_average=False, momentum=0.9)
+  variables = norm.init(KEY, x)
+  upstream = jax.random.normal(jax.random.key(1), x.shape)
+
+  def loss(variables, x, hidden, upstream):
+    (y, _), new = norm.apply(variables, x, hidden, mutable=["batch_stats"])
+    return jnp.sum(y * upstream), (y, new)
+
+  grad = jax.grad(loss, argnums=1, has_aux=True)
+  slope, (y, new) = grad(variables, x, hidden, upstream)
+  parts = lambda x: None if x is None else x.reshape(4, 2, *x.shape[1:])
+  mapped = jax.vmap(reduce.across("parts")(grad), (None, 0, 0, 0), axis_name="parts")
+  given = variables, parts(x), parts(hidden), parts(upstream)
+  slopes, (ys, news) = mapped(*given)
+  close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
+  close(ys.reshape(y.shape), y)
+  close(slopes.reshape(slope.shape), slope)
+  for part in range(4):
+    jax.tree.map(close, jax.tree.map(lambda leaf, part=part: leaf[part], news), new)

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import runpy
+import socket
 import subprocess
 import sys
 
@@ -15,7 +16,7 @@ from maskjax.data.pipeline import batches
 from maskjax.errors import BadInput
 from maskjax.train.build import make_parts
 from maskjax.train.checkpoint import Checkpoints
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh import AXES, PRESETS, make_mesh
 from maskjax.train.run import train
 
 HERE = pathlib.Path(__file__)
@@ -27,6 +28,16 @@ LINEAR = {
   "total_steps": 4,
 }
 TOLERANCE = {"rtol": 2e-5, "atol": 2e-6}
+MESHES = (
+  {"preset": "pmap"},
+  {"preset": "fsdp", "least": 32},
+  {"preset": "fsdp_tensor", "least": 32},
+)
+EVALS = {
+  "knn": {"fn": "knn", "k": 3, "batch_size": 16},
+  "sparsity": {"fn": "sparsity"},
+  "recovery": {"fn": "recovery", "batch_size": 16},
+}
 
 ON_EIGHT = """
 import json, runpy, sys
@@ -34,8 +45,10 @@ import jax
 import numpy as np
 from maskjax.train.run import train
 assert jax.device_count() == 8
-for config, workdir in json.loads(sys.argv[1]):
+runs = json.loads(sys.argv[1])
+for config, workdir in runs:
   train(config, workdir)
+config = runs[0][0]
 show = runpy.run_path(sys.argv[2])["hidden"]
 np.save(sys.argv[3], show(config, slice(None)))
 """
@@ -63,7 +76,7 @@ def close(a, b, rows):
   assert set(ours) == set(theirs)
   for name, value in ours.items():
     np.testing.assert_allclose(value, theirs[name], err_msg=name, **TOLERANCE)
-  losses = [[row["train/loss"] for row in rows(workdir)] for workdir in (a, b)]
+  losses = [[row[key] for row in rows(work) if (key := "train/loss") in row] for work in (a, b)]
   np.testing.assert_allclose(*losses, **TOLERANCE)
 
 
@@ -93,6 +106,10 @@ def test_eight_devices_train_as_one(tiny, one, tmp_path):
   runs = [
     [tiny.config(LINEAR), str(tmp_path / "whole")],
     [tiny.config(LINEAR, accumulate=2), str(tmp_path / "accumulated")],
+    *(
+      [tiny.config(LINEAR, total_steps=i + 1, mesh=mesh, evals=EVALS), str(tmp_path / "relay")]
+      for i, mesh in enumerate(MESHES)
+    ),
   ]
   flags = "--xla_force_host_platform_device_count=8"
   flags += " --xla_cpu_collective_call_terminate_timeout_seconds=600"
@@ -101,8 +118,10 @@ def test_eight_devices_train_as_one(tiny, one, tmp_path):
   subprocess.run(
     [sys.executable, "-c", ON_EIGHT, json.dumps(runs), str(HERE), masks], env=env, check=True
   )
-  for _, workdir in runs:
-    close(pathlib.Path(workdir), one, tiny.rows)
+  # What presets and devices began, one device ends.
+  train(tiny.config(LINEAR), tmp_path / "relay")
+  for workdir in ("whole", "accumulated", "relay"):
+    close(tmp_path / workdir, one, tiny.rows)
   np.testing.assert_array_equal(np.load(masks), hidden(tiny.config(LINEAR), slice(None)))
   # What eight devices began, one continues.
   train(tiny.config(LINEAR, total_steps=5), tmp_path / "whole")
@@ -127,13 +146,80 @@ def test_a_batch_is_cut_over_the_devices():
   ],
 )
 def test_batches_that_cannot_be_cut_are_refused(batch_size, accumulate, said):
-  eight = make_mesh()._replace(devices=8)
+  eight = make_mesh()._replace(mesh=jax.sharding.AbstractMesh((8, 1, 1), AXES))  # type: ignore
   eight.check(16, 2)
   with pytest.raises(BadInput, match=said):
     eight.check(batch_size, accumulate)
 
 
-def test_shapes_are_placed_on_every_device():
-  mesh = make_mesh()
-  placed = mesh.replicated({"x": jax.ShapeDtypeStruct((3,), np.float32)})
-  assert placed["x"].sharding == mesh.everywhere
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_state_is_placed_and_comes_back(preset):
+  mesh = make_mesh({"preset": preset, "least": 1})
+  state = {"variables": {"params": {"w": np.arange(6.0).reshape(2, 3)}}, "key": jax.random.key(3)}
+  shapes = mesh.state(jax.eval_shape(lambda: state))
+  placed = mesh.place(state)
+  for leaf, shape in zip(jax.tree.leaves(placed), jax.tree.leaves(shapes), strict=True):
+    assert leaf.sharding.is_equivalent_to(shape.sharding, leaf.ndim)
+  assert mesh.place(placed, shapes)["key"] == state["key"]
+  back = mesh.get(placed)["variables"]["params"]["w"]
+  np.testing.assert_array_equal(back, state["variables"]["params"]["w"])
+  assert mesh.describe(placed).startswith(f"mesh {preset}, data=1")
+
+
+@pytest.mark.parametrize(
+  ("section", "shape"),
+  [
+    ({}, {"data": 8, "fsdp": 1, "tensor": 1}),
+    ({"preset": "pmap"}, {"data": 8}),
+    ({"preset": "fsdp"}, {"data": 1, "fsdp": 8, "tensor": 1}),
+    ({"preset": "fsdp", "shape": {"fsdp": 4}}, {"data": 2, "fsdp": 4, "tensor": 1}),
+    ({"preset": "fsdp_tensor"}, {"data": 1, "fsdp": 4, "tensor": 2}),
+    (
+      {"preset": "fsdp_tensor", "shape": {"data": -1, "fsdp": 2}},
+      {"data": 2, "fsdp": 2, "tensor": 2},
+    ),
+  ],
+)
+def test_the_shape_of_a_mesh(monkeypatch, section, shape):
+  made = lambda sizes, names, **_: jax.sharding.AbstractMesh(tuple(sizes), names)
+  monkeypatch.setattr(jax, "make_mesh", made)
+  assert dict(make_mesh(section, [None] * 8).mesh.shape) == shape
+
+
+@pytest.mark.parametrize(
+  ("section", "said"),
+  [
+    ({"preset": "fdsp"}, "unknown preset of mesh 'fdsp'.*fsdp"),
+    ({"presets": "fsdp"}, "unknown field of mesh 'presets'"),
+    ({"preset": "data", "shape": {"fsdp": 2}}, "unknown axis of preset 'data' 'fsdp'"),
+    ({"preset": "fsdp", "shape": {"data": 3, "fsdp": 2}}, "does not multiply to 8"),
+    ({"preset": "fsdp", "shape": {"data": 3}}, "data=3 by fsdp=-1 does not multiply to 8"),
+    ({"preset": "fsdp_tensor", "shape": {"tensor": 3}}, "does not multiply to 8"),
+    ({"preset": "fsdp", "shape": {"data": -1, "fsdp": -1}}, "only one axis can be -1"),
+    ({"preset": "fsdp", "shape": {"fsdp": 0}}, "must be -1 or positive, got 0"),
+    ({"rules": (("kernel$", ("fsdp",)),)}, "preset 'data' keeps whole"),
+  ],
+)
+def test_meshes_that_cannot_be_are_refused(section, said):
+  with pytest.raises(BadInput, match=said):
+    make_mesh(section, jax.devices()[:1] * 8)
+
+
+def test_a_config_says_how_its_state_is_cut(tiny):
+  config = tiny.config(mesh={"preset": "fsdp", "rules": (("qkv/kernle$", (None, "fsdp")),)})
+  with pytest.raises(BadInput, match=r"kernle.*matches no parameter"):
+    make_parts(config)
+
+
+def test_arrays_that_span_processes():
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = str(free.getsockname()[1])
+  script = f"import runpy; runpy.run_path({str(HERE.with_name('check_processes.py'))!r}, {{}}, "
+  script += "'__main__')"
+  both = [
+    subprocess.Popen([sys.executable, "-c", script, str(process), port], stderr=subprocess.PIPE)
+    for process in range(2)
+  ]
+  said = [process.communicate()[1].decode()[-3000:] for process in both]
+  assert [process.returncode for process in both] == [0, 0], "\n".join(said)

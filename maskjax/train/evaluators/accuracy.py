@@ -36,7 +36,7 @@ def accuracy(context: Context, *, split: str = "test", batch_size: int = 512) ->
   context.mesh.check(batch_size, 1)
   totals = np.zeros(3)
   for batch in context.examples(split, batch_size):
-    tallied = _tally(context.task.predict, context.variables, context.mesh.put(batch))
+    tallied = _tally(context.task.predict, context.variables, context.mesh.put_whole(batch))
     totals += np.array(tallied, np.float64)
   right, nats, count = totals
   if not count:

@@ -23,17 +23,19 @@ def bits(
     "per character", and "per token" in bits too.
 
   Raises:
-    BadInput: the task gives no likelihood.
+    BadInput: the task gives no likelihood, or the devices do not divide the batch size.
   """
   if context.task.nats is None:
     raise BadInput("bits: this task has no likelihood")
+  context.mesh.check(batch_size, 1)
   lengths = characters(context.record)
   nats = jax.jit(context.task.nats, static_argnums=3)
   key, total, letters, tokens = stream(context.key, "nats"), 0.0, 0, 0
   for i, batch in enumerate(context.examples(split, batch_size)):
     position = i * batch_size + np.arange(batch_size, dtype=np.int32)
-    placed = context.mesh.put({**batch, "position": position})
-    total += float(np.asarray(nats(context.variables, placed, key, draws), np.float64).sum())
+    placed = context.mesh.put_whole({**batch, "position": position})
+    found = context.mesh.get(nats(context.variables, placed, key, draws))
+    total += float(np.asarray(found, np.float64).sum())
     letters += int(lengths[batch["tokens"][batch["valid"]]].sum())
     tokens += int(batch["valid"].sum())
   in_bits = total / float(np.log(2))

@@ -20,7 +20,8 @@ class Context(Protocol):
     step: training step of the weights in `variables`.
     task: the run's task; `task.features(variables, batch) -> {pooling: [b, d]}`.
     variables: the weights that are evaluated, never changed.
-    mesh: `mesh.put(batch)` places a batch, `mesh.check(batch_size, 1)` says whether it can.
+    mesh: `mesh.put_whole(batch)` places a batch that every process holds, `mesh.get(tree)` brings
+      arrays back, `mesh.check(batch_size, 1)` says whether a batch can be cut.
   """
 
   record: Record

@@ -70,7 +70,7 @@ def finetune(
   total = steps if steps > 0 else _steps(context, train, epochs, batch_size)
   context.mesh.check(batch_size, 1)
   seed = int(jax.random.randint(context.key, (), 0, np.iinfo(np.int32).max))
-  batches = map(context.mesh.put, context.batches(batch_size, seed, total))
+  batches = map(context.mesh.put_whole, context.batches(batch_size, seed, total))
   first = next(batches)
 
   params, pooled = _trained(context, first, pooling)
@@ -154,7 +154,7 @@ def _score(
   for batch in context.examples(test, batch_size):
     valid = batch["valid"]
     rest = {name: value for name, value in batch.items() if name != "valid"}
-    predicted = np.asarray(logits(params, context.mesh.put(rest))).argmax(-1)
+    predicted = context.mesh.get(logits(params, context.mesh.put_whole(rest))).argmax(-1)
     right += int(((predicted == batch["label"]) & valid).sum())
     count += int(valid.sum())
   return right / count

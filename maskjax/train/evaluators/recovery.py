@@ -24,10 +24,11 @@ def recovery(
     "ratio" and "error".
 
   Raises:
-    BadInput: the task has no views to compare.
+    BadInput: the task has no views to compare, or the devices do not divide the batch size.
   """
   if context.task.views is None:
     raise BadInput("recovery: this task has no views to compare")
+  context.mesh.check(batch_size, 1)
   mean = _mean_image(context, train, batch_size)
 
   @jax.jit
@@ -41,7 +42,8 @@ def recovery(
   with jax.debug_nans(False):
     for i, batch in enumerate(context.examples(test, batch_size)):
       batch = {**batch, "position": np.arange(batch_size, dtype=np.int32)}
-      totals += np.array(errors(context.variables, batch, stream(context.key, "batch", i)), float)
+      placed = context.mesh.put_whole(batch)
+      totals += np.array(errors(context.variables, placed, stream(context.key, "batch", i)), float)
   ours, baseline, count = totals
   return {"ratio": float(ours / baseline), "error": float(ours / count)}
 

@@ -17,7 +17,8 @@ def sparsity(context: Any, *, group: Sequence[int] | None = None) -> dict[str, f
   Returns:
     "total", "whole" (of all parameters), and with `group` "groups".
   """
-  leaves = [np.asarray(leaf, np.float32) for leaf in jax.tree.leaves(context.variables["params"])]
+  params = context.mesh.get(context.variables["params"])
+  leaves = [np.asarray(leaf, np.float32) for leaf in jax.tree.leaves(params)]
   size = sum(leaf.size for leaf in leaves)
   masked = [leaf for leaf in leaves if leaf.ndim > 1 and (leaf == 0).any()]
   zeros = sum(int((leaf == 0).sum()) for leaf in masked)

@@ -10,6 +10,7 @@ import pytest
 from maskjax.data import pipeline
 from maskjax.errors import BadInput
 from maskjax.train.evaluators import bits
+from maskjax.train.mesh import make_mesh
 
 
 def context(tmp_path, nats, **data):
@@ -22,7 +23,7 @@ def context(tmp_path, nats, **data):
     task=types.SimpleNamespace(nats=nats),
     variables={},
     key=jax.random.key(0),
-    mesh=types.SimpleNamespace(put=lambda batch: batch),
+    mesh=make_mesh(),
     examples=lambda split, size: pipeline.examples(opened, split, batch_size=size),
   )
 

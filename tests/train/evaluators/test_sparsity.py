@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 
 from maskjax.train.evaluators import sparsity
+from maskjax.train.mesh import make_mesh
 
 DENSE = {"bias": jnp.zeros(4), "kernel": jnp.arange(1.0, 33.0).reshape(8, 4)}
 
 
 def measured(params, **options):
   """The evaluator's figures of these parameters."""
-  return sparsity(types.SimpleNamespace(variables={"params": params}), **options)
+  context = types.SimpleNamespace(variables={"params": params}, mesh=make_mesh())
+  return sparsity(context, **options)
 
 
 def test_a_dense_net_has_no_masked_weights_whatever_its_biases():

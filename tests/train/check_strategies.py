@@ -1,0 +1,250 @@
+"""Trains small systems on 8 simulated devices by every preset; test_strategies.py starts it."""
+
+import os
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+os.environ["XLA_FLAGS"] = (
+  "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+  "--xla_force_host_platform_device_count=8 --xla_cpu_collective_call_terminate_timeout_seconds=600"
+)
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from maskjax import recover, reduce, schedule, score, select, weights
+from maskjax.keys import keys, stream
+from maskjax.model import masked_autoencoder, resnet, text_transformer
+from maskjax.record import Record
+from maskjax.task import classify, diffuse, reconstruct
+from maskjax.task.base import Aux, Task
+from maskjax.train.leaves import named
+from maskjax.train.mesh import bytes_per_device, make_mesh
+from maskjax.train.state import State, start
+from maskjax.train.step import make_step
+
+BATCH, STEPS, EMA = 16, 2, 0.5
+MESHES = {
+  "pmap": {"preset": "pmap"},
+  "data": {"preset": "data"},
+  "fsdp": {"preset": "fsdp", "shape": {"data": 2, "fsdp": 4}, "least": 64},
+  "fsdp_tensor": {"preset": "fsdp_tensor", "least": 64},
+}
+# Sums in another order differ by the rounding of f32. SGD passes that on as it is; a method whose
+# steps are ratios, as Adam's, would blow it up where a gradient is nearly zero.
+TOLERANCE = {"rtol": 2e-5, "atol": 2e-6}
+IMAGES = Record("image", (8, 8, 1), {"train": 64}, class_names=tuple("abcd"))
+TEXT = Record("text", (8,), {"train": 64}, vocabulary=tuple("abcdefgh"), unit="characters")
+
+
+def images():
+  """Pictures of which some do not count, not as many on each device."""
+  rng = np.random.default_rng(0)
+  return {
+    "image": rng.normal(size=(BATCH, 8, 8, 1)).astype(np.float32),
+    "label": rng.integers(0, 4, BATCH).astype(np.int32),
+    "valid": np.arange(BATCH) % 5 != 1,
+    "position": np.arange(BATCH, dtype=np.int32),
+  }
+
+
+def texts():
+  """Windows of uneven length."""
+  rng = np.random.default_rng(0)
+  return {
+    "tokens": rng.integers(0, 8, (BATCH, 8)).astype(np.int32),
+    "valid": np.arange(8) < rng.integers(3, 9, (BATCH, 1)),
+    "position": np.arange(BATCH, dtype=np.int32),
+  }
+
+
+def mae(**words):
+  """Masked images; with several `keep` a batch needs its largest."""
+  model = partial(
+    masked_autoencoder, patch=(2, 2), width=16, depth=1, heads=2, decoder_width=16,
+    decoder_depth=1, decoder_heads=2,
+  )  # fmt: skip
+  given = dict(select=partial(select.top, ratio=0.75), score=partial(score.white))
+  target = partial(recover.pixels, normalise=False)
+  given |= dict(target=target, recover=partial(recover.squared_error), **words)
+  return reconstruct(record=IMAGES, model=model, **given)
+
+
+def md4():
+  """Masked diffusion of text."""
+  model = partial(text_transformer, width=16, depth=1, heads=2)
+  words = dict(score=partial(score.white), select=partial(select.top))
+  curve = partial(schedule.linear)
+  return diffuse(record=TEXT, batch_size=BATCH, model=model, schedule=curve, **words)
+
+
+def bernoulli(scores):
+  """Hides another number of patches in every example."""
+  return select.threshold(scores, above=0.5)
+
+
+def contrast():
+  """Two noisy views of a picture find each other, and the others' mean reward is a baseline."""
+  network = nn.Sequential([nn.Dense(32), nn.gelu, nn.Dense(16)])
+
+  def init(key, batch):
+    return network.init(key, batch["image"].reshape(len(batch["image"]), -1))
+
+  def loss(variables, batch, key, step):
+    flat = batch["image"].reshape(len(batch["image"]), -1)
+    noise = jax.vmap(lambda key: jax.random.normal(key, (2, flat.shape[-1])))
+    drawn = noise(keys(stream(key, "views", step), batch["position"]))
+    a, b = (network.apply(variables, flat + drawn[:, i]) for i in range(2))
+    same = batch["label"][:, None] == reduce.combine(gather, batch["label"])
+    pairs = recover.info_nce(a, b, valid=batch["valid"], positives=same)
+    chosen = recover.policy_gradient(a.mean(-1), b.mean(-1), batch["valid"], baseline="mean")
+    return {"pairs": pairs, "chosen": chosen}, Aux()
+
+  return Task(init=init, loss=loss, coupled=True)
+
+
+gather = partial(jax.lax.all_gather, tiled=True)
+
+
+def systems():
+  """Task, batch, optimiser and, where it holds weights, what holds those of an average."""
+  sgd = optax.sgd(0.5, momentum=0.9)
+  pruned = weights.hold(sgd, select=partial(select.top, ratio=0.5), scope="global")
+  resnet8 = classify(
+    record=IMAGES,
+    model=partial(resnet, depth=8, width=8),
+    recover=partial(recover.cross_entropy),
+  )
+  return {
+    "mae": (mae(), images(), sgd),
+    "md4": (md4(), texts(), sgd),
+    "contrast": (contrast(), images(), sgd),
+    "pruning": (contrast(), images(), pruned, weights.zero),
+    "resnet": (resnet8, images(), optax.sgd(0.05, momentum=0.9)),
+    "buckets": (mae(select=partial(bernoulli), keep=(6, 16)), images(), sgd),
+  }
+
+
+def keep(tree, moments):
+  """Holds no weights."""
+  return tree
+
+
+class Trained(NamedTuple):
+  """Where a few steps led: the state as it lies, metrics, the compiled step and its batch."""
+
+  state: State
+  rows: list
+  step: Callable
+  batch: dict
+
+
+def begin(system):
+  """The state of a system before its first step."""
+  task, batch, tx, *_ = system
+  made = jax.jit(lambda key, batch: start(task, tx, key, batch, ema=True))
+  return made(jax.random.key(0), jax.tree.map(lambda x: x[:1], batch))
+
+
+def train(section, system, begun, devices=None, accumulate=1):
+  """A few steps of a system on a mesh."""
+  mesh = make_mesh(section, devices)
+  task, batch, tx, *held = system
+  task = mesh.reading(task)
+  mesh.check(BATCH, accumulate)
+  # A copy, for a step takes the memory of its state.
+  state = mesh.place(jax.tree.map(jnp.copy, begun))
+  traced = []
+
+  def counted(state, batch):
+    traced.append(0)
+    return step(state, batch)
+
+  step = make_step(task, tx, accumulate=accumulate, ema=EMA, held=(*held, keep)[0])
+  compiled, batch, rows = mesh.compile(counted), mesh.put(batch), []
+  for _ in range(STEPS):
+    before, lies = state, jax.tree.map(lambda x: x.sharding, state)
+    state, metrics = compiled(state, batch)
+    rows.append(jax.device_get(metrics))
+    # Memory is given away, never copied, and what comes out lies as what went in.
+    assert all(x.is_deleted() for x in jax.tree.leaves(before)), section
+    for x, sharding in zip(jax.tree.leaves(state), jax.tree.leaves(lies), strict=True):
+      assert x.sharding.is_equivalent_to(sharding, x.ndim), section
+  assert len(traced) == 1, f"{section} traces the step {len(traced)} times"
+  return Trained(state, rows, compiled, batch)
+
+
+def check_equal(name, got, one):
+  """The same losses, norms, parameters, moments, masks and averages as on one device."""
+  assert jax.random.key_data(got.state.key).tolist() == jax.random.key_data(one.state.key).tolist()
+  for a, b in ((got.rows, one.rows), (got.state._replace(key=0), one.state._replace(key=0))):
+    ours, theirs = named(jax.device_get(a)), named(jax.device_get(b))
+    assert set(ours) == set(theirs), name
+    for leaf, value in ours.items():
+      message = f"{name}: {leaf}"
+      if leaf.endswith("bits"):
+        np.testing.assert_array_equal(value, theirs[leaf], err_msg=message)
+      np.testing.assert_allclose(value, theirs[leaf], err_msg=message, **TOLERANCE)
+
+
+def check_cut(preset, trained):
+  """The state really is cut, and the step moves nothing but parameters and sums."""
+  mesh = make_mesh(MESHES[preset])
+  whole = sum(x.nbytes for x in jax.tree.leaves(jax.device_get(trained.state._replace(key=()))))
+  assert bytes_per_device(trained.state._replace(key=())) < whole / 3
+  params = trained.state.variables["params"]
+  cut = [x for x in jax.tree.leaves(params) if not x.sharding.is_fully_replicated]
+  assert all(x.size < 64 for x in jax.tree.leaves(params) if x.sharding.is_fully_replicated)
+  assert preset in mesh.describe(trained.state)
+  text = trained.step.lower(trained.state, trained.batch).compile().as_text()
+  gathered = re.findall(r"= (\S+) all-gather\(", text)
+  if preset == "fsdp":
+    assert 0 < len(gathered) <= len(cut), f"{len(gathered)} gathers of {len(cut)} cut leaves"
+    shapes = {",".join(map(str, x.shape)) for x in cut}
+    assert {re.search(r"\[([\d,]*)\]", one)[1] for one in gathered} <= shapes
+    for moved in ("all-to-all(", "collective-permute("):
+      assert moved not in text, moved
+
+
+def check_masks(system, variables):
+  """Masks under `jit` on cut batches, and within `pmap`, are those of one device, bit for bit."""
+  task, batch, *_ = system
+  hidden = lambda variables, batch: jnp.isnan(
+    task.views(variables, batch, jax.random.key(1))["seen"]
+  )
+  expected = jax.jit(hidden)(variables, batch)
+  parts = jax.tree.map(lambda x: x.reshape(8, -1, *x.shape[1:]), batch)
+  mapped = jax.pmap(hidden, in_axes=(None, 0))(variables, parts)
+  np.testing.assert_array_equal(mapped.reshape(expected.shape), expected)
+  for section in MESHES.values():
+    placed = make_mesh(section).put(batch)
+    np.testing.assert_array_equal(jax.jit(hidden)(variables, placed), expected)
+
+
+def main():
+  """Exits with an error where a preset differs from one device."""
+  for name, system in systems().items():
+    begun = begin(system)
+    if name == "mae":
+      check_masks(system, begun.variables)
+    one = train({}, system, begun, jax.devices()[:1])
+    # Only where each device has a batch of its own could they disagree about a bucket.
+    for preset in ("pmap",) if name == "buckets" else MESHES:
+      got = train(MESHES[preset], system, begun)
+      check_equal(f"{name} by {preset}", got, one)
+      if name == "md4":
+        halves = train(MESHES[preset], system, begun, accumulate=2)
+        check_equal(f"{name} by {preset}, in halves", halves, one)
+        if preset.startswith("fsdp"):
+          check_cut(preset, got)
+    print(f"{name} after {time.process_time():.0f} s of CPU", flush=True)
+
+
+if __name__ == "__main__":
+  main()
