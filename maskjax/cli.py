@@ -8,14 +8,17 @@ import os
 import pathlib
 import platform
 import sys
+import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 
 from maskjax import catalogue, lab
 from maskjax.errors import BadInput, Restart, nearest
+from maskjax.train.pod import find, member
 
-DONE, BAD_INPUT, RESTART = 0, 2, 75
+DONE, BUG, BAD_INPUT, RESTART = 0, 1, 2, 75
 EXAMPLE = "--config=configs/image/mae.py:laptop --workdir=runs/mae"
 
 
@@ -26,12 +29,19 @@ class Flags:
   changes: list[tuple[str, str]] = dataclasses.field(default_factory=list)
   config: str = ""
   workdir: str = ""
+  plan: str = ""
+  coordinator: str = ""
+  num_processes: str = ""
+  process_id: str = ""
+  roll_port: str = ""
+  roll_timeout: str = ""
   list: bool = False
   json: bool = False
   help: bool = False
 
 
-SWITCHES, VALUES = ("list", "json", "help"), ("config", "workdir")
+SWITCHES, NEEDED = ("list", "json", "help"), ("config", "workdir")
+VALUES = (*NEEDED, "plan", *find.FLAGS, "roll_port", "roll_timeout")
 
 
 def main(
@@ -40,20 +50,40 @@ def main(
   """Runs a command line, `argv[0]` being the program; returns the exit status.
 
   0 done; 2 bad input, said in one line; 75 stopped before the end, to be started again. A bug
-  raises, ours as well as one in a config file. `configs` is what `--list` lists.
+  raises, ours as well as one in a config file. `configs` is what `--list` lists. Of several
+  processes each runs this in a child, whose parent hears how it ended.
   """
+  status = BUG
   try:
-    print(command(parse(argv[1:]), configs, usage))
+    status = attempt(argv, configs, usage)
+  except Exception as error:
+    if member.me().count == 1:
+      raise
+    name = f"{type(error).__name__}: {one_line(error)}"
+    member.me().end(BUG, name, said=False, trace=traceback.format_exc())
+  member.part(status)
+  return status
+
+
+def attempt(argv: Sequence[str], configs: pathlib.Path, usage: str) -> int:
+  """Does what a command line says, or says why not; returns the exit status."""
+  try:
+    given = parse(argv[1:])
+    if runs(given) and member.join().count == 1 and (where := find.find(vars(given))):
+      find.become_parent(where, argv)
+    if text := command(given, configs, usage):
+      print(text)
     return DONE
   except BadInput as error:
-    print(f"error: {one_line(error)}", file=sys.stderr)
-    return BAD_INPUT
+    status, word, line = BAD_INPUT, "error", one_line(error)
   except Restart as error:
-    print(f"stopped: {one_line(error)}", file=sys.stderr)
-    return RESTART
+    status, word, line = RESTART, "stopped", one_line(error)
   except KeyboardInterrupt:
-    print("stopped: interrupted outside training, where nothing is lost", file=sys.stderr)
-    return RESTART
+    status, word = RESTART, "stopped"
+    line = "interrupted outside training, where nothing is lost"
+  print(f"{word}: {line}", file=sys.stderr)
+  member.me().end(status, line, said=True)
+  return status
 
 
 def parse(words: Sequence[str]) -> Flags:
@@ -97,30 +127,45 @@ def command(given: Flags, configs: pathlib.Path, usage: str) -> str:
   if given.list:
     entries = catalogue.entries(configs)
     return json.dumps(entries, indent=2) if given.json else catalogue.table(entries)
-  if given.json:
-    raise BadInput("--json goes with --list")
-  for name in VALUES:
-    if not getattr(given, name):
+  if given.json and not given.plan:
+    raise BadInput("--json goes with --list or --plan")
+  for name in NEEDED:
+    if not getattr(given, name) and not (name == "workdir" and given.plan):
       raise BadInput(f"--{name} is needed, for example {EXAMPLE}")
   config = lab.read(given.config)
   for key, value in given.changes:
     lab.assign(config, key, value)
-  speak()
+  # What is heavier than jax loads only when something is to be run.
+  if given.plan:
+    from maskjax.train.plan import plan
+
+    return plan(config.to_dict(), note(given.config), given.plan, given.json)
+  speak(logging.INFO if member.me().first else logging.WARNING)
   if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
     jax.config.update("jax_compilation_cache_dir", str(compile_cache()))
-  # What is heavier than jax loads only when something is to be run.
   from maskjax.train.run import run
 
   return run(config, os.path.expanduser(given.workdir))
 
 
-def speak() -> None:
+def runs(given: Flags) -> bool:
+  """Whether a command line runs a job, which may take several processes."""
+  return bool(given.config and given.workdir) and not (given.help or given.list or given.plan)
+
+
+def note(place: str) -> dict[str, Any]:
+  """The NOTE of the config file that `--config` names; empty where it has none."""
+  path = pathlib.Path(place.partition(".py")[0] + ".py").expanduser()
+  return dict(getattr(lab.load(path), "NOTE", {}))
+
+
+def speak(level: int = logging.INFO) -> None:
   """Lets the "maskjax" log be seen."""
   log = logging.getLogger("maskjax")
   if not log.handlers:
     log.addHandler(logging.StreamHandler())
     log.propagate = False  # absl's root handler would say everything twice
-  log.setLevel(logging.INFO)
+  log.setLevel(level)
 
 
 def compile_cache() -> pathlib.Path:

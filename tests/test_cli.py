@@ -37,7 +37,7 @@ def test_flags_take_their_value_after_an_equals_sign_or_a_space():
   ("words", "says"),
   [
     ("--wrokdir=w", "unknown flag --wrokdir; did you mean 'workdir'?"),
-    ("--plan=v5e:16x16", "unknown flag --plan"),
+    ("--plna=v5e:16x16", "unknown flag --plna; did you mean 'plan'?"),
     ("run", "unexpected argument 'run': flags start with --"),
     ("-workdir=w", "unexpected argument '-workdir'"),
     ("--workdir", "--workdir needs a value"),
@@ -109,7 +109,7 @@ def test_both_ways_to_change_a_config(launch):
     ([], "--config is needed, for example --config=configs/image/mae.py:laptop"),
     ([WORDS[0]], "--workdir is needed"),
     ([WORDS[1]], "--config is needed"),
-    ([*WORDS, "--json"], "--json goes with --list"),
+    ([*WORDS, "--json"], "--json goes with --list or --plan"),
     ([WORDS[0], "--workdir="], "--workdir is needed"),
   ],
 )
@@ -117,6 +117,43 @@ def test_flags_that_are_missing(launch, words, says):
   status, out, err = launch(raising(AssertionError), *words)
   assert (status, out) == (2, "")
   assert err.startswith(f"error: {says}")
+
+
+ALL = ("--coordinator=node0:80", "--num_processes=2", "--process_id=1")
+
+
+@pytest.mark.parametrize(
+  ("words", "says"),
+  [
+    (ALL[:1], "--coordinator given without --num_processes and --process_id: all three or none"),
+    (("--coordinator=node0", *ALL[1:]), "the coordinator is HOST:PORT, got 'node0'"),
+    ((*ALL[:2], "--process_id=2"), "process_id 2 is not among 2 process(es), 0 to 1"),
+  ],
+)
+def test_places_among_processes_that_cannot_be(launch, words, says):
+  assert launch(raising(AssertionError), *WORDS, *words) == (2, "", f"error: {says}\n")
+
+
+def test_one_of_several_processes_becomes_the_parent_of_a_run(launch, monkeypatch):
+  seen = []
+  monkeypatch.setattr(cli.find, "become_parent", lambda *given: seen.append(given))
+  launch(lambda config, workdir: "", *WORDS, *ALL, "--roll_port=99")
+  ((where, argv),) = seen
+  assert (where.coordinator, where.count, where.index, where.port) == ("node0:80", 2, 1, 99)
+  assert argv == ["launch.py", *WORDS, *ALL, "--roll_port=99"]
+  launch(lambda config, workdir: "", *WORDS)
+  launch(lambda config, workdir: "", *WORDS, "--num_processes=1")
+  assert len(seen) == 1
+
+
+def test_a_plan_needs_no_workdir_and_gets_the_changed_config_and_the_note(launch, monkeypatch):
+  seen = []
+  monkeypatch.setattr("maskjax.train.plan.plan", lambda *given: seen.append(given) or "planned")
+  words = (WORDS[0], "--plan=v5e:16x16", "--config.seed=7", "--json")
+  assert launch(raising(AssertionError), *words) == (0, "planned\n", "")
+  ((config, note, topology, as_json),) = seen
+  assert (type(config), config["seed"], note["id"]) == (dict, 7, "mae")
+  assert (topology, as_json) == ("v5e:16x16", True)
 
 
 def test_the_compile_cache_is_the_users_and_of_this_processor(monkeypatch, tmp_path):

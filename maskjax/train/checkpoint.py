@@ -17,6 +17,7 @@ import jax
 from maskjax.errors import BadInput
 from maskjax.train import leaves as lv
 from maskjax.train import verified
+from maskjax.train.pod.member import me
 
 log = logging.getLogger("maskjax")
 
@@ -63,7 +64,9 @@ def _reason(error: Exception) -> str:
 
 
 class Checkpoints:
-  """The checkpoints of a run, under `workdir/checkpoints/`; one process writes, any number read.
+  """The checkpoints of a run, under `workdir/checkpoints/`; the first process writes, all read.
+
+  Of several processes all save and restore together.
 
   Args:
     workdir: the run's directory; nothing is written before the first save.
@@ -135,7 +138,9 @@ class Checkpoints:
     metrics = {name: float(value) for name, value in (metrics or {}).items()}
     if self._best and metrics and self._best not in metrics:
       log.warning("step %d has no metric %r to be best by", step, self._best)
-    arrays = lv.host(leaves)
+    arrays = lv.host(leaves, keep=me().first)
+    if not me().first:
+      return
     try:
       there = self._there(step, arrays)
     except OSError as error:
@@ -168,11 +173,16 @@ class Checkpoints:
     comes back: Python and numpy leaves as such, jax ones on their sharding, whichever devices wrote
     them. Each bad step that is passed over is named in one warning.
 
+    All processes get the step that the first of them chose.
+
     Raises:
       BadInput: where no step is good, or not the one asked for; where a good one has other leaves.
     """
     wanted = lv.named(like)
-    found = self._newest(step)
+    found = self._newest(step) if me().first else None
+    chosen = me().meet("the choice of a checkpoint", found and found[0])[0]
+    if not me().first and chosen is not None:
+      found = self._newest(chosen)
     if found is None:
       return None
     number, arrays, record = found

@@ -17,6 +17,7 @@ from maskjax.train import export
 from maskjax.train.build import Parts
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.load import stored
+from maskjax.train.pod.share import share
 from maskjax.train.stages import origin
 from maskjax.train.state import State
 
@@ -53,9 +54,10 @@ def first_state(
   if parts.task.prepare is not None:
     config = parts.config
     loader = {"batch_size": config["batch_size"], "seed": seed, **config.get("loader", {})}
-    batches = map(parts.mesh.put, pipeline.batches(parts.data, **loader))
+    mine = pipeline.batches(parts.data, process=share(parts.mesh.cut), **loader)
+    batches = map(parts.mesh.put, mine)
     state = with_variables(state, parts.task.prepare(state.variables, batches))
-  return jax.device_put(state, parts.mesh.everywhere), 0
+  return parts.mesh.place(state, parts.state), 0
 
 
 def with_variables(state: State, variables: Variables) -> State:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from maskjax.errors import BadInput
 
@@ -81,15 +82,33 @@ def named(tree: Any) -> dict[str, Any]:
   return {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
 
 
-def host(leaves: Mapping[str, Any]) -> Arrays:
+def host(leaves: Mapping[str, Any], *, keep: bool = True) -> Arrays:
   """Copies leaves into host memory of their own, all transfers at once; keys as their data.
 
-  Every process gets every leaf whole: leaves sharded over processes would be gathered here.
+  What lies scattered over processes is gathered leaf by leaf, for which all must come here; with
+  `keep=False` a process only helps the others and gets nothing.
   """
   data = {n: jax.random.key_data(leaf) if is_key(leaf) else leaf for n, leaf in leaves.items()}
+  data = {n: leaf if here(leaf) else gathered(leaf, keep=keep) for n, leaf in data.items()}
+  if not keep:
+    return {}
   # On the CPU backend `device_get` is a view of a buffer that the next step may be given: copy.
   arrays = {n: np.array(a, order="C") for n, a in jax.device_get(data).items()}
   return {n: a if a.dtype.isnative else a.astype(a.dtype.newbyteorder()) for n, a in arrays.items()}
+
+
+def here(leaf: Any) -> bool:
+  """Whether this process holds all of a leaf."""
+  return not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
+
+
+def gathered(leaf: jax.Array, *, keep: bool) -> np.ndarray | None:
+  """A leaf of which every process holds a part, whole; its devices hold it whole for a moment."""
+  everywhere = NamedSharding(leaf.sharding.mesh, PartitionSpec())  # type: ignore[attr-defined]
+  whole = jax.jit(lambda x: x, out_shardings=everywhere)(leaf)
+  found = np.asarray(whole.addressable_data(0)) if keep else None
+  whole.delete()
+  return found
 
 
 def place(array: np.ndarray, like: Any, impl: str) -> Any:
@@ -102,7 +121,12 @@ def place(array: np.ndarray, like: Any, impl: str) -> Any:
   narrowed = not impl and jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype
   if isinstance(like, np.ndarray) or narrowed:
     return array
-  value = jax.random.wrap_key_data(jnp.asarray(array), impl=impl) if impl else array
+  if not getattr(like, "sharding", None) or like.sharding.is_fully_addressable:
+    value = jax.random.wrap_key_data(jnp.asarray(array), impl=impl) if impl else array
+  else:
+    # Every process has the whole: each puts its part, without asking whether all have the same.
+    value = jax.make_array_from_callback(array.shape, like.sharding, lambda part: array[part])
+    return jax.random.wrap_key_data(value, impl=impl) if impl else value
   return jax.device_put(value, like.sharding if getattr(like, "committed", True) else None)
 
 

@@ -11,14 +11,16 @@ import jax
 import numpy as np
 
 from maskjax.data import pipeline
-from maskjax.errors import Restart
+from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
 from maskjax.task.base import Variables
 from maskjax.train import flops, metrics, progress
 from maskjax.train.build import IDENTITY, LENGTHS, Parts
 from maskjax.train.checkpoint import Checkpoints
-from maskjax.train.evaluation import Context, due, evaluate
+from maskjax.train.evaluation import Context, due, evaluate, on
 from maskjax.train.initial import first_state, snapshot
+from maskjax.train.pod.member import me
+from maskjax.train.pod.share import share
 from maskjax.train.profiler import Profiler
 from maskjax.train.rules import overview
 from maskjax.train.signals import Stop
@@ -40,6 +42,17 @@ def check_identity(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
   check_config(workdir, config, fields + ([] if steady else list(LENGTHS)))
 
 
+def check_saving(config: Mapping[str, Any]) -> None:
+  """Refuses intervals that are none, and a best checkpoint by a figure that nobody computes."""
+  section = config.get("checkpoint", {})
+  if (every := section.get("every", 0)) < 0:
+    raise BadInput(f"checkpoint.every is 0, for the end only, or more, got {every}")
+  best = section.get("best", "")
+  figures = [f"eval/{name}/" for name, chosen in config.get("evals", {}).items() if on(chosen)]
+  if best and not best.startswith(tuple(figures)):
+    raise unknown("figure for checkpoint.best", best, [f"{figure}…" for figure in figures])
+
+
 def fit(parts: Parts, workdir: pathlib.Path, seed: int, stop: Stop) -> None:
   """Trains one seed to the end, from wherever its workdir stands.
 
@@ -49,12 +62,14 @@ def fit(parts: Parts, workdir: pathlib.Path, seed: int, stop: Stop) -> None:
   """
   config = {**parts.config, "seed": seed}
   check_identity(workdir, config)
+  check_saving(config)
   saving = {k: v for k, v in config.get("checkpoint", {}).items() if k != "every"}
   with contextlib.ExitStack() as stack:
     checkpoints = stack.enter_context(Checkpoints(workdir, **saving))
     state, position = first_state(parts, checkpoints, seed, workdir)
-    write_config(workdir, config)
-    write_record(workdir, parts.data.record)
+    if me().first:
+      write_config(workdir, config)
+      write_record(workdir, parts.data.record)
     step = int(state.step)
     writers = stack.enter_context(contextlib.closing(open_writers(config, workdir, step)))
     clock = progress.Clock(total=parts.total_steps, batch_size=config["batch_size"], step=step)
@@ -67,7 +82,12 @@ def fit(parts: Parts, workdir: pathlib.Path, seed: int, stop: Stop) -> None:
 def open_writers(
   config: Mapping[str, Any], workdir: pathlib.Path, step: int | None
 ) -> metrics.Writers:
-  """Where numbers and pictures go; rows beyond `step` are dropped, None keeps all."""
+  """Where numbers and pictures go; rows beyond `step` are dropped, None keeps all.
+
+  Of several processes only the first writes.
+  """
+  if not me().first:
+    return metrics.Writers(())
   section = config.get("log", {})
   writers: list[metrics.Writer] = [metrics.JsonLines(workdir / "metrics.jsonl", step)]
   if section.get("tensorboard", True):
@@ -97,17 +117,19 @@ class Run:
     self._describe(state)
     if first == 1:
       self._evaluate(state, 0)
-    if self.stop:
+    if self.stop.here():
       self._leave(state, first - 1, position)
     batches = pipeline.batches(
       self.parts.data,
       batch_size=config["batch_size"],
       seed=self.seed,
       position=position,
+      process=share(self.parts.mesh.cut),
       **config.get("loader", {}),
     )
     previous: tuple[int, Any] | None = None
-    with Profiler(self.workdir / "profile", **config.get("profile", {})) as profiler:
+    profile = config.get("profile", {}) if me().first else {}
+    with Profiler(self.workdir / "profile", **profile) as profiler:
       for step in range(first, total + 1):
         with self.clock.phase("data"):
           batch = self.parts.mesh.put(next(batches))
@@ -117,10 +139,16 @@ class Run:
         # Looked at one step late, so that the device need not wait for the host.
         self._check(previous)
         previous = step, figures
-        if step == total or self.stop or self._due(step):
+        stopping = self.stop.here()
+        if step == total or stopping or self._due(step):
           self._check(previous)
           self._milestone(state, step, position, figures)
+    self._written()
+
+  def _written(self) -> None:
+    """Waits for the last checkpoint, the other processes too: they may read it next, or leave."""
     self.checkpoints.wait()
+    me().meet("the last checkpoint")
 
   def _step(
     self, state: State, batch: Mapping[str, jax.Array], compiles: bool
@@ -128,6 +156,10 @@ class Run:
     if not compiles:
       return self.parts.step(state, batch)
     with self.clock.phase("compile"):
+      if me().count > 1 and hasattr(self.parts.step, "lower"):
+        self.parts.step.lower(state, batch).compile()
+      # Collectives of the CPU wait half a minute for one that still compiles, not longer.
+      me().meet("the first step")
       done = jax.block_until_ready(self.parts.step(state, batch))
     self.clock.restart(int(done[0].step))
     return done
@@ -156,6 +188,7 @@ class Run:
     if last or (log_every and step % log_every == 0):
       self._log(step, position, jax.device_get(figures))
     results = self._evaluate(state, step)
+    self.stop.here()
     if last or self.stop or (every and step % every == 0):
       self._save(state, step, position, results)
     if self.stop and not last:
@@ -169,8 +202,9 @@ class Run:
     row |= {"perf/examples_per_second": pace.examples_per_second, "perf/mfu": mfu}
     row |= {f"perf/seconds/{phase}": spent for phase, spent in self.clock.seconds.items()}
     self.writers.scalars(step, row)
-    said = progress.line(step, parts.total_steps, figures["loss"], pace, mfu, parts.peak)
-    self.bar.show(step, said)
+    if me().first:
+      said = progress.line(step, parts.total_steps, figures["loss"], pace, mfu, parts.peak)
+      self.bar.show(step, said)
 
   def _evaluate(self, state: State, step: int) -> dict[str, float]:
     total, sections = self.parts.total_steps, self._evals()
@@ -179,6 +213,7 @@ class Run:
       return {}
     picture = lambda name, image: keep_picture(self.workdir, self.writers, step, name, image)
     with self.clock.phase("eval"):
+      me().meet("an evaluation")
       context = make_context(self.parts, averaged(state), self.seed, step, picture)
       results = evaluate(context, sections, names)
     self.writers.scalars(step, results)
@@ -192,7 +227,7 @@ class Run:
 
   def _leave(self, state: State, step: int, position: int) -> None:
     self._save(state, step, position)
-    self.checkpoints.wait()
+    self._written()
     raise Restart(f"{self.stop.reason} at step {step}: saved; the same command goes on from there")
 
   def _describe(self, state: State) -> None:
@@ -201,18 +236,21 @@ class Run:
       log.info("%s", line)
     for line in parts.optimizer.report:
       log.info("%s", line)
-    log.info(
-      "%d device(s) %s, peak %s", parts.mesh.devices, jax.devices()[0].device_kind, parts.peak
-    )
+    log.info("%s", parts.mesh.describe(state))
+    log.info("%s, peak %s", jax.devices()[0].device_kind, parts.peak)
 
 
 def keep_picture(
   workdir: pathlib.Path, writers: metrics.Writers, step: int, name: str, image: np.ndarray
 ) -> pathlib.Path:
-  """Puts a picture under `views/` and hands it to the writers; returns its path."""
+  """Puts a picture under `views/` and hands it to the writers; returns its path.
+
+  Of several processes only the first does.
+  """
   path = workdir / "views" / f"{step:08d}_{name}.png"
-  save_png(path, image)
-  writers.image(step, name, image)
+  if me().first:
+    save_png(path, image)
+    writers.image(step, name, image)
   return path
 
 

@@ -1,6 +1,7 @@
 """The jobs of a config: train, evaluate, generate, view; for one seed or several."""
 
 import contextlib
+import hashlib
 import logging
 import os
 import pathlib
@@ -20,11 +21,14 @@ from maskjax.train.evaluation import evaluate as run_evaluators
 from maskjax.train.generation import sample
 from maskjax.train.initial import snapshot
 from maskjax.train.loop import check_identity, fit, keep_picture, make_context, open_writers
+from maskjax.train.metrics import Writers
+from maskjax.train.pod.member import me
+from maskjax.train.pod.roll import listed
 from maskjax.train.signals import asked_to_stop
 from maskjax.train.stages import run_stages
 from maskjax.train.state import averaged
 from maskjax.train.summary import summary
-from maskjax.train.workdir import claim
+from maskjax.train.workdir import claim, flatten
 from maskjax.view.masks import masks
 from maskjax.view.reconstruction import pick, spaced
 from maskjax.view.text import masks_text
@@ -56,13 +60,14 @@ def train(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   # One block for all seeds: a signal in the last step of one must not begin the next.
   with _opened(config, workdir) as (parts, folders), asked_to_stop() as stop:
     for seed, folder in folders.items():
-      if stop:
+      if stop.here():
         raise Restart(f"{stop.reason} before seed {seed}: the same command goes on from there")
       log.info("seed %d in %s", seed, folder)
-      folder.mkdir(parents=True, exist_ok=True)
+      if me().first:
+        folder.mkdir(parents=True, exist_ok=True)
       run_stages({**parts.config, "seed": seed}, folder, train)
       fit(parts, folder, seed, stop)
-    return summary(list(folders.values()))
+    return summary(list(folders.values())) if me().first else ""
 
 
 def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
@@ -76,7 +81,7 @@ def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
         sections = parts.config.get("evals", {})
         names = [name for name, section in sections.items() if on(section)]
         writers.scalars(step, run_evaluators(context, sections, names))
-    return summary(list(folders.values()))
+    return summary(list(folders.values())) if me().first else ""
 
 
 def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
@@ -92,6 +97,8 @@ def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     samples = sample(parts.task, variables, parts.data.record, **parts.config.get("sample", {}))
     with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
       path = keep_picture(folder, writers, step, "samples", samples.picture)
+    if not me().first:
+      return ""
     path.with_suffix(".txt").write_text(samples.text, encoding="utf-8")
     return f"{samples.text}\n\npicture: {path}"
 
@@ -123,12 +130,10 @@ def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     seed = next(iter(folders))
     state = parts.begin(jax.random.key(seed))
     key = stream(stream(jax.random.key(seed), "evaluation"), "view")
-    views = jax.jit(parts.task.views)(state.variables, batch, key)
+    views = parts.mesh.get(jax.jit(parts.task.views)(state.variables, batch, key))
     draw = masks_text if data.record.kind == "text" else masks
-    quiet = {"log": {"tensorboard": False}}
-    with contextlib.closing(open_writers(quiet, folders[seed], None)) as writers:
-      path = keep_picture(folders[seed], writers, 0, "masks", draw(views, data.record))
-    return f"masks: {path}"
+    path = keep_picture(folders[seed], Writers(()), 0, "masks", draw(views, data.record))
+    return f"masks: {path}" if me().first else ""
 
 
 @contextlib.contextmanager
@@ -145,8 +150,21 @@ def _opened(
     check_evaluators(config.get("evals", {}), parts.data.record, parts.task)
     folders = {first: path}
     folders |= {first + i: path / "seeds" / str(first + i) for i in range(1, seeds)}
-    with claim(path):
+    with claim(path) if me().first else contextlib.nullcontext():
+      same_everywhere(config)
       yield parts, folders
+
+
+def same_everywhere(config: Mapping[str, Any]) -> None:
+  """Waits for all processes, the first of which has the workdir by now.
+
+  Raises:
+    BadInput: they were not all given the same config.
+  """
+  digest = hashlib.sha256(repr(sorted(flatten(config).items())).encode()).hexdigest()
+  others = [i for i, d in enumerate(me().meet("the workdir", digest)) if d != digest]
+  if others:
+    raise BadInput(f"{listed(others)} got another config than process {me().index}")
 
 
 @contextlib.contextmanager

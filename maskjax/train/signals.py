@@ -1,9 +1,14 @@
-"""Being asked to stop: the signal is noted, and the loop leaves at the end of its step."""
+"""Being asked to stop: it is noted, and the loop leaves at the end of a step.
+
+Of several processes any may be asked; all leave after the same step.
+"""
 
 import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+
+from maskjax.train.pod.member import me
 
 
 class Stop:
@@ -16,14 +21,25 @@ class Stop:
     """True once a signal came."""
     return bool(self.reason)
 
+  def here(self) -> bool:
+    """Whether to leave at this point, which all processes pass, with the same answer."""
+    if me().leave():
+      self.reason = me().reason
+    return bool(self)
+
 
 @contextlib.contextmanager
 def asked_to_stop() -> Iterator[Stop]:
   """Notes SIGTERM and SIGINT while the block runs; a second signal has its usual effect at once.
 
-  Outside the main thread Python delivers no signals, and the block runs without.
+  Outside the main thread Python delivers no signals, and the block runs without. One of several
+  processes has its signals noted for all of them from its start.
   """
   stop = Stop()
+  if me().count > 1:
+    with me().saving():
+      yield stop
+    return
   if threading.current_thread() is not threading.main_thread():
     yield stop
     return

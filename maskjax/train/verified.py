@@ -19,6 +19,9 @@ from maskjax.train import leaves as lv
 
 Record = dict[str, Any]
 
+# The first process writes, and waits for no other.
+ALONE = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+
 # Orbax logs through absl's logger, which others share: drop its records alone; errors are raised.
 logging.getLogger("absl").addFilter(lambda r: f"{os.sep}orbax{os.sep}" not in r.pathname)
 
@@ -57,9 +60,14 @@ def write(
   if full := {name: array for name, array in arrays.items() if array.size}:
     items["state"] = ocp.args.PyTreeSave(full)
   # The layout that `read` expects, whatever orbax's defaults become.
-  state = ocp.PyTreeCheckpointHandler(use_ocdbt=True, use_zarr3=False)
-  handler = ocp.CompositeCheckpointHandler(state=state, digest=ocp.JsonCheckpointHandler())
-  with ocp.Checkpointer(handler) as checkpointer:
+  alone = {"multiprocessing_options": ALONE}
+  state = ocp.PyTreeCheckpointHandler(use_ocdbt=True, use_zarr3=False, **alone)
+  handler = ocp.CompositeCheckpointHandler(
+    state=state,
+    digest=ocp.JsonCheckpointHandler(**alone),
+    composite_options=ocp.CompositeOptions(**alone),
+  )
+  with ocp.Checkpointer(handler, **alone) as checkpointer:
     checkpointer.save(path, args=ocp.args.Composite(**items))
   # Orbax leaves its JSON to the page cache: older steps go once this one is safe from a power cut.
   for entry in (*path.rglob("*"), path, path.parent):

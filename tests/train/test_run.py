@@ -137,7 +137,7 @@ def test_viewing_draws_masks_and_leaves_nothing_else(tiny, tmp_path):
   with Image.open(picture) as image:
     assert np.ptp(np.asarray(image)) > 0
   assert not (tmp_path / "checkpoints").exists()
-  assert rows(tmp_path) == []
+  assert not (tmp_path / "metrics.jsonl").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(
@@ -182,6 +182,21 @@ def test_the_step_is_traced_and_compiled_once_for_all_seeds(tiny, tmp_path, monk
     run.run(tiny.config(seeds=2, total_steps=3), tmp_path)
   compiled = [r for r in caplog.records if "Compiling jit(train_step)" in r.getMessage()]
   assert (len(traced), len(compiled)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+  ("changes", "says"),
+  [
+    ({"checkpoint.every": -1}, "checkpoint.every is 0, for the end only, or more, got -1"),
+    ({"checkpoint.best": "eval/kn/top1"}, "unknown figure for checkpoint.best 'eval/kn/top1'"),
+  ],
+)
+def test_checkpoints_that_would_silently_not_be_kept(tiny, tmp_path, changes, says):
+  knn = {"fn": "knn", "k": 3, "every": 4}
+  with pytest.raises(BadInput) as error:
+    run.run(tiny.config({"evals.knn": knn, **changes}), tmp_path / "run")
+  assert says in str(error.value)
+  assert not (tmp_path / "run").exists()
 
 
 FREE = {

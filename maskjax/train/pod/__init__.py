@@ -1,0 +1,1 @@
+"""Many processes as one run: who is there, where all stop, and what happens when one is lost."""

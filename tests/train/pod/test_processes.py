@@ -1,0 +1,230 @@
+"""Two and four real processes on loopback: one order of the data, one step to stop at, no loss."""
+
+import json
+import os
+import pathlib
+import runpy
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+BESIDE = pathlib.Path(__file__)
+ROOT = BESIDE.parents[3]
+run_tests = runpy.run_path(str(BESIDE.parents[1] / "test_run.py"))
+final, rows = run_tests["final"], run_tests["rows"]
+free_port = runpy.run_path(str(BESIDE.with_name("test_parent.py")))["free_port"]
+
+# Forty examples, each its own label; twelve steps of eight, so that batches straddle epochs.
+COUNT, STEPS, BATCH = 40, 12, 8
+MESH = {"preset": "data", "least": 8}
+
+# A config file that has everything seen by a process written down, and something done on the way.
+CONFIG = """
+import json, os, pathlib, signal
+from ml_collections import ConfigDict
+from maskjax.train import checkpoint, loop
+from maskjax.train.pod.member import me
+folder = pathlib.Path(__file__).parent
+process, event, at, victim, number = os.environ.get("ACT", "-1 no 0 self 0").split()
+def act(kind, now):
+  if (kind, now, me().index) == (event, int(at), int(process)):
+    os.kill(os.getpid() if victim == "self" else os.getppid(), int(number))
+    if int(number) == signal.SIGKILL:
+      signal.pause()
+batches = loop.pipeline.batches
+def seen(*args, batch_size, position=0, **kwargs):
+  if "process" not in kwargs:  # one example, for its shapes
+    yield from batches(*args, batch_size=batch_size, position=position, **kwargs)
+  with open(folder / f"seen{me().index}of{me().count}", "a") as file:
+    for i, batch in enumerate(batches(*args, batch_size=batch_size, position=position, **kwargs)):
+      start = position + i * batch_size
+      act("load", start // batch_size + 1)
+      for row, label in zip(batch["position"].tolist(), batch["label"].tolist()):
+        file.write(json.dumps([start + row, label]) + "\\n")
+      file.flush()
+      yield batch
+loop.pipeline.batches = seen
+step = loop.Run._step
+def stepping(self, state, *args, **kwargs):
+  out = step(self, state, *args, **kwargs)
+  act("step", position(self))
+  return out
+def position(run):
+  run.count = getattr(run, "count", 0) + 1
+  return run.count
+loop.Run._step = stepping
+write = checkpoint.verified.write
+def writing(path, *args):
+  half = path.with_suffix(checkpoint._TEMPORARY + "-1")
+  half.mkdir(parents=True)
+  (half / "half").write_text("written")
+  act("save", int(path.name))
+  half.joinpath("half").unlink()
+  half.rmdir()
+  write(path, *args)
+checkpoint.verified.write = writing
+def get_config(arg=None):
+  return ConfigDict(json.loads((folder / "config.json").read_text()))
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+  """A folder with data and a config file; `site(name, count, devices, act)` launches and waits."""
+  folder = tmp_path_factory.mktemp("site")
+  images = np.random.default_rng(0).integers(256, size=(COUNT, 8, 8, 1), dtype=np.uint8)
+  data = folder / "images.npz"
+  np.savez(data, train_images=images, train_labels=np.arange(COUNT))
+  changes = {"data.path": str(data), "total_steps": STEPS, "batch_size": BATCH, "ema": 0.9}
+  knn = {"fn": "knn", "k": 3, "test": "train", "every": 8}
+  config = run_tests["merged"](
+    run_tests["TINY"],
+    {**changes, "data.test": "", "evals": {"knn": knn}, "checkpoint.every": 3, "mesh": MESH},
+  )
+  (folder / "config.json").write_text(json.dumps(config))
+  (folder / "pod.py").write_text(CONFIG)
+
+  def launch(name, count, devices=1, act="-1 no 0 self 0", words=()):
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    environment = {**os.environ, "XLA_FLAGS": flags, "ACT": act}
+    command = [sys.executable, str(ROOT / "launch.py"), f"--config={folder / 'pod.py'}"]
+    command += [f"--workdir={folder / name}", f"--coordinator=127.0.0.1:{free_port()}", *words]
+    command.append(f"--num_processes={count}")
+    processes = [
+      subprocess.Popen(
+        [*command, f"--process_id={index}"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+      )
+      for index in range(count)
+    ]
+    try:
+      said = [process.communicate(timeout=400) for process in processes]
+    finally:
+      for process in processes:
+        process.kill()
+    return [process.returncode for process in processes], said
+
+  launch.folder = folder
+  return launch
+
+
+@pytest.fixture(scope="module")
+def whole(site):
+  """The workdir of a run of two processes that nothing interrupted, and what they printed."""
+  statuses, said = site("whole", 2)
+  assert statuses == [0, 0], said[0][1][-3000:]
+  return site.folder / "whole", said
+
+
+def read(site, count):
+  """What each of `count` processes read last at every position of the global order."""
+  found: dict[int, int] = {}
+  for index in range(count):
+    lines = (site.folder / f"seen{index}of{count}").read_text().splitlines()
+    mine = dict(map(json.loads, lines))
+    assert not set(mine) & set(found)  # each only its part
+    found |= mine
+  return found
+
+
+def check_order(found):
+  """Every epoch of the global order is a permutation, wherever batches and processes begin."""
+  for epoch in range(STEPS * BATCH // COUNT):
+    assert sorted(found[epoch * COUNT + i] for i in range(COUNT)) == list(range(COUNT))
+
+
+def same(one, two):
+  """Equal bits, rows and steps."""
+  assert final(one) == final(two)
+  assert rows(one) == rows(two)
+
+
+def last_lines(said):
+  return [(err.splitlines() or [""])[-1] for _, err in said]
+
+
+def test_two_processes_read_each_its_part_and_only_the_first_writes(site, whole):
+  workdir, said = whole
+  check_order(read(site, 2))
+  printed = [[x for x in out.splitlines() if not x.startswith("[Gloo]")] for out, _ in said]
+  assert printed[1] == []
+  assert "step 12/12" in said[0][1]
+  assert "step 12/12" not in said[1][1]
+  steps = [row["step"] for row in rows(workdir) if "train/loss" in row]
+  assert steps == list(range(1, STEPS + 1))
+  assert not [p for p in workdir.rglob("*") if p.name.endswith(".new")]
+
+
+def test_a_signal_to_one_saves_one_step_for_all_and_the_relaunch_is_exact(site, whole):
+  statuses, said = site("asked", 2, act=f"1 load 5 parent {int(signal.SIGTERM)}")
+  assert statuses == [75, 75], last_lines(said)
+  assert len(set(last_lines(said))) == 1
+  assert "SIGTERM at process 1" in last_lines(said)[0]
+  step = int(last_lines(said)[0].partition(" at step ")[2].partition(":")[0])
+  assert step >= 5
+  assert final(site.folder / "asked")["step"] == bytes([step])
+  statuses, said = site("asked", 2)
+  assert statuses == [0, 0], last_lines(said)
+  same(site.folder / "asked", whole[0])
+
+
+def test_kills_in_a_step_in_the_loader_and_in_a_save(site, whole):
+  kill = int(signal.SIGKILL)
+  name = "killed"
+  for act, lost in (
+    (f"1 step 5 self {kill}", "process 1 (%s) was killed by SIGKILL"),
+    (f"1 load 7 parent {kill}", "process 1 (%s) vanished"),
+    (f"0 save 9 self {kill}", "process 0 (%s) was killed by SIGKILL"),
+  ):
+    statuses, said = site(name, 2, act=act)
+    assert statuses == [75, -9 if "parent" in act else 75], (act, last_lines(said))
+    alive = [line for line, status in zip(last_lines(said), statuses, strict=True) if status == 75]
+    host = alive[0].partition("(")[2].partition(")")[0]
+    expected = f"stopped: {lost % host}; the same command goes on from the last checkpoint"
+    assert alive == [expected] * len(alive)
+    assert not any("Traceback" in err for _, err in said)
+  assert [p for p in (site.folder / name / "checkpoints").iterdir() if "tmp" in p.name]
+  statuses, said = site(name, 2)
+  assert statuses == [0, 0], last_lines(said)
+  same(site.folder / name, whole[0])
+
+
+def test_a_run_goes_on_with_other_counts_of_processes_and_devices(site):
+  # Cut over devices of both processes, so that a checkpoint has to be gathered.
+  words = ["--config.mesh.preset=fsdp"]
+  act = f"0 load 6 self {int(signal.SIGTERM)}"
+  statuses, said = site("2x2", 2, devices=2, act=act, words=words)
+  assert statuses == [75, 75], last_lines(said)
+  ends = {}
+  for count, devices in ((1, 4), (4, 1)):
+    name = f"{count}x{devices}"
+    workdir = site.folder / name
+    subprocess.run(["cp", "-r", str(site.folder / "2x2"), str(workdir)], check=True)
+    statuses, said = site(name, count, devices)
+    assert statuses == [0] * count, last_lines(said)
+    ends[name] = rows(workdir)
+  check_order({**read(site, 2), **read(site, 4)})
+  one, four = ends.values()
+  assert [row["step"] for row in one] == [row["step"] for row in four]
+  for ours, theirs in zip(one, four, strict=True):
+    assert ours.keys() == theirs.keys()
+    np.testing.assert_allclose([*ours.values()], [*theirs.values()], rtol=1e-3, atol=1e-5)
+
+
+def test_processes_that_got_different_configs(site):
+  port, words = free_port(), []
+  for index in range(2):
+    command = [sys.executable, str(ROOT / "launch.py"), f"--config={site.folder / 'pod.py'}"]
+    command += [f"--workdir={site.folder / 'apart'}", f"--coordinator=127.0.0.1:{port}"]
+    command += ["--num_processes=2", f"--process_id={index}", f"--config.seed={index}"]
+    words.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+  errors = [process.communicate(timeout=400)[1] for process in words]
+  assert [process.returncode for process in words] == [2, 2]
+  assert any("got another config than process" in error for error in errors)
+  assert not (site.folder / "apart").exists()
