@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from maskjax.data.tokens import decode, encode
@@ -52,9 +53,10 @@ def sample(
     raise BadInput(f"sample.length must not be negative, got {length}")
   tokens, hidden = request(prompt, record, length or record.shape[0])
   stack = lambda row: np.broadcast_to(row, (count, *row.shape))
-  made = jax.jit(task.generate)(  # type: ignore[arg-type]
-    variables, keys(jax.random.key(seed), count), stack(tokens), stack(hidden)
-  )
+  gaps = jnp.asarray(stack(hidden))
+  # What is hidden is a constant of the program: a task that cannot fill it says so.
+  write = lambda *rest: task.generate(*rest, gaps)  # type: ignore[misc]
+  made = jax.jit(write)(variables, keys(jax.random.key(seed), count), stack(tokens))
   filled, step = get((made["tokens"], made["step"]))
   show = lambda ids: decode(ids, record)
   return Samples(filled, step, reveal(filled, step, show), reveal_picture(filled, step, record))

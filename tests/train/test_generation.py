@@ -76,6 +76,20 @@ def test_the_job_writes_transcript_and_picture(tmp_path):
   assert said.count("fox") >= 2
 
 
+def test_gaps_are_refused_from_left_to_right(tmp_path):
+  text = tmp_path / "text.txt"
+  text.write_text("the quick brown fox jumps over the lazy dog. " * 40)
+  config = lab.read("configs/text/causal_lm.py:smoke")
+  config.data.path = str(text)
+  run.run(config, tmp_path / "run")
+  config.job = "generate"
+  config.sample.update(prompt="the [6]fox", count=2)
+  with pytest.raises(BadInput, match="hide a suffix"):
+    run.run(config, tmp_path / "run")
+  config.sample.prompt = "the "
+  assert "the " in run.run(config, tmp_path / "run")
+
+
 def test_a_run_that_was_not_trained_generates_nothing(tmp_path):
   text = tmp_path / "text.txt"
   text.write_text("the quick brown fox. " * 40)
