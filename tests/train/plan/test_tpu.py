@@ -1,0 +1,66 @@
+"""Plans for TPUs, where libtpu is installed to compile them."""
+
+import importlib.util
+from types import SimpleNamespace
+
+import jax
+import pytest
+
+from maskjax.train.plan.devices import coordinates, devices_of
+from maskjax.train.plan.program import TooBig, compile_step
+from maskjax.train.plan.report import make_plan, table
+from maskjax.train.plan.topology import parse
+
+pytestmark = pytest.mark.skipif(
+  importlib.util.find_spec("libtpu") is None, reason="libtpu, of the extra tpu, is not installed"
+)
+
+CONFIG = dict(
+  task=dict(fn="reconstruct"),
+  model=dict(
+    fn="masked_autoencoder", size="mu", patch=(8, 8), width=128, depth=1, heads=2,
+    decoder_width=128, decoder_depth=1, decoder_heads=2, dtype="bfloat16",
+  ),
+  score=dict(fn="white"),
+  select=dict(fn="top", ratio=0.75),
+  target=dict(fn="pixels", normalise=True),
+  recover=dict(fn="squared_error"),
+  data=dict(name="absent", train="train"),
+  optimizer=dict(fn="adamw", learning_rate=1e-3),
+  batch_size=256,
+  total_steps=10,
+)  # fmt: skip
+NOTE = dict(scale=dict(shape=(64, 64, 3), examples=50_000))
+
+
+@pytest.mark.parametrize("name", ["v4:2x2x1", "v5e:1x1", "v5e:4x8", "v5p:8x8x16", "v6e:16x16"])
+def test_a_topology_is_as_large_as_libtpu_says(name):
+  topology = parse(name)
+  devices = devices_of(topology)
+  assert len(devices) == topology.devices
+  last = coordinates(devices[-1], 0)
+  assert tuple(side + 1 for side in last[: len(topology.shape)]) == topology.shape
+
+
+def test_a_small_step_is_planned_whole():
+  made = make_plan({**CONFIG, "mesh": dict(preset="fsdp", least=1)}, NOTE, "v5e:2x2")
+  model, done = made["flops"]["model_per_chip"], made["flops"]["compiled_per_chip"]
+  # Without the gradient of the pixels.
+  assert 0.95 * model < done <= 1.02 * model
+  memory = made["memory"]
+  assert memory["total"] == sum(memory.values()) - memory["total"] - memory["limit"]
+  assert memory["temporaries"] > 0
+  assert made["largest_batch"] > 256
+  assert made["fitted"][0] == 256
+  assert made["fitted"][1] > 0.4 * made["largest_batch"]
+  assert made["verdict"].startswith("fits")
+  assert "all-gather" in made["collectives"]
+  assert "largest batch" in table(made)
+
+
+def test_what_does_not_fit_is_told_in_the_compilers_own_words():
+  place = jax.sharding.SingleDeviceSharding(devices_of(parse("v5e:2x2"))[0])
+  large = jax.ShapeDtypeStruct((2**16, 2**20), "float32", sharding=place)
+  square = SimpleNamespace(run=jax.jit(lambda _, x: x @ x.T), state=(), batch=large)
+  with pytest.raises(TooBig, match=r"15\.75G"):
+    compile_step(square)
