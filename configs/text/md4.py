@@ -58,9 +58,24 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
 
 def small(c: ConfigDict) -> None:
-  """5.5 M parameters, 600 steps of 32 windows: the budget at which the public code gave 3.30."""
+  """5.5 M parameters, 600 steps of 32 windows: the budget at which the public code gave 3.30.
+
+  Times of u² hide less of a window than times of u, and weigh less where little is hidden: the same
+  bound with less noise.
+  """
   causal_lm.small(c)
   c.ema = 0.0
+  c.schedule = dict(fn="power", power=2.0)
+  c.optimizer.b2 = 0.98
+
+
+def longer(c: ConfigDict) -> None:
+  """`small` at a higher rate for 1500 steps of 16 windows."""
+  small(c)
+  c.batch_size, c.total_steps = 16, 1500
+  c.optimizer.update(learning_rate=1e-3, warmup_steps=50)
+  c.evals.bits.update(every=250, draws=2)
+  c.checkpoint.every = 250
 
 
 def laptop(c: ConfigDict) -> None:
@@ -76,4 +91,4 @@ def smoke(c: ConfigDict) -> None:
   c.generate.steps, c.evals.bits.draws = 4, 2
 
 
-PRESETS = {"laptop": laptop, "small": small, "smoke": smoke}
+PRESETS = {"laptop": laptop, "small": small, "longer": longer, "smoke": smoke}
