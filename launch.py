@@ -9,7 +9,6 @@ indexed jobs of Kubernetes they find each other, elsewhere add on machine I of N
 --coordinator=HOST:PORT --num_processes=N --process_id=I, HOST being that of process 0. They call a
 roll at the next port (or --roll_port) and wait for all of them for 300 seconds (--roll_timeout).
 
-
 A config's key is dotted, `select.ratio`; a value is a Python literal, `(64, 64)`, or plain words.
 Exit status: 0 done, 2 bad input, 75 stopped before the end (start again to go on), 1 a bug of ours.
 """

@@ -43,19 +43,16 @@ def test_a_topology_is_as_large_as_libtpu_says(name):
 
 
 def test_a_small_step_is_planned_whole():
-  made = make_plan({**CONFIG, "mesh": dict(preset="fsdp", least=1)}, NOTE, "v5e:2x2")
+  made = make_plan({**CONFIG, "mesh": dict(preset="fsdp", least=1)}, NOTE, "v5e:2x2", fit=False)
   model, done = made["flops"]["model_per_chip"], made["flops"]["compiled_per_chip"]
   # Without the gradient of the pixels.
   assert 0.95 * model < done <= 1.02 * model
   memory = made["memory"]
   assert memory["total"] == sum(memory.values()) - memory["total"] - memory["limit"]
   assert memory["temporaries"] > 0
-  assert made["largest_batch"] > 256
-  assert made["fitted"][0] == 256
-  assert made["fitted"][1] > 0.4 * made["largest_batch"]
   assert made["verdict"].startswith("fits")
   assert "all-gather" in made["collectives"]
-  assert "largest batch" in table(made)
+  assert made["verdict"] in table(made)
 
 
 def test_what_does_not_fit_is_told_in_the_compilers_own_words():
