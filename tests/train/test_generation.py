@@ -61,11 +61,17 @@ def test_bad_requests_are_named(words, says):
     take(**words)
 
 
-def test_the_job_writes_transcript_and_picture(tmp_path):
-  text = tmp_path / "text.txt"
+def smoke(name, folder):
+  """The smallest config of a method, on a text of its own."""
+  text = folder / "text.txt"
   text.write_text("the quick brown fox jumps over the lazy dog. " * 40)
-  config = lab.read("configs/text/md4.py:smoke")
+  config = lab.read(f"configs/text/{name}.py:smoke")
   config.data.path = str(text)
+  return config
+
+
+def test_the_job_writes_transcript_and_picture(tmp_path):
+  config = smoke("md4", tmp_path)
   run.run(config, tmp_path / "run")
   config.job = "generate"
   config.sample.update(prompt="the [6]fox", count=2)
@@ -77,10 +83,7 @@ def test_the_job_writes_transcript_and_picture(tmp_path):
 
 
 def test_gaps_are_refused_from_left_to_right(tmp_path):
-  text = tmp_path / "text.txt"
-  text.write_text("the quick brown fox jumps over the lazy dog. " * 40)
-  config = lab.read("configs/text/causal_lm.py:smoke")
-  config.data.path = str(text)
+  config = smoke("causal_lm", tmp_path)
   run.run(config, tmp_path / "run")
   config.job = "generate"
   config.sample.update(prompt="the [6]fox", count=2)
@@ -91,9 +94,7 @@ def test_gaps_are_refused_from_left_to_right(tmp_path):
 
 
 def test_a_run_that_was_not_trained_generates_nothing(tmp_path):
-  text = tmp_path / "text.txt"
-  text.write_text("the quick brown fox. " * 40)
-  config = lab.read("configs/text/md4.py:smoke")
-  config.data.path, config.job = str(text), "generate"
+  config = smoke("md4", tmp_path)
+  config.job = "generate"
   with pytest.raises(BadInput, match="train first"):
     run.run(config, tmp_path / "run")
