@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from maskjax.errors import BadInput, nearest, unknown
 
@@ -42,6 +42,34 @@ def read(place: str) -> ConfigDict:
   file = pathlib.Path(f"{path}.py" if colon else path).expanduser()
   get_config = load(file).get_config
   return get_config(arg) if colon else get_config()
+
+
+def common() -> ConfigDict:
+  """The fields of a run that do not depend on what it trains, for `get_config` to begin with.
+
+  >>> config = common()
+  >>> assign(config, "mesh.preset", "fsdp")
+  >>> config.mesh.preset
+  'fsdp'
+  """
+  c = ConfigDict()
+  c.job = "train"
+  c.seed, c.seeds = 0, 1
+  c.accumulate, c.ema = 1, 0.0
+  c.loader = dict(workers=8, threads=4, prefetch=4)
+  axes = ("data", "fsdp", "tensor")
+  c.mesh = dict(
+    preset="data",
+    shape={axis: config_dict.placeholder(int) for axis in axes},
+    rules=(),
+    least=config_dict.placeholder(int),
+  )
+  c.checkpoint = dict(every=5000, keep=2, keep_every=0, best="")
+  c.log = dict(every=50, tensorboard=True, wandb="")
+  c.profile = dict(first=10, steps=0)
+  c.resume, c.init_from = "", ""
+  c.debug = False
+  return c
 
 
 def finish(config: ConfigDict, arg: str | None, presets: Presets) -> ConfigDict:

@@ -12,6 +12,7 @@ from maskjax.cli import main
 from maskjax.record import Record
 from maskjax.train.build import make_optimizer, make_task
 from maskjax.train.durations import duration
+from maskjax.train.mesh import make_mesh
 from maskjax.train.run import plain
 from maskjax.train.state import parameter_count, start
 from maskjax.train.step import make_step
@@ -35,6 +36,16 @@ def test_presets_keep_the_fields_of_the_default(file):
   for preset in module.PRESETS:
     assert set(module.get_config(preset)) == fields
     assert module.get_config(f"{preset},seed=7").seed == 7
+
+
+@every_config
+def test_the_mesh_is_chosen_on_the_command_line(file):
+  config = lab.read(f"{file}:smoke")
+  assert make_mesh(plain(config)["mesh"]).preset == "data"
+  for key, value in (("preset", "fsdp"), ("shape.fsdp", "1"), ("rules", "(('x$', (None,)),)")):
+    lab.assign(config, f"mesh.{key}", value)
+  mesh = make_mesh(plain(config)["mesh"])
+  assert (mesh.preset, mesh.rules) == ("fsdp", (("x$", (None,)),))
 
 
 @pytest.fixture(scope="session")

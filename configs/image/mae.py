@@ -40,12 +40,9 @@ NOTE = dict(
 
 def get_config(arg: str | None = None) -> ConfigDict:
   """The paper's pre-training, or a preset of it."""
-  c = ConfigDict()
-  c.job = "train"
-  c.seed, c.seeds = 0, 1
-  c.batch_size, c.eval_batch_size, c.accumulate = 4096, 1024, 1
+  c = lab.common()
+  c.batch_size, c.eval_batch_size = 4096, 1024
   c.total_epochs, c.total_steps = 1600.0, 0
-  c.ema = 0.0
 
   c.task = dict(fn="reconstruct")
   c.model = dict(
@@ -76,7 +73,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
     augment=dict(crop=(0.2, 1.0), flip=True),
     on_error="raise",
   )
-  c.loader = dict(workers=8, threads=4, prefetch=4)
   c.optimizer = dict(
     fn="adamw",
     learning_rate=1.5e-4,
@@ -97,11 +93,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
     recovery=dict(fn="recovery", every=0, test="validation"),
     reconstruction=dict(fn="reconstruction", every=0, split="validation"),
   )
-  c.checkpoint = dict(every=5000, keep=2, keep_every=0, best="")
-  c.log = dict(every=50, tensorboard=True, wandb="")
-  c.profile = dict(first=10, steps=0)
-  c.resume, c.init_from = "", ""
-  c.debug = False
   return lab.finish(c, arg, PRESETS)
 
 

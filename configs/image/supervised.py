@@ -35,12 +35,9 @@ NOTE = dict(
 
 def get_config(arg: str | None = None) -> ConfigDict:
   """ResNet-50 on ImageNet, or a preset."""
-  c = ConfigDict()
-  c.job = "train"
-  c.seed, c.seeds = 0, 1
-  c.batch_size, c.eval_batch_size, c.accumulate = 1024, 1024, 1
+  c = lab.common()
+  c.batch_size, c.eval_batch_size = 1024, 1024
   c.total_epochs, c.total_steps = 90.0, 0
-  c.ema = 0.0
 
   c.task = dict(fn="classify")
   c.model = dict(
@@ -63,7 +60,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
     augment=dict(crop=(0.08, 1.0), flip=True),
     on_error="raise",
   )
-  c.loader = dict(workers=8, threads=4, prefetch=4)
   c.optimizer = dict(
     fn="sgd",
     learning_rate=0.1,
@@ -77,11 +73,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
   )
 
   c.evals = dict(accuracy=dict(fn="accuracy", every=5000, split="validation", batch_size=1024))
-  c.checkpoint = dict(every=5000, keep=2, keep_every=0, best="")
-  c.log = dict(every=50, tensorboard=True, wandb="")
-  c.profile = dict(first=10, steps=0)
-  c.resume, c.init_from = "", ""
-  c.debug = False
   return lab.finish(c, arg, PRESETS)
 
 

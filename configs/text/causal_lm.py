@@ -30,12 +30,9 @@ NOTE = dict(
 
 def get_config(arg: str | None = None) -> ConfigDict:
   """A model of GPT-2 small's size on the characters of text8, or a preset."""
-  c = ConfigDict()
-  c.job = "train"
-  c.seed, c.seeds = 0, 1
-  c.batch_size, c.eval_batch_size, c.accumulate = 512, 512, 1
+  c = lab.common()
+  c.batch_size, c.eval_batch_size = 512, 512
   c.total_epochs, c.total_steps = 0.0, 20_000
-  c.ema = 0.0
 
   c.task = dict(fn="next_token")
   c.model = dict(
@@ -60,7 +57,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
     split=(90_000_000, 5_000_000, 5_000_000),
     documents="",
   )
-  c.loader = dict(workers=8, threads=4, prefetch=4)
   c.optimizer = dict(
     fn="adamw",
     learning_rate=6e-4,
@@ -74,11 +70,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   )
 
   c.evals = dict(bits=dict(fn="bits", every=2000, split="test", draws=1, batch_size=32))
-  c.checkpoint = dict(every=1000, keep=2, keep_every=0, best="")
-  c.log = dict(every=100, tensorboard=True, wandb="")
-  c.profile = dict(first=10, steps=0)
-  c.resume, c.init_from = "", ""
-  c.debug = False
+  c.checkpoint.every, c.log.every = 1000, 100
   return lab.finish(c, arg, PRESETS)
 
 
