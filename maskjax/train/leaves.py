@@ -102,10 +102,19 @@ def here(leaf: Any) -> bool:
   return not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
 
 
+def relaid(leaf: jax.Array, sharding: NamedSharding) -> jax.Array:
+  """A leaf that lies over several processes, on another sharding; compiled once for each shape."""
+  return jax.jit(_same, out_shardings=sharding)(leaf)
+
+
+def _same(x: jax.Array) -> jax.Array:
+  return x
+
+
 def gathered(leaf: jax.Array, *, keep: bool) -> np.ndarray | None:
   """A leaf of which every process holds a part, whole; its devices hold it whole for a moment."""
   everywhere = NamedSharding(leaf.sharding.mesh, PartitionSpec())  # type: ignore[attr-defined]
-  whole = jax.jit(lambda x: x, out_shardings=everywhere)(leaf)
+  whole = relaid(leaf, everywhere)
   found = np.asarray(whole.addressable_data(0)) if keep else None
   whole.delete()
   return found

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from maskjax.errors import BadInput, unknown
 from maskjax.task.base import Task
+from maskjax.train import leaves
 from maskjax.train.mapped import mapped
 from maskjax.train.partition import LEAST, axes_of, partition
 
@@ -163,11 +163,12 @@ def make_mesh(
   if rules and preset not in ("fsdp", "fsdp_tensor"):
     raise BadInput(f"mesh.rules cut a state that preset {preset!r} keeps whole: use 'fsdp'")
   devices = jax.devices() if devices is None else devices
-  sizes = _sizes(preset, section.get("shape", {}), len(devices))
+  shape = {axis: size for axis, size in section.get("shape", {}).items() if size is not None}
+  sizes = _sizes(preset, shape, len(devices))
   # `pmap` makes a mesh of one axis; on the same, nothing is moved or traced again.
   axes = ("data",) if preset == "pmap" else AXES
-  shape, types = [sizes.get(axis, 1) for axis in axes], (AxisType.Auto,) * len(axes)
-  mesh = jax.make_mesh(shape, axes, axis_types=types, devices=devices)
+  lengths, types = [sizes.get(axis, 1) for axis in axes], (AxisType.Auto,) * len(axes)
+  mesh = jax.make_mesh(lengths, axes, axis_types=types, devices=devices)
   return Mesh(
     preset=preset,
     devices=len(devices),
@@ -221,7 +222,7 @@ def _lay(x: Any, sharding: NamedSharding) -> jax.Array:
   if jax.process_count() == 1:
     return jax.device_put(x, sharding)
   if isinstance(x, jax.Array) and not x.is_fully_addressable:
-    return x if x.sharding == sharding else jax.jit(lambda x: x, out_shardings=sharding)(x)
+    return x if x.sharding == sharding else leaves.relaid(x, sharding)
   if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
     data = _lay(jax.random.key_data(x), sharding)
     return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
@@ -244,8 +245,4 @@ def _bytes(x: Any, shape: Sequence[int] | None = None) -> int:
 
 
 def _fetch(x: Any) -> Any:
-  if not isinstance(x, jax.Array) or x.is_fully_addressable:
-    return jax.device_get(x)
-  if x.is_fully_replicated:
-    return jax.device_get(x.addressable_data(0))
-  return multihost_utils.process_allgather(x, tiled=True)
+  return jax.device_get(x) if leaves.here(x) else leaves.gathered(x, keep=True)
