@@ -9,6 +9,7 @@ weights and figures must equal, bit by bit, those of a run that nothing interrup
 
 import argparse
 import collections
+import contextlib
 import dataclasses
 import json
 import os
@@ -198,10 +199,16 @@ def children(pid: int) -> list[int]:
 
 
 def free_port() -> int:
-  """A port that is free, as is most likely the one after it."""
-  with socket.socket() as link:
-    link.bind(("", 0))
-    return min(link.getsockname()[1], 65534)
+  """A port of this machine that is free and followed by a free one."""
+  while True:
+    with (
+      socket.socket() as one,
+      socket.socket() as two,
+      contextlib.suppress(OSError, OverflowError),
+    ):
+      one.bind(("", 0))
+      two.bind(("", one.getsockname()[1] + 1))
+      return one.getsockname()[1]
 
 
 def main() -> int:

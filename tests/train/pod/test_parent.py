@@ -1,10 +1,8 @@
 """Real parents on loopback with children that only pretend: every way to start, stop and die."""
 
-import contextlib
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +11,7 @@ import pytest
 
 import maskjax.train.pod as pod
 from maskjax.train.pod import place as places
+from maskjax.train.pod.soak import free_port
 
 FOLDER = str(pathlib.Path(pod.__file__).parent)
 
@@ -51,15 +50,6 @@ for step in range(200):
   if gate.leave():
     last(75, f"left at {{step}}")
 """
-
-
-def free_port():
-  """A port with a free one after it."""
-  while True:
-    with socket.socket() as one, socket.socket() as two, contextlib.suppress(OSError):
-      one.bind(("", 0))
-      two.bind(("", one.getsockname()[1] + 1))
-      return one.getsockname()[1]
 
 
 @pytest.fixture
