@@ -16,7 +16,7 @@ import jax
 
 from maskjax.errors import BadInput
 from maskjax.train import leaves as lv
-from maskjax.train import verified
+from maskjax.train import remote, verified
 from maskjax.train.pod.member import me
 
 log = logging.getLogger("maskjax")
@@ -285,6 +285,7 @@ class Checkpoints:
       path = self._directory / str(old)
       path.rename(path.with_suffix(_TEMPORARY))
     self._sweep()
+    remote.push(self._directory)
 
   def _sweep(self) -> None:
     for path in self._entries():

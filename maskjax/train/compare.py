@@ -8,11 +8,13 @@ With --x=step (the default) each run is a series of its own, over all its steps.
 """
 
 import argparse
+import contextlib
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
 from maskjax.errors import BadInput, unknown
+from maskjax.train import remote
 from maskjax.train.summary import read_metrics
 from maskjax.view.grid import save_png
 from maskjax.view.plot import Points, plot
@@ -82,17 +84,20 @@ def _seed(folder: pathlib.Path, figures: Sequence[str]) -> Figures:
 def main(argv: Sequence[str]) -> int:
   """Runs the command line above; returns the exit status."""
   parser = argparse.ArgumentParser(prog="python -m maskjax.train.compare", description=__doc__)
-  parser.add_argument("workdirs", nargs="+", type=pathlib.Path)
+  parser.add_argument("workdirs", nargs="+")
   parser.add_argument("--y", required=True)
   parser.add_argument("--x", default="step")
   parser.add_argument("--png", type=pathlib.Path)
   given = parser.parse_args(argv)
   try:
-    columns = [given.y] if given.x == "step" else [given.x, given.y]
-    print(table(given.workdirs, columns))
-    if given.png:
-      points: Mapping[str, Points] = compare(given.workdirs, y=given.y, x=given.x)
-      save_png(given.png, plot(points, x=given.x, y=given.y))
+    with contextlib.ExitStack() as stack:
+      places = [stack.enter_context(remote.mirrored(workdir)) for workdir in given.workdirs]
+      workdirs = [pathlib.Path(place) for place in places]
+      columns = [given.y] if given.x == "step" else [given.x, given.y]
+      print(table(workdirs, columns))
+      if given.png:
+        points: Mapping[str, Points] = compare(workdirs, y=given.y, x=given.x)
+        save_png(given.png, plot(points, x=given.x, y=given.y))
   except BadInput as error:
     print(f"error: {error}", file=sys.stderr)
     return 2

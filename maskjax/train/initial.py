@@ -13,7 +13,7 @@ from maskjax.data import pipeline
 from maskjax.errors import BadInput
 from maskjax.model import published
 from maskjax.task.base import Variables
-from maskjax.train import export
+from maskjax.train import export, remote
 from maskjax.train.build import Parts
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.load import stored
@@ -41,7 +41,8 @@ def first_state(
   found = checkpoints.restore(shapes)
   place = "the workdir"
   if found is None and (other := parts.config.get("resume")):
-    found, place = Checkpoints(pathlib.Path(other)).restore(shapes), other
+    with remote.mirrored(other) as theirs:
+      found, place = Checkpoints(theirs).restore(shapes), other
     if found is None:
       raise BadInput(f"config.resume={other!r} has no checkpoint")
   if found is not None:
@@ -49,8 +50,9 @@ def first_state(
     log.info("continuing from step %d of %s", step, place)
     return tree["state"], int(tree["position"])
   state = parts.begin(jax.random.key(seed))
-  if source := origin({**parts.config, "seed": seed}, workdir):
-    state = with_variables(state, given(source, state.variables, parts))
+  with remote.mirrored(parts.config.get("init_from") or "") as named:
+    if source := origin({**parts.config, "init_from": named, "seed": seed}, workdir):
+      state = with_variables(state, given(source, state.variables, parts))
   if parts.task.prepare is not None:
     config = parts.config
     loader = {"batch_size": config["batch_size"], "seed": seed, **config.get("loader", {})}

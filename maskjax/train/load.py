@@ -16,6 +16,7 @@ from maskjax.data.tokens import encode
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.task.base import Variables
+from maskjax.train import remote
 from maskjax.train.build import make_task
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.workdir import read_config, read_record
@@ -46,7 +47,11 @@ def load(workdir: str | os.PathLike[str], *, step: int | None = None) -> Loaded:
   Raises:
     BadInput: no run or no good checkpoint there.
   """
-  path = pathlib.Path(workdir)
+  with remote.mirrored(workdir) as place:
+    return _load(pathlib.Path(place), step)
+
+
+def _load(path: pathlib.Path, step: int | None) -> Loaded:
   config = read_config(path)
   if config is None:
     raise BadInput(f"{path} holds no run: there is no config.json")

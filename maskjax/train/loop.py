@@ -14,7 +14,7 @@ from maskjax.data import pipeline
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
 from maskjax.task.base import Variables
-from maskjax.train import flops, metrics, progress
+from maskjax.train import flops, metrics, progress, remote
 from maskjax.train.build import IDENTITY, LENGTHS, Parts
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.evaluation import Context, due, evaluate, on
@@ -202,6 +202,7 @@ class Run:
     row |= {"perf/examples_per_second": pace.examples_per_second, "perf/mfu": mfu}
     row |= {f"perf/seconds/{phase}": spent for phase, spent in self.clock.seconds.items()}
     self.writers.scalars(step, row)
+    remote.push(self.workdir, wait=False)
     if me().first:
       said = progress.line(step, parts.total_steps, figures["loss"], pace, mfu, parts.peak)
       self.bar.show(step, said)

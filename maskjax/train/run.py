@@ -14,6 +14,7 @@ from maskjax.data import pipeline
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
 from maskjax.task.base import Variables
+from maskjax.train import remote
 from maskjax.train.build import Parts, make_parts
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.evaluation import check_evaluators, on
@@ -46,7 +47,8 @@ def run(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   job = config.get("job", "train")
   if job not in JOBS:
     raise unknown("job", job, JOBS)
-  return JOBS[job](config, workdir)
+  with remote.mirrored(workdir, write=True) as place:
+    return remote.told(JOBS[job](config, place))
 
 
 def train(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
@@ -62,7 +64,7 @@ def train(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     for seed, folder in folders.items():
       if stop.here():
         raise Restart(f"{stop.reason} before seed {seed}: the same command goes on from there")
-      log.info("seed %d in %s", seed, folder)
+      log.info("seed %d in %s", seed, remote.told(str(folder)))
       if me().first:
         folder.mkdir(parents=True, exist_ok=True)
       run_stages({**parts.config, "seed": seed}, folder, train)

@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 import tensorstore as ts
 
 from maskjax.train import leaves as lv
+from maskjax.train import remote
 
 Record = dict[str, Any]
 
@@ -108,6 +109,7 @@ def _read_state(path: pathlib.Path, expected: Mapping[str, lv.Spec]) -> lv.Array
 
 def read(path: pathlib.Path) -> tuple[lv.Arrays, Record]:
   """Reads and verifies a step; whatever is wrong with it raises, as whatever type of error."""
+  remote.fetch(path)
   record = read_record(path)
   specs = {n: lv.Spec(f["dtype"], tuple(f["shape"])) for n, f in record["leaves"].items()}
   arrays = {n: np.zeros(s.shape, s.dtype) for n, s in specs.items() if 0 in s.shape}

@@ -11,11 +11,12 @@ import sys
 import numpy as np
 import pytest
 
+from maskjax.train.pod.soak import free_port
+
 BESIDE = pathlib.Path(__file__)
 ROOT = BESIDE.parents[3]
 run_tests = runpy.run_path(str(BESIDE.parents[1] / "test_run.py"))
 final, rows = run_tests["final"], run_tests["rows"]
-free_port = runpy.run_path(str(BESIDE.with_name("test_parent.py")))["free_port"]
 
 # Forty examples, each its own label; twelve steps of eight, so that batches straddle epochs.
 COUNT, STEPS, BATCH = 40, 12, 8
@@ -91,7 +92,8 @@ def site(tmp_path_factory):
     flags = f"--xla_force_host_platform_device_count={devices}"
     environment = {**os.environ, "XLA_FLAGS": flags, "ACT": act}
     command = [sys.executable, str(ROOT / "launch.py"), f"--config={folder / 'pod.py'}"]
-    command += [f"--workdir={folder / name}", f"--coordinator=127.0.0.1:{free_port()}", *words]
+    place = name if "://" in name else folder / name
+    command += [f"--workdir={place}", f"--coordinator=127.0.0.1:{free_port()}", *words]
     command.append(f"--num_processes={count}")
     processes = [
       subprocess.Popen(
@@ -145,6 +147,12 @@ def same(one, two):
   assert rows(one) == rows(two)
 
 
+def printed(said):
+  """What each process put on its standard output, without its transport's greeting."""
+  keep = lambda out: [line for line in out.splitlines() if not line.startswith("[Gloo]")]
+  return ["\n".join(keep(out)) for out, _ in said]
+
+
 def last_lines(said):
   return [(err.splitlines() or [""])[-1] for _, err in said]
 
@@ -152,8 +160,7 @@ def last_lines(said):
 def test_two_processes_read_each_its_part_and_only_the_first_writes(site, whole):
   workdir, said = whole
   check_order(read(site, 2))
-  printed = [[x for x in out.splitlines() if not x.startswith("[Gloo]")] for out, _ in said]
-  assert printed[1] == []
+  assert printed(said)[1] == ""
   assert "step 12/12" in said[0][1]
   assert "step 12/12" not in said[1][1]
   steps = [row["step"] for row in rows(workdir) if "train/loss" in row]
@@ -215,6 +222,28 @@ def test_a_run_goes_on_with_other_counts_of_processes_and_devices(site):
   for ours, theirs in zip(one, four, strict=True):
     assert ours.keys() == theirs.keys()
     np.testing.assert_allclose([*ours.values()], [*theirs.values()], rtol=1e-3, atol=1e-5)
+
+
+def test_a_workdir_in_a_store_and_the_other_jobs(site, whole):
+  url, act = (site.folder / "store" / "run").as_uri(), f"1 load 5 self {int(signal.SIGTERM)}"
+  statuses, said = site(url, 2, act=act)
+  assert statuses == [75, 75], last_lines(said)
+  statuses, said = site(url, 2)
+  assert statuses == [0, 0], last_lines(said)
+  same(site.folder / "store" / "run", whole[0])
+  before = rows(whole[0])
+  for job in ("evaluate", "view"):
+    statuses, said = site(url, 2, words=[f"--config.job={job}"])
+    assert statuses == [0, 0], last_lines(said)
+    assert [bool(out.strip()) for out in printed(said)] == [True, False]
+  added = rows(site.folder / "store" / "run")[len(before) :]
+  assert added == [{"step": STEPS, **evaluated(before)}]
+  assert f"masks: {url}/views" in said[0][0]
+
+
+def evaluated(found):
+  """The evaluations of a run's last step."""
+  return {k: v for k, v in found[-1].items() if k.startswith("eval/")}
 
 
 def test_processes_that_got_different_configs(site):
