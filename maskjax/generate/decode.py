@@ -44,7 +44,8 @@ def decode(
   full precision, the likeliest at temperature 0. The score may name `keys` (the same at every
   step, so that noise orders the positions once), `grid`, `step`, `logits` and `tokens`, those just
   drawn.
-  Steps in which no example reveals anything do not evaluate the network.
+  Every example goes at once to its next step that reveals something, so the network is evaluated
+  at most as often as positions are hidden, however many the steps; what is drawn stays the same.
 
   Returns:
     "tokens", and "step": when each position was revealed, from 1; 0 where it was given.
@@ -58,26 +59,37 @@ def decode(
     raise BadInput(f"generate.steps must be at least 1, got {steps}")
   bind.check(score, OFFERS, "decode")
   left = remaining(keys, hidden, _share(schedule, steps), binomial=binomial)
+  order, events = _events(left, count(hidden, axis=-1))
 
-  def reveal(state: Any, step: Int[Array, ""], stay: Int[Array, "b"]) -> Any:
+  def choose(key: Any, logits: Any, tokens: Any, hidden: Any, step: Any, stay: Any) -> Any:
+    """Draws the tokens of one example, and says which positions stay hidden."""
+    drawn = jnp.where(hidden, draw(key, logits, bind.now(temperature, step), step), tokens)
+    offers = {"keys": key, "grid": tokens.shape[1:], "step": step, "logits": logits}
+    scores = bind.call(bind.at(score, step), {**offers, "tokens": drawn})
+    return drawn, bind.at(select, step)(scores, count=stay, allowed=hidden)
+
+  def reveal(event: Int[Array, ""], state: Any) -> Any:
     tokens, hidden, when = state
     logits = predict(tokens, hidden).astype(jnp.float32)
-    drawn = jnp.where(hidden, draw(keys, logits, bind.now(temperature, step), step), tokens)
-    offers = {"keys": keys, "grid": tokens.shape[1:], "step": step, "logits": logits}
-    scores = bind.call(bind.at(score, step), {**offers, "tokens": drawn})
-    still = bind.at(select, step)(scores, count=stay, allowed=hidden)
+    step = order[event] + 1
+    stay = jnp.where(event < events, left[order[event], rows], count(hidden, axis=-1))
+    one = keys[:, None], logits[:, None], tokens[:, None], hidden[:, None], step, stay[:, None]
+    drawn, still = (x[:, 0] for x in jax.vmap(choose)(*one))
     new = hidden & ~still
-    return jnp.where(new, drawn, tokens), still, jnp.where(new, step, when)
+    return jnp.where(new, drawn, tokens), still, jnp.where(new, step[:, None], when)
 
-  def advance(state: Any, xs: Any) -> tuple[Any, None]:
-    step, stay = xs
-    changes = jnp.any(stay < count(state[1], axis=-1))
-    return jax.lax.cond(changes, lambda s: reveal(s, step, stay), lambda s: s, state), None
-
+  rows = jnp.arange(len(tokens))
   begin = tokens, hidden, jnp.zeros(tokens.shape, jnp.int32)
-  numbers = jnp.arange(1, steps + 1, dtype=jnp.int32)
-  (tokens, _, when), _ = jax.lax.scan(advance, begin, (numbers, left))
+  tokens, _, when = jax.lax.fori_loop(0, jnp.max(events, initial=0), reveal, begin)
   return {"tokens": tokens, "step": when}
+
+
+def _events(
+  left: Int[Array, "s b"], total: Int[Array, "b"]
+) -> tuple[Int[Array, "s b"], Int[Array, "b"]]:
+  """The steps in which an example reveals something, first, from 0; and how many they are."""
+  changes = left < jnp.concatenate([total[None], left[:-1]])
+  return jnp.argsort(~changes, axis=0, stable=True), count(changes, axis=0)
 
 
 def remaining(

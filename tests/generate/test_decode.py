@@ -11,7 +11,7 @@ import pytest
 
 from maskjax import bind, schedule, score, select
 from maskjax.errors import BadInput
-from maskjax.generate import decode
+from maskjax.generate.decode import decode, draw, remaining
 
 HERE = pathlib.Path(__file__).parent
 toy = runpy.run_path(str(HERE.parent / "task" / "toy_text.py"))
@@ -108,6 +108,48 @@ def test_the_network_is_evaluated_only_where_something_is_revealed():
   got = sample(1, predict=counted, steps=500)
   jax.effects_barrier()
   assert len(calls) == len(set(got["step"][0].tolist())) <= 3
+
+
+def test_a_batch_evaluates_no_more_often_than_it_has_positions():
+  calls = []
+
+  def counted(tokens, hidden):
+    jax.debug.callback(lambda: calls.append(None))
+    return predict(tokens, hidden)
+
+  got = sample(64, predict=counted, steps=500)
+  jax.effects_barrier()
+  assert len(calls) == 3
+  assert len(np.unique(got["step"])) > 100
+
+
+@pytest.mark.parametrize("binomial", [True, False])
+@pytest.mark.parametrize("policy", ["random", "noisy"])
+def test_left_out_steps_change_nothing(policy, binomial):
+  steps, words = 9, dict(score=POLICIES[policy], binomial=binomial)
+  temperature = bind.Moving(lambda step: 0.5 + step / 10)
+  got = sample(50, steps=steps, temperature=temperature, **words)
+  expected = every_step(50, steps, temperature, **words)
+  np.testing.assert_array_equal(got["tokens"], expected[0])
+  np.testing.assert_array_equal(got["step"], expected[1])
+
+
+def every_step(count, steps, temperature, *, score, binomial):
+  """The loop as it is written down: the network evaluated for all examples at every step."""
+  keys = keys_of(count)
+  tokens, hidden = jnp.zeros((count, 3), jnp.int32), jnp.ones((count, 3), bool)
+  when = jnp.zeros_like(tokens)
+  share = schedule.linear(start=1.0, end=0.0)(jnp.arange(1, steps + 1) / steps)
+  left = remaining(keys, hidden, share, binomial=binomial)
+  for step in range(1, steps + 1):
+    logits = predict(tokens, hidden)
+    drawn = jnp.where(hidden, draw(keys, logits, temperature.value(step), step), tokens)
+    offers = {"keys": keys, "grid": (3,), "step": step, "logits": logits, "tokens": drawn}
+    still = select.top(bind.call(score, offers), count=left[step - 1], allowed=hidden)
+    new = hidden & ~still
+    tokens, when = jnp.where(new, drawn, tokens), jnp.where(new, step, when)
+    hidden = still
+  return tokens, when
 
 
 def test_temperature_may_move_with_the_steps():
