@@ -1,5 +1,6 @@
 """Attention: the plain reference, exact about hidden keys, and masks of pairs block by block."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from maskjax.hide.pairs import Pair, Predicate
 
 # Queries that meet all keys at once: with masks of pairs, memory grows as this times the length.
 BLOCK = 256
+# Logits that are met at once on a CPU: 1 MiB of them, about what a core keeps near.
+TILE = 1 << 18
 NEVER = jnp.finfo(jnp.float32).min
 
 
@@ -31,7 +34,8 @@ def attention(
 
   `softmax(q kᵀ / √d + bias) v`, logits and softmax in float32. Keys where `valid` is False are
   not there: they, NaN or not, change neither output nor gradient; a query left without keys gives
-  zeros. `bias` is finite. `valid=None` is the plain layer.
+  zeros. `bias` is finite. `valid=None` is the plain layer. On a CPU many heads are met a few at a
+  time, and again in the backward pass.
 
   `pairs` hides keys from single queries, likewise; see `maskjax.hide.pairs`. Query i stands at
   position `query_offset + i` of the keys' sequence, whose `segments` it may ask for. More than
@@ -46,13 +50,33 @@ def attention(
   """
   if pairs is not None:
     return _paired(q, k, v, valid, bias, pairs, segments, query_offset)
+  seen = None
   if valid is not None:
     k, v = (jnp.where(valid[..., None, :, None], x, jnp.zeros_like(x)) for x in (k, v))
+    seen = valid[..., None, None, :]
+  if bias is None and math.prod(q.shape[:-1]) * k.shape[-2] > TILE:
+    return jax.lax.platform_dependent(q, k, v, seen, cpu=_in_tiles, default=_mixed)
+  return _mixed(q, k, v, seen, bias)
+
+
+def _mixed(q: Array, k: Array, v: Array, seen: Array | None, bias: Array | None = None) -> Array:
   logits = _logits(q, k, bias)
-  if valid is not None:
+  if seen is not None:
     # Where every key is hidden the softmax is uniform, over values that are zero.
-    logits = jnp.where(valid[..., None, None, :], logits, NEVER)
+    logits = jnp.where(seen, logits, NEVER)
   return jax.nn.softmax(logits, axis=-1).astype(v.dtype) @ v
+
+
+def _in_tiles(q: Array, k: Array, v: Array, seen: Array | None) -> Array:
+  """A few heads at a time, so many that their logits stay in a CPU's cache, backward too."""
+  logits, heads = q.shape[-2] * k.shape[-2], math.prod(q.shape[:-2])
+  size = max(n for n in range(1, heads + 1) if heads % n == 0 and (n == 1 or n * logits <= TILE))
+  if seen is not None:
+    seen = jnp.broadcast_to(seen, (*q.shape[:-2], 1, k.shape[-2]))
+  cut = lambda x: x.reshape(heads // size, size, *x.shape[-2:])
+  # Inside a loop nothing is merged with what was computed before it.
+  again = jax.checkpoint(lambda one: _mixed(*one), prevent_cse=False)
+  return jax.lax.map(again, jax.tree.map(cut, (q, k, v, seen))).reshape(q.shape)
 
 
 def _logits(q: Array, k: Array, bias: Array | None) -> Float[Array, "*b h q k"]:

@@ -14,6 +14,7 @@ from maskjax import hide, reduce
 from maskjax.errors import BadInput
 from maskjax.hide.pairs import dense
 from maskjax.model.attention import Attention, attention, rotate
+from maskjax.train.flops import count
 
 module = sys.modules["maskjax.model.attention"]
 
@@ -74,6 +75,42 @@ def test_softmax_is_float32_under_bfloat16():
   assert "f32[2,3,5,5] = exp" in jaxpr
   assert "bf16[2,3,5,5] = exp" not in jaxpr
   assert attention(q, k, v).dtype == jnp.bfloat16
+
+
+TILED = {"each head": 20, "three of six heads": 75, "all": 150}
+
+
+@pytest.mark.parametrize("tile", TILED.values(), ids=TILED)
+@pytest.mark.parametrize("masked", [False, True])
+def test_tiles_equal_the_whole_in_value_and_gradient(tile, masked, monkeypatch):
+  q, k, v = draw()
+  valid = jnp.array([[True, False, True, False, True], [False] * 5]) if masked else None
+  spoil = lambda x: jnp.where(valid[:, None, :, None], x, jnp.nan) if masked else x
+
+  def loss(q, k, v):
+    out = attention(q, k, v, valid=valid)
+    return jnp.sum(jnp.sin(out)), out
+
+  grad = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)
+  whole = grad(q, k, v)
+  monkeypatch.setattr(module, "TILE", tile)
+  assert ("while" in jax.jit(grad).lower(q, k, v).as_text()) == (tile < 150)
+  for tiled in (grad(q, spoil(k), spoil(v)), jax.jit(grad)(q, spoil(k), spoil(v))):
+    for ours, expected in zip(jax.tree.leaves(tiled), jax.tree.leaves(whole), strict=True):
+      np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_tiles_keep_memory_and_the_count_of_flops(monkeypatch):
+  x = jax.ShapeDtypeStruct((4, 4, 128, 8), jnp.float32)
+  loss = lambda q, k, v: attention(q, k, v).sum()
+  slope = lambda: jax.jit(jax.grad(loss, argnums=(0, 1, 2))).lower(x, x, x).compile()
+  figures = []
+  for tile in (128**2, 16 * 128**2):
+    monkeypatch.setattr(module, "TILE", tile)
+    jax.clear_caches()
+    figures.append((slope().memory_analysis().temp_size_in_bytes, count(loss, x, x, x)))
+  assert figures[0][0] < figures[1][0] / 3
+  assert figures[0][1] == figures[1][1] == 2 * 2 * 16 * 128**2 * 8
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
