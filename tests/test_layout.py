@@ -26,6 +26,7 @@ LAYERS = [
   ("view",),
   ("train",),
   ("catalogue", "cli"),
+  ("bench",),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 LONGEST = 330

@@ -34,8 +34,8 @@ def attention(
 
   `softmax(q kᵀ / √d + bias) v`, logits and softmax in float32. Keys where `valid` is False are
   not there: they, NaN or not, change neither output nor gradient; a query left without keys gives
-  zeros. `bias` is finite. `valid=None` is the plain layer. On a CPU many heads are met a few at a
-  time, and again in the backward pass.
+  zeros. `bias` is finite. `valid=None` is the plain layer. Where a CPU is the only device, many heads
+  are met a few at a time, and again in the backward pass.
 
   `pairs` hides keys from single queries, likewise; see `maskjax.hide.pairs`. Query i stands at
   position `query_offset + i` of the keys' sequence, whose `segments` it may ask for. More than
@@ -54,7 +54,9 @@ def attention(
   if valid is not None:
     k, v = (jnp.where(valid[..., None, :, None], x, jnp.zeros_like(x)) for x in (k, v))
     seen = valid[..., None, None, :]
-  if bias is None and math.prod(q.shape[:-1]) * k.shape[-2] > TILE:
+  large = math.prod(q.shape[:-1]) * k.shape[-2] > TILE
+  # The loop over heads would run on every device alike, whichever lies where.
+  if bias is None and large and jax.device_count() == 1:
     return jax.lax.platform_dependent(q, k, v, seen, cpu=_in_tiles, default=_mixed)
   return _mixed(q, k, v, seen, bias)
 
