@@ -34,8 +34,8 @@ def attention(
 
   `softmax(q kᵀ / √d + bias) v`, logits and softmax in float32. Keys where `valid` is False are
   not there: they, NaN or not, change neither output nor gradient; a query left without keys gives
-  zeros. `bias` is finite. `valid=None` is the plain layer. Where a CPU is the only device, many heads
-  are met a few at a time, and again in the backward pass.
+  zeros. `bias` is finite. `valid=None` is the plain layer. Where a CPU is the only device, many
+  heads are met a few at a time, and again in the backward pass.
 
   `pairs` hides keys from single queries, likewise; see `maskjax.hide.pairs`. Query i stands at
   position `query_offset + i` of the keys' sequence, whose `segments` it may ask for. More than
