@@ -62,6 +62,7 @@ class Context:
     batch_size: examples at a time where features are computed.
     picture: takes `(name, uint8 [h w 3])`.
     encode: the task's features, compiled.
+    pause: called before each batch; may raise to end the evaluation early.
   """
 
   record: Record
@@ -74,6 +75,7 @@ class Context:
   batch_size: int
   picture: Callable[[str, np.ndarray], None]
   encode: Callable[..., Mapping[str, jax.Array]]
+  pause: Callable[[], None] = lambda: None
   cache: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
 
   def features(self, split: str, pooling: str) -> tuple[np.ndarray, np.ndarray]:
@@ -100,12 +102,16 @@ class Context:
 
   def examples(self, split: str, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
     """One pass over a split, not augmented, the last batch padded: `valid` tells."""
-    return pipeline.examples(self.data, split, batch_size=batch_size)
+    for batch in pipeline.examples(self.data, split, batch_size=batch_size):
+      self.pause()
+      yield batch
 
   def batches(self, batch_size: int, seed: int, steps: int) -> Iterator[dict[str, np.ndarray]]:
     """`steps` augmented training batches in the order of `seed`."""
     endless = pipeline.batches(self.data, batch_size=batch_size, seed=seed)
-    return itertools.islice(endless, steps)
+    for batch in itertools.islice(endless, steps):
+      self.pause()
+      yield batch
 
 
 def pixels(variables: Variables, batch: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from maskjax.train.pod.member import me
 from maskjax.train.pod.share import share
 from maskjax.train.profiler import Profiler
 from maskjax.train.rules import overview
-from maskjax.train.signals import Stop
+from maskjax.train.signals import Stop, Stopped
 from maskjax.train.state import State, averaged
+from maskjax.train.summary import read_metrics
 from maskjax.train.workdir import check_config, write_config, write_record
 from maskjax.view.grid import save_png
 
@@ -75,7 +76,7 @@ def fit(parts: Parts, workdir: pathlib.Path, seed: int, stop: Stop) -> None:
     clock = progress.Clock(total=parts.total_steps, batch_size=config["batch_size"], step=step)
     bar = stack.enter_context(contextlib.closing(progress.Progress(parts.total_steps)))
     run = Run(parts, workdir, seed, checkpoints, writers, stop, clock, bar)
-    if step < parts.total_steps:
+    if step < parts.total_steps or run.unevaluated(step):
       run.train(state, position)
 
 
@@ -115,8 +116,8 @@ class Run:
     config, total = self.parts.config, self.parts.total_steps
     first = int(state.step) + 1
     self._describe(state)
-    if first == 1:
-      self._evaluate(state, 0)
+    if first == 1 or self.unevaluated(first - 1):
+      self._evaluate(state, first - 1)
     if self.stop.here():
       self._leave(state, first - 1, position)
     batches = pipeline.batches(
@@ -191,7 +192,7 @@ class Run:
     self.stop.here()
     if last or self.stop or (every and step % every == 0):
       self._save(state, step, position, results)
-    if self.stop and not last:
+    if self.stop and (results is None or not last):
       self._leave(state, step, position)
 
   def _log(self, step: int, position: int, figures: Mapping[str, np.ndarray]) -> None:
@@ -207,16 +208,30 @@ class Run:
       said = progress.line(step, parts.total_steps, figures["loss"], pace, mfu, parts.peak)
       self.bar.show(step, said)
 
-  def _evaluate(self, state: State, step: int) -> dict[str, float]:
-    total, sections = self.parts.total_steps, self._evals()
-    names = [name for name, section in sections.items() if due(section, step, total)]
+  def _names(self, step: int) -> list[str]:
+    """The evaluators that run at a step."""
+    total = self.parts.total_steps
+    return [name for name, section in self._evals().items() if due(section, step, total)]
+
+  def unevaluated(self, step: int) -> bool:
+    """Whether a signal came while a saved step was being evaluated: its figures are not there."""
+    rows = read_metrics(self.workdir / "metrics.jsonl") if me().first else {}
+    found = any(name.startswith("eval/") for name in rows.get(step, {}))
+    return bool(self._names(step)) and not me().meet("the figures so far", found)[0]
+
+  def _evaluate(self, state: State, step: int) -> dict[str, float] | None:
+    """The figures of the evaluators that are due; None if a signal came before all were done."""
+    sections, names = self._evals(), self._names(step)
     if not names:
       return {}
     picture = lambda name, image: keep_picture(self.workdir, self.writers, step, name, image)
     with self.clock.phase("eval"):
       me().meet("an evaluation")
       context = make_context(self.parts, averaged(state), self.seed, step, picture)
-      results = evaluate(context, sections, names)
+      try:
+        results = evaluate(dataclasses.replace(context, pause=self.stop.check), sections, names)
+      except Stopped:
+        return None
     self.writers.scalars(step, results)
     return results
 

@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from maskjax.train.pod.member import me
 
 
+class Stopped(Exception):  # noqa: N818
+  """Work that can be done again was left because of a `Stop`."""
+
+
 class Stop:
   """Whether someone asked the run to stop, and how."""
 
@@ -26,6 +30,11 @@ class Stop:
     if me().leave():
       self.reason = me().reason
     return bool(self)
+
+  def check(self) -> None:
+    """Raises `Stopped` at such a point if it is time to leave."""
+    if self.here():
+      raise Stopped
 
 
 @contextlib.contextmanager

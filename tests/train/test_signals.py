@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from maskjax.errors import Restart
-from maskjax.train import loop
+from maskjax.train import evaluation, loop
 from maskjax.train.run import train
 from maskjax.train.signals import asked_to_stop
 
@@ -93,23 +93,35 @@ def test_a_signal_saves_the_step_under_way_and_the_run_goes_on_exactly(
   assert tiny.rows(tmp_path) == tiny.rows(reference)
 
 
-@pytest.mark.parametrize("step", [0, 4])
-def test_a_signal_during_an_evaluation_is_honoured_after_it(
-  tiny, whole, tmp_path, monkeypatch, step
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("step", [0, 4, 6])
+def test_a_signal_ends_an_evaluation_which_the_next_launch_makes_up_for(
+  tiny, whole, tmp_path, monkeypatch, step, batch
 ):
   config, reference = whole
-  true = loop.evaluate
+  began, true, examples = [], loop.evaluate, evaluation.pipeline.examples
+  seen = 0
 
   def evaluate(context, *rest):
-    if context.step == step:
-      me(signal.SIGTERM)
+    began.append(context.step)
     return true(context, *rest)
+
+  def counted(*args, **kwargs):
+    nonlocal seen
+    for one in examples(*args, **kwargs):
+      seen += began[-1] == step
+      if (seen, began[-1]) == (batch, step):
+        me(signal.SIGTERM)
+      yield one
 
   with monkeypatch.context() as patch:
     patch.setattr(loop, "evaluate", evaluate)
+    patch.setattr(evaluation.pipeline, "examples", counted)
     with pytest.raises(Restart, match=f"SIGTERM at step {step}:"):
       train(config, tmp_path)
+  assert seen == batch
   assert tiny.final(tmp_path)["step"] == bytes([step])
+  assert not [row for row in tiny.rows(tmp_path) if row["step"] == step and "eval" in str(row)]
   train(config, tmp_path)
   assert tiny.final(tmp_path) == tiny.final(reference)
   assert tiny.rows(tmp_path) == tiny.rows(reference)
