@@ -58,6 +58,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     decoder_heads=16,
     dtype="bfloat16",
     remat=False,
+    scan=False,
   )
   c.score = dict(fn="white")
   c.select = dict(fn="top", ratio=0.75)

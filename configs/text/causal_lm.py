@@ -43,6 +43,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     mlp=2048,
     dtype="bfloat16",
     remat=False,
+    scan=False,
     causal=True,
   )
   c.recover = dict(fn="cross_entropy", smoothing=0.0)

@@ -89,6 +89,7 @@ def vit_classifier(
   dtype: str = "float32",
   norm_eps: float = 1e-6,
   remat: bool = False,
+  scan: bool = False,
 ) -> ViTClassifier:
   """A classifier of examples of `record_shape`, `(*space, channels)`, around an MAE's encoder.
 
@@ -117,5 +118,6 @@ def vit_classifier(
     dtype=dtype,
     norm_eps=norm_eps,
     remat=remat,
+    scan=scan,
   ).encoder
   return ViTClassifier(encoder, classes, pool)

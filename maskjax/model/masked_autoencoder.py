@@ -26,6 +26,7 @@ class Decoder(nn.Module):
   dtype: str = "float32"
   norm_eps: float = 1e-6
   remat: bool = False
+  scan: bool = False
 
   @nn.compact
   def __call__(
@@ -51,6 +52,7 @@ class Decoder(nn.Module):
       dtype=self.dtype,
       norm_eps=self.norm_eps,
       remat=self.remat,
+      scan=self.scan,
     )
     x = nn.Dense(self.outputs, dtype=self.dtype, kernel_init=xavier, name="predict")(x)
     return x[..., extra:, :].astype(jnp.float32)
@@ -84,6 +86,7 @@ class MaskedAutoencoder(nn.Module):
       dtype=encoder.dtype,
       norm_eps=encoder.norm_eps,
       remat=encoder.remat,
+      scan=encoder.scan,
     )
 
   def __call__(
@@ -135,6 +138,7 @@ def masked_autoencoder(
   dtype: str = "float32",
   norm_eps: float = 1e-6,
   remat: bool = False,
+  scan: bool = False,
 ) -> MaskedAutoencoder:
   """A masked autoencoder for examples of `record_shape`, `(*space, channels)`.
 
@@ -164,5 +168,6 @@ def masked_autoencoder(
     dtype=dtype,
     norm_eps=norm_eps,
     remat=remat,
+    scan=scan,
   )
   return MaskedAutoencoder(encoder, channels, decoder_width, decoder_depth, decoder_heads)

@@ -20,6 +20,7 @@ class TextTransformer(nn.Module):
     width, depth, heads, mlp: the transformer's sizes.
     dtype: of the computation; parameters, softmax and logits are float32.
     remat: compute each block again in the backward pass, for memory.
+    scan: compile one block for all, a loop over them.
     causal: whether a token sees only itself and those before it.
   """
 
@@ -31,6 +32,7 @@ class TextTransformer(nn.Module):
   mlp: int
   dtype: str = "float32"
   remat: bool = False
+  scan: bool = False
   causal: bool = False
 
   @nn.compact
@@ -66,6 +68,7 @@ class TextTransformer(nn.Module):
       mlp=self.mlp,
       dtype=self.dtype,
       remat=self.remat,
+      scan=self.scan,
       gated=True,
       rotary=True,
       pairs=seen_pairs(self.causal, segments is not None),
@@ -93,6 +96,7 @@ def text_transformer(
   extra: int = 1,
   dtype: str = "float32",
   remat: bool = False,
+  scan: bool = False,
   causal: bool = False,
 ) -> TextTransformer:
   """A transformer over windows of `record_shape` `(n,)` with rotary positions and gated MLPs.
@@ -114,4 +118,4 @@ def text_transformer(
   if extra < 0:
     raise BadInput(f"extra ids must not be negative in number, got {extra}")
   mlp = mlp or -(-8 * width // 3 // 64) * 64
-  return TextTransformer(vocabulary, extra, width, depth, heads, mlp, dtype, remat, causal)
+  return TextTransformer(vocabulary, extra, width, depth, heads, mlp, dtype, remat, scan, causal)

@@ -1,8 +1,11 @@
 """The pre-norm transformer block, and a stack of blocks."""
 
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from maskjax.hide.pairs import Predicate
@@ -91,6 +94,7 @@ def transformer(
   dtype: str = "float32",
   norm_eps: float = 1e-6,
   remat: bool = False,
+  scan: bool = False,
   gated: bool = False,
   rotary: bool = False,
   pairs: Predicate | None = None,
@@ -98,12 +102,21 @@ def transformer(
   """A stack of `depth` blocks and a last normalisation; to be called inside a compact method.
 
   The parameters `block_00`, `block_01` … and `norm` belong to the module that calls. `remat` keeps
-  only each block's input for the backward pass and computes the rest again. `pairs`, `segments` and
-  `start` are those of `Attention`.
+  only each block's input for the backward pass and computes the rest again. With `scan` one block
+  is compiled for all, which are met in a loop over their stacked parameters; not where they are
+  drawn, nor with a cache. `pairs`, `segments` and `start` are those of `Attention`.
   """
-  block = nn.remat(Block) if remat else Block
-  for i in range(depth):
-    layer = block(heads, mlp, dtype, norm_eps, gated, rotary, pairs, name=f"block_{i:02d}")
-    x = layer(x, valid, segments, start)
+  sizes = heads, mlp, dtype, norm_eps, gated, rotary, pairs
+  block = nn.remat(Block) if remat and not scan else Block
+  layers = [block(*sizes, name=f"block_{i:02d}") for i in range(depth)]
+  if scan and start is None and not layers[0].is_initializing():
+    every = [layer.variables["params"] for layer in layers]
+    one = Block(*sizes, parent=None)
+    read: Any = lambda x, params: (one.apply({"params": params}, x, valid, segments), None)
+    step = jax.checkpoint(read, prevent_cse=False) if remat else read
+    x, _ = jax.lax.scan(step, x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *every))
+  else:
+    for layer in layers:
+      x = layer(x, valid, segments, start)
   norm = nn.RMSNorm if gated else nn.LayerNorm
   return norm(epsilon=norm_eps, dtype=dtype, name="norm")(x)

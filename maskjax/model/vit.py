@@ -46,6 +46,7 @@ class ViT(nn.Module):
     dtype: of the computation; parameters, softmax and normalisation statistics are float32.
     norm_eps: added to the variance in every normalisation.
     remat: compute each block again in the backward pass, for memory.
+    scan: compile one block for all, a loop over them: deep models compile several times faster.
 
   Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1.
   """
@@ -61,6 +62,7 @@ class ViT(nn.Module):
   dtype: str = "float32"
   norm_eps: float = 1e-6
   remat: bool = False
+  scan: bool = False
 
   @nn.compact
   def __call__(
@@ -101,6 +103,7 @@ class ViT(nn.Module):
       dtype=self.dtype,
       norm_eps=self.norm_eps,
       remat=self.remat,
+      scan=self.scan,
     )
 
 

@@ -68,10 +68,10 @@ def test_padding_is_seen_by_none(causal):
   np.testing.assert_allclose(padded[1:], run(network, variables, IDS[1:]), atol=1e-5)
 
 
-@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize("changes", [{}, {"remat": True}, {"scan": True}], ids=str)
 @pytest.mark.parametrize("segments", [None, SEGMENTS], ids=["window", "documents"])
-def test_token_by_token_equals_the_whole_pass_with_one_compile(remat, segments):
-  network, variables = build(causal=True, remat=remat)
+def test_token_by_token_equals_the_whole_pass_with_one_compile(changes, segments):
+  network, variables = build(causal=True, **changes)
   whole = run(network, variables, segments=segments)
   traces = []
 
@@ -104,14 +104,15 @@ def test_features_are_the_tokens_that_the_logits_are_made_from():
   np.testing.assert_allclose(tokens @ kernel, run(network, variables), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("changes", [{"remat": True}, {"scan": True}])
 @pytest.mark.parametrize("causal", [False, True])
-def test_remat_changes_no_value_and_no_gradient(causal):
-  def value_and_slope(remat):
-    network, variables = build(causal=causal, remat=remat)
+def test_remat_and_scan_change_no_value_and_no_gradient(causal, changes):
+  def value_and_slope(changes):
+    network, variables = build(causal=causal, **changes)
     loss = lambda v: jnp.sum(jnp.sin(network.apply(v, IDS, None, SEGMENTS)))
     return jax.jit(jax.value_and_grad(loss))(variables)
 
-  for a, b in zip(*map(jax.tree.leaves, map(value_and_slope, (False, True))), strict=True):
+  for a, b in zip(*map(jax.tree.leaves, map(value_and_slope, ({}, changes))), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from maskjax.errors import BadInput
 from maskjax.model.vit import ViT
+from maskjax.train import flops
 
 
 def model(**changes):
@@ -88,12 +89,19 @@ def test_bfloat16_computes_in_bfloat16_on_float32_parameters():
   np.testing.assert_allclose(out.astype(jnp.float32), exact, atol=0.1)
 
 
-def test_remat_changes_neither_names_nor_gradient():
-  x = patches()
-  variables = init(model(), x)
+@pytest.mark.parametrize(
+  "changes", [{"remat": True}, {"scan": True}, {"remat": True, "scan": True}]
+)
+def test_remat_and_scan_change_neither_names_nor_gradient(changes):
+  x, deep = patches(), functools.partial(model, depth=3)
+  variables = init(deep(), x)
+  assert jax.tree.structure(init(deep(**changes), x)) == jax.tree.structure(variables)
   loss = lambda vit: lambda v: jnp.sum(vit.apply(v, x) ** 3)
-  plain, again = (jax.jit(jax.grad(loss(model(remat=r))))(variables) for r in (False, True))
+  slope = lambda vit: jax.grad(loss(vit))
+  again, plain = (jax.jit(slope(vit))(variables) for vit in (deep(**changes), deep()))
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4), plain, again)
+  assert ("scan[" in str(jax.make_jaxpr(slope(deep(**changes)))(variables))) == ("scan" in changes)
+  assert flops.count(loss(deep(**changes)), variables) == flops.count(loss(deep()), variables)
 
 
 def test_one_and_three_axes():
