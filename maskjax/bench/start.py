@@ -1,0 +1,81 @@
+"""Seconds from the command line to the first step, and for `import maskjax`."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from maskjax.bench import harness
+from maskjax.bench.harness import ROOT, Contender, Line, Results, Row, Size, at_most
+
+EVALUATORS = ("knn", "fewlabel", "linear", "finetune", "recovery", "reconstruction")
+IMPORT = "import jax, time; t = time.perf_counter(); import maskjax; print(time.perf_counter() - t)"
+
+
+def launch(size: Size) -> Mapping[str, Any]:
+  """`launch.py` until it reports its first step; what compiles is cached by the run before it."""
+  cache = tempfile.TemporaryDirectory()
+  env = {**os.environ, "XDG_CACHE_HOME": cache.name}
+  env.pop("JAX_COMPILATION_CACHE_DIR", None)
+  changes = [f"--config.evals.{name}=None" for name in EVALUATORS if not size["evaluators"]]
+  config = f"{ROOT}/configs/image/mae.py:{size['preset']},log.every=1"
+  command = [sys.executable, str(ROOT / "launch.py"), f"--config={config}", *changes]
+
+  def run() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+      first_step([*command, f"--workdir={folder}"], env)
+
+  return {"run": run, "facts": {"cache": cache.name}, "keep": cache}
+
+
+def first_step(command: Sequence[str], env: Mapping[str, str]) -> None:
+  """Runs a launch until its first step is done, and ends it there.
+
+  Raises:
+    RuntimeError: it ended before; what it said is told.
+  """
+  said = []
+  process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+  assert process.stderr is not None
+  for line in process.stderr:
+    said.append(line.decode(errors="replace"))
+    if said[-1].startswith("step 1/"):
+      break
+  else:
+    raise RuntimeError("no first step:\n" + "".join(said))
+  process.kill()
+  process.communicate()
+
+
+def imported(size: Size) -> Mapping[str, Any]:
+  """`import maskjax` in a fresh interpreter that has imported jax."""
+  run = lambda: float(subprocess.check_output([sys.executable, "-c", IMPORT]))
+  return {"run": run}
+
+
+def figures(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
+  """Seconds."""
+  goals = {"launch": at_most(8, "s", of_ratio=False), "import": at_most(1.5, "s", of_ratio=False)}
+  lines = [Line(f"{n}, s", harness.median(results, n), None, None, g) for n, g in goals.items()]
+  bare = harness.median(results, "launch, no evaluators")
+  return lines, [f"without the evaluators before the first step {bare:.1f} s"]
+
+
+def _row() -> Row:
+  launches = {"launch": True, "launch, no evaluators": False}
+  contenders = [
+    Contender(name, "maskjax.bench.start:launch", own={"evaluators": evaluators})
+    for name, evaluators in launches.items()
+  ]
+  return Row(
+    name="start",
+    what="launch.py with mae:laptop to its first step, compile cache warm; import maskjax",
+    contenders=[*contenders, Contender("import", "maskjax.bench.start:imported")],
+    sizes={"full": dict(preset="laptop"), "smoke": dict(preset="smoke")},
+    figures=figures,
+  )
+
+
+ROW = _row()
