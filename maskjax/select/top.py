@@ -56,8 +56,9 @@ def top(
   earlier leaf, then to the lower row-major index.
 
   The threshold is found by a binary search over the bits of the scores, the cut among those that
-  tie by one over the index: counting passes, no sort, no gather, and along a sharded axis nothing
-  but scalars to exchange. Beyond 2³¹ - 1 entries the counts are int64.
+  tie by one over the index, left out for `axis=None` where no tie is to be broken: counting passes,
+  no sort, no gather, and along a sharded axis nothing but scalars to exchange. Beyond 2³¹ - 1
+  entries the counts are int64.
 
   Raises:
     BadInput: see `count_of`; another axis; `allowed` that is no tree like `scores`.
@@ -213,7 +214,18 @@ def _first(tied: Leaves, room: Int[Array, "..."], axis: int | None) -> Leaves:
     for mask, shape, cut in zip(tied, shapes, cuts, strict=True)
   ]
   bits = max(map(math.prod, shapes)).bit_length()
-  cuts = _highest(lambda cuts: list(map(number, late(cuts))), rooms, bits=bits, dtype=dtype)
+  search = lambda: _highest(
+    lambda cuts: list(map(number, late(cuts))), rooms, bits=bits, dtype=dtype
+  )
+  if axis is None:
+    # Mostly as many tie as there is room for, and half of all passes can be left out. Not for rows:
+    # that all of them are settled would have to be asked across devices.
+    counts = list(map(number, tied))
+    settled = [(left <= 0) | (n <= left) for n, left in zip(counts, rooms, strict=True)]
+    every = lambda: [jnp.zeros_like(n + k, dtype) for n, k in zip(counts, rooms, strict=True)]
+    cuts = jax.lax.cond(functools.reduce(operator.and_, settled), every, search)
+  else:
+    cuts = search()
   return [mask & (left > 0) for mask, left in zip(late(cuts), rooms, strict=True)]
 
 
