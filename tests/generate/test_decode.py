@@ -98,25 +98,26 @@ def test_counts_follow_the_schedule():
   np.testing.assert_allclose(first.var(), 100 * 0.25 * 0.75, rtol=0.35)
 
 
-def test_the_network_is_evaluated_only_where_something_is_revealed():
+def counting():
+  """A list that grows with every evaluation of the network, and that network."""
   calls = []
 
   def counted(tokens, hidden):
     jax.debug.callback(lambda: calls.append(None))
     return predict(tokens, hidden)
 
+  return calls, counted
+
+
+def test_the_network_is_evaluated_only_where_something_is_revealed():
+  calls, counted = counting()
   got = sample(1, predict=counted, steps=500)
   jax.effects_barrier()
   assert len(calls) == len(set(got["step"][0].tolist())) <= 3
 
 
 def test_a_batch_evaluates_no_more_often_than_it_has_positions():
-  calls = []
-
-  def counted(tokens, hidden):
-    jax.debug.callback(lambda: calls.append(None))
-    return predict(tokens, hidden)
-
+  calls, counted = counting()
   got = sample(64, predict=counted, steps=500)
   jax.effects_barrier()
   assert len(calls) == 3
