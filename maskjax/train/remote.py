@@ -246,7 +246,9 @@ def _store(url: str) -> tuple[Any, str]:
 
   protocol = url.partition("://")[0]
   try:
-    store, root = fsspec.core.url_to_fs(url)
+    # Buckets have no folders to be made; of the others the one for local files can make its own.
+    options = {"auto_mkdir": True} if protocol in ("file", "local") else {}
+    store, root = fsspec.core.url_to_fs(url, **options)
   except ImportError as error:
     extra = EXTRAS.get(protocol)
     cure = f"pip install 'maskjax[{extra}]'" if extra else str(error)

@@ -193,7 +193,7 @@ def test_errors_name_the_url(tiny, store):
   ("url", "cure"), [("gs://b/r", "maskjax[gcs]"), ("s3://b/r", "maskjax[s3]")]
 )
 def test_a_missing_package_is_named(monkeypatch, url, cure):
-  def absent(url):
+  def absent(url, **options):
     raise ImportError("no such package")
 
   monkeypatch.setattr(fsspec.core, "url_to_fs", absent)
@@ -216,6 +216,15 @@ def test_one_file_is_a_place_too(store):
     assert pathlib.Path(place).name == "weights.safetensors"
     assert pathlib.Path(place).read_bytes() == b"12345"
   assert not pathlib.Path(place).exists()
+
+
+def test_folders_of_a_store_that_has_them_are_made(tmp_path):
+  url = (tmp_path / "some" / "where").as_uri()
+  with remote.mirrored(url, write=True) as place:
+    inner = pathlib.Path(place) / "seeds" / "1" / "metrics.jsonl"
+    inner.parent.mkdir(parents=True)
+    inner.write_text("{}")
+  assert (tmp_path / "some" / "where" / "seeds" / "1" / "metrics.jsonl").read_text() == "{}"
 
 
 def test_what_is_local_stays_where_it_is(tmp_path):
