@@ -9,8 +9,9 @@ Here:  CIFAR-10, three seeds, f32, 4 shared cores, 2026-11-21. `cifar` from a de
        `cifar_vit` from a dense ViT/8 of 0.513 ± 0.004: 50 % not measured, 80 % 0.535 ± 0.005, 90 %
        0.505 ± 0.003, 95 % not measured, 2:4 0.549 ± 0.003, 90 % at once 0.492 ± 0.003, 90 % random
        0.365 ± 0.012. By python launch.py --config=configs/weights/magnitude.py:cifar
-       --config.data.name=zip --config.data.path=cifar10.zip --workdir=runs/pruned and the changes
-       named below.
+       --config.data.name=zip --config.data.path=cifar10.zip --config.init_from=runs/dense
+       --workdir=runs/pruned and the changes named below; runs/dense is the run noted in
+       configs/image/supervised.py, for the ViT with --config.model.patch=(8,8).
 Run:   python launch.py --config=configs/weights/magnitude.py:laptop --workdir=runs/magnitude
 
 The dense network is a stage, trained first; `--config.init_from=DIR` takes a finished one. Others:

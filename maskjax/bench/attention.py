@@ -37,7 +37,7 @@ def figures(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]
   """Milliseconds forward and backward."""
   mine, peer = harness.median(results, "maskjax"), harness.median(results, "torch sdpa")
   flops = 6 * 2 * size["batch"] * size["heads"] * size["tokens"] ** 2 * size["width"]
-  line = Line("ms", 1000 * mine, harness.over(peer, 1e-3), harness.over(peer, mine), at_least(1))
+  line = harness.milliseconds(mine, peer, at_least(1))
   return [line], [f"its six products run at {flops / mine / 1e9:.0f} GFLOP/s"]
 
 

@@ -246,6 +246,16 @@ def over(a: float | None, b: float | None) -> float | None:
   return None if a is None or b is None else a / b
 
 
+def milliseconds(ours: float, peer: float | None, goal: Goal) -> Line:
+  """A line of two times in seconds; the ratio says how many times faster ours is.
+
+  >>> milliseconds(0.5, 1.0, at_least(1))[1:4]
+  (500.0, 1000.0, 2.0)
+  """
+  theirs = None if peer is None else 1000 * peer
+  return Line("ms", 1000 * ours, theirs, over(peer, ours), goal)
+
+
 def at_least(number: float, unit: str = "x", *, of_ratio: bool = True) -> Goal:
   """The goal of being at least so large.
 

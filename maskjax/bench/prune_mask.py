@@ -58,7 +58,7 @@ def figures(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]
   bytes_ = 4 * size["side"] ** 2
   extra = {name: harness.over(results[name].extra_bytes, bytes_) for name in results}
   lines = [
-    Line("ms", 1000 * ours, 1000 * peer, peer / ours, at_least(40)),
+    harness.milliseconds(ours, peer, at_least(40)),
     Line(
       "extra memory, matrices",
       extra["maskjax"],

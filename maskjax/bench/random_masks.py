@@ -44,7 +44,7 @@ def _work(draw: Any, size: Size) -> Mapping[str, Any]:
 def figures(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
   """Milliseconds."""
   ours, peer, alone = (harness.median(results, name) for name in ("maskjax", "torch", "noise"))
-  line = Line("ms", 1000 * ours, harness.over(peer, 1e-3), harness.over(peer, ours), at_least(2))
+  line = harness.milliseconds(ours, peer, at_least(2))
   return [line], [f"limit: the noise alone takes {1000 * alone:.2f} ms"]
 
 

@@ -107,13 +107,13 @@ def transformer(
   drawn, nor with a cache. `pairs`, `segments` and `start` are those of `Attention`.
   """
   sizes = heads, mlp, dtype, norm_eps, gated, rotary, pairs
-  block = nn.remat(Block) if remat and not scan else Block
+  # Inside a loop nothing is merged with what was computed before it.
+  block = nn.remat(Block, prevent_cse=not scan) if remat else Block
   layers = [block(*sizes, name=f"block_{i:02d}") for i in range(depth)]
   if scan and start is None and not layers[0].is_initializing():
     every = [layer.variables["params"] for layer in layers]
-    one = Block(*sizes, parent=None)
-    read: Any = lambda x, params: (one.apply({"params": params}, x, valid, segments), None)
-    step = jax.checkpoint(read, prevent_cse=False) if remat else read
+    one: Any = block(*sizes, parent=None)
+    step = lambda x, params: (one.apply({"params": params}, x, valid, segments), None)
     x, _ = jax.lax.scan(step, x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *every))
   else:
     for layer in layers:

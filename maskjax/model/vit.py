@@ -46,7 +46,7 @@ class ViT(nn.Module):
     dtype: of the computation; parameters, softmax and normalisation statistics are float32.
     norm_eps: added to the variance in every normalisation.
     remat: compute each block again in the backward pass, for memory.
-    scan: compile one block for all, a loop over them: deep models compile several times faster.
+    scan: compile one block for all, a loop over them.
 
   Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1.
   """

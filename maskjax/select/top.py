@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import math
 import numbers
 import operator
@@ -203,10 +204,8 @@ def _best(order: Leaves, among: Leaves, room: Int[Array, "..."], axis: int | Non
 def _first(tied: Leaves, room: Int[Array, "..."], axis: int | None) -> Leaves:
   """The first `room` of the tied entries: leaf after leaf, and within one by the index."""
   number = lambda mask: _number([mask], axis, room.dtype)
-  rooms = []
-  for mask in tied:
-    rooms.append(room)
-    room = room - number(mask)
+  counts = list(map(number, tied))
+  rooms = list(itertools.accumulate(counts[:-1], operator.sub, initial=room))
   dtype = jnp.uint32 if room.dtype == jnp.int32 else jnp.uint64
   shapes = [mask.shape if axis is None else mask.shape[axis:] for mask in tied]
   late = lambda cuts: [
@@ -220,7 +219,6 @@ def _first(tied: Leaves, room: Int[Array, "..."], axis: int | None) -> Leaves:
   if axis is None:
     # Mostly as many tie as there is room for, and half of all passes can be left out. Not for rows:
     # that all of them are settled would have to be asked across devices.
-    counts = list(map(number, tied))
     settled = [(left <= 0) | (n <= left) for n, left in zip(counts, rooms, strict=True)]
     every = lambda: [jnp.zeros_like(n + k, dtype) for n, k in zip(counts, rooms, strict=True)]
     cuts = jax.lax.cond(functools.reduce(operator.and_, settled), every, search)

@@ -215,9 +215,11 @@ class Run:
 
   def unevaluated(self, step: int) -> bool:
     """Whether a signal came while a saved step was being evaluated: its figures are not there."""
+    if not self._names(step):
+      return False
     rows = read_metrics(self.workdir / "metrics.jsonl") if me().first else {}
     found = any(name.startswith("eval/") for name in rows.get(step, {}))
-    return bool(self._names(step)) and not me().meet("the figures so far", found)[0]
+    return not me().meet("the figures so far", found)[0]
 
   def _evaluate(self, state: State, step: int) -> dict[str, float] | None:
     """The figures of the evaluators that are due; None if a signal came before all were done."""

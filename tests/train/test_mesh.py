@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import runpy
-import socket
 import subprocess
 import sys
 
@@ -17,6 +16,7 @@ from maskjax.errors import BadInput
 from maskjax.train.build import make_parts
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.mesh import AXES, PRESETS, make_mesh
+from maskjax.train.pod.soak import free_port
 from maskjax.train.run import train
 
 HERE = pathlib.Path(__file__)
@@ -212,9 +212,7 @@ def test_a_config_says_how_its_state_is_cut(tiny):
 
 
 def test_arrays_that_span_processes():
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = str(free.getsockname()[1])
+  port = str(free_port())
   script = f"import runpy; runpy.run_path({str(HERE.with_name('check_processes.py'))!r}, {{}}, "
   script += "'__main__')"
   both = [

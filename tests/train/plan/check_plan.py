@@ -2,7 +2,9 @@
 
 import json
 import os
+import pathlib
 import re
+import runpy
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
@@ -115,6 +117,7 @@ def forgetful(text):
   return re.sub(r'"known_trip_count":\{"n":"\d+"\},?', "", text)
 
 
+tiny_mae = runpy.run_path(str(pathlib.Path(__file__).with_name("tiny_mae.py")))["tiny_mae"]
 NOTE = dict(scale=dict(shape=(32, 32, 3), examples=50_000))
 PRESETS = {
   "data": dict(preset="data"),
@@ -125,22 +128,7 @@ PRESETS = {
 
 def vit(mesh):
   """A masked autoencoder of one and one block, sizes as test_account.py counts them."""
-  return dict(
-    task=dict(fn="reconstruct"),
-    model=dict(
-      fn="masked_autoencoder", size="mu", patch=(4, 4), width=64, depth=1, heads=2,
-      decoder_width=32, decoder_depth=1, decoder_heads=2,
-    ),
-    score=dict(fn="white"),
-    select=dict(fn="top", ratio=0.75),
-    target=dict(fn="pixels", normalise=True),
-    recover=dict(fn="squared_error"),
-    data=dict(name="absent", train="train"),
-    optimizer=dict(fn="adamw", learning_rate=1e-3),
-    mesh=mesh,
-    batch_size=64,
-    total_steps=10,
-  )  # fmt: skip
+  return tiny_mae(patch=4, width=64, decoder_width=32, batch_size=64, mesh=mesh)
 
 
 PROGRAMS = {

@@ -1,6 +1,7 @@
 """A plan from config to table: what fits, what does not, what is wrong with a config."""
 
 import json
+import runpy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from maskjax.train.plan.program import TooBig, abstract_data, compile_step
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 MAE = str(CONFIGS / "image" / "mae.py")
+tiny_mae = runpy.run_path(str(Path(__file__).with_name("tiny_mae.py")))["tiny_mae"]
 
 
 @pytest.fixture(scope="module")
@@ -38,21 +40,7 @@ def up_to(monkeypatch, compiled):
   return limit
 
 
-CONFIG = dict(
-  task=dict(fn="reconstruct"),
-  model=dict(
-    fn="masked_autoencoder", size="mu", patch=(8, 8), width=16, depth=1, heads=2,
-    decoder_width=16, decoder_depth=1, decoder_heads=2,
-  ),
-  score=dict(fn="white"),
-  select=dict(fn="top", ratio=0.75),
-  target=dict(fn="pixels", normalise=True),
-  recover=dict(fn="squared_error"),
-  data=dict(name="absent", train="train"),
-  optimizer=dict(fn="adamw", learning_rate=1e-3),
-  batch_size=16,
-  total_steps=10,
-)  # fmt: skip
+CONFIG = tiny_mae(patch=8, width=16, decoder_width=16, batch_size=16)
 NOTE = dict(scale=dict(shape=(32, 32, 3), examples=50_000))
 
 

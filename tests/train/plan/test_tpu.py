@@ -1,6 +1,8 @@
 """Plans for TPUs, where libtpu is installed to compile them."""
 
 import importlib.util
+import pathlib
+import runpy
 from types import SimpleNamespace
 
 import jax
@@ -15,21 +17,8 @@ pytestmark = pytest.mark.skipif(
   importlib.util.find_spec("libtpu") is None, reason="libtpu, of the extra tpu, is not installed"
 )
 
-CONFIG = dict(
-  task=dict(fn="reconstruct"),
-  model=dict(
-    fn="masked_autoencoder", size="mu", patch=(8, 8), width=128, depth=1, heads=2,
-    decoder_width=128, decoder_depth=1, decoder_heads=2, dtype="bfloat16",
-  ),
-  score=dict(fn="white"),
-  select=dict(fn="top", ratio=0.75),
-  target=dict(fn="pixels", normalise=True),
-  recover=dict(fn="squared_error"),
-  data=dict(name="absent", train="train"),
-  optimizer=dict(fn="adamw", learning_rate=1e-3),
-  batch_size=256,
-  total_steps=10,
-)  # fmt: skip
+tiny_mae = runpy.run_path(str(pathlib.Path(__file__).with_name("tiny_mae.py")))["tiny_mae"]
+CONFIG = tiny_mae(patch=8, width=128, decoder_width=128, batch_size=256, dtype="bfloat16")
 NOTE = dict(scale=dict(shape=(64, 64, 3), examples=50_000))
 
 
