@@ -6,8 +6,8 @@ Paper: "To prune, or not to prune: exploring the efficacy of pruning for model c
 Here:  CIFAR-10, three seeds, f32, 4 shared cores, 2026-11-21. `cifar` from a dense ResNet-8 of
        accuracy 0.705 ± 0.003: 50 % 0.709 ± 0.004, 80 % 0.675 ± 0.001, 90 % 0.629 ± 0.005, 95 %
        0.558 ± 0.005, 2:4 0.705 ± 0.005, 90 % at once 0.625 ± 0.011, 90 % random 0.469 ± 0.003.
-       `cifar_vit` from a dense ViT/8 of 0.513 ± 0.004: 50 % not measured, 80 % 0.535 ± 0.005, 90 %
-       0.505 ± 0.003, 95 % not measured, 2:4 0.549 ± 0.003, 90 % at once 0.492 ± 0.003, 90 % random
+       `cifar_vit` from a dense ViT/8 of 0.513 ± 0.004: 50 % 0.559 ± 0.005, 80 % 0.535 ± 0.005, 90 %
+       0.505 ± 0.003, 95 % 0.464 ± 0.004, 2:4 0.549 ± 0.003, 90 % at once 0.492 ± 0.003, 90 % random
        0.365 ± 0.012. By python launch.py --config=configs/weights/magnitude.py:cifar
        --config.data.name=zip --config.data.path=cifar10.zip --config.init_from=runs/dense
        --workdir=runs/pruned and the changes named below; runs/dense is the run noted in
