@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from maskjax.errors import BadInput, unknown
 from maskjax.hide import drop, restore
+from maskjax.model.dense import Dense
 from maskjax.model.position import resize_table
 from maskjax.model.transformer import transformer
 from maskjax.model.vit import SIZES, ViT, positions
@@ -38,7 +39,7 @@ class Decoder(nn.Module):
     """Predicts every position, in float32, from the tokens of those that are not hidden."""
     extra = int(self.class_token)
     xavier = nn.initializers.xavier_uniform()
-    x = nn.Dense(self.width, dtype=self.dtype, kernel_init=xavier, name="embed")(tokens)
+    x = Dense(self.width, dtype=self.dtype, kernel_init=xavier, name="embed")(tokens)
     mask_token = self.param("mask_token", nn.initializers.normal(0.02), (self.width,))
     full = restore(x[..., extra:, :], hidden, mask_token.astype(x.dtype))
     table = positions(self, "sincos", self.grid, self.width, extra)
@@ -54,7 +55,7 @@ class Decoder(nn.Module):
       remat=self.remat,
       scan=self.scan,
     )
-    x = nn.Dense(self.outputs, dtype=self.dtype, kernel_init=xavier, name="predict")(x)
+    x = Dense(self.outputs, dtype=self.dtype, kernel_init=xavier, name="predict")(x)
     return x[..., extra:, :].astype(jnp.float32)
 
 
