@@ -96,6 +96,21 @@ def test_smoke_shows_its_masks(file, tmp_path, prepared, novel, table, capsys):
     assert list((tmp_path / "views").glob("*.png"))
 
 
+def test_a_table_is_written_with_its_missing_cells_filled_in(tmp_path, table, capsys):
+  file = ROOT / "configs" / "tabular" / "remasker.py"
+  where = [f"--config={file}:smoke,data.path={table}", f"--workdir={tmp_path}"]
+  alone = ["--config.data.missing=None", "--config.evals.imputation=None"]
+  for job in ("train", "generate"):
+    assert main(["launch.py", *where, *alone, f"--config.job={job}"]) == 0
+  given, filled = (
+    path.read_text().splitlines() for path in (table, tmp_path / "views" / "00000002_filled.csv")
+  )
+  assert filled[:-1] == given[:-1]
+  first, middle, last = filled[-1].split(",")
+  assert (first, last) == ("1", "2")
+  assert 0 <= float(middle) <= 6
+
+
 def abstract_data(scale, split, batch_size):
   """The record of the paper's data and the shapes of a batch of it."""
   shape, sizes = scale["shape"], {split: scale["examples"]}

@@ -1,6 +1,8 @@
 """Tables with missing cells, from a file or scikit-learn, and simulated missingness on top."""
 
+import csv
 import dataclasses
+import io
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -78,6 +80,22 @@ def open(
     high=tuple(high.tolist()),
   )
   return record, splits
+
+
+def written(rows: Float[np.ndarray, "r c"], record: Record) -> str:
+  """Rows of a table as csv text with a header, brought back to the units that they came in.
+
+  >>> record = Record("table", (2, 1), {}, columns=("a", "b"), low=(1.0, 0.0), high=(3.0, 8.0))
+  >>> print(written(np.array([[0.5, 1.0]]), record), end="")
+  a,b
+  2,8
+  """
+  low, high = np.array(record.low), np.array(record.high)
+  out = io.StringIO()
+  writer = csv.writer(out, lineterminator="\n")
+  writer.writerow(record.columns)
+  writer.writerows([f"{cell:.7g}" for cell in row] for row in low + rows * (high - low))
+  return out.getvalue()
 
 
 def _read(path: str, bundled: str) -> tuple[Float[np.ndarray, "r c"], Sequence[str]]:

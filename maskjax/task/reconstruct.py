@@ -70,10 +70,12 @@ def reconstruct(
   def read(batch: Batch) -> tuple[Float[Array, "b n p"], Bool[Array, "b n"] | None]:
     """The patches, and which are there as a whole; None where nothing can be missing."""
     values, valid = batch[record.kind], batch.get("valid")
+    patches = patchify(values, patch)
     # One flag an example is not about values: it tells examples from padding of the batch.
     if valid is None or valid.ndim < values.ndim:
-      return patchify(values, patch), None
-    return patchify(values, patch), patchify(valid, patch).all(axis=-1)
+      return patches, None
+    there = patchify(valid, patch).all(axis=-1)
+    return fill(patches, ~there, 0.0), there
 
   def choose(
     variables: Variables, key: Key[Array, ""], batch: Batch, patches: Array, there: Any, step: Any
@@ -88,11 +90,8 @@ def reconstruct(
   def predict(
     variables: Variables, patches: Array, hidden: Array, there: Any
   ) -> Float[Array, "b n p"]:
-    whole = there is None
-    gone = absent(hidden, there)
-    see = lambda keep: (
-      lambda gone: network.apply(variables, patches, gone, keep=keep, exact=exact and whole)
-    )
+    gone, full = absent(hidden, there), exact and there is None
+    see = lambda keep: lambda gone: network.apply(variables, patches, gone, keep=keep, exact=full)
     if len(buckets) == 1:
       return see(buckets[0])(gone)
     needed = reduce.combine(jax.lax.pmax, jnp.max(jnp.sum(~gone, axis=-1, dtype=jnp.int32)))
@@ -131,9 +130,8 @@ def reconstruct(
   def impute(variables: Variables, batch: Batch) -> Array:
     patches, there = read(batch)
     gone = absent(jnp.zeros(patches.shape[:-1], bool), there)
-    given = fill(patches, gone, 0.0)
-    prediction = network.apply(variables, given, gone, keep=math.prod(grid))
-    filled = jnp.where(gone[..., None], aim.decode(prediction, given), patches)
+    prediction = network.apply(variables, patches, gone, keep=math.prod(grid))
+    filled = jnp.where(gone[..., None], aim.decode(prediction, patches), patches)
     return unpatchify(filled, patch, grid, record.shape[-1])
 
   def views(variables: Variables, batch: Batch, key: Key[Array, ""]) -> Mapping[str, Array]:

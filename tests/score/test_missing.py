@@ -25,7 +25,7 @@ def drawn(mechanism, table=TABLE, **words):
 
 def probability(logits):
   """Those of unit deviation, moved to have the mean RATIO: solved in float64."""
-  logits = logits / logits.std()
+  logits = (logits - logits.mean()) / logits.std()
   move = bisect(lambda b: expit(logits + b).mean() - RATIO, -50, 50)
   return expit(logits + move)
 

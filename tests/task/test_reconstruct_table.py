@@ -73,6 +73,14 @@ def golden():
   return task, batch, variables, given
 
 
+@functools.cache
+def made():
+  """A tiny task, a batch and variables, with its functions compiled once for all tests."""
+  task, batch = build(), table()
+  compiled = {name: jax.jit(getattr(task, name)) for name in ("loss", "views", "impute")}
+  return task._replace(**compiled), batch, jax.jit(task.init)(KEY, batch)
+
+
 def test_losses_masks_and_predictions_are_those_of_the_authors_code():
   task, batch, variables, given = golden()
   views = jax.jit(task.views)(variables, batch, KEY)
@@ -97,8 +105,7 @@ def test_imputed_cells_are_those_of_the_authors_code():
 
 
 def test_the_two_terms_are_numpys_over_remasked_and_seen_cells():
-  task, batch = build(), table()
-  variables = jax.jit(task.init)(KEY, batch)
+  task, batch, variables = made()
   patches, there = batch["table"], batch["valid"][..., 0]
   drawn = score.white(keys(stream(KEY, "mask", 3), batch["position"]), (8,))
   hidden = select.top_up(drawn, ratio=0.5, allowed=there)
@@ -106,20 +113,18 @@ def test_the_two_terms_are_numpys_over_remasked_and_seen_cells():
   gone = hidden | ~there
   predict = jax.jit(functools.partial(task.network.apply, keep=4))
   error = (np.asarray(predict(variables, patches, gone)) - np.asarray(patches))[..., 0] ** 2
-  terms, _ = jax.jit(task.loss)(variables, batch, KEY, 3)
+  terms, _ = task.loss(variables, batch, KEY, 3)
   for name, asked in (("recover", hidden), ("seen", ~gone)):
     np.testing.assert_allclose(terms[name].sum, error[np.asarray(asked)].sum(), rtol=1e-5)
     assert int(terms[name].count) == int(asked.sum())
 
 
-@pytest.mark.parametrize("ratio", [0.5, 0.0])
-@pytest.mark.parametrize("content", [np.nan, 1e30])
-def test_missing_cells_reach_nothing(content, ratio):
-  task, batch = build(chosen=functools.partial(select.top_up, ratio=ratio)), table()
-  variables = jax.jit(task.init)(KEY, batch)
+@functools.cache
+def everything():
+  """All that a batch reaches: losses, slopes, pictures, features, imputed cells."""
+  task, _, variables = made()
 
-  @jax.jit
-  def everything(batch):
+  def run(batch):
     def loss(params):
       terms, _ = task.loss({**variables, "params": params}, batch, KEY, 0)
       return total(terms, task.weights), terms
@@ -127,26 +132,29 @@ def test_missing_cells_reach_nothing(content, ratio):
     views = task.views(variables, batch, KEY)
     shown = {name: jnp.nan_to_num(view, nan=-1.0) for name, view in views.items()}
     grads = jax.value_and_grad(loss, has_aux=True)(variables["params"])
-    pooled = {k: v for k, v in task.features(variables, batch).items() if k != "tokens"}
-    return grads, shown, pooled, task.impute(variables, batch)
+    return grads, shown, task.features(variables, batch), task.impute(variables, batch)
 
-  clean, other = everything(batch), everything(spoilt(batch, content))
+  return jax.jit(run)
+
+
+@pytest.mark.parametrize("content", [np.nan, 1e30])
+def test_missing_cells_reach_nothing(content):
+  _, batch, _ = made()
+  clean, other = everything()(batch), everything()(spoilt(batch, content))
   for a, b in zip(jax.tree.leaves(clean), jax.tree.leaves(other), strict=True):
     assert np.isfinite(a).all()
     np.testing.assert_array_equal(a, b)
 
 
 def test_a_remasked_cell_is_asked_and_not_seen():
-  task, batch = build(), table()
-  variables = jax.jit(task.init)(KEY, batch)
-  views = jax.jit(task.views)
-  before = views(variables, batch, KEY)
+  task, batch, variables = made()
+  before = task.views(variables, batch, KEY)
   hidden = np.isnan(before["seen"]) & np.asarray(batch["valid"])
   assert hidden.sum() == 10
   changed = {**batch, "table": jnp.where(hidden, 0.123, batch["table"])}
-  np.testing.assert_array_equal(views(variables, changed, KEY)["prediction"], before["prediction"])
-  loss = lambda batch: jax.jit(task.loss)(variables, batch, KEY, 0)[0]
-  one, other = loss(batch), loss(changed)
+  after = task.views(variables, changed, KEY)
+  np.testing.assert_array_equal(after["prediction"], before["prediction"])
+  one, other = (task.loss(variables, b, KEY, 0)[0] for b in (batch, changed))
   assert one["recover"].sum != other["recover"].sum
   assert one["seen"].sum == other["seen"].sum
 
@@ -156,8 +164,8 @@ def blind(scores):
 
 
 def test_a_selection_that_is_not_told_of_missing_cells_never_has_them_asked():
-  batch, task = table(), build(chosen=functools.partial(blind))
-  variables = jax.jit(task.init)(KEY, batch)
+  _, batch, variables = made()
+  task = build(chosen=functools.partial(blind))
   terms, _ = jax.jit(task.loss)(variables, spoilt(batch, np.nan), KEY, 0)
   plain = blind(score.white(keys(stream(KEY, "mask", 0), batch["position"]), (8,)))
   there = batch["valid"][..., 0]
@@ -166,7 +174,7 @@ def test_a_selection_that_is_not_told_of_missing_cells_never_has_them_asked():
   assert np.isfinite(terms["recover"].sum + terms["seen"].sum)
 
 
-def related(key, rows=64):
+def related(key, rows=32):
   """Rows of six columns that all follow one number, 30 % of their cells missing."""
   number, noise, gone = jax.random.split(key, 3)
   cells = jax.random.uniform(number, (rows, 1, 1)) + 0.02 * jax.random.normal(noise, (rows, 6, 1))
@@ -176,7 +184,7 @@ def related(key, rows=64):
 
 def test_remasking_is_what_teaches_to_impute():
   """Asked for what it sees alone, the autoencoder need not look at other columns, and does not."""
-  test = related(jax.random.key(9), 256)
+  test = related(jax.random.key(9), 128)
   truth, missing = np.asarray(test["table"]), ~np.asarray(test["valid"])
   errors = {}
   for ratio in (0.5, 0.0):
@@ -192,7 +200,7 @@ def test_remasking_is_what_teaches_to_impute():
       return (optax.apply_updates(params, updates), state), None
 
     start = variables["params"], tx.init(variables["params"])
-    (params, _), _ = jax.jit(lambda c, s=step: jax.lax.scan(s, c, jnp.arange(300)))(start)
+    (params, _), _ = jax.jit(lambda c, s=step: jax.lax.scan(s, c, jnp.arange(400)))(start)
     filled = np.asarray(jax.jit(task.impute)({**variables, "params": params}, test))
     errors[ratio] = float(np.sqrt(((filled - truth)[missing] ** 2).mean()))
   spread = float(truth.std())

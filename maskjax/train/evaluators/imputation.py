@@ -54,7 +54,7 @@ def imputation(
   missing = known & ~seen
   if not missing.any():
     raise BadInput(f"imputation: nothing known in {test!r} is missing in {train!r}")
-  ours = _impute(context, train, batch_size)
+  ours = fill_in(context, train, batch_size)
   width = np.ptp(np.where(known, truth, truth.mean(0, where=known)), axis=0)
   scale = np.where(width > 0, width, 1)
 
@@ -100,7 +100,8 @@ def _table(context: Any, split: str, batch_size: int) -> tuple[Table, Cells]:
   return values.astype(np.float64), valid
 
 
-def _impute(context: Any, split: str, batch_size: int) -> Table:
+def fill_in(context: Any, split: str, batch_size: int) -> Table:
+  """All rows of a split with their missing cells imputed, as the task gives them."""
   impute = jax.jit(context.task.impute)
   parts = [
     context.mesh.get(impute(context.variables, context.mesh.put_whole(batch)))
