@@ -159,15 +159,15 @@ def test_a_remasked_cell_is_asked_and_not_seen():
   assert one["seen"].sum == other["seen"].sum
 
 
-def blind(scores):
-  return select.top(scores, ratio=0.5)
+def blind(scores, ratio):
+  return select.top(scores, ratio=ratio)
 
 
 def test_a_selection_that_is_not_told_of_missing_cells_never_has_them_asked():
   _, batch, variables = made()
-  task = build(chosen=functools.partial(blind))
+  task = build(chosen=functools.partial(blind, ratio=0.5))
   terms, _ = jax.jit(task.loss)(variables, spoilt(batch, np.nan), KEY, 0)
-  plain = blind(score.white(keys(stream(KEY, "mask", 0), batch["position"]), (8,)))
+  plain = blind(score.white(keys(stream(KEY, "mask", 0), batch["position"]), (8,)), 0.5)
   there = batch["valid"][..., 0]
   assert int(terms["recover"].count) == int((plain & there).sum()) < int(plain.sum())
   assert int(terms["seen"].count) == int((~plain & there).sum())
