@@ -8,8 +8,9 @@ class Record:
   """The facts about a data set that the rest of a run follows.
 
   Attributes:
-    kind: what an example is: "image", "audio", "text" or "series".
-    shape: shape of one example as the model gets it, for images (height, width, channels).
+    kind: what an example is: "image", "audio", "text", "series" or "table".
+    shape: shape of one example as the model gets it, for images (height, width, channels),
+      for the row of a table (columns, 1).
     sizes: number of examples by split, after bad files were left out.
     class_names: names of the classes in label order; empty without labels.
     mean: mean of each channel over the training split, in units of the stored range mapped to
@@ -18,6 +19,10 @@ class Record:
     vocabulary: what each token id of a text stands for, in order of id; see `data.tokens`.
     rate: samples a second of audio; 0 for other kinds.
     unit: what a token of text is: "characters", "words" or "bpe"; empty for other kinds.
+    columns: names of the columns of a table.
+    low: smallest value of each column that was there to learn from, in the units of its file: a
+      table's 0.
+    high: largest, likewise: its 1.
   """
 
   kind: str
@@ -29,6 +34,9 @@ class Record:
   vocabulary: tuple[str, ...] = ()
   rate: int = 0
   unit: str = ""
+  columns: tuple[str, ...] = ()
+  low: tuple[float, ...] = ()
+  high: tuple[float, ...] = ()
 
   @property
   def classes(self) -> int:

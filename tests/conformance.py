@@ -60,6 +60,7 @@ def _split(key, makers):
 
 scores = lambda key: (noise(key, N),)
 tokens = lambda key: (smooth(key, N, WIDTH),)
+tables = lambda key: (smooth(key, 5, 3),)
 ids = lambda key: (jax.random.randint(key, (BATCH, N), 0, 9),)
 classes = lambda key: (jax.random.randint(key, (BATCH, N), 0, WIDTH),)
 gates = lambda key: (jax.nn.relu(smooth(key, N)),)
@@ -102,6 +103,11 @@ ROWS = {
   "score.inherit/shared": Row(partial(score.inherit, unit=units.sections((1, 2, 1))), scores),
   "score.log_prob": Row(score.log_prob, one(lambda key: (smooth(key, N),), ragged)),
   "score.log_prob/where": Row(score.log_prob, one(lambda key: (smooth(key, N),), ragged, ragged)),
+  "score.logistic": Row(partial(score.logistic, ratio=0.3), one(own, tables)),
+  "score.logistic/inputs": Row(
+    partial(score.logistic, ratio=0.3, inputs=0.4, hide_inputs=True), one(own, tables)
+  ),
+  "score.self_masked": Row(partial(score.self_masked, ratio=0.3), one(own, tables)),
   "score.words": Row(score.words, one(own, unit)),
   "score.confidence": Row(
     partial(score.confidence, noise=0.5),
@@ -120,6 +126,10 @@ ROWS = {
   "select.top/share": Row(lambda s, a: select.top(s, ratio=0.5, allowed=a), one(scores, ragged)),
   "select.top/all": Row(
     jnp.vectorize(partial(select.top, count=2, axis=None), signature="(n)->(n)"), scores
+  ),
+  "select.top_up": Row(partial(select.top_up, ratio=0.5), scores),
+  "select.top_up/allowed": Row(
+    lambda s, c, a: select.top_up(s, count=c, allowed=a), one(scores, counts, ragged)
   ),
   "select.threshold": Row(partial(select.threshold, above=0.5), scores),
   "select.threshold/each": Row(

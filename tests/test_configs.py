@@ -56,6 +56,15 @@ def novel(tmp_path_factory):
   return path
 
 
+@pytest.fixture(scope="session")
+def table(tmp_path_factory):
+  """A csv file of numbers, with a cell that is missing."""
+  path = tmp_path_factory.mktemp("table") / "table.csv"
+  rows = [f"{i},{i % 7},{i * i % 11}" for i in range(40)]
+  path.write_text("\n".join(["a,b,c", *rows, "1,,2"]) + "\n")
+  return path
+
+
 def launch(file, job, workdir, paths):
   """Runs the smoke of a config, with its data and that of its stages where the tests keep them."""
   config = lab.read(f"{file}:smoke")
@@ -67,22 +76,39 @@ def launch(file, job, workdir, paths):
 
 
 @every_config
-def test_smoke_trains(file, tmp_path, prepared, novel, capsys):
-  config, status = launch(file, "train", tmp_path, {"digits": prepared, "text": novel})
+def test_smoke_trains(file, tmp_path, prepared, novel, table, capsys):
+  paths = {"digits": prepared, "text": novel, "table": table}
+  config, status = launch(file, "train", tmp_path, paths)
   assert status == 0
   assert capsys.readouterr().out.strip()
   assert (tmp_path / "checkpoints" / str(config.total_steps)).is_dir()
 
 
 @every_config
-def test_smoke_shows_its_masks(file, tmp_path, prepared, novel, capsys):
-  config, status = launch(file, "view", tmp_path, {"digits": prepared, "text": novel})
+def test_smoke_shows_its_masks(file, tmp_path, prepared, novel, table, capsys):
+  paths = {"digits": prepared, "text": novel, "table": table}
+  config, status = launch(file, "view", tmp_path, paths)
   if config.task.fn == "classify":
     assert status == 2
     assert "nothing to view" in capsys.readouterr().err
   else:
     assert status == 0
     assert list((tmp_path / "views").glob("*.png"))
+
+
+def test_a_table_is_written_with_its_missing_cells_filled_in(tmp_path, table, capsys):
+  file = ROOT / "configs" / "tabular" / "remasker.py"
+  where = [f"--config={file}:smoke,data.path={table}", f"--workdir={tmp_path}"]
+  alone = ["--config.data.missing=None", "--config.evals.imputation=None"]
+  for job in ("train", "generate"):
+    assert main(["launch.py", *where, *alone, f"--config.job={job}"]) == 0
+  given, filled = (
+    path.read_text().splitlines() for path in (table, tmp_path / "views" / "00000002_filled.csv")
+  )
+  assert filled[:-1] == given[:-1]
+  first, middle, last = filled[-1].split(",")
+  assert (first, last) == ("1", "2")
+  assert 0 <= float(middle) <= 6
 
 
 def abstract_data(scale, split, batch_size):
@@ -92,6 +118,9 @@ def abstract_data(scale, split, batch_size):
   if "vocabulary" in scale:
     record = Record("text", shape, sizes, vocabulary=tuple(map(str, range(scale["vocabulary"]))))
     return record, {"tokens": array(*shape), "valid": array(*shape, dtype=bool)}
+  if scale.get("kind") == "table":
+    record = Record("table", shape, sizes, mean=(0.0,), std=(1.0,))
+    return record, {"table": array(*shape, dtype=np.float32), "valid": array(*shape, dtype=bool)}
   names = tuple(map(str, range(scale.get("classes", 0))))
   record = Record("image", shape, sizes, class_names=names, mean=(0.5,) * 3, std=(0.2,) * 3)
   labels = {"label": array()} if names else {}

@@ -98,6 +98,7 @@ x, ints = jnp.ones((3, 2)), jnp.array([1, 0, 1])
 takers = {
   "top": lambda: select.top(x[:, 0], count=1, allowed=ints),
   "threshold": lambda: select.threshold(x[:, 0], above=0.5, allowed=ints),
+  "top_up": lambda: select.top_up(x[:, 0], count=1, allowed=ints),
   "drop": lambda: hide.drop(x, ints, keep=1),
   "restore": lambda: hide.restore(x, ints, 0.0),
   "fill": lambda: hide.fill(x, ints, 0.0),
@@ -127,4 +128,4 @@ print(len(takers))
 
 def test_masks_that_are_not_bool_are_refused():
   # In a process of its own, where no test hook checks types first.
-  assert in_a_process(REFUSES) == "20\n"
+  assert in_a_process(REFUSES) == "21\n"

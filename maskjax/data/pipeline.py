@@ -30,6 +30,7 @@ OPENERS = {
   "text": ("maskjax.data.text", "open"),
   "wav": ("maskjax.data.wav", "open"),
   "csv": ("maskjax.data.series", "open"),
+  "table": ("maskjax.data.table", "open"),
 }
 
 
@@ -68,7 +69,7 @@ def load(
   std: Sequence[float] | None = None,
   **kwargs: Any,
 ) -> Data:
-  """Opens a data set: a folder, zip or npz of images, text, wav, csv, or a TFDS set by its name.
+  """Opens a data set: a folder, zip or npz of images, text, wav, csv, table, or a TFDS set by name.
 
   `train` and `test` name splits (`test=""` for none). `size`, (height, width), is what images are
   resized to; without it all must be equally large. `augment` is that of `augment.bind`. `mean` and

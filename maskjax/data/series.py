@@ -69,7 +69,7 @@ def open(
   """
   text.whole("length", length, least=1)
   text.whole("stride", stride, least=1)
-  table, names = _table(path)
+  table, names = numbers(path)
   cut = text.parts(len(table), split)
   if "train" not in cut:
     raise BadInput(f"split {tuple(split)} of {len(table)} rows leaves none for training")
@@ -87,7 +87,7 @@ def open(
   return Record("series", shape, sizes, mean=tuple(mean.tolist()), std=tuple(std.tolist())), sources
 
 
-def _table(path: str) -> tuple[np.ndarray, list[str]]:
+def numbers(path: str) -> tuple[np.ndarray, list[str]]:
   """The numbers of a csv file, float64 [rows, channels] with NaN where there is none, and names."""
   header, rows, lines = _rows(path)
   firsts = [row[0] for row in rows if row[0].strip()]

@@ -146,7 +146,7 @@ def _builder(tfds: Any, name: str, data_dir: str | None) -> Any:
   try:
     return tfds.builder(name, data_dir=data_dir)
   except tfds.core.DatasetNotFoundError as error:
-    kinds = ("folder", "zip", "npz", "text", "wav", "csv")
+    kinds = ("folder", "zip", "npz", "text", "wav", "csv", "table")
     near = nearest(name, [*kinds, *_OURS, *tfds.list_builders(with_community_datasets=False)])
     raise BadInput(
       f"unknown data set {name!r}{near} (known: {', '.join(kinds)}, digits or any TFDS name)"

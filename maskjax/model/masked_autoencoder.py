@@ -6,8 +6,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from maskjax import reduce
 from maskjax.errors import BadInput, unknown
-from maskjax.hide import drop, restore
+from maskjax.hide import drop, fill, restore
 from maskjax.model.dense import Dense
 from maskjax.model.position import resize_table
 from maskjax.model.transformer import transformer
@@ -16,7 +17,10 @@ from maskjax.recover.patches import patch_grid
 
 
 class Decoder(nn.Module):
-  """Puts encoded tokens back among mask tokens and predicts `outputs` numbers a position."""
+  """Puts encoded tokens back among mask tokens and predicts `outputs` numbers a position.
+
+  With `bounds`, (low, high), predictions lie between them: `low + (high - low)(1 + tanh(x)) / 2`.
+  """
 
   width: int
   depth: int
@@ -28,6 +32,7 @@ class Decoder(nn.Module):
   norm_eps: float = 1e-6
   remat: bool = False
   scan: bool = False
+  bounds: tuple[float, float] | None = None
 
   @nn.compact
   def __call__(
@@ -56,7 +61,11 @@ class Decoder(nn.Module):
       scan=self.scan,
     )
     x = Dense(self.outputs, dtype=self.dtype, kernel_init=xavier, name="predict")(x)
-    return x[..., extra:, :].astype(jnp.float32)
+    x = x[..., extra:, :].astype(jnp.float32)
+    if self.bounds is None:
+      return x
+    low, high = self.bounds
+    return low + (high - low) * (1 + jnp.tanh(x)) / 2
 
 
 class MaskedAutoencoder(nn.Module):
@@ -70,6 +79,7 @@ class MaskedAutoencoder(nn.Module):
   decoder_width: int = 512
   decoder_depth: int = 8
   decoder_heads: int = 16
+  bounds: tuple[float, float] | None = None
 
   def setup(self):
     """Binds the decoder, which follows the encoder in all but its size."""
@@ -88,6 +98,7 @@ class MaskedAutoencoder(nn.Module):
       norm_eps=encoder.norm_eps,
       remat=encoder.remat,
       scan=encoder.scan,
+      bounds=self.bounds,
     )
 
   def __call__(
@@ -110,16 +121,27 @@ class MaskedAutoencoder(nn.Module):
     return self.decoder(tokens, hidden, self.encoder.grid if grid is None else tuple(grid))
 
   def encode(
-    self, patches: Float[Array, "*b n p"], *, grid: tuple[int, ...] | None = None
+    self,
+    patches: Float[Array, "*b n p"],
+    *,
+    valid: Bool[Array, "*b n"] | None = None,
+    grid: tuple[int, ...] | None = None,
   ) -> dict[str, Float[Array, "..."]]:
     """Features with nothing hidden, all float32 and after the last normalisation.
 
     "tokens" `[*b n d]`, their "mean" `[*b d]`, and where there is a class token "class" `[*b d]`.
+    Patches that are not `valid` are missing: no other token sees them, and the mean leaves them
+    out.
     """
-    x = self.encoder(patches, grid=grid).astype(jnp.float32)
+    if valid is not None:
+      patches = fill(patches, ~valid, 0.0)
+    x = self.encoder(patches, valid=valid, grid=grid).astype(jnp.float32)
     extra = int(self.encoder.class_token)
     tokens = x[..., extra:, :]
-    features = {"mean": tokens.mean(axis=-2), "tokens": tokens}
+    mean = tokens.mean(axis=-2)
+    if valid is not None:
+      mean = reduce.mean(tokens, valid[..., None], axis=-2)
+    features = {"mean": mean, "tokens": tokens}
     return {**features, "class": x[..., 0, :]} if extra else features
 
 
@@ -140,12 +162,13 @@ def masked_autoencoder(
   norm_eps: float = 1e-6,
   remat: bool = False,
   scan: bool = False,
+  bounds: Sequence[float] | None = None,
 ) -> MaskedAutoencoder:
   """A masked autoencoder for examples of `record_shape`, `(*space, channels)`.
 
   `size` names a row of `SIZES`; `width`, `depth`, `heads` and `mlp` (4 · width unless said)
-  override it. `BadInput` if the size is unknown, the shape not divisible by the patch, or a width
-  not by its heads.
+  override it. `bounds`, (low, high), are those of the target. `BadInput` if the size is unknown,
+  the shape not divisible by the patch, or a width not by its heads.
 
   >>> masked_autoencoder(record_shape=(32, 48, 3), patch=(4, 8), size="Ti").encoder.grid
   (8, 6)
@@ -171,4 +194,5 @@ def masked_autoencoder(
     remat=remat,
     scan=scan,
   )
-  return MaskedAutoencoder(encoder, channels, decoder_width, decoder_depth, decoder_heads)
+  limits = None if bounds is None else (float(bounds[0]), float(bounds[1]))
+  return MaskedAutoencoder(encoder, channels, decoder_width, decoder_depth, decoder_heads, limits)

@@ -2,6 +2,7 @@
 
 from maskjax.score.inherit import inherit
 from maskjax.score.log_prob import log_prob
+from maskjax.score.missing import logistic, self_masked
 from maskjax.score.noise import blocks, gumbel, white, words
 from maskjax.score.uncertainty import confidence, entropy, margin
 
@@ -12,7 +13,9 @@ __all__ = [
   "gumbel",
   "inherit",
   "log_prob",
+  "logistic",
   "margin",
+  "self_masked",
   "white",
   "words",
 ]

@@ -3,7 +3,7 @@
 from maskjax.select.gate import harden, sigmoid, softmax, straight_through
 from maskjax.select.groups import n_of_m, per_block, per_section, whole
 from maskjax.select.regions import rectangles, spread
-from maskjax.select.top import count_of, threshold, top
+from maskjax.select.top import count_of, threshold, top, top_up
 from maskjax.select.views import disjoint, nested
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
   "straight_through",
   "threshold",
   "top",
+  "top_up",
   "whole",
 ]

@@ -87,6 +87,35 @@ def top(
   return jax.tree.unflatten(tree, hidden)
 
 
+def top_up(
+  scores: Float[Array, "*b n"],
+  *,
+  count: Count | None = None,
+  ratio: Ratio | None = None,
+  allowed: Bool[Array, "*#b n"] | None = None,
+) -> Bool[Array, "*b n"]:
+  """Hides the highest-scoring allowed positions until `count` of all are hidden or not allowed.
+
+  What is not allowed (missing values, padding) counts as hidden already and is not among the
+  result: at most `n - count` positions are left to see, however many were missing. `ratio` means a
+  rounded share of all n positions. Ties and NaN go as in `top`.
+
+  Raises:
+    BadInput: see `count_of`.
+    TypeError: scores that are not floating, or `allowed` not bool.
+
+  >>> allowed = jnp.array([True, True, True, False])
+  >>> top_up(jnp.array([3., 1., 2., 4.]), ratio=0.5, allowed=allowed).tolist()
+  [True, False, False, False]
+  """
+  wanted = count_of(scores.shape[-1], count=count, ratio=ratio)
+  if allowed is None:
+    return top(scores, count=wanted)
+  masks.check(allowed=allowed)
+  gone = jnp.sum(~jnp.broadcast_to(allowed, scores.shape), axis=-1, dtype=jnp.int32)
+  return top(scores, count=jnp.maximum(wanted - gone, 0), allowed=allowed)
+
+
 def threshold(
   scores: Float[Array, "*b n"],
   *,

@@ -41,6 +41,8 @@ class Task(NamedTuple):
       its valid positions, or a bound on it averaged over `draws` (a static int).
     generate: `(variables, keys, tokens, hidden) -> {"tokens": Int[b, n], "step": Int[b, n]}`, the
       hidden positions filled, and the step at which each was revealed (0 = given).
+    impute: `(variables, batch) -> array`, the batch's examples with what is missing in them
+      (not `valid`) predicted from all that is there, the rest as it was.
     prepare: `(variables, batches) -> variables` of the same shapes, once before step 0, from a
       bounded number of training batches: vocabularies, statistics, Fisher information.
     update: `(variables, step) -> variables` after each update of the parameters: an average as
@@ -61,6 +63,7 @@ class Task(NamedTuple):
   predict: Callable[..., Array] | None = None
   nats: Callable[..., Float[Array, "b"]] | None = None
   generate: Callable[..., Mapping[str, Array]] | None = None
+  impute: Callable[..., Array] | None = None
   prepare: Callable[..., Variables] | None = None
   update: Callable[..., Variables] | None = None
   coupled: bool = False

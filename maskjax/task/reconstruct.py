@@ -1,4 +1,4 @@
-"""Reconstruction: hide some of an image's patches, ask for them back."""
+"""Reconstruction: hide some of an example's patches, ask for them back."""
 
 import functools
 import math
@@ -19,6 +19,7 @@ from maskjax.reduce import Term
 from maskjax.task.base import Aux, Batch, Task, Variables
 from maskjax.task.scorer import scorer
 
+KINDS = ("image", "table")
 OFFERS = ("keys", "grid", "step", "patches")
 # With one of these bound, a selection hides the same number whatever the scores.
 FIXED = ("count", "ratio", "keep")
@@ -35,6 +36,7 @@ def reconstruct(
   recover: Callable[..., Term],
   teach: functools.partial[Term] | None = None,
   keep: int | Sequence[int] | None = None,
+  seen: float = 0.0,
 ) -> Task:
   """Scores and selects patches to hide, and asks a model for the target at the hidden ones.
 
@@ -45,13 +47,17 @@ def reconstruct(
   of `select` tells; where that moves, `keep` is several buckets, compiled once each, and a step
   uses the smallest that holds its visible patches (of more than the largest, the later are left
   out).
-  Terms: "recover", and "teach". Views: "input", "seen" (NaN where hidden), "prediction", "pasted".
+  Of data with a `valid` for every value, patches with a value that is missing are never seen, never
+  asked, and not `allowed` to be selected; they may hold anything, NaN too.
+  Terms: "recover", of the hidden patches; with `seen`, its weight, "seen", the same of those that
+  the model sees; and "teach". Views: "input", "seen" (NaN where hidden), "prediction", "pasted";
+  what is missing is NaN in the first two.
 
   Raises:
-    BadInput: the data are no images, a word needs what is not offered, or nothing is left visible.
+    BadInput: data of another kind, a word needs what is not offered, or nothing is left visible.
   """
-  if record.kind != "image":
-    raise BadInput(f"reconstruct takes images, the data set holds {record.kind}")
+  if record.kind not in KINDS:
+    raise BadInput(f"reconstruct takes images and tables, the data set holds {record.kind}")
   scores_of = scorer(score, OFFERS, "reconstruct")
   network = model(record_shape=record.shape)
   patch, grid = network.encoder.patch, network.encoder.grid
@@ -61,40 +67,55 @@ def reconstruct(
   if teach is not None:
     bind.check(teach, TEACHING, "reconstruct")
 
+  def read(batch: Batch) -> tuple[Float[Array, "b n p"], Bool[Array, "b n"] | None]:
+    """The patches, and which are there as a whole; None where nothing can be missing."""
+    values, valid = batch[record.kind], batch.get("valid")
+    patches = patchify(values, patch)
+    # One flag an example is not about values: it tells examples from padding of the batch.
+    if valid is None or valid.ndim < values.ndim:
+      return patches, None
+    there = patchify(valid, patch).all(axis=-1)
+    return fill(patches, ~there, 0.0), there
+
   def choose(
-    variables: Variables, key: Key[Array, ""], batch: Batch, patches: Array, step: Any
+    variables: Variables, key: Key[Array, ""], batch: Batch, patches: Array, there: Any, step: Any
   ) -> tuple[Float[Array, "b n"], Bool[Array, "b n"]]:
     drawn = keys(stream(key, "mask", step), batch["position"])
     offers = {"keys": drawn, "grid": grid, "step": step, "patches": patches}
     scores = scores_of.apply(variables["params"], offers)
-    return scores, bind.call(bind.at(select, step), {"grid": grid}, scores)
+    around = {"grid": grid} if there is None else {"grid": grid, "allowed": there}
+    hidden = bind.call(bind.at(select, step), around, scores)
+    return scores, hidden if there is None else hidden & there
 
-  def predict(variables: Variables, patches: Array, hidden: Array) -> Float[Array, "b n p"]:
-    see = lambda keep: (
-      lambda hidden: network.apply(variables, patches, hidden, keep=keep, exact=exact)
-    )
+  def predict(
+    variables: Variables, patches: Array, hidden: Array, there: Any
+  ) -> Float[Array, "b n p"]:
+    gone, full = absent(hidden, there), exact and there is None
+    see = lambda keep: lambda gone: network.apply(variables, patches, gone, keep=keep, exact=full)
     if len(buckets) == 1:
-      return see(buckets[0])(hidden)
-    needed = reduce.combine(jax.lax.pmax, jnp.max(jnp.sum(~hidden, axis=-1, dtype=jnp.int32)))
+      return see(buckets[0])(gone)
+    needed = reduce.combine(jax.lax.pmax, jnp.max(jnp.sum(~gone, axis=-1, dtype=jnp.int32)))
     bucket = jnp.sum(jnp.asarray(buckets[:-1]) < needed)
-    return jax.lax.switch(bucket, [see(keep) for keep in buckets], hidden)
+    return jax.lax.switch(bucket, [see(keep) for keep in buckets], gone)
 
   def init(key: Key[Array, ""], batch: Batch) -> Variables:
-    patches = patchify(batch["image"], patch)
+    patches, there = read(batch)
     drawn = keys(stream(key, "mask", 0), batch["position"])
     offers = {"keys": drawn, "grid": grid, "step": 0, "patches": patches}
     taught = scores_of.init(stream(key, "score"), offers)
-    _, hidden = choose({"params": taught}, key, batch, patches, 0)
+    _, hidden = choose({"params": taught}, key, batch, patches, there, 0)
     made = network.init(stream(key, "init"), patches, hidden, keep=buckets[-1], exact=exact)
     return {**made, "params": {**made["params"], **taught}}
 
   def loss(
     variables: Variables, batch: Batch, key: Key[Array, ""], step: Any
   ) -> tuple[Mapping[str, Term], Aux]:
-    patches = patchify(batch["image"], patch)
-    scores, hidden = choose(variables, key, batch, patches, step)
-    prediction, truth = predict(variables, patches, hidden), aim.encode(patches)
+    patches, there = read(batch)
+    scores, hidden = choose(variables, key, batch, patches, there, step)
+    prediction, truth = predict(variables, patches, hidden, there), aim.encode(patches)
     terms = {"recover": recover(prediction, truth, hidden)}
+    if seen:
+      terms["seen"] = recover(prediction, truth, ~absent(hidden, there))
     if teach is not None:
       each = jax.vmap(jax.vmap(lambda p, t, a: recover(p[None], t[None], a[None]).sum))
       offers = {"scores": scores, "log_prob": jax.nn.log_softmax(scores), "asked": hidden}
@@ -102,21 +123,44 @@ def reconstruct(
     return terms, Aux()
 
   def features(variables: Variables, batch: Batch) -> Mapping[str, Array]:
-    return network.apply(variables, patchify(batch["image"], patch), method="encode")
+    patches, there = read(batch)
+    holes = {} if there is None else {"valid": there}
+    return network.apply(variables, patches, **holes, method="encode")
+
+  def impute(variables: Variables, batch: Batch) -> Array:
+    patches, there = read(batch)
+    gone = absent(jnp.zeros(patches.shape[:-1], bool), there)
+    prediction = network.apply(variables, patches, gone, keep=math.prod(grid))
+    filled = jnp.where(gone[..., None], aim.decode(prediction, patches), patches)
+    return unpatchify(filled, patch, grid, record.shape[-1])
 
   def views(variables: Variables, batch: Batch, key: Key[Array, ""]) -> Mapping[str, Array]:
-    patches = patchify(batch["image"], patch)
-    _, hidden = choose(variables, key, batch, patches, 0)
-    prediction = aim.decode(predict(variables, patches, hidden), patches)
+    patches, there = read(batch)
+    _, hidden = choose(variables, key, batch, patches, there, 0)
+    prediction = aim.decode(predict(variables, patches, hidden, there), patches)
+    gone = absent(hidden, there)
     parts = {
-      "input": patches,
-      "seen": fill(patches, hidden, jnp.nan),
+      "input": patches if there is None else fill(patches, ~there, jnp.nan),
+      "seen": fill(patches, gone, jnp.nan),
       "prediction": prediction,
-      "pasted": jnp.where(hidden[..., None], prediction, patches),
+      "pasted": jnp.where(gone[..., None], prediction, patches),
     }
     return {name: unpatchify(part, patch, grid, record.shape[-1]) for name, part in parts.items()}
 
-  return Task(init=init, loss=loss, features=features, views=views, network=network)
+  return Task(
+    init=init,
+    loss=loss,
+    weights={"seen": seen} if seen else {},
+    features=features,
+    views=views,
+    network=network,
+    impute=impute,
+  )
+
+
+def absent(hidden: Bool[Array, "b n"], there: Bool[Array, "b n"] | None) -> Bool[Array, "b n"]:
+  """What the model does not see: what is hidden, and what is missing."""
+  return hidden if there is None else hidden | ~there
 
 
 def _buckets(

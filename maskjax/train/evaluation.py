@@ -22,6 +22,7 @@ from maskjax.train.evaluators import (
   bits,
   fewlabel,
   finetune,
+  imputation,
   knn,
   linear,
   reconstruction,
@@ -40,11 +41,14 @@ NEEDS = {
   bits: ("nats", False),
   fewlabel: ("features", True),
   finetune: ("features", True),
+  imputation: ("impute", False),
   knn: ("features", True),
   linear: ("features", True),
   reconstruction: ("views", False),
   recovery: ("views", False),
 }
+# What an evaluator looks at, where that is not any kind of data.
+KINDS = {imputation: ("table",), reconstruction: ("image", "table"), recovery: ("image",)}
 
 
 @dataclasses.dataclass
@@ -148,8 +152,10 @@ def check_evaluators(sections: Mapping[str, Mapping[str, Any]], record: Record, 
     need, labels = NEEDS.get(bound.func, ("", False))
     if need and getattr(task, need) is None:
       raise BadInput(f"evals.{name} needs {need}, and the task has none")
-    if need == "views" and record.kind != "image":
-      raise BadInput(f"evals.{name} looks at images, the data set holds {record.kind}")
+    kinds = KINDS.get(bound.func, (record.kind,))
+    if record.kind not in kinds:
+      plural = " and ".join(f"{kind}s" for kind in kinds)
+      raise BadInput(f"evals.{name} looks at {plural}, the data set holds {record.kind}")
     if labels and not record.classes:
       off = f"--config.evals.{name}=None switches it off"
       raise BadInput(f"evals.{name} needs labels, and this data set has none; {off}")

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from maskjax.data import pipeline
+from maskjax.data.table import written
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
 from maskjax.task.base import Variables
@@ -19,6 +20,7 @@ from maskjax.train.build import Parts, make_parts
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.evaluation import check_evaluators, on
 from maskjax.train.evaluation import evaluate as run_evaluators
+from maskjax.train.evaluators.imputation import fill_in
 from maskjax.train.generation import sample
 from maskjax.train.initial import snapshot
 from maskjax.train.loop import check_identity, fit, keep_picture, make_context, open_writers
@@ -30,6 +32,7 @@ from maskjax.train.stages import run_stages
 from maskjax.train.state import averaged
 from maskjax.train.summary import summary
 from maskjax.train.workdir import claim, flatten
+from maskjax.view.heat import masks_table
 from maskjax.view.masks import masks
 from maskjax.view.reconstruction import pick, spaced
 from maskjax.view.text import masks_text
@@ -89,9 +92,12 @@ def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
 def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   """Samples from the newest good checkpoint of the first seed, as `config.sample` asks.
 
-  The transcript shows how each sample was revealed; it is kept under `views/` with a picture.
+  The transcript shows how each sample was revealed; it is kept under `views/` with a picture. Of a
+  table, whose missing cells are filled in, it is a csv file in the units of the data.
   """
   with _opened(config, workdir) as (parts, folders):
+    if parts.data.record.kind == "table":
+      return _filled(parts, *next(iter(folders.items())))
     if parts.task.generate is None:
       raise BadInput(f"the task {parts.config['task']['fn']} generates nothing as configured")
     seed, folder = next(iter(folders.items()))
@@ -103,6 +109,18 @@ def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
       return ""
     path.with_suffix(".txt").write_text(samples.text, encoding="utf-8")
     return f"{samples.text}\n\npicture: {path}"
+
+
+def _filled(parts: Parts, seed: int, folder: pathlib.Path) -> str:
+  """Writes the table of a run with its missing cells filled in; says where."""
+  step, variables = trained(parts, folder, seed)
+  context = make_context(parts, variables, seed, step, lambda name, image: None)
+  rows = fill_in(context, parts.data.train, context.batch_size)
+  path = folder / "views" / f"{step:08d}_filled.csv"
+  if me().first:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(written(rows, parts.data.record), encoding="utf-8")
+  return f"filled in: {path}" if me().first else ""
 
 
 def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, Variables]:
@@ -133,7 +151,7 @@ def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     state = parts.begin(jax.random.key(seed))
     key = stream(stream(jax.random.key(seed), "evaluation"), "view")
     views = parts.mesh.get(jax.jit(parts.task.views)(state.variables, batch, key))
-    draw = masks_text if data.record.kind == "text" else masks
+    draw = {"text": masks_text, "table": masks_table}.get(data.record.kind, masks)
     path = keep_picture(folders[seed], Writers(()), 0, "masks", draw(views, data.record))
     return f"masks: {path}" if me().first else ""
 

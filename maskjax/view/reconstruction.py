@@ -8,6 +8,7 @@ import numpy as np
 
 from maskjax.errors import BadInput, unknown
 from maskjax.view import grid as layout
+from maskjax.view import heat
 
 TITLES = {
   "input": "input",
@@ -23,8 +24,9 @@ def reconstruction(
   """Draws input, what the model sees, prediction and both pasted, of evenly spaced examples.
 
   The task's `views` say what is drawn, all in the space of its normalised input: a task that learns
-  other targets (normalised patches, codes) brings its prediction back there itself. Everything goes
-  through the record's mean and deviation, nothing is stretched to fit.
+  other targets (normalised patches, codes) brings its prediction back there itself. Images go
+  through the record's mean and deviation, rows of a table through one scale of colours from 0 to 1,
+  nothing is stretched to fit.
 
   Args:
     context: offers `examples`, `task`, `variables`, `key`, `record` and `picture` (the loop's).
@@ -58,6 +60,8 @@ def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
   names = [name for name in TITLES if name in views] + [
     name for name in views if name not in TITLES
   ]
+  if record.kind == "table":
+    return heat.rows(views, {name: TITLES.get(name, name) for name in names})
   columns = {}
   for name in names:
     images = np.asarray(views[name])
@@ -83,7 +87,9 @@ def pick(batches: Iterable[Mapping[str, Any]], wanted: list[int]) -> dict[str, n
   start = 0
   for batch in batches:
     given = np.asarray(batch["valid"])
-    valid = np.flatnonzero(given.reshape(len(given), -1).any(axis=1))
+    # Padding follows the last example; one before it of which nothing is there is an example.
+    some = np.flatnonzero(given.reshape(len(given), -1).any(axis=1))
+    valid = np.arange(some[-1] + 1 if len(some) else 0)
     # One for each position belongs to the example, one for each example to the pass.
     names = [name for name in batch if name != "valid" or given.ndim > 1]
     stop = start + len(valid)

@@ -48,6 +48,10 @@ def by_kind():
   white = lambda keys: score.white(keys, GRID)
   blocks = lambda keys, **words: score.blocks(keys, GRID, size=(2, 3), **words)
   nested = lambda keys: select.nested(white(keys), counts=(4, 9))
+  table = jnp.arange(24.0).reshape(6, 4) * 5 % 7
+  tables = lambda keys: jnp.broadcast_to(table, (*keys.shape, 6, 4))
+  missing = lambda scores: select.threshold(scores, above=0.0)
+  there = jnp.arange(24) % 3 > 0
   return {
     "blocks": lambda keys: select.top(blocks(keys), ratio=0.5),
     "blocks/offset": lambda keys: select.top(blocks(keys, offset=True), ratio=0.5),
@@ -56,6 +60,9 @@ def by_kind():
     "n_of_m": lambda keys: select.n_of_m(white(keys), keep=2, of=4),
     "per_block": lambda keys: select.per_block(white(keys), grid=GRID, size=(2, 2), count=3),
     "nested": lambda keys: jnp.moveaxis(nested(keys), 0, -2),
+    "top_up": lambda keys: select.top_up(white(keys), ratio=0.5, allowed=there),
+    "logistic": lambda keys: missing(score.logistic(keys, tables(keys), ratio=0.5)),
+    "self_masked": lambda keys: missing(score.self_masked(keys, tables(keys), ratio=0.5)),
   }
 
 

@@ -172,3 +172,28 @@ def test_bad_input(changes, message):
   given = {"record_shape": (8, 8, 3), "patch": (4, 4), **SMALL, **changes}
   with pytest.raises(BadInput, match=message):
     masked_autoencoder(**given)
+
+
+def test_features_of_patches_some_of_which_are_missing_are_those_of_the_others_alone():
+  model, variables, x, _ = build()
+  valid = jnp.arange(x.shape[-2]) % 3 > 0
+  spoilt = jnp.where(valid[:, None], x, jnp.nan)
+  there = jnp.broadcast_to(valid, x.shape[:-1])
+  found = apply(model, variables, spoilt, valid=there, method="encode")
+  index = jnp.broadcast_to(jnp.flatnonzero(valid), (len(x), int(valid.sum())))
+  alone = model.encoder.apply(
+    {k: v["encoder"] for k, v in variables.items()}, x[:, valid], index=index
+  )
+  np.testing.assert_allclose(found["tokens"][:, valid], alone[:, 1:], rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(found["mean"], alone[:, 1:].mean(1), rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(found["class"], alone[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_bounds_hold_predictions():
+  model, variables, x, hidden = build(bounds=(-1, 3))
+  plain = build()[0]
+  keep = x.shape[-2]
+  inside, free = (apply(m, variables, x, hidden, keep=keep) for m in (model, plain))
+  np.testing.assert_allclose(inside, 1 + 2 * np.tanh(free), rtol=1e-5, atol=1e-6)
+  assert inside.min() > -1
+  assert inside.max() < 3

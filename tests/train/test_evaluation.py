@@ -128,11 +128,14 @@ def test_an_evaluator_of_features_is_refused_for_a_task_without_them(tiny):
     check_evaluators({"knn": EVALS["knn"]}, parts.data.record, parts.task._replace(features=None))
 
 
-@pytest.mark.parametrize("name", ["recovery", "reconstruction"])
-def test_evaluators_of_pictures_are_refused_for_text(tiny, name):
+@pytest.mark.parametrize(
+  ("name", "kinds"),
+  [("recovery", "images"), ("reconstruction", "images and tables"), ("imputation", "tables")],
+)
+def test_evaluators_are_refused_for_data_that_they_cannot_look_at(tiny, name, kinds):
   parts = make_parts(tiny.config())
   record = dataclasses.replace(parts.data.record, kind="text")
-  with pytest.raises(BadInput, match=f"evals.{name} looks at images"):
+  with pytest.raises(BadInput, match=f"evals.{name} looks at {kinds}, the data set holds text"):
     check_evaluators({name: {"fn": name}}, record, parts.task)
 
 

@@ -1,0 +1,179 @@
+"""Tables with missing cells, from a file or scikit-learn, and simulated missingness on top."""
+
+import csv
+import dataclasses
+import io
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any, SupportsIndex
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from maskjax import bind
+from maskjax.data import series, text
+from maskjax.data.source import Example, Source
+from maskjax.errors import BadInput, unknown
+from maskjax.record import Record
+
+BUNDLED = ("breast_cancer", "diabetes", "iris", "wine")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rows:
+  """The rows of a table: `{"table": float32 [columns, 1], "valid": bool [columns, 1]}` each.
+
+  Where `valid` is False nothing is known and `table` is 0.
+  """
+
+  values: np.ndarray
+  valid: np.ndarray
+
+  def __len__(self) -> int:
+    """Number of rows."""
+    return len(self.values)
+
+  def __getitem__(self, index: SupportsIndex, /) -> Example:
+    """The row at `index`."""
+    i = text.inside(index, len(self))
+    return {"table": self.values[i, :, None].copy(), "valid": self.valid[i, :, None].copy()}
+
+
+def open(
+  path: str = "", *, bundled: str = "", missing: Mapping[str, Any] | None = None
+) -> tuple[Record, dict[str, Source]]:
+  r"""Opens the file at `path` or else scikit-learn's table `bundled`, all of it as split "train".
+
+  A file is a csv (`.csv`, `.csv.gz`) with a header, whose empty cells and NaN are missing (a first
+  column of words or times is left out), or an npz with one array `[rows, columns]`, NaN where
+  missing, and maybe one `columns` of names. Column c is scaled by the smallest and largest of its
+  values that are there to learn from, $(x - \min_c) / (\max_c - \min_c)$, kept as `record.low` and
+  `record.high` (a constant column becomes 0).
+
+  With `missing`, `{"score": section, "select": section, "seed": int}`, more cells go missing: the
+  score may name `keys` (one for the table), `grid` (rows, columns) and `values` (scaled by the
+  known ones, column means where none is known), and only known cells are `allowed` to be selected.
+  Then the split "truth" holds the same rows with all that is known, in the same units.
+
+  Raises:
+    BadInput: no such file or table, what is in it is no table of numbers, or a column of which
+      nothing is left.
+  """
+  table, names = _read(path, bundled)
+  known = ~np.isnan(table)
+  _some(known, names, "no value")
+  seen = known & ~_simulate(table, known, missing) if missing else known
+  _some(seen, names, "no value left of it by data.missing")
+  low, high = _limits(table, seen)
+  scaled = _scale(table, low, high)
+  cut = lambda valid: Rows(np.where(valid, scaled, 0).astype(np.float32), valid)
+  splits: dict[str, Source] = {"train": cut(seen), **({"truth": cut(known)} if missing else {})}
+  record = Record(
+    "table",
+    (len(names), 1),
+    {name: len(source) for name, source in splits.items()},
+    mean=(0.0,),
+    std=(1.0,),
+    columns=tuple(names),
+    low=tuple(low.tolist()),
+    high=tuple(high.tolist()),
+  )
+  return record, splits
+
+
+def written(rows: Float[np.ndarray, "r c"], record: Record) -> str:
+  """Rows of a table as csv text with a header, brought back to the units that they came in.
+
+  >>> record = Record("table", (2, 1), {}, columns=("a", "b"), low=(1.0, 0.0), high=(3.0, 8.0))
+  >>> print(written(np.array([[0.5, 1.0]]), record), end="")
+  a,b
+  2,8
+  """
+  low, high = np.array(record.low), np.array(record.high)
+  out = io.StringIO()
+  writer = csv.writer(out, lineterminator="\n")
+  writer.writerow(record.columns)
+  writer.writerows([f"{cell:.7g}" for cell in row] for row in low + rows * (high - low))
+  return out.getvalue()
+
+
+def _read(path: str, bundled: str) -> tuple[Float[np.ndarray, "r c"], Sequence[str]]:
+  """The numbers, NaN where there is none, and the names of the columns."""
+  if not path and not bundled:
+    raise BadInput(f"a table is a file, data.path, or data.bundled: one of {', '.join(BUNDLED)}")
+  if path and not os.path.isfile(path):
+    raise BadInput(f"data.path={path!r} does not exist")
+  if path:
+    return _arrays(path) if zipfile.is_zipfile(path) else series.numbers(path)
+  if bundled not in BUNDLED:
+    raise unknown("table of scikit-learn", bundled, BUNDLED)
+  from sklearn import datasets  # takes a second, which other kinds of data need not pay
+
+  found = getattr(datasets, f"load_{bundled}")()
+  return np.asarray(found.data, np.float64), list(found.feature_names)
+
+
+def _arrays(path: str) -> tuple[Float[np.ndarray, "r c"], Sequence[str]]:
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      arrays = {name: file[name] for name in file.files}
+  except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    raise BadInput(f"{path!r} is not a readable npz of numbers: {error}") from error
+  names = arrays.pop("columns", None)
+  if len(arrays) != 1:
+    held = ", ".join(sorted(arrays)) or "none"
+    raise BadInput(f"{path!r} holds other than one array beside its columns' names: {held}")
+  ((name, table),) = arrays.items()
+  if table.ndim != 2 or not table.size or table.dtype.kind not in "fiub":
+    raise BadInput(f"{name} in {path!r} is {table.dtype} {table.shape}, wanted numbers [r, c]")
+  table = table.astype(np.float64)
+  if np.isinf(table).any():
+    raise BadInput(f"{name} in {path!r} holds infinity")
+  if names is None:
+    names = [f"column {i}" for i in range(table.shape[1])]
+  if len(names) != table.shape[1]:
+    raise BadInput(f"{path!r} names {len(names)} columns of {table.shape[1]}")
+  return table, [str(name) for name in names]
+
+
+def _simulate(
+  table: Float[np.ndarray, "r c"], known: Bool[np.ndarray, "r c"], missing: Mapping[str, Any]
+) -> Bool[np.ndarray, "r c"]:
+  """The cells that a mechanism hides, by the grammar's words."""
+  import jax  # worker processes, which read rows only, need not pay for it
+  import jax.numpy as jnp
+
+  wanted = ("score", "select", "seed")
+  for name in missing:
+    if name not in wanted:
+      raise unknown("field of data.missing", name, wanted)
+  section = lambda word: {k: v for k, v in missing.get(word, {}).items() if v is not None}
+  score = bind.bind(section("score"), "maskjax.score")
+  select = bind.bind(section("select"), "maskjax.select")
+  scaled = _scale(table, *_limits(table, known))
+  mean = np.nanmean(np.where(known, scaled, np.nan), axis=0)
+  values = jnp.asarray(np.where(known, scaled, mean), jnp.float32)
+  offers = {"keys": jax.random.key(missing.get("seed", 0)), "grid": table.shape, "values": values}
+  bind.check(score, offers, "data.missing")
+  around = {"grid": table.shape, "allowed": jnp.asarray(known.reshape(-1))}
+  hidden = bind.call(select, around, bind.call(score, offers))
+  return np.asarray(hidden).reshape(table.shape) & known
+
+
+def _limits(
+  table: Float[np.ndarray, "r c"], valid: Bool[np.ndarray, "r c"]
+) -> tuple[Float[np.ndarray, "c"], Float[np.ndarray, "c"]]:
+  """Smallest and largest valid value of each column."""
+  low = np.where(valid, table, np.inf).min(axis=0)
+  return low, np.where(valid, table, -np.inf).max(axis=0)
+
+
+def _scale(table: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+  return (table - low) / np.where(high > low, high - low, 1)
+
+
+def _some(valid: Bool[np.ndarray, "r c"], names: Sequence[str], says: str) -> None:
+  empty = ~valid.any(axis=0)
+  if empty.any():
+    raise BadInput(f"column {names[int(empty.argmax())]!r}: {says}")

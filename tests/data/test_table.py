@@ -1,0 +1,140 @@
+"""Tables: what is missing, what is scaled by what, and what nobody may see."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_wine
+
+from maskjax.data import pipeline, table
+from maskjax.errors import BadInput
+
+WHITE = {"score": {"fn": "white"}, "select": {"fn": "threshold", "above": 0.7}, "seed": 3}
+SELF = {
+  "score": {"fn": "self_masked", "ratio": 0.3},
+  "select": {"fn": "threshold", "above": 0.0},
+}
+
+
+def whole(source):
+  """Values and flags of all rows, [rows, columns]."""
+  rows = [source[i] for i in range(len(source))]
+  return tuple(np.stack([row[k][:, 0] for row in rows]) for k in ("table", "valid"))
+
+
+def write(tmp_path, text):
+  path = tmp_path / "x.csv"
+  path.write_text(text)
+  return str(path)
+
+
+def test_empty_cells_of_a_csv_file_are_missing_and_columns_run_from_0_to_1(tmp_path):
+  record, splits = table.open(write(tmp_path, "name,a,b\nx,1,10\ny,,30\nz,3,NaN\n"))
+  assert (record.kind, record.shape, record.sizes) == ("table", (2, 1), {"train": 3})
+  assert (record.columns, record.low, record.high) == (("a", "b"), (1.0, 10.0), (3.0, 30.0))
+  values, valid = whole(splits["train"])
+  assert valid.tolist() == [[True, True], [False, True], [True, False]]
+  np.testing.assert_allclose(values, [[0, 0], [0, 1], [1, 0]])
+  copy = pickle.loads(pickle.dumps(splits["train"]))
+  np.testing.assert_array_equal(copy[2]["valid"], splits["train"][2]["valid"])
+
+
+def test_an_npz_may_name_its_columns(tmp_path):
+  path = str(tmp_path / "x.npz")
+  cells = np.array([[1, np.nan], [2, 5], [2, 7.0]])
+  np.savez(path, cells=cells, columns=np.array(["a", "b"]))
+  record, splits = table.open(path)
+  assert record.columns == ("a", "b")
+  np.testing.assert_array_equal(whole(splits["train"])[1], np.isfinite(cells))
+  np.savez(path, cells=cells)
+  assert table.open(path)[0].columns == ("column 0", "column 1")
+
+
+@pytest.mark.parametrize("missing", [WHITE, SELF])
+def test_simulated_cells_are_known_to_the_truth_alone(missing):
+  record, splits = table.open(bundled="wine", missing=missing)
+  assert record.sizes == {"train": 178, "truth": 178}
+  seen, valid = whole(splits["train"])
+  truth, known = whole(splits["truth"])
+  assert known.all()
+  assert 0.26 < (~valid).mean() < 0.34
+  assert (seen[~valid] == 0).all()
+  np.testing.assert_array_equal(seen[valid], truth[valid])
+  cells = load_wine().data
+  low, high = np.array(record.low), np.array(record.high)
+  np.testing.assert_allclose(truth * (high - low) + low, cells, rtol=1e-4)
+  # Scaled by what is left to learn from, not by what went missing.
+  holes = np.where(valid, cells, np.nan)
+  np.testing.assert_array_equal(low, np.nanmin(holes, 0))
+  np.testing.assert_array_equal(high, np.nanmax(holes, 0))
+  assert truth.max() > 1
+  assert seen.max() == 1
+
+
+def test_masks_follow_their_seed():
+  draw = lambda seed: whole(table.open(bundled="iris", missing={**WHITE, "seed": seed})[1]["train"])
+  one, again, other = (draw(seed)[1] for seed in (3, 3, 4))
+  np.testing.assert_array_equal(one, again)
+  assert (one != other).any()
+
+
+def test_cells_that_are_missing_by_nature_stay_so(tmp_path):
+  rng = np.random.default_rng(0)
+  cells = rng.normal(size=(50, 4))
+  cells[rng.random((50, 4)) < 0.2] = np.nan
+  path = str(tmp_path / "x.npz")
+  np.savez(path, cells=cells)
+  mechanism = {**WHITE, "select": {"fn": "top", "count": 30}}
+  _, splits = table.open(path, missing=mechanism)
+  known, seen = (whole(splits[name])[1] for name in ("truth", "train"))
+  np.testing.assert_array_equal(known, np.isfinite(cells))
+  assert (known & ~seen).sum() == 30
+  assert not (seen & ~known).any()
+
+
+def test_the_pipeline_gives_batches_of_rows():
+  data = pipeline.load(name="table", bundled="wine", test="", missing=WHITE)
+  batch = next(pipeline.batches(data, batch_size=4, seed=0))
+  assert {k: v.shape for k, v in batch.items()} == {
+    "table": (4, 13, 1),
+    "valid": (4, 13, 1),
+    "position": (4,),
+  }
+  last = list(pipeline.examples(data, "truth", batch_size=100))[-1]
+  assert last["valid"].sum() == 78 * 13
+
+
+@pytest.mark.parametrize(
+  ("words", "says"),
+  [
+    ({}, "data.bundled: one of breast_cancer"),
+    ({"bundled": "wien"}, "did you mean 'wine'"),
+    ({"path": "nowhere.csv"}, "does not exist"),
+    ({"bundled": "wine", "missing": {**WHITE, "score": {"fn": "entropy"}}}, "entropy needs"),
+    ({"bundled": "wine", "missing": {**WHITE, "sede": 1}}, "did you mean 'seed'"),
+    (
+      {"bundled": "wine", "missing": {**WHITE, "select": {"fn": "threshold", "above": -1.0}}},
+      "no value left of it",
+    ),
+  ],
+)
+def test_what_cannot_work_is_said(words, says):
+  with pytest.raises(BadInput, match=says):
+    table.open(**words)
+
+
+@pytest.mark.parametrize(
+  ("arrays", "says"),
+  [
+    ({"a": np.ones((2, 2)), "b": np.ones((2, 2))}, "other than one array"),
+    ({"a": np.ones(3)}, "wanted numbers"),
+    ({"a": np.array([["x", "y"]])}, "wanted numbers"),
+    ({"a": np.array([[np.inf, 1]])}, "infinity"),
+    ({"a": np.ones((2, 2)), "columns": np.array(["a"])}, "names 1 columns of 2"),
+    ({"a": np.array([[1, np.nan], [2, np.nan]])}, "'column 1': no value"),
+  ],
+)
+def test_an_npz_that_holds_no_table_is_refused(tmp_path, arrays, says):
+  np.savez(tmp_path / "x.npz", **arrays)
+  with pytest.raises(BadInput, match=says):
+    table.open(str(tmp_path / "x.npz"))
