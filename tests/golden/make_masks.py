@@ -47,6 +47,7 @@ def by_kind():
   logits = -jnp.arange(12, dtype=jnp.float32) / 4
   white = lambda keys: score.white(keys, GRID)
   blocks = lambda keys, **words: score.blocks(keys, GRID, size=(2, 3), **words)
+  green = lambda keys: score.color_noise(keys, GRID, color="green")
   nested = lambda keys: select.nested(white(keys), counts=(4, 9))
   return {
     "blocks": lambda keys: select.top(blocks(keys), ratio=0.5),
@@ -56,6 +57,7 @@ def by_kind():
     "n_of_m": lambda keys: select.n_of_m(white(keys), keep=2, of=4),
     "per_block": lambda keys: select.per_block(white(keys), grid=GRID, size=(2, 2), count=3),
     "nested": lambda keys: jnp.moveaxis(nested(keys), 0, -2),
+    "color_noise": lambda keys: select.top(green(keys), ratio=0.5),
   }
 
 
