@@ -16,10 +16,10 @@ Here:  `laptop`, scikit-learn's digits, 1200 steps of 64, three seeds, f32, 2 of
        | blue      | not measured      | not measured  | not measured  |
        | purple    | not measured      | not measured  | not measured  |
 
-       All learn. Red is the worst, as in the paper; green is worse than white, which is MAE: the
-       opposite, on a grid of only 4 x 4 patches, where a band is hardly one. `cifar` and the paper's scale: not
-       measured. Correlation of a patch with its neighbour, 147 of 14 x 14 hidden, 2000 masks: white
-       -0.01, red 0.81, green 0.39, blue -0.29, purple -0.27.
+       All measured learn, red least, as in the paper; green less than white, which is MAE: the
+       opposite, on a grid of only 4 x 4 patches, where a band is hardly one. `cifar` and the
+       paper's scale: not measured. Correlation of a patch with its neighbour, 147 of 14 x 14
+       hidden, 2000 masks: white -0.01, red 0.81, green 0.39, blue -0.29, purple -0.27.
 Run:   python launch.py --config=configs/image/colormae.py:laptop --workdir=runs/colormae
 
 Other colors: --config.score.color=red, blue, purple, or white, which is MAE's own masking. Presets:
