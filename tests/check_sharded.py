@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from maskjax import select, weights
+from maskjax import score, select, weights
 
 
 def main():
@@ -23,6 +23,7 @@ def main():
   mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
   for name, row in rows.items():
     check_leading_axis(name, row, mesh)
+  check_noise(mesh)
   check_position_axis(mesh)
   check_trees()
   print(f"{len(rows)} rows on {jax.device_count()} devices")
@@ -43,6 +44,14 @@ def check_leading_axis(name, row, mesh):
   out_spec = PartitionSpec() if row.sums else spec
   mapped = jax.shard_map(local, mesh=mesh, in_specs=spec, out_specs=out_spec)
   agree(name, jax.jit(mapped)(*placed), expected)
+
+
+def check_noise(mesh):
+  """What filters noise keeps every example on its device."""
+  draw = jax.jit(partial(score.color_noise, grid=(4, 4), color="green"))
+  keys = jax.random.split(jax.random.key(0), 8)
+  placed = jax.device_put(keys, NamedSharding(mesh, PartitionSpec("data")))
+  assert "all-gather" not in draw.lower(placed).compile().as_text(), "color_noise gathers"
 
 
 def check_position_axis(mesh):

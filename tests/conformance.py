@@ -95,6 +95,13 @@ ROWS = {
   "score.white": Row(partial(score.white, grid=GRID), own),
   "score.blocks": Row(partial(score.blocks, grid=GRID, size=(2, 2)), own),
   "score.blocks/offset": Row(partial(score.blocks, grid=GRID, size=(None, 2), offset=True), own),
+  "score.color_noise": Row(partial(score.color_noise, grid=GRID, color="green"), own),
+  "score.color_noise/sigma": Row(
+    partial(score.color_noise, grid=(*GRID, 2), color="red", sigma=(0.8,), passes=1), own
+  ),
+  "score.filtered": Row(
+    partial(score.filtered, grid=GRID, color="purple"), lambda key: (smooth(key, 5, 7),)
+  ),
   "score.gumbel": Row(score.gumbel, one(own, scores)),
   "score.gumbel/each": Row(
     lambda k, s, t: score.gumbel(k, s, temperature=1 + t), one(own, scores, share)

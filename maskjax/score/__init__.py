@@ -1,5 +1,6 @@
 """Score: how much hiding is wanted at each position; high means hide first."""
 
+from maskjax.score.filtered import color_noise, filtered
 from maskjax.score.inherit import inherit
 from maskjax.score.log_prob import log_prob
 from maskjax.score.missing import logistic, self_masked
@@ -8,8 +9,10 @@ from maskjax.score.uncertainty import confidence, entropy, margin
 
 __all__ = [
   "blocks",
+  "color_noise",
   "confidence",
   "entropy",
+  "filtered",
   "gumbel",
   "inherit",
   "log_prob",

@@ -47,6 +47,7 @@ def by_kind():
   logits = -jnp.arange(12, dtype=jnp.float32) / 4
   white = lambda keys: score.white(keys, GRID)
   blocks = lambda keys, **words: score.blocks(keys, GRID, size=(2, 3), **words)
+  green = lambda keys: score.color_noise(keys, GRID, color="green")
   nested = lambda keys: select.nested(white(keys), counts=(4, 9))
   table = jnp.arange(24.0).reshape(6, 4) * 5 % 7
   tables = lambda keys: jnp.broadcast_to(table, (*keys.shape, 6, 4))
@@ -63,6 +64,7 @@ def by_kind():
     "top_up": lambda keys: select.top_up(white(keys), ratio=0.5, allowed=there),
     "logistic": lambda keys: missing(score.logistic(keys, tables(keys), ratio=0.5)),
     "self_masked": lambda keys: missing(score.self_masked(keys, tables(keys), ratio=0.5)),
+    "color_noise": lambda keys: select.top(green(keys), ratio=0.5),
   }
 
 
