@@ -101,6 +101,7 @@ takers = {
   "drop": lambda: hide.drop(x, ints, keep=1),
   "restore": lambda: hide.restore(x, ints, 0.0),
   "fill": lambda: hide.fill(x, ints, 0.0),
+  "mix": lambda: hide.mix(x, ints, x),
   "squared_error": lambda: recover.squared_error(x, x, ints),
   "absolute_error": lambda: recover.absolute_error(x, x, ints),
   "harden": lambda: select.harden(x[:, 0], allowed=ints),
@@ -127,4 +128,4 @@ print(len(takers))
 
 def test_masks_that_are_not_bool_are_refused():
   # In a process of its own, where no test hook checks types first.
-  assert in_a_process(REFUSES) == "20\n"
+  assert in_a_process(REFUSES) == "21\n"

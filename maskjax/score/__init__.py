@@ -1,5 +1,7 @@
 """Score: how much hiding is wanted at each position; high means hide first."""
 
+from maskjax.score.box import box
+from maskjax.score.fourier import fourier_noise
 from maskjax.score.inherit import inherit
 from maskjax.score.log_prob import log_prob
 from maskjax.score.noise import blocks, gumbel, white, words
@@ -7,8 +9,10 @@ from maskjax.score.uncertainty import confidence, entropy, margin
 
 __all__ = [
   "blocks",
+  "box",
   "confidence",
   "entropy",
+  "fourier_noise",
   "gumbel",
   "inherit",
   "log_prob",

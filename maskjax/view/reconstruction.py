@@ -54,10 +54,9 @@ def reconstruction(
 
 
 def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
-  """One titled column a view, the four known ones first: under `jit`, a dict forgets its order."""
-  names = [name for name in TITLES if name in views] + [
-    name for name in views if name not in TITLES
-  ]
+  """One titled column a view of images, the four known ones first: under `jit`, a dict forgets."""
+  images = [name for name in views if np.ndim(views[name]) == 4]
+  names = [name for name in TITLES if name in images] + [n for n in images if n not in TITLES]
   columns = {}
   for name in names:
     images = np.asarray(views[name])
