@@ -221,7 +221,7 @@ ROWS = {
   "recover.pixels/decode": Row(recover.pixels().decode, one(patches, patches)),
   "schedule.at_epoch": at(schedule.at_epoch, line, 10, 10),
   "schedule.at_step": at(schedule.at_step, line, 100),
-  "schedule.beta": at(schedule.beta, 0.5, 2.0),
+  "schedule.beta": at(schedule.beta, 0.5, 0.5),
   "schedule.constant": at(schedule.constant, 0.5),
   "schedule.cosine": at(schedule.cosine, 0.75, 0.25),
   "schedule.during": at(schedule.during, line, 0.25, 0.75),

@@ -72,10 +72,10 @@ def load(
   """Opens a data set: a folder, zip or npz of images, text, wav, csv, or a TFDS set by its name.
 
   `train` and `test` name splits (`test=""` for none); of the training split `limit` takes so many
-  evenly spaced examples, or all. `size`, (height, width), is what images are
-  resized to; without it all must be equally large. `augment` is that of `augment.bind`. `mean` and
-  `std` replace those of the training split. Other arguments are those of the kind's opener. All
-  that cannot work is a BadInput of one line.
+  evenly spaced examples, or all. `size`, (height, width), is what images are resized to; without it
+  all must be equally large. `augment` is that of `augment.bind`. `mean` and `std` replace those of
+  the training split. Other arguments are those of the kind's opener. All that cannot work is a
+  BadInput of one line.
   """
   size = _size(size)
   given = {k: v for k, v in [("size", size), ("on_error", on_error)] if v not in (None, "raise")}

@@ -17,6 +17,7 @@ def mix(
 
   Sources: Yun et al. 2019 (CutMix), equation 1; Harris et al. 2020 (FMix), section 4.
 
+  >>> import jax.numpy as jnp
   >>> mix(jnp.zeros((2, 1)), jnp.array([False, True]), jnp.ones((2, 1))).tolist()
   [[0.0], [1.0]]
   """

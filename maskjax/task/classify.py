@@ -124,6 +124,7 @@ def _hiding(
   if score is None or select is None:
     raise BadInput("classify hides what a score and a selection say: the config needs both")
   bind.check(score, OFFERS, "classify")
+  # The first two, pixels and what is hidden of them, are handed over by place, not by name.
   bind.check(hide, [*list(bind.needs(hide))[:2], "other"], "classify")
   grid, channels = record.shape[:-1], record.shape[-1]
   flat = lambda image: image.reshape(len(image), -1, channels)

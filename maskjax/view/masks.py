@@ -46,9 +46,8 @@ def masks(views: Mapping[str, Any], record: Record) -> layout.Picture:
   columns[_share(hidden)] = _paint(layout.magnify(hidden, scale))
   columns["model sees"] = show(seen)
   if "target" in views:
-    columns["asked"] = _named(
-      np.asarray(views["target"]), record.class_names, len(hidden[0]) * scale
-    )
+    height = scale * hidden.shape[1]
+    columns["asked"] = _named(np.asarray(views["target"]), record.class_names, height)
   return layout.grid(columns, scale=1)
 
 
