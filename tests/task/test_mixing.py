@@ -199,7 +199,7 @@ def test_a_share_for_each_example_needs_keys():
   np.testing.assert_array_equal(half, amount[4:])
   two = bind.at(functools.partial(dict, a=ratio, b=ratio), 0, keys(KEY, 8))()
   assert (two["a"] != two["b"]).all()
-  with pytest.raises(BadInput, match="^ratio is to be drawn for each example: here"):
+  with pytest.raises(BadInput, match=r"^ratio is to be drawn for each example: here"):
     bind.at(FMIX["select"], 0)
 
 

@@ -103,7 +103,7 @@ def test_masks_of_mixed_images_show_the_other_and_what_is_asked():
   rows = picture[:, -layout.MARGIN - 60 : -layout.MARGIN]
   inked = (rows < 128).all(-1).any(1)
   assert 0 < inked[len(inked) // 2 :].sum() < inked[30 : len(inked) // 2].sum()
-  swapped = masks({**views, "target": target[:, ::-1]}, record)
+  swapped = masks({**views, "target": target[::-1]}, record)
   assert (picture != swapped).any()
 
 
