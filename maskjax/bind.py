@@ -7,7 +7,11 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import jax
+from jaxtyping import Array, Key
+
 from maskjax.errors import BadInput, unknown
+from maskjax.keys import stream
 
 
 def resolve(name: str, home: str) -> Callable[..., Any]:
@@ -90,30 +94,46 @@ def call(bound: Callable[..., Any], offers: Mapping[str, Any], *args: Any) -> An
 
 @dataclasses.dataclass(frozen=True)
 class Moving:
-  """An argument that moves over a run: a ratio, a temperature, a weight.
+  """An argument that moves over a run or from example to example: a ratio, a temperature, a weight.
 
   Attributes:
     value: `step -> value`, where the step may be traced.
+    each: whether `value` takes a number from [0, 1) drawn for each example, not the step.
   """
 
   value: Callable[[Any], Any]
+  each: bool = False
 
 
-def at(bound: functools.partial, step: Any) -> functools.partial:
+def at(
+  bound: functools.partial, step: Any, keys: Key[Array, "*b"] | None = None
+) -> functools.partial:
   """The bound function with every moving argument at its value of this step.
+
+  Those of each example are drawn with its key, each argument apart from the others.
+
+  Raises:
+    BadInput: an argument is to be drawn for each example, and there are no keys.
 
   >>> half = Moving(lambda step: 0.5 * step)
   >>> at(functools.partial(dict, ratio=half, fixed=1), 3)()
   {'ratio': 1.5, 'fixed': 1}
   """
-  moved = {k: now(v, step) for k, v in bound.keywords.items() if isinstance(v, Moving)}
+  moved = {k: now(v, step, keys, k) for k, v in bound.keywords.items() if isinstance(v, Moving)}
   return functools.partial(bound, **moved) if moved else bound
 
 
-def now(value: Any, step: Any) -> Any:
-  """A moving value at this step; any other as it is.
+def now(value: Any, step: Any, keys: Key[Array, "*b"] | None = None, name: str = "") -> Any:
+  """A moving value at this step; any other as it is. See `at`.
 
   >>> now(Moving(lambda step: 0.5 * step), 3), now(0.1, 3)
   (1.5, 0.1)
   """
-  return value.value(step) if isinstance(value, Moving) else value
+  if not isinstance(value, Moving):
+    return value
+  if not value.each:
+    return value.value(step)
+  if keys is None:
+    raise BadInput(f"{name or 'a value'} is to be drawn for each example: here that cannot be")
+  draw = lambda key: jax.random.uniform(stream(key, name))
+  return value.value(jax.vmap(draw)(keys.reshape(-1)).reshape(keys.shape))

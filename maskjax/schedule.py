@@ -7,10 +7,12 @@ between them. `at_step` and `at_epoch` turn a schedule into a function of the tr
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy import special, stats
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from maskjax.errors import BadInput
@@ -18,6 +20,7 @@ from maskjax.errors import BadInput
 __all__ = [
   "at_epoch",
   "at_step",
+  "beta",
   "constant",
   "cosine",
   "during",
@@ -160,6 +163,38 @@ def exponential(start: float, end: float) -> Schedule:
     return jnp.where(u < 0.5, start * jnp.exp(u * log_ratio), end * jnp.exp((u - 1) * log_ratio))
 
   return value
+
+
+def beta(a: float, b: float) -> Schedule:
+  r"""The quantiles of a beta distribution: $f(u) = x$ where $I_x(a, b) = u$.
+
+  Of numbers u that are drawn uniformly it makes draws of Beta(a, b). Both are positive, otherwise
+  `BadInput`; above 1, `a` makes the slope at `u = 0` infinite, and `b` that at `u = 1`.
+
+  >>> beta(2.0, 1.0)(jnp.array([0.0, 0.25, 1.0])).round(4).tolist()
+  [0.0, 0.5, 1.0]
+
+  Zhang et al., "mixup", 2018, section 2 (the share of the other example, with a = b).
+  """
+  if not (a > 0 and b > 0):
+    raise BadInput(f"beta: a and b must be positive, got {a} and {b}")
+
+  @jax.custom_jvp
+  def quantile(u: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+      middle = (ends[0] + ends[1]) / 2
+      below = special.betainc(a, b, middle) < u
+      return jnp.where(below, middle, ends[0]), jnp.where(below, ends[1], middle)
+
+    low, high = jax.lax.fori_loop(0, 32, halve, (jnp.zeros_like(u), jnp.ones_like(u)))
+    return jnp.where(u == 0, 0, jnp.where(u == 1, 1, (low + high) / 2))
+
+  @quantile.defjvp
+  def slope(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    x = quantile(*primals)
+    return x, tangents[0] * jnp.exp(-stats.beta.logpdf(x, a, b))
+
+  return lambda u: quantile(_clamp(u))
 
 
 def step(values: Sequence[float], boundaries: Sequence[float]) -> Schedule:

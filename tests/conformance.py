@@ -102,6 +102,10 @@ ROWS = {
   "score.filtered": Row(
     partial(score.filtered, grid=GRID, color="purple"), lambda key: (smooth(key, 5, 7),)
   ),
+  "score.box": Row(partial(score.box, grid=GRID), own),
+  "score.fourier_noise": Row(partial(score.fourier_noise, grid=GRID), own),
+  "score.fourier_noise/line": Row(partial(score.fourier_noise, grid=(N,), decay=1.0), own),
+  "score.fourier_noise/space": Row(partial(score.fourier_noise, grid=(2, 1, 3)), own),
   "score.gumbel": Row(score.gumbel, one(own, scores)),
   "score.gumbel/each": Row(
     lambda k, s, t: score.gumbel(k, s, temperature=1 + t), one(own, scores, share)
@@ -199,6 +203,7 @@ ROWS = {
   "hide.window": pairs(hide.window(2)),
   "hide.fill": Row(partial(hide.fill, value=-1.0), one(tokens, ragged)),
   "hide.gate": Row(hide.gate, one(tokens, gates)),
+  "hide.mix": Row(lambda x, y, h: hide.mix(x, h, y), one(tokens, tokens, ragged)),
   "hide.token": Row(partial(hide.token, mask_id=0), one(ids, ragged)),
   "recover.absolute_error": Row(recover.absolute_error, one(tokens, tokens, ragged), sums=True),
   "recover.squared_error": Row(recover.squared_error, one(tokens, tokens, ragged), sums=True),
@@ -209,6 +214,11 @@ ROWS = {
   "recover.cross_entropy": Row(recover.cross_entropy, one(tokens, classes, ragged), sums=True),
   "recover.cross_entropy/smooth": Row(
     partial(recover.cross_entropy, smoothing=0.1), one(tokens, classes, ragged), sums=True
+  ),
+  "recover.cross_entropy/shares": Row(
+    lambda y, q, a: recover.cross_entropy(y, jax.nn.softmax(q), a),
+    one(tokens, tokens, ragged),
+    sums=True,
   ),
   "recover.elbo": Row(
     lambda y, t, h, w: recover.elbo(y, t, h, weight=w),
@@ -228,6 +238,7 @@ ROWS = {
   "recover.pixels/decode": Row(recover.pixels().decode, one(patches, patches)),
   "schedule.at_epoch": at(schedule.at_epoch, line, 10, 10),
   "schedule.at_step": at(schedule.at_step, line, 100),
+  "schedule.beta": at(schedule.beta, 0.5, 0.5),
   "schedule.constant": at(schedule.constant, 0.5),
   "schedule.cosine": at(schedule.cosine, 0.75, 0.25),
   "schedule.during": at(schedule.during, line, 0.25, 0.75),

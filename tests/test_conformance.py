@@ -102,6 +102,7 @@ takers = {
   "drop": lambda: hide.drop(x, ints, keep=1),
   "restore": lambda: hide.restore(x, ints, 0.0),
   "fill": lambda: hide.fill(x, ints, 0.0),
+  "mix": lambda: hide.mix(x, ints, x),
   "squared_error": lambda: recover.squared_error(x, x, ints),
   "absolute_error": lambda: recover.absolute_error(x, x, ints),
   "harden": lambda: select.harden(x[:, 0], allowed=ints),

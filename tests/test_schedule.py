@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from maskjax import schedule
 from maskjax.errors import BadInput
@@ -88,6 +89,18 @@ def test_derivative_is_that_of_the_equation_at_the_ends_too(kind):
 @pytest.mark.parametrize("kind", COMPOSED)
 def test_derivatives_of_composites_are_finite(kind):
   assert jnp.isfinite(jax.vmap(jax.grad(COMPOSED[kind]))(GRID)).all()
+
+
+@pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (0.2, 0.2), (0.5, 3.0), (2.0, 1.0), (5.0, 4.0)])
+def test_beta_gives_the_quantiles_and_their_slopes(a, b):
+  f, u = schedule.beta(a, b), GRID[50:-50:50]
+  np.testing.assert_allclose(f(u), stats.beta.ppf(u.astype(np.float64), a, b), rtol=2e-5, atol=2e-6)
+  assert (f(0.0), f(1.0), f(-1.0), f(2.0)) == (0, 1, 0, 1)
+  assert (np.diff(f(GRID)) >= -1e-6).all()
+  inner = np.linspace(0.05, 0.9, 10)
+  slope = jax.vmap(jax.grad(f))(jnp.asarray(inner, jnp.float32))
+  expected = 1 / stats.beta.pdf(stats.beta.ppf(inner, a, b), a, b)
+  np.testing.assert_allclose(slope, expected, rtol=2e-3)
 
 
 def test_an_infinite_slope_stays_in_its_own_piece():
@@ -174,6 +187,7 @@ def test_at_epoch_moves_once_an_epoch(epochs, steps_per_epoch):
   [
     (lambda: schedule.polynomial(0.0, 1.0, power=0.0), "power must be positive, got 0.0"),
     (lambda: schedule.exponential(1.0, 0.0), "must be positive, got 1.0 and 0.0"),
+    (lambda: schedule.beta(0.0, 1.0), "a and b must be positive, got 0.0 and 1.0"),
     (lambda: schedule.warmup(schedule.constant(1.0), 1.0), r"in \[0, 1\), got 1.0"),
     (lambda: schedule.warmup(schedule.constant(1.0), math.nan), "got nan"),
     (lambda: schedule.step([1.0, 2.0], []), "2 pieces needs one boundary fewer, got 0"),

@@ -16,7 +16,7 @@ from absl import flags
 
 from maskjax.data import augment as augmentations
 from maskjax.data.images import evenly
-from maskjax.data.source import Example, Source
+from maskjax.data.source import Example, Part, Source
 from maskjax.data.statistics import mean_std
 from maskjax.errors import BadInput, nearest, unknown
 from maskjax.record import Record
@@ -62,6 +62,7 @@ def load(
   path: str = "",
   train: str = "train",
   test: str = "test",
+  limit: int | None = None,
   size: tuple[int, int] | None = None,
   augment: Mapping[str, Any] | None = None,
   on_error: str = "raise",
@@ -71,10 +72,11 @@ def load(
 ) -> Data:
   """Opens a data set: a folder, zip or npz of images, text, wav, csv, table, or a TFDS set by name.
 
-  `train` and `test` name splits (`test=""` for none). `size`, (height, width), is what images are
-  resized to; without it all must be equally large. `augment` is that of `augment.bind`. `mean` and
-  `std` replace those of the training split. Other arguments are those of the kind's opener. All
-  that cannot work is a BadInput of one line.
+  `train` and `test` name splits (`test=""` for none); of the training split `limit` takes so many
+  evenly spaced examples, or all. `size`, (height, width), is what images are resized to; without it
+  all must be equally large. `augment` is that of `augment.bind`. `mean` and `std` replace those of
+  the training split. Other arguments are those of the kind's opener. All that cannot work is a
+  BadInput of one line.
   """
   size = _size(size)
   given = {k: v for k, v in [("size", size), ("on_error", on_error)] if v not in (None, "raise")}
@@ -82,6 +84,12 @@ def load(
   for role, split in (("train", train), ("test", test)):
     if split not in splits and (split or role == "train"):
       raise unknown(f"split for data.{role}", split, splits)
+  if limit is not None:
+    if limit < 1:
+      raise BadInput(f"data.limit must be positive, got {limit}")
+    part = Part(splits[train], evenly(len(splits[train]), limit))
+    splits, sizes = {**splits, train: part}, {**record.sizes, train: len(part)}
+    record = dataclasses.replace(record, sizes=sizes)
   if record.kind != "image":
     for key, value in (("augment", augment), ("mean", mean), ("std", std)):
       if value is not None:

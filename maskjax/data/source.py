@@ -1,5 +1,6 @@
 """What all data looks like to the pipeline: a sequence of examples, each a dictionary of arrays."""
 
+from collections.abc import Sequence
 from typing import Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
@@ -23,3 +24,18 @@ class Source(Protocol):
   def __getitem__(self, index: SupportsIndex, /) -> Example:
     """The example at `index`, the same at every call."""
     ...
+
+
+class Part:
+  """Some examples of a source, by their indices in it."""
+
+  def __init__(self, whole: Source, indices: Sequence[int]):
+    self.whole, self.indices = whole, indices
+
+  def __len__(self) -> int:
+    """Number of examples."""
+    return len(self.indices)
+
+  def __getitem__(self, index: SupportsIndex, /) -> Example:
+    """The example at `index` of the part."""
+    return self.whole[int(self.indices[index])]

@@ -3,6 +3,7 @@
 from maskjax.hide.drop import Seen, drop, restore
 from maskjax.hide.fill import fill
 from maskjax.hide.gate import gate
+from maskjax.hide.mix import mix
 from maskjax.hide.pairs import Pair, blocks, both, causal, either, prefix, segments, window
 from maskjax.hide.token import corrupt, token
 
@@ -17,6 +18,7 @@ __all__ = [
   "either",
   "fill",
   "gate",
+  "mix",
   "prefix",
   "restore",
   "segments",

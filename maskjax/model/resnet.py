@@ -67,14 +67,19 @@ class Block(nn.Module):
   the first 3 x 3 one has the strides. Where the shape changes, the shortcut is a 1 x 1 convolution
   if `project`, else every strides-th pixel with channels of zeros added.
 
+  With `preact` it is `shortcut(x) + layers(x)`, norm and rectifier come before each convolution,
+  and a shortcut that changes the shape begins after the first of them.
+
   Source: He et al., "Deep Residual Learning for Image Recognition", 2016, sections 3.2 and 4.1; the
-  place of the bottleneck's strides is torchvision's.
+  place of the bottleneck's strides is torchvision's. `preact`: He et al., "Identity Mappings in
+  Deep Residual Networks", 2016, figure 1b.
   """
 
   width: int
   strides: int
   bottleneck: bool
   project: bool
+  preact: bool
   norm: str
   zero_init: bool
   dtype: str
@@ -87,6 +92,8 @@ class Block(nn.Module):
     plain = [(3, self.strides, self.width), (3, 1, self.width)]
     neck = [(1, 1, self.width), (3, self.strides, self.width), (1, 1, 4 * self.width)]
     layers = neck if self.bottleneck else plain
+    if self.preact:
+      return self._preactivated(x, hidden, layers, train)
     y, unseen = x, hidden
     for i, (side, strides, width) in enumerate(layers, 1):
       last = i == len(layers)
@@ -97,13 +104,30 @@ class Block(nn.Module):
     x, hidden = self._shortcut(x, hidden, y.shape[-1], train)
     return nn.relu(x + y), None if hidden is None or unseen is None else hidden & unseen
 
+  def _preactivated(
+    self, x: Float[Array, "*b h w c"], hidden: Any, layers: list[tuple[int, ...]], train: bool
+  ) -> Carried:
+    y, unseen = x, hidden
+    for i, (side, strides, width) in enumerate(layers, 1):
+      y, unseen = _norm(self.norm, train, self.dtype, f"norm{i}")(y, unseen)
+      y = nn.relu(y)
+      if i == 1 and not self._keeps(x, layers[-1][2]):
+        x, hidden = self._shortcut(y, unseen, layers[-1][2], train)
+      y, unseen = _conv(width, side, strides, self.dtype, f"conv{i}")(y, unseen)
+    return x + y, None if hidden is None or unseen is None else hidden & unseen
+
+  def _keeps(self, x: Float[Array, "*b h w c"], channels: int) -> bool:
+    return self.strides == 1 and x.shape[-1] == channels
+
   def _shortcut(
     self, x: Float[Array, "*b h w c"], hidden: Any, channels: int, train: bool
   ) -> Carried:
-    if self.strides == 1 and x.shape[-1] == channels:
+    if self._keeps(x, channels):
       return x, hidden
     if self.project:
       x, hidden = _conv(channels, 1, self.strides, self.dtype, "shortcut")(x, hidden)
+      if self.preact:
+        return x, hidden
       return _norm(self.norm, train, self.dtype, "shortcut_norm")(x, hidden)
     every = slice(None, None, self.strides)
     more = [(0, 0)] * (x.ndim - 1) + [(0, channels - x.shape[-1])]
@@ -117,7 +141,7 @@ class ResNet(nn.Module):
   Attributes:
     stages: blocks of each stage; every stage but the first halves the sides.
     width: channels of the first stage's 3 x 3 convolutions, doubled by each further stage.
-    bottleneck, project, norm, zero_init, dtype: see `Block`.
+    bottleneck, project, preact, norm, zero_init, dtype: see `Block`.
     small: whether the stem is one 3 x 3 convolution, not 7 x 7 with strides and a pool.
   """
 
@@ -126,6 +150,7 @@ class ResNet(nn.Module):
   bottleneck: bool
   project: bool
   small: bool
+  preact: bool = False
   norm: str = "batch"
   zero_init: bool = False
   dtype: str = "float32"
@@ -145,7 +170,7 @@ class ResNet(nn.Module):
     x = nn.relu(x)
     if not self.small:
       x, hidden = max_pool(x, hidden, window=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-    options = self.bottleneck, self.project, self.norm, self.zero_init, self.dtype
+    options = self.bottleneck, self.project, self.preact, self.norm, self.zero_init, self.dtype
     firsts = [sum(self.stages[:stage]) for stage in range(1, len(self.stages))]
     for i in range(sum(self.stages)):
       width = self.width * 2 ** sum(i >= first for first in firsts)
@@ -201,6 +226,7 @@ def resnet(
   norm: str = "batch",
   stem: str = "auto",
   project: bool | None = None,
+  preact: bool = False,
   zero_init: bool = False,
   dtype: str = "float32",
 ) -> ResNetClassifier:
@@ -211,7 +237,9 @@ def resnet(
   CIFAR. What is None follows the paper: the latter's shortcuts do not `project`. The stem is
   "imagenet", 7 x 7 with strides and a pool, or "small", 3 x 3; "auto" makes it small for the CIFAR
   depths and for images with a side below 64. `zero_init` begins with blocks that are shortcuts
-  only. `BadInput` for an unknown depth, norm or stem, or data that are no images.
+  only. With `preact` nothing follows the last block but the mean, as in the networks of
+  github.com/kuangliu/pytorch-cifar. `BadInput` for an unknown depth, norm or stem, data that are no
+  images, or `zero_init` with `preact`, whose blocks end in no norm.
 
   >>> resnet(record_shape=(32, 48, 3), classes=10, depth=20).encoder.stages
   (3, 3, 3)
@@ -223,6 +251,8 @@ def resnet(
   for what, name, choices in (("norm", norm, NORMS), ("stem", stem, STEMS)):
     if name not in choices:
       raise unknown(what, name, choices)
+  if preact and zero_init:
+    raise BadInput("zero_init is about the norm at the end of a block: with preact there is none")
   cifar = depth not in STAGES
   if cifar and (depth < 8 or depth % 6 != 2):
     raise BadInput(f"resnet depth {depth} is neither one of {sorted(STAGES)} nor 6n + 2")
@@ -233,6 +263,7 @@ def resnet(
     bottleneck=not cifar and depth >= 50,
     project=not cifar if project is None else project,
     small=cifar or min(grid) < SMALL if stem == "auto" else stem == "small",
+    preact=preact,
     norm=norm,
     zero_init=zero_init,
     dtype=dtype,

@@ -9,7 +9,7 @@ from maskjax import masks, reduce
 
 def cross_entropy(
   logits: Float[Array, "*b c"],
-  target: Int[Array, "*b"],
+  target: Int[Array, "*b"] | Float[Array, "*b c"],
   asked: Bool[Array, "*b"],
   *,
   smoothing: float = 0.0,
@@ -17,7 +17,8 @@ def cross_entropy(
   r"""Cross-entropy in nats, of labels or of tokens, in float32.
 
   $\sum_{i\,\mathrm{asked}} -\sum_c q_{ic} \log \mathrm{softmax}(y_i)_c$, where $q_i$ is
-  $1 - \epsilon$ on the target and $\epsilon / C$ spread over all C classes.
+  $1 - \epsilon$ on the target and $\epsilon / C$ spread over all C classes. A target is a class or
+  the shares of all classes, which add up to 1.
 
   >>> t = cross_entropy(jnp.zeros((2, 4)), jnp.array([1, 9]), jnp.array([True, False]))
   >>> round(float(t.sum), 4), int(t.count)
@@ -58,17 +59,24 @@ def elbo(
 
 
 def surprise(
-  logits: Float[Array, "*b c"], target: Int[Array, "*b"], asked: Bool[Array, "*b"]
+  logits: Float[Array, "*b c"],
+  target: Int[Array, "*b"] | Float[Array, "*b c"],
+  asked: Bool[Array, "*b"],
 ) -> Float[Array, "*b"]:
   """`-log softmax(logits)[target]` in nats where asked, 0 elsewhere, whatever stands there.
+
+  Of shares of classes, the mean over them.
 
   >>> surprise(jnp.zeros((1, 2)), jnp.array([0]), jnp.array([False])).tolist()
   [0.0]
   """
   masks.check(asked=asked)
   logits = jnp.where(asked[..., None], logits.astype(jnp.float32), 0)
-  target = jnp.where(asked, target, 0)
-  # A sum against one-hot rather than a gather: its gradient is no scatter.
-  picked = target[..., None] == jnp.arange(logits.shape[-1])
-  chosen = jnp.sum(jnp.where(picked, logits, 0), axis=-1)
+  if jnp.issubdtype(target.dtype, jnp.floating):
+    shares = jnp.where(asked[..., None], target.astype(jnp.float32), 0)
+    chosen = jnp.sum(jnp.where(shares == 0, 0, shares * logits), axis=-1)
+  else:
+    # A sum against one-hot rather than a gather: its gradient is no scatter.
+    picked = jnp.where(asked, target, 0)[..., None] == jnp.arange(logits.shape[-1])
+    chosen = jnp.sum(jnp.where(picked, logits, 0), axis=-1)
   return jnp.where(asked, jax.nn.logsumexp(logits, axis=-1) - chosen, 0)

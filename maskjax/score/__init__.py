@@ -1,6 +1,8 @@
 """Score: how much hiding is wanted at each position; high means hide first."""
 
+from maskjax.score.box import box
 from maskjax.score.filtered import color_noise, filtered
+from maskjax.score.fourier import fourier_noise
 from maskjax.score.inherit import inherit
 from maskjax.score.log_prob import log_prob
 from maskjax.score.missing import logistic, self_masked
@@ -9,10 +11,12 @@ from maskjax.score.uncertainty import confidence, entropy, margin
 
 __all__ = [
   "blocks",
+  "box",
   "color_noise",
   "confidence",
   "entropy",
   "filtered",
+  "fourier_noise",
   "gumbel",
   "inherit",
   "log_prob",

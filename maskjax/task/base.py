@@ -48,8 +48,10 @@ class Task(NamedTuple):
     update: `(variables, step) -> variables` after each update of the parameters: an average as
       teacher, prototypes.
     coupled: whether the loss of an example depends on others of its batch (contrastive losses,
-      batch normalisation, mixing partners), so that microbatches would not equal one batch. Where
-      devices hold parts of a batch, such a loss reaches the rest of it by `reduce.combine`.
+      batch normalisation), so that microbatches would not equal one batch. Where devices hold parts
+      of a batch, such a loss reaches the rest of it by `reduce.combine`.
+    pair: `(batch, key, step) -> batch`, called for the loss with its key and step before a batch is
+      cut into microbatches: gives its examples what they need of each other (mixing partners).
 
   What is None the task does not offer.
   """
@@ -67,6 +69,7 @@ class Task(NamedTuple):
   prepare: Callable[..., Variables] | None = None
   update: Callable[..., Variables] | None = None
   coupled: bool = False
+  pair: Callable[..., Batch] = lambda batch, key, step: batch
 
 
 def network_of(model: Callable[..., Any], record: Record) -> Any:

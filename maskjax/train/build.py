@@ -81,7 +81,7 @@ def make_task(config: Config, record: Record) -> Task:
   words = {
     name: word(config[name], home, paces.get(name, lengths))
     for name, home in WORDS.items()
-    if name in config
+    if config.get(name) is not None
   }
   task = bind.bind(config["task"], "maskjax.task")
   taken = bind.needs(task)
@@ -204,6 +204,6 @@ def _no_features(config: Config) -> Callable[..., Any]:
 
 def _step_flops(task: Task, state: State, batch: Any) -> float:
   def loss(variables, batch, key):
-    return total(task.loss(variables, batch, key, 0)[0], task.weights)
+    return total(task.loss(variables, task.pair(batch, key, 0), key, 0)[0], task.weights)
 
   return flops.model_flops(loss, state.variables, batch, jax.random.key(0))

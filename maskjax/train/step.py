@@ -44,7 +44,9 @@ def make_step(
     raise BadInput(f"the loss couples the examples of a batch, which {accumulate=} would change")
 
   def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
-    loss = lambda variables, part: task.loss(variables, part, stream(state.key, "loss"), state.step)
+    key = stream(state.key, "loss")
+    batch = task.pair(batch, key, state.step)
+    loss = lambda variables, part: task.loss(variables, part, key, state.step)
     if accumulate == 1:
       grads, terms, variables = _whole(task, loss, state.variables, batch)
     else:

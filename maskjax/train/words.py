@@ -14,13 +14,14 @@ WORDS = {
   "model": "maskjax.model",
   "score": "maskjax.score",
   "select": "maskjax.select",
+  "hide": "maskjax.hide",
   "target": "maskjax.recover",
   "recover": "maskjax.recover",
   "teach": "maskjax.recover",
   "schedule": "maskjax.schedule",
   "generate": "maskjax.generate",
 }
-PACES = ("step", "epoch")
+PACES = ("step", "epoch", "example")
 
 
 class Lengths(NamedTuple):
@@ -60,7 +61,8 @@ def moving(section: Mapping[str, Any], lengths: Lengths) -> bind.Moving:
   """A schedule's section as an argument that moves.
 
   Beside the schedule's own arguments: `begin` and `stop`, the shares of the run between which it
-  moves (0 and 1 unless said), and `by`, "step" or "epoch".
+  moves (0 and 1 unless said), and `by`, "step" or "epoch"; by "example" it is no share of the run
+  that the schedule is given, but a number drawn uniformly for each example.
 
   Raises:
     BadInput: no such schedule, an argument that it does not take, an unknown `by`.
@@ -72,6 +74,8 @@ def moving(section: Mapping[str, Any], lengths: Lengths) -> bind.Moving:
   schedule = factory()
   if (begin, stop) != (0, 1):
     schedule = during(schedule, begin, stop)
+  if by == "example":
+    return bind.Moving(schedule, each=True)
   if by == "step":
     return bind.Moving(at_step(schedule, lengths.total_steps))
   if by != "epoch":

@@ -1,11 +1,11 @@
 """Pictures of masks: alone, and on the images that they hide."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from maskjax.errors import BadInput, unknown
@@ -13,6 +13,7 @@ from maskjax.record import Record
 from maskjax.view import grid as layout
 
 SEEN = (92, 142, 196)
+ASKED = 3  # classes that are named of a target, those with the largest shares
 LINE = (226, 226, 224)  # between positions, where there is room for it
 PAGE = 900  # pixels that masks fill across, before they go to the next row
 LINED = 10  # pixels of the smallest position that gets lines around it
@@ -22,8 +23,10 @@ def masks(views: Mapping[str, Any], record: Record) -> layout.Picture:
   """Shows images, what is hidden of them, and what the model sees; no trained weights are needed.
 
   Args:
-    views: a task's `views`: "input" and "seen", Float[b, h, w, c], "seen" NaN where hidden; what
-      else there is (predictions) is left out.
+    views: a task's `views`: "input" and "seen", Float[b, h, w, c], "seen" NaN where hidden, or
+      anything where "hidden", Bool[b, h, w] or a gate, says so; if there are any, the images of
+      "other" that hide, and the "target", Float[b, classes], whose classes are named. What else
+      there is (predictions) is left out.
     record: whose mean and deviation the images were normalised by.
 
   Raises:
@@ -35,12 +38,16 @@ def masks(views: Mapping[str, Any], record: Record) -> layout.Picture:
   image, seen = (np.asarray(views[name]).astype(np.float32) for name in ("input", "seen"))
   scale = layout.magnification(*image.shape[1:3])
   show = lambda x: layout.denormalise(x, record.mean, record.std, scale=scale)
-  hidden = np.asarray(np.isnan(seen).any(axis=-1))
-  columns = {
-    "input": show(image),
-    _share(hidden): _paint(layout.magnify(hidden, scale)),
-    "model sees": show(seen),
-  }
+  hidden = np.asarray(views["hidden"]) if "hidden" in views else np.isnan(seen).any(axis=-1)
+  hidden = hidden if hidden.dtype == bool else hidden == 0
+  columns = {"input": show(image)}
+  if "other" in views:
+    columns["other"] = show(np.asarray(views["other"]).astype(np.float32))
+  columns[_share(hidden)] = _paint(layout.magnify(hidden, scale))
+  columns["model sees"] = show(seen)
+  if "target" in views:
+    height = scale * hidden.shape[1]
+    columns["asked"] = _named(np.asarray(views["target"]), record.class_names, height)
   return layout.grid(columns, scale=1)
 
 
@@ -89,6 +96,26 @@ def _tile(hidden: Bool[np.ndarray, "h w"], cell: tuple[int, int]) -> layout.Pict
 def _paint(hidden: Bool[np.ndarray, "b h w"]) -> np.ndarray:
   """Plain colour where a position is seen, hatched where hidden."""
   return layout.hatch(np.full((*hidden.shape, 3), SEEN, np.uint8), hidden)
+
+
+def _named(
+  target: Float[np.ndarray, "b classes"], names: Sequence[str], height: int
+) -> UInt8[np.ndarray, "b h w 3"]:
+  """The classes of each target with their shares, as pictures of text of this height."""
+  font, above = ImageFont.load_default(layout.FONT_SIZE), layout.GUTTER // 2
+  best = np.argsort(-target, axis=-1, kind="stable")[:, :ASKED]
+  texts = [
+    "\n".join(f"{100 * row[i]:.1f} % {names[i]}" for i in order if row[i] > 0)
+    for row, order in zip(target, best, strict=True)
+  ]
+  lines = [line for text in texts for line in text.split("\n")]
+  width = 2 * above + math.ceil(max(font.getlength(line) for line in lines))
+  pictures = []
+  for text in texts:
+    page = Image.new("RGB", (width, height), layout.BACKGROUND)
+    ImageDraw.Draw(page).multiline_text((above, above), text, layout.INK, font)
+    pictures.append(np.array(page))
+  return np.stack(pictures)
 
 
 def _share(hidden: np.ndarray) -> str:

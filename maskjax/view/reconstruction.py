@@ -57,9 +57,9 @@ def reconstruction(
 
 def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
   """One titled column a view, the four known ones first: under `jit`, a dict forgets its order."""
-  names = [name for name in TITLES if name in views] + [
-    name for name in views if name not in TITLES
-  ]
+  rank = 3 if record.kind == "table" else 4
+  shown = [name for name in views if np.ndim(views[name]) == rank]
+  names = [name for name in TITLES if name in shown] + [n for n in shown if n not in TITLES]
   if record.kind == "table":
     return heat.rows(views, {name: TITLES.get(name, name) for name in names})
   columns = {}

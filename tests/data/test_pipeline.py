@@ -1,5 +1,6 @@
 import itertools
 import pathlib
+import pickle
 from functools import partial
 
 import numpy as np
@@ -196,6 +197,21 @@ def test_images_are_normalised_by_the_training_split(folder):
   np.testing.assert_allclose(batch["image"].std((0, 1, 2)), 1, atol=1e-6)
   assert batch["image"].dtype == np.float32
   assert batch["label"].dtype == np.int32
+
+
+def test_a_limit_trains_on_evenly_spaced_examples(folder):
+  whole, data = (pipeline.load(name="folder", path=folder, limit=limit) for limit in (None, 4))
+  assert data.record.sizes == {"train": 4, "test": 12}
+  labels = [whole.splits["train"][i]["label"] for i in (0, 3, 6, 9)]
+  assert [data.splits["train"][i]["label"] for i in range(4)] == labels
+  drawn = joined(take(2, data, batch_size=4), "image").reshape(2, 4, -1)
+  assert [len(np.unique(one, axis=0)) for one in drawn] == [4, 4]
+  np.testing.assert_array_equal(*(np.sort(one, axis=0) for one in drawn))
+  copy = pickle.loads(pickle.dumps(data.splits["train"]))
+  np.testing.assert_array_equal(copy[3]["image"], whole.splits["train"][9]["image"])
+  assert pipeline.load(name="folder", path=folder, limit=99).record.sizes == whole.record.sizes
+  with pytest.raises(BadInput, match=r"^data.limit must be positive, got 0$"):
+    pipeline.load(name="folder", path=folder, limit=0)
 
 
 def test_statistics_may_be_given(folder):

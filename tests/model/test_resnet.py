@@ -18,6 +18,7 @@ KINDS = {
   "basic": dict(depth=18, width=4, stages=(1, 2), stem="small"),
   "bottleneck": dict(depth=50, width=2, stages=(2, 1), stem="imagenet"),
   "group": dict(depth=8, width=4, norm="group"),
+  "preact": dict(depth=8, width=4, preact=True, project=True),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
@@ -68,6 +69,40 @@ def test_parameter_counts_of_the_paper_on_cifar(depth, millions):
 def test_resnet_20_with_and_without_projections():
   counts = [size((32, 32, 3), 10, depth=20, project=project) for project in (False, True)]
   assert counts == [269_722, 272_474]
+
+
+def test_preact_resnet_18_counts_the_parameters_of_fmixs_public_code():
+  # 11,171,146 of the network with no norm in its stem, and the stem's 128.
+  assert size((32, 32, 3), 10, depth=18, preact=True) == 11_171_274
+
+
+def preactivated(variables, image, depth):
+  """The network with norms before convolutions by hand: running statistics, nothing hidden."""
+  params, stats = (variables[name]["encoder"] for name in ("params", "batch_stats"))
+  x = conv(image, params["embed"]["kernel"], 1)
+  x = jax.nn.relu(norm(x, params["embed_norm"], stats["embed_norm"]))
+  for i in range(depth):
+    block, seen = params[f"block_{i:02d}"], stats[f"block_{i:02d}"]
+    wide = block["conv2"]["kernel"].shape[-1]
+    strides = 2 if i and wide != x.shape[-1] else 1
+    y = jax.nn.relu(norm(x, block["norm1"], seen["norm1"]))
+    if "shortcut" in block:
+      x = conv(y, block["shortcut"]["kernel"], strides)
+    elif wide != x.shape[-1]:
+      x = jnp.pad(y[:, ::2, ::2], [(0, 0)] * 3 + [(0, wide - x.shape[-1])])
+    y = conv(y, block["conv1"]["kernel"], strides)
+    y = jax.nn.relu(norm(y, block["norm2"], seen["norm2"]))
+    x = x + conv(y, block["conv2"]["kernel"], 1)
+  head = variables["params"]["head"]
+  return x.mean((1, 2)) @ head["kernel"] + head["bias"]
+
+
+@pytest.mark.parametrize("project", [True, False])
+def test_preact_equals_the_equations(project):
+  image = images()
+  network, variables = build(image, depth=8, width=4, preact=True, project=project)
+  expected = preactivated(variables, image, 3)
+  np.testing.assert_allclose(network.apply(variables, image), expected, rtol=2e-4, atol=1e-4)
 
 
 def conv(x, kernel, strides):
@@ -269,6 +304,7 @@ def test_the_stem_follows_depth_and_image(shape, depth, small):
   [
     ({"depth": 21}, r"^resnet depth 21 is neither one of \[18, 34, 50, 101, 152\] nor 6n \+ 2$"),
     ({"depth": 2}, "^resnet depth 2 is neither"),
+    ({"preact": True, "zero_init": True}, "with preact there is none"),
     ({"norm": "bach"}, "unknown norm 'bach'; did you mean 'batch'"),
     ({"stem": "smal"}, "unknown stem 'smal'; did you mean 'small'"),
     ({"record_shape": (100,)}, r"takes images \(h, w, c\), the data have shape \(100,\)"),

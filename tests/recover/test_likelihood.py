@@ -28,6 +28,27 @@ def test_cross_entropy_is_that_of_the_smoothed_target(smoothing):
   assert int(got.count) == 3
 
 
+def test_shares_of_classes_cost_their_mean():
+  share = jax.random.uniform(jax.random.key(2), (2, 5, 1))
+  other = (TARGET + 3) % 7
+  target = (1 - share) * jax.nn.one_hot(TARGET, 7) + share * jax.nn.one_hot(other, 7)
+  got = recover.surprise(LOGITS, target, ASKED)
+  one, two = (recover.surprise(LOGITS, label, ASKED) for label in (TARGET, other))
+  np.testing.assert_allclose(got, (1 - share[..., 0]) * one + share[..., 0] * two, rtol=1e-5)
+  smooth = recover.cross_entropy(LOGITS, TARGET, ASKED, smoothing=0.2).sum
+  spread = 0.8 * jax.nn.one_hot(TARGET, 7) + 0.2 / 7
+  np.testing.assert_allclose(recover.cross_entropy(LOGITS, spread, ASKED).sum, smooth, rtol=1e-5)
+
+
+def test_a_class_of_no_share_may_be_impossible_and_what_is_not_asked_anything():
+  target = jnp.array([[0.5, 0.5, 0.0], [jnp.nan, 1.0, 0.0]])
+  logits = jnp.array([[0.0, 0.0, -jnp.inf], [jnp.nan, jnp.inf, 0.0]])
+  loss = lambda x: recover.cross_entropy(x, target, jnp.array([True, False])).sum
+  value, slope = jax.value_and_grad(loss)(logits)
+  np.testing.assert_allclose(value, np.log(2), rtol=1e-6)
+  np.testing.assert_allclose(slope, np.zeros((2, 3)), atol=1e-6)
+
+
 def test_the_bound_weighs_examples_and_counts_every_valid_token():
   weight, valid = jnp.array([2.0, 5.0]), jnp.arange(5) < jnp.array([[4], [5]])
   got = recover.elbo(LOGITS, TARGET, ASKED, weight=weight, valid=valid)

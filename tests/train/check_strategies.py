@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from maskjax import recover, reduce, schedule, score, select, weights
+from maskjax import bind, hide, recover, reduce, schedule, score, select, weights
 from maskjax.keys import keys, stream
 from maskjax.model import masked_autoencoder, resnet, text_transformer
 from maskjax.record import Record
@@ -84,6 +84,19 @@ def md4():
   return diffuse(record=TEXT, batch_size=BATCH, model=model, schedule=curve, **words)
 
 
+def fmix():
+  """Images that hide behind each other, on each device behind those of all, some not to count."""
+  ratio = bind.Moving(schedule.beta(1.0, 1.0), each=True)
+  return classify(
+    record=IMAGES,
+    model=partial(resnet, depth=8, width=8, norm="group"),
+    score=partial(score.fourier_noise),
+    select=partial(select.top, ratio=ratio),
+    hide=partial(hide.mix),
+    recover=partial(recover.cross_entropy),
+  )
+
+
 def bernoulli(scores):
   """Hides another number of patches in every example."""
   return select.threshold(scores, above=0.5)
@@ -126,6 +139,7 @@ def systems():
     "md4": (md4(), texts(), sgd),
     "contrast": (contrast(), images(), sgd),
     "pruning": (contrast(), images(), pruned, weights.zero),
+    "fmix": (fmix(), images(), optax.sgd(0.05, momentum=0.9)),
     "resnet": (resnet8, images(), optax.sgd(0.05, momentum=0.9)),
     "buckets": (mae(select=partial(bernoulli), keep=(6, 16)), images(), sgd),
   }
@@ -215,9 +229,11 @@ def check_cut(preset, trained):
 def check_masks(system, variables):
   """Masks under `jit` on cut batches, and within `pmap`, are those of one device, bit for bit."""
   task, batch, *_ = system
-  hidden = lambda variables, batch: jnp.isnan(
-    task.views(variables, batch, jax.random.key(1))["seen"]
-  )
+
+  def hidden(variables, batch):
+    views = task.views(variables, batch, jax.random.key(1))
+    return views["hidden"] if "hidden" in views else jnp.isnan(views["seen"])
+
   expected = jax.jit(hidden)(variables, batch)
   parts = jax.tree.map(lambda x: x.reshape(8, -1, *x.shape[1:]), batch)
   mapped = jax.pmap(hidden, in_axes=(None, 0))(variables, parts)
@@ -231,17 +247,17 @@ def main():
   """Exits with an error where a preset differs from one device."""
   for name, system in systems().items():
     begun = begin(system)
-    if name == "mae":
+    if name in ("mae", "fmix"):
       check_masks(system, begun.variables)
     one = train({}, system, begun, jax.devices()[:1])
     # Only where each device has a batch of its own could they disagree about a bucket.
     for preset in ("pmap",) if name == "buckets" else MESHES:
       got = train(MESHES[preset], system, begun)
       check_equal(f"{name} by {preset}", got, one)
-      if name == "md4":
+      if name in ("md4", "fmix"):
         halves = train(MESHES[preset], system, begun, accumulate=2)
         check_equal(f"{name} by {preset}, in halves", halves, one)
-        if preset.startswith("fsdp"):
+        if name == "md4" and preset.startswith("fsdp"):
           check_cut(preset, got)
     print(f"{name} after {time.process_time():.0f} s of CPU", flush=True)
 

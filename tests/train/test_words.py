@@ -28,6 +28,14 @@ def test_a_schedule_by_epoch_rests_within_one():
   np.testing.assert_allclose(values({**RISE, "by": "epoch"}, [9, 10, 19, 20]), [0, 0.1, 0.1, 0.2])
 
 
+def test_a_schedule_by_example_takes_a_number_for_each():
+  found = moving({**RISE, "by": "example"}, RUN)
+  assert found.each
+  np.testing.assert_allclose(found.value(np.array([0.25, 0.5], np.float32)), [0.25, 0.5])
+  late = moving({**RISE, "by": "example", "begin": 0.5}, RUN)
+  np.testing.assert_allclose(late.value(np.array([0.25, 0.75], np.float32)), [0, 0.5])
+
+
 def test_words_within_a_word_are_bound_and_others_move():
   section = {
     "fn": "decode",

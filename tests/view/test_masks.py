@@ -85,6 +85,28 @@ def test_masks_on_images_show_input_mask_and_what_is_seen():
   np.testing.assert_array_equal(picture, expected)
 
 
+def test_masks_of_mixed_images_show_the_other_and_what_is_asked():
+  record = Record("image", (8, 12, 1), {"test": 2}, ("cat", "dog"), (0.5,), (0.25,))
+  rng = np.random.default_rng(0)
+  image, other = rng.normal(size=(2, 2, 8, 12, 1)).astype(np.float32)
+  hidden = np.arange(8)[None, :, None] < np.full((2, 1, 12), 2)
+  seen = np.where(hidden[..., None], other, image)
+  target = np.array([[0.75, 0.25], [1.0, 0.0]])
+  views = {"input": image, "seen": seen, "hidden": hidden, "other": other, "target": target}
+  picture = masks(views, record)
+  assert seen_pixels(picture).sum() == 2 * 6 * 12 * 12**2
+  shown = lambda x: layout.denormalise(x, record.mean, record.std, scale=12)
+  plain = layout.grid({"input": shown(image), "other": shown(other)}, scale=1)
+  width = plain.shape[1] - layout.MARGIN
+  np.testing.assert_array_equal(picture[:, :width], plain[:, :width])
+  # One line of text less in the second row, and none but the texts differ between targets.
+  rows = picture[:, -layout.MARGIN - 60 : -layout.MARGIN]
+  inked = (rows < 128).all(-1).any(1)
+  assert 0 < inked[len(inked) // 2 :].sum() < inked[30 : len(inked) // 2].sum()
+  swapped = masks({**views, "target": target[::-1]}, record)
+  assert (picture != swapped).any()
+
+
 def test_masks_needs_both_views():
   with pytest.raises(BadInput, match="'seen'"):
     masks({"input": np.zeros((1, 8, 8, 1), np.float32)}, RECORD)

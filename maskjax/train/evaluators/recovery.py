@@ -24,7 +24,8 @@ def recovery(
     "ratio" and "error".
 
   Raises:
-    BadInput: the task has no views to compare, or the devices do not divide the batch size.
+    BadInput: the task has no views to compare or no prediction among them, or the devices do not
+      divide the batch size.
   """
   if context.task.views is None:
     raise BadInput("recovery: this task has no views to compare")
@@ -34,6 +35,8 @@ def recovery(
   @jax.jit
   def errors(variables, batch, key):
     views = context.task.views(variables, batch, key)
+    if "prediction" not in views:
+      raise BadInput("recovery: this task predicts no images")
     hidden = jax.numpy.isnan(views["seen"]) & batch["valid"][:, None, None, None]
     square = lambda guess: jax.numpy.where(hidden, (guess - views["input"]) ** 2, 0).sum()
     return square(views["prediction"]), square(mean), hidden.sum()

@@ -111,7 +111,8 @@ def make(
   )
   whole = lambda x: jax.ShapeDtypeStruct((batch_size, *x.shape[1:]), x.dtype, sharding=mesh.cut)
   batch = {name: whole(x) for name, x in example.items()}
-  loss = lambda variables, batch, key: total(task.loss(variables, batch, key, 0)[0], task.weights)
+  terms = lambda variables, batch, key: task.loss(variables, task.pair(batch, key, 0), key, 0)[0]
+  loss = lambda *given: total(terms(*given), task.weights)
   return Step(
     batch_size=batch_size,
     unit=mesh.mesh.shape["data"] * mesh.mesh.shape["fsdp"] * accumulate,
