@@ -15,6 +15,7 @@ import numpy as np
 from absl import flags
 
 from maskjax.data import augment as augmentations
+from maskjax.data.classes import Classes, only
 from maskjax.data.images import evenly
 from maskjax.data.source import Example, Source
 from maskjax.data.statistics import mean_std
@@ -62,6 +63,7 @@ def load(
   train: str = "train",
   test: str = "test",
   size: tuple[int, int] | None = None,
+  classes: Classes | None = None,
   augment: Mapping[str, Any] | None = None,
   on_error: str = "raise",
   mean: Sequence[float] | None = None,
@@ -71,7 +73,8 @@ def load(
   """Opens a data set: a folder, zip or npz of images, text, wav, csv, or a TFDS set by its name.
 
   `train` and `test` name splits (`test=""` for none). `size`, (height, width), is what images are
-  resized to; without it all must be equally large. `augment` is that of `augment.bind`. `mean` and
+  resized to; without it all must be equally large. `classes`, names or numbers, keeps the examples
+  of these only, and labels them in that order. `augment` is that of `augment.bind`. `mean` and
   `std` replace those of the training split. Other arguments are those of the kind's opener. All
   that cannot work is a BadInput of one line.
   """
@@ -81,6 +84,8 @@ def load(
   for role, split in (("train", train), ("test", test)):
     if split not in splits and (split or role == "train"):
       raise unknown(f"split for data.{role}", split, splits)
+  if classes is not None:
+    record, splits = only(record, splits, classes)
   if record.kind != "image":
     for key, value in (("augment", augment), ("mean", mean), ("std", std)):
       if value is not None:

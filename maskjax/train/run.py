@@ -13,7 +13,6 @@ import jax
 from maskjax.data import pipeline
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
-from maskjax.task.base import Variables
 from maskjax.train import remote
 from maskjax.train.build import Parts, make_parts
 from maskjax.train.checkpoint import Checkpoints
@@ -27,7 +26,7 @@ from maskjax.train.pod.member import me
 from maskjax.train.pod.roll import listed
 from maskjax.train.signals import asked_to_stop
 from maskjax.train.stages import run_stages
-from maskjax.train.state import averaged
+from maskjax.train.state import State, averaged
 from maskjax.train.summary import summary
 from maskjax.train.workdir import claim, flatten
 from maskjax.view.masks import masks
@@ -76,10 +75,10 @@ def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   """Runs the config's evaluators on the newest good checkpoint of every seed."""
   with _opened(config, workdir) as (parts, folders):
     for seed, folder in folders.items():
-      step, variables = trained(parts, folder, seed)
+      step, state = trained(parts, folder, seed)
       with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
         picture = lambda name, image: keep_picture(folder, writers, step, name, image)  # noqa: B023
-        context = make_context(parts, variables, seed, step, picture)
+        context = make_context(parts, state, seed, step, picture)
         sections = parts.config.get("evals", {})
         names = [name for name, section in sections.items() if on(section)]
         writers.scalars(step, run_evaluators(context, sections, names))
@@ -95,8 +94,8 @@ def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     if parts.task.generate is None:
       raise BadInput(f"the task {parts.config['task']['fn']} generates nothing as configured")
     seed, folder = next(iter(folders.items()))
-    step, variables = trained(parts, folder, seed)
-    samples = sample(parts.task, variables, parts.data.record, **parts.config.get("sample", {}))
+    step, state = trained(parts, folder, seed)
+    samples = sample(parts.task, averaged(state), parts.data.record, **parts.config.get("sample", {}))
     with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
       path = keep_picture(folder, writers, step, "samples", samples.picture)
     if not me().first:
@@ -105,8 +104,8 @@ def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     return f"{samples.text}\n\npicture: {path}"
 
 
-def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, Variables]:
-  """The step and the variables of a run's newest good checkpoint.
+def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, State]:
+  """The step and the state of a run's newest good checkpoint.
 
   Raises:
     BadInput: there is none, or the workdir holds another run.
@@ -117,7 +116,7 @@ def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, Variabl
   if found is None:
     raise BadInput(f"{folder} has no checkpoint yet: train first")
   step, tree = found
-  return step, averaged(tree["state"])
+  return step, tree["state"]
 
 
 def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
