@@ -1,4 +1,4 @@
-r"""FISH Mask (Sung et al., 2021): only the parameters of largest Fisher information are ever updated.
+r"""FISH Mask (Sung et al., 2021): updates of the parameters of largest Fisher information only.
 
 Paper: "Training Neural Networks with Fixed Sparse Masks", NeurIPS 2021, arXiv:2111.09839.
        BERT-large on GLUE: 0.5 % of the parameters do what fine-tuning all of them does.
@@ -18,17 +18,17 @@ The default is the paper's ResNet-34 on CIFAR-10, trained from scratch by a mask
 five; `cifar` one of CIFAR-10's first five classes on the others; `smoke` is two steps.
 The head is new, always trained whole and, as in the paper, counted among the 0.5 % of the default;
 the presets' networks are so small that it is counted beside them.
-Deviations: images stand for GLUE. Weight decay does not move what is not selected, as it does in the
-public code for CIFAR-10, and lies outside the momentum; no max pool after the stem and no
-cutout. Batch normalisation uses its running statistics while the Fisher information is measured,
-in the public code those of the one image; they go on running whatever is selected. Random masks are
-those of hold.seed, the same for every seed of a run.
+Deviations: images stand for GLUE. What is not selected does not decay, in the public code for
+CIFAR-10 it does; decay lies outside the momentum; no max pool after the stem and no cutout. Batch
+normalisation uses its running statistics while the Fisher information is measured, in the public
+code those of the one image; they go on running whatever is selected. Random masks are those of
+hold.seed, the same for every seed of a run.
 """
 
 import pathlib
 from collections.abc import Callable
 
-from ml_collections import ConfigDict, config_dict
+from ml_collections import ConfigDict
 
 from maskjax import lab
 
@@ -52,8 +52,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   c.model.update(depth=34, width=64)
   c.batch_size, c.total_epochs = 512, 50.0
   c.optimizer.update(learning_rate=0.2, schedule="linear", warmup_epochs=5.0, weight_decay=5e-3)
-  c.data.classes = config_dict.placeholder(tuple)
-  c.stages = dict()
+  c.stages = {}
 
   c.prepare = dict(fn="squared_gradients", examples=256, labels="data", at_once=8)
   parameters = NOTE["scale"]["parameters"]

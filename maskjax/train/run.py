@@ -95,7 +95,8 @@ def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
       raise BadInput(f"the task {parts.config['task']['fn']} generates nothing as configured")
     seed, folder = next(iter(folders.items()))
     step, state = trained(parts, folder, seed)
-    samples = sample(parts.task, averaged(state), parts.data.record, **parts.config.get("sample", {}))
+    variables, wanted = averaged(state), parts.config.get("sample", {})
+    samples = sample(parts.task, variables, parts.data.record, **wanted)
     with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
       path = keep_picture(folder, writers, step, "samples", samples.picture)
     if not me().first:

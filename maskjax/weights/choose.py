@@ -85,7 +85,8 @@ def choose(
   names, leaves, tree = named_leaves(params)
   before = tree.flatten_up_to(hidden)
   units = _units(choice, params, [mask is not None for mask in before], tree)
-  named = {name: _like(tree, given[name], name) for name in bind.needs(choice.score) if name in given}
+  wanted = [name for name in bind.needs(choice.score) if name in given]
+  named = {name: _like(tree, given[name], name) for name in wanted}
   offers = [dict(zip(named, parts, strict=True)) for parts in zip(*named.values(), strict=True)]
   parts = zip(names, leaves, before, units, offers or [{}] * len(leaves), strict=True)
   scores = [_score(choice, step, *part) for part in parts]

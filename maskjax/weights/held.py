@@ -1,4 +1,4 @@
-"""The state of an optimiser that holds weights: its masks, and what they say of a tree of weights."""
+"""The state of an optimiser that holds weights: its masks, and what they say of a tree."""
 
 import math
 from typing import Any, NamedTuple
@@ -62,8 +62,8 @@ def settle(average: PyTree, params: PyTree, state: Any) -> PyTree:
 def sparsity(tree: PyTree) -> dict[str, float]:
   """The share of weights that are zero in each leaf, and in "total" of all; for logs, not for jit.
 
-  Of an optimiser's state with `hold` or `update_only`: the share that is hidden, in leaves with masks. Of any other
-  tree: the share that is exactly zero, in all leaves.
+  Of an optimiser's state with `hold` or `update_only`: the share that is hidden, in leaves with
+  masks. Of any other tree: the share that is exactly zero, in all leaves.
 
   >>> sparsity({"kernel": jnp.array([[0.0, 1.0], [0.0, 2.0]]), "bias": jnp.ones(4)})
   {'bias': 0.0, 'kernel': 0.5, 'total': 0.25}
