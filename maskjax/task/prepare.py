@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Key
 
+from maskjax import reduce
 from maskjax.errors import BadInput, unknown
 from maskjax.task.base import Batch, Task, Variables
 
@@ -139,8 +140,9 @@ def squared_gradients(
 
     def some(total: Any, part: tuple[Batch, Array]) -> tuple[Any, None]:
       squares = jax.vmap(square, in_axes=(None, 0))(variables, part[0])
-      sum_up = lambda t, s: t + jnp.einsum("b,b...->...", part[1].astype(jnp.float32), s)
-      return jax.tree.map(sum_up, total, squares), None
+      counted = lambda s: jnp.reshape(part[1], (rows, *[1] * (s.ndim - 1)))
+      more = jax.tree.map(lambda s: reduce.sum(s, counted(s), axis=0), squares)
+      return jax.tree.map(jnp.add, total, more), None
 
     return jax.lax.scan(some, total, jax.tree.map(split, (dict(batch), counts)))[0]
 

@@ -46,8 +46,8 @@ def main():
   tx = weights.update_only(optax.sgd(0.1), score=weights.fisher, select=choose)
 
   def masks(mesh):
-    whole = mesh.reading(task)
-    ready = prepared(whole, squared_gradients=squared_gradients(task=whole, examples=20))
+    ready = prepared(task, squared_gradients=squared_gradients(task=task, examples=20))
+    ready = mesh.reading(ready)
     begin = partial(start, ready, tx, batch=batches[0], ema=False)
     state = mesh.place(jax.jit(begin)(jax.random.key(0)))
     variables = ready.prepare(state.variables, map(mesh.put, batches))

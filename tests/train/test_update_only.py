@@ -1,5 +1,6 @@
 """Sparse fine-tuning through a config: statistics, masks and frozen weights, over a resume too."""
 
+import copy
 import pathlib
 import runpy
 
@@ -42,7 +43,7 @@ SPARSE = {
 
 def config_of(tiny, changes, **more):
   """A config without the sections that are None."""
-  config = tiny.config(changes, **more)
+  config = tiny.config(copy.deepcopy(changes), **more)
   return {name: section for name, section in config.items() if section is not None}
 
 
@@ -72,7 +73,18 @@ def test_what_is_frozen_is_the_base_in_the_average_too(tiny, runs):
     jax.tree.map(lambda m, h: np.testing.assert_array_equal(m & h, False), moved, hidden["encoder"])
     free = sum(int((~np.asarray(m)).sum()) for m in jax.tree.leaves(hidden))
     assert 0 < sum(int(m.sum()) for m in jax.tree.leaves(moved)) <= free
-  assert (tuned["params"]["head"]["kernel"] != base["params"]["head"]["kernel"]).all()
+
+
+def test_what_is_excepted_begins_anew_and_the_rest_as_given(tiny, runs, tmp_path):
+  config = config_of(tiny, SPARSE, init_from=str(runs[0]))
+  parts = run.make_parts(config)
+  state, _ = first_state(parts, Checkpoints(tmp_path), 0, tmp_path)
+  equal = lambda a, b: jax.tree.map(np.testing.assert_array_equal, a, b)
+  scratch, base = parts.begin(jax.random.key(0)).variables, stored(runs[0])
+  equal(state.variables["params"]["head"], scratch["params"]["head"])
+  for collection in ("params", "batch_stats"):
+    equal(state.variables[collection]["encoder"], base[collection]["encoder"])
+  assert (base["params"]["head"]["kernel"] != scratch["params"]["head"]["kernel"]).any()
 
 
 def test_the_masks_are_those_of_the_prepared_statistic(tiny, runs):

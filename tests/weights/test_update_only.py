@@ -76,7 +76,7 @@ def test_the_most_informative_are_selected_among_all_leaves_whatever_their_magni
   flat = np.concatenate([np.ravel(x) for x in jax.tree.leaves(found)])
   kept = set(np.argsort(-flat)[: SIZE - round(0.9 * SIZE)].tolist())
   assert set(np.flatnonzero(~hidden).tolist()) == kept
-  for other in (weights.random, lambda params: -weights.magnitude(params)):
+  for other in (weights.random, weights.magnitude):
     twin = weights.update_only(still, select=few, score=other).init(params)
     theirs = set(np.flatnonzero(~np.concatenate(hidden_of(twin))).tolist())
     assert len(theirs & kept) < len(kept) / 2
