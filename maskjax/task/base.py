@@ -43,7 +43,7 @@ class Task(NamedTuple):
       hidden positions filled, and the step at which each was revealed (0 = given).
     prepare: `(variables, batches) -> variables` of the same shapes, once before step 0, from a
       bounded number of training batches: vocabularies, statistics, Fisher information (those that
-      a config names, see `maskjax.task.prepare`).
+      a config names, see `maskjax.task.prepare`). Batches lie whole on every device.
     update: `(variables, step) -> variables` after each update of the parameters: an average as
       teacher, prototypes.
     coupled: whether the loss of an example depends on others of its batch (contrastive losses,

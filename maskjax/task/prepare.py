@@ -29,7 +29,7 @@ class Statistic(NamedTuple):
     examples: how many are looked at, the first of the run's order.
     begin: `variables -> total`, of nothing.
     add: `(total, variables, batch, counts) -> total`, where `counts: Bool[b]` are the examples to
-      add. The batch is whole, whatever devices it lies on.
+      add. The batch lies whole on every device.
     end: `total -> result`, of the same shapes whatever was added.
   """
 
@@ -96,8 +96,7 @@ def squared_gradients(
     task: one with `predict`.
     examples: N, the first examples of the run's order, augmented as in training.
     labels: "data" or "model".
-    at_once: gradients in memory at a time, rounded down to what divides the batch; a multiple of
-      the devices, so that each has its share.
+    at_once: gradients in memory at a time, rounded down to what divides the batch.
 
   Raises:
     BadInput: a task without logits, unknown labels, or no gradient at a time.
@@ -135,8 +134,7 @@ def squared_gradients(
   def add(total: Any, variables: Variables, batch: Batch, counts: Bool[Array, "b"]) -> Any:
     size = len(counts)
     rows = math.gcd(size, at_once)
-    # Every so many-th example, so that a batch cut over devices stays where it is.
-    split = lambda x: jnp.moveaxis(x.reshape(rows, size // rows, *x.shape[1:]), 1, 0)
+    split = lambda x: jnp.reshape(x, (size // rows, rows, *x.shape[1:]))
 
     def some(total: Any, part: tuple[Batch, Array]) -> tuple[Any, None]:
       squares = jax.vmap(square, in_axes=(None, 0))(variables, part[0])

@@ -18,7 +18,6 @@ from maskjax.train import export, remote
 from maskjax.train.build import Parts
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.load import stored
-from maskjax.train.pod.share import share
 from maskjax.train.stages import origin
 from maskjax.train.state import State
 
@@ -58,8 +57,8 @@ def first_state(
   if parts.task.prepare is not None:
     config = parts.config
     loader = {"batch_size": config["batch_size"], "seed": seed, **config.get("loader", {})}
-    mine = pipeline.batches(parts.data, process=share(parts.mesh.cut), **loader)
-    batches = map(parts.mesh.put, mine)
+    # Whole on every device, each of which does the same: the result does not depend on how many.
+    batches = map(parts.mesh.put_everywhere, pipeline.batches(parts.data, **loader))
     variables = parts.mesh.place(state.variables, parts.state.variables)
     state = with_variables(state, parts.task.prepare(variables, batches))
   if state is not begun:

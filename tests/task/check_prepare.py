@@ -50,7 +50,7 @@ def main():
     ready = mesh.reading(ready)
     begin = partial(start, ready, tx, batch=batches[0], ema=False)
     state = mesh.place(jax.jit(begin)(jax.random.key(0)))
-    variables = ready.prepare(state.variables, map(mesh.put, batches))
+    variables = ready.prepare(state.variables, map(mesh.put_everywhere, batches))
     found = jax.device_get(variables["prepared"]["squared_gradients"])
     return found, jax.device_get(weights.masks(jax.jit(partial(moments, tx))(variables)))
 

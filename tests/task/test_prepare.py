@@ -90,7 +90,7 @@ def test_it_is_not_the_square_of_the_mean_gradient():
     return jax.nn.log_softmax(logits)[np.arange(BATCH), batches[0]["label"]].mean()
 
   square = jax.tree.map(np.square, jax.jit(jax.grad(mean_log_p))(variables["params"]))
-  kernel = lambda tree: tree["encoder"]["block_01"]["conv_0"]["kernel"]
+  kernel = lambda tree: tree["encoder"]["block_01"]["conv1"]["kernel"]
   assert kernel(got).sum() > 1.5 * kernel(square).sum()
 
 
