@@ -2,7 +2,17 @@ r"""FISH Mask (Sung et al., 2021): updates of the parameters of largest Fisher i
 
 Paper: "Training Neural Networks with Fixed Sparse Masks", NeurIPS 2021, arXiv:2111.09839.
        BERT-large on GLUE: 0.5 % of the parameters do what fine-tuning all of them does.
-Here:  not measured.
+Here:  `laptop`, scikit-learn's digits, three seeds, f32, one shared core, 2026-11-21: a ResNet-8 of
+       74,352 weights and a head, of accuracy 0.993 ± 0.003 on 0 to 4, after 200 steps of 64 on 5 to
+       9 (0.204 ± 0.026 before, with a new head): all parameters 0.993 ± 0.003, FISH 0.5 % 0.972 ±
+       0.006, biases (240) 0.961 ± 0.000, random 0.5 % 0.957 ± 0.003, the head alone 0.939 ± 0.011.
+       One test image is 0.006. FISH goes before random and biases (reproduced), not level with all
+       (not so at this scale). Of its 372 weights 36 % lie in the first convolution, 92 % of which
+       is selected, and 28, 10 and 22 % in the last, middle and first block, of which 0.2, 0.3 and
+       1.7 % are; 12 ± 3 % are among the 372 of largest magnitude. By the commands below with
+       --config.init_from=runs/five, from python launch.py
+       --config=configs/image/supervised.py:laptop --config.data.classes='(0,1,2,3,4)'
+       --workdir=runs/five. `cifar` and the default: not measured.
 Run:   python launch.py --config=configs/weights/fish_mask.py:laptop --workdir=runs/fish_mask
 
 Before step 0 the empirical Fisher information of the first `prepare.examples` examples is measured,
@@ -39,7 +49,7 @@ NOTE = dict(
   family="weight_mask",
   title="Training Neural Networks with Fixed Sparse Masks",
   claim="BERT-large on GLUE: updating 0.5 % of the parameters does what updating all of them does",
-  measured="not measured",
+  measured="digits 0 to 4 → 5 to 9: FISH 0.5 % 0.972 ± 0.006, random 0.957 ± 0.003, all 0.993",
   citation="Sung, Nair, Raffel. NeurIPS 2021. arXiv:2111.09839",
   scale=dict(shape=(32, 32, 3), classes=10, examples=50_000, parameters=21_282_122),
 )
@@ -78,7 +88,9 @@ def transfer(c: ConfigDict, preset: Callable[[ConfigDict], None], steps: int, ra
   before.data.classes, c.data.classes = tuple(range(5)), tuple(range(5, 10))
   c.seeds = 3
   c.total_epochs, c.total_steps = 0.0, steps
-  c.optimizer.update(learning_rate=rate, schedule="cosine", warmup_epochs=0.0, warmup_steps=0)
+  c.optimizer = before.optimizer.copy_and_resolve_references()
+  c.optimizer.update(learning_rate=rate, warmup_epochs=0.0, warmup_steps=0)
+  c.model = before.model.copy_and_resolve_references()
   c.prepare.examples = 1024
   c.hold.select.ratio = 0.995
   c.evals.accuracy.every, c.checkpoint.every, c.log.every = 0, steps, 50

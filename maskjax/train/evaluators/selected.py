@@ -1,5 +1,6 @@
 """Where the weights lie that an optimiser is left to change."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -27,7 +28,7 @@ def selected(context: Any, *, depth: int = 2) -> dict[str, float]:
   params = dict(jax.tree_util.tree_leaves_with_path(context.mesh.get(context.variables["params"])))
   free = {path: ~np.asarray(mask) for path, mask in hidden}
   count, size = (sum(int(part(m)) for m in free.values()) for part in (np.sum, np.size))
-  large = top([jnp.abs(params[path]) for path in free], count=count, axis=None)
+  large = jax.jit(partial(top, count=count, axis=None))([jnp.abs(params[p]) for p in free])
   both = sum(int(np.sum(m & big)) for m, big in zip(free.values(), large, strict=True))
   parts: dict[str, list[np.ndarray]] = {}
   for path, mask in free.items():
