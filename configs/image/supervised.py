@@ -57,6 +57,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     train="train",
     test="validation",
     size=(224, 224),
+    classes=config_dict.placeholder(tuple),
     augment=dict(crop=(0.08, 1.0), flip=True),
     on_error="raise",
   )
@@ -144,6 +145,7 @@ def small_images(c: ConfigDict, name: str, augment: dict | None) -> None:
     train="train",
     test="test",
     size=config_dict.placeholder(tuple),
+    classes=config_dict.placeholder(tuple),
     augment=augment,
     on_error="raise",
   )

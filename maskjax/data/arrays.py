@@ -58,6 +58,10 @@ class Arrays:
       }
     )
 
+  def label_of(self, index: int) -> int | None:
+    """The label of the image at `index`; None without labels."""
+    return None if self.labels is None else int(self.labels[index])
+
 
 def open(path: str, *, size: tuple[int, int] | None = None) -> tuple[Record, dict[str, Source]]:
   """Images of an npz file: arrays [n, h, w, c] or [n, h, w], labels [n] of integers from 0.

@@ -185,6 +185,9 @@ class _Folder:
     except OSError as error:
       raise BadInput(f"unreadable image {self.name(index)}: {error.strerror}") from error
 
+  def label_of(self, index: int) -> int | None:
+    return self.labels[index]
+
   def name(self, index: int) -> str:
     return os.path.join(self.root, self.names[index])
 
@@ -232,6 +235,9 @@ class _Zip:
     if zlib.crc32(content) != self.crc[index]:
       raise BadInput(f"unreadable image {self.name(index)}: its checksum is wrong")
     return content, self.labels[index]
+
+  def label_of(self, index: int) -> int | None:
+    return self.labels[index]
 
   def name(self, index: int) -> str:
     return f"{self.names[index]} in {self.path}"

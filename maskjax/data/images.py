@@ -28,6 +28,10 @@ class Encoded(Protocol):
     """Bytes and label of a file."""
     ...
 
+  def label_of(self, index: int) -> int | None:
+    """Label of a file alone."""
+    ...
+
   def name(self, index: int) -> str:
     """What to call the file in messages."""
     ...
@@ -46,6 +50,10 @@ class Subset:
   def __getitem__(self, index: int, /) -> tuple[bytes, int | None]:
     """Bytes and label of a file."""
     return self.parent[int(self.indices[index])]
+
+  def label_of(self, index: int) -> int | None:
+    """Label of a file alone."""
+    return self.parent.label_of(int(self.indices[index]))
 
   def name(self, index: int) -> str:
     """What to call the file in messages."""
@@ -88,6 +96,10 @@ class Images:
       image.flags.writeable = False
       self._kept[index] = dict(example)
     return example
+
+  def label_of(self, index: int) -> int | None:
+    """The label of the image at `index`, which is not decoded; None without labels."""
+    return self.files.label_of(index)
 
 
 def open_images(

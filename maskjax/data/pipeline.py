@@ -15,6 +15,7 @@ import numpy as np
 from absl import flags
 
 from maskjax.data import augment as augmentations
+from maskjax.data.classes import Classes, only
 from maskjax.data.images import evenly
 from maskjax.data.source import Example, Part, Source
 from maskjax.data.statistics import mean_std
@@ -64,6 +65,7 @@ def load(
   test: str = "test",
   limit: int | None = None,
   size: tuple[int, int] | None = None,
+  classes: Classes | None = None,
   augment: Mapping[str, Any] | None = None,
   on_error: str = "raise",
   mean: Sequence[float] | None = None,
@@ -72,11 +74,12 @@ def load(
 ) -> Data:
   """Opens a data set: a folder, zip or npz of images, text, wav, csv, table, or a TFDS set by name.
 
-  `train` and `test` name splits (`test=""` for none); of the training split `limit` takes so many
-  evenly spaced examples, or all. `size`, (height, width), is what images are resized to; without it
-  all must be equally large. `augment` is that of `augment.bind`. `mean` and `std` replace those of
-  the training split. Other arguments are those of the kind's opener. All that cannot work is a
-  BadInput of one line.
+  `train` and `test` name splits (`test=""` for none). `classes`, names or numbers, keeps the
+  examples of these only, and labels them in that order; of the training split `limit` then takes so
+  many evenly spaced examples, or all. `size`, (height, width), is what images are resized to;
+  without it all must be equally large. `augment` is that of `augment.bind`. `mean` and `std`
+  replace those of the training split. Other arguments are those of the kind's opener. All that
+  cannot work is a BadInput of one line.
   """
   size = _size(size)
   given = {k: v for k, v in [("size", size), ("on_error", on_error)] if v not in (None, "raise")}
@@ -84,6 +87,8 @@ def load(
   for role, split in (("train", train), ("test", test)):
     if split not in splits and (split or role == "train"):
       raise unknown(f"split for data.{role}", split, splits)
+  if classes is not None:
+    record, splits = only(record, splits, classes)
   if limit is not None:
     if limit < 1:
       raise BadInput(f"data.limit must be positive, got {limit}")

@@ -31,6 +31,9 @@ class _Files:
     example = self.source[index]
     return example[self.image], int(example[self.label]) if self.label else None
 
+  def label_of(self, index: int) -> int | None:
+    return self[index][1]
+
   def name(self, index: int) -> str:
     return f"{self.called}[{index}]"
 

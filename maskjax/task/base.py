@@ -44,7 +44,8 @@ class Task(NamedTuple):
     impute: `(variables, batch) -> array`, the batch's examples with what is missing in them
       (not `valid`) predicted from all that is there, the rest as it was.
     prepare: `(variables, batches) -> variables` of the same shapes, once before step 0, from a
-      bounded number of training batches: vocabularies, statistics, Fisher information.
+      bounded number of training batches: vocabularies, statistics, Fisher information (those that
+      a config names, see `maskjax.task.prepare`). Batches lie whole on every device.
     update: `(variables, step) -> variables` after each update of the parameters: an average as
       teacher, prototypes.
     coupled: whether the loss of an example depends on others of its batch (contrastive losses,

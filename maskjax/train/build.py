@@ -12,13 +12,14 @@ from maskjax import bind, weights
 from maskjax.data import pipeline
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
-from maskjax.task.base import Task, total
+from maskjax.task.base import Task, Variables, total
+from maskjax.task.prepare import prepared
 from maskjax.train import flops
 from maskjax.train.durations import duration
 from maskjax.train.mesh import Mesh, make_mesh
 from maskjax.train.optimizer import Optimizer, optimizer
 from maskjax.train.rules import match
-from maskjax.train.state import State, start
+from maskjax.train.state import State, moments, start
 from maskjax.train.step import make_step
 from maskjax.train.words import WORDS, Lengths, word
 
@@ -26,10 +27,12 @@ Config = Mapping[str, Any]
 
 # A rerun on a workdir must agree in these; all other fields are free to change.
 TRAINED = tuple(name for name in WORDS if name != "generate")
-IDENTITY = ("task", *TRAINED, "data", "optimizer", "hold", "batch_size", "seed", "ema", "total")
+IDENTITY = (
+  "task", *TRAINED, "prepare", "data", "optimizer", "hold", "batch_size", "seed", "ema", "total",
+)  # fmt: skip
 FREE = (
   "job", "seeds", "accumulate", "loader", "evals", "eval_batch_size", "checkpoint", "log", "resume",
-  "init_from", "stages", "debug", "profile", "generate", "sample", "mesh",
+  "init_from", "init_except", "stages", "debug", "profile", "generate", "sample", "mesh",
 )  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
 LENGTHS = ("total_steps", "total_epochs", "total_examples")
@@ -48,6 +51,7 @@ class Parts(NamedTuple):
     example: a batch of one example, from which variables are made.
     state: shapes and dtypes of the run's state, on their devices.
     begin: `key -> State`, compiled once.
+    moments: `variables -> the optimiser's state` where it begins from these.
     step: `(state, batch) -> (state, metrics)`, compiled once; gives its state's memory away.
     encode: `(variables, batch) -> features`, compiled once.
     flops: model FLOPs of a step.
@@ -63,6 +67,7 @@ class Parts(NamedTuple):
   example: Mapping[str, np.ndarray]
   state: State
   begin: Callable[[jax.Array], State]
+  moments: Callable[[Variables], Any]
   step: Callable[..., Any]
   encode: Callable[..., Any]
   flops: float
@@ -90,7 +95,12 @@ def make_task(config: Config, record: Record) -> Task:
       raise unknown(f"section for the task {config['task']['fn']}", name, taken)
   offers = {**words, "record": record, "batch_size": config["batch_size"]}
   bind.check(task, offers, "the config")
-  return bind.call(task, offers)
+  made: Task = bind.call(task, offers)
+  if not config.get("prepare"):
+    return made
+  statistic = bind.bind(config["prepare"], "maskjax.task.prepare")
+  bind.check(statistic, ("task",), "the config")
+  return prepared(made, **{config["prepare"]["fn"].rpartition(":")[2]: statistic(task=made)})
 
 
 def run_lengths(config: Config, record: Record) -> Lengths:
@@ -131,6 +141,7 @@ def make_parts(config: Config, devices: Sequence[jax.Device] | None = None) -> P
   tuning = make_optimizer(config, shapes["params"], total_steps, **lengths)
   begin = partial(start, task, tuning.tx, batch=example, ema=bool(ema))
   state = mesh.state(jax.eval_shape(begin, jax.random.key(0)))
+  lies = jax.tree.map(lambda leaf: leaf.sharding, state)
   train_step = make_step(task, tuning.tx, accumulate=accumulate, ema=ema, held=tuning.held)
   spec = {k: jax.ShapeDtypeStruct((batch_size, *v.shape[1:]), v.dtype) for k, v in example.items()}
   return Parts(
@@ -142,7 +153,8 @@ def make_parts(config: Config, devices: Sequence[jax.Device] | None = None) -> P
     mesh=mesh,
     example=example,
     state=state,
-    begin=jax.jit(begin, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, state)),
+    begin=jax.jit(begin, out_shardings=lies),
+    moments=jax.jit(partial(moments, tuning.tx), out_shardings=lies.moments),
     step=mesh.compile(train_step),
     encode=jax.jit(task.features) if task.features else _no_features(config),
     flops=_step_flops(task, state, spec),
@@ -177,9 +189,10 @@ def make_optimizer(
 
 
 def hold(made: Optimizer, section: Config, params: Any, lengths: Lengths) -> Optimizer:
-  """Wraps an optimiser so that the weights which a section selects are held at zero.
+  """Wraps an optimiser so that the weights which a section selects are held, as its `fn` says.
 
-  Its `where` are rules, (pattern, bool) pairs; without them weights of two axes or more are held.
+  Its `where` are rules, (pattern, bool) pairs, False for what none matches; without them it is for
+  `fn` to say which leaves have masks.
 
   Raises:
     BadInput: a pattern that matches nothing, or a run too short to choose masks in.
@@ -192,7 +205,7 @@ def hold(made: Optimizer, section: Config, params: Any, lengths: Lengths) -> Opt
   chosen = match(params, rules, default=False) if rules else None
   tx = bound(made.tx, where=chosen.values if chosen else None)
   report = tuple(f"held: {line}" for line in chosen.report) if chosen else ()
-  return made._replace(tx=tx, held=weights.zero, report=(*made.report, *report))
+  return made._replace(tx=tx, held=weights.settle, report=(*made.report, *report))
 
 
 def _no_features(config: Config) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 import logging
 import pathlib
+import re
 from typing import Any
 
 import jax
@@ -10,14 +11,13 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from maskjax.data import pipeline
-from maskjax.errors import BadInput
+from maskjax.errors import BadInput, unknown
 from maskjax.model import published
 from maskjax.task.base import Variables
 from maskjax.train import export, remote
 from maskjax.train.build import Parts
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.load import stored
-from maskjax.train.pod.share import share
 from maskjax.train.stages import origin
 from maskjax.train.state import State
 
@@ -50,15 +50,20 @@ def first_state(
     log.info("continuing from step %d of %s", step, place)
     return tree["state"], int(tree["position"])
   state = parts.begin(jax.random.key(seed))
+  begun = state
   with remote.mirrored(parts.config.get("init_from") or "") as named:
     if source := origin({**parts.config, "init_from": named, "seed": seed}, workdir):
       state = with_variables(state, given(source, state.variables, parts))
   if parts.task.prepare is not None:
     config = parts.config
     loader = {"batch_size": config["batch_size"], "seed": seed, **config.get("loader", {})}
-    mine = pipeline.batches(parts.data, process=share(parts.mesh.cut), **loader)
-    batches = map(parts.mesh.put, mine)
-    state = with_variables(state, parts.task.prepare(state.variables, batches))
+    # Whole on every device, each of which does the same: the result does not depend on how many.
+    batches = map(parts.mesh.put_everywhere, pipeline.batches(parts.data, **loader))
+    variables = parts.mesh.place(state.variables, parts.state.variables)
+    state = with_variables(state, parts.task.prepare(variables, batches))
+  if state is not begun:
+    variables = parts.mesh.place(state.variables, parts.state.variables)
+    state = state._replace(variables=variables, moments=parts.moments(variables))
   return parts.mesh.place(state, parts.state), 0
 
 
@@ -73,18 +78,22 @@ def with_variables(state: State, variables: Variables) -> State:
 def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables:
   """Variables with what `source` has for them: a run's workdir, its export, or published weights.
 
+  Those whose names match `config.init_except`, say "params/head/", begin as if nothing was given.
+
   Raises:
-    BadInput: nothing there fits, or an array has another shape.
+    BadInput: nothing there fits, an array has another shape, or no name is excepted.
   """
+  ours = flatten_dict(variables, sep="/")
+  new = _excepted(parts.config.get("init_except", ""), list(ours))
   foreign = source.suffix == ".safetensors" and not export.is_ours(source)
   if foreign or source.suffix in published.PICKLES:  # the latter only to be refused with a cure
     encoder = parts.task.network.encoder
     variables, report = published.load(source, variables, patch=encoder.patch, grid=encoder.grid)
     log.info("%s", report)
-    return variables
+    loaded = flatten_dict(variables, sep="/")
+    return unflatten_dict({**loaded, **{name: ours[name] for name in new}}, sep="/")
   theirs = flatten_dict(export.read(source) if source.is_file() else stored(source), sep="/")
-  ours = flatten_dict(variables, sep="/")
-  fits = {name: theirs[name] for name in ours if name in theirs}
+  fits = {name: theirs[name] for name in ours if name in theirs and name not in new}
   for name, array in fits.items():
     if array.shape != ours[name].shape:
       raise BadInput(f"{source}: {name} has shape {array.shape}, the model's {ours[name].shape}")
@@ -93,3 +102,16 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
   unused, missing = len(theirs) - len(fits), len(ours) - len(fits)
   log.info("%s: %d mapped, %d missing, %d unused", source, len(fits), missing, unused)
   return unflatten_dict({**ours, **fits}, sep="/")
+
+
+def _excepted(pattern: str, names: list[str]) -> set[str]:
+  """The names that match `config.init_except`."""
+  if not pattern:
+    return set()
+  try:
+    found = {name for name in names if re.search(pattern, name)}
+  except re.error as error:
+    raise BadInput(f"init_except={pattern!r} is no regular expression: {error}") from error
+  if not found:
+    raise unknown("variables for init_except", pattern, names)
+  return found

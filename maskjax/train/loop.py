@@ -13,7 +13,6 @@ import numpy as np
 from maskjax.data import pipeline
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
-from maskjax.task.base import Variables
 from maskjax.train import flops, metrics, progress, remote
 from maskjax.train.build import IDENTITY, LENGTHS, Parts
 from maskjax.train.checkpoint import Checkpoints
@@ -229,7 +228,7 @@ class Run:
     picture = lambda name, image: keep_picture(self.workdir, self.writers, step, name, image)
     with self.clock.phase("eval"):
       me().meet("an evaluation")
-      context = make_context(self.parts, averaged(state), self.seed, step, picture)
+      context = make_context(self.parts, state, self.seed, step, picture)
       try:
         results = evaluate(dataclasses.replace(context, pause=self.stop.check), sections, names)
       except Stopped:
@@ -274,17 +273,18 @@ def keep_picture(
 
 def make_context(
   parts: Parts,
-  variables: Variables,
+  state: State,
   seed: int,
   step: int,
   picture: Callable[[str, np.ndarray], Any],
 ) -> Context:
-  """What evaluators may use, for one set of weights."""
+  """What evaluators may use, for one state of a run."""
   config = parts.config
   return Context(
     record=parts.data.record,
     task=parts.task,
-    variables=variables,
+    variables=averaged(state),
+    moments=state.moments,
     key=stream(jax.random.key(seed), "evaluation"),
     step=step,
     data=parts.data,

@@ -71,6 +71,10 @@ class Mesh(NamedTuple):
     """Arrays that every process holds whole, cut along their first axis."""
     return jax.tree.map(lambda x: _lay(x, self.cut), tree)
 
+  def put_everywhere(self, tree: Any) -> Any:
+    """Arrays that every process holds whole, whole on every device."""
+    return jax.tree.map(lambda x: _lay(x, self.everywhere), tree)
+
   def get(self, tree: Any) -> Any:
     """Arrays whole in the memory of every process, whatever devices they lie on."""
     return get(tree)

@@ -29,14 +29,14 @@ class Optimizer(NamedTuple):
     tx: an optax transformation.
     rate: its learning rate as a function of the step.
     report: lines to log.
-    held: `(tree, state of tx) -> tree`: a tree shaped as the parameters, such as their average,
-      with zeros wherever `tx` holds the parameters at zero.
+    held: `(average, parameters, state of tx) -> average`, which is the parameters themselves
+      wherever `tx` holds them.
   """
 
   tx: optax.GradientTransformation
   rate: Rate
   report: tuple[str, ...]
-  held: Callable[[PyTree, Any], PyTree] = lambda tree, state: tree
+  held: Callable[[PyTree, PyTree, Any], PyTree] = lambda average, params, state: average
 
 
 def optimizer(

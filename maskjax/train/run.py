@@ -14,7 +14,6 @@ from maskjax.data import pipeline
 from maskjax.data.table import written
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
-from maskjax.task.base import Variables
 from maskjax.train import remote
 from maskjax.train.build import Parts, make_parts
 from maskjax.train.checkpoint import Checkpoints
@@ -29,7 +28,7 @@ from maskjax.train.pod.member import me
 from maskjax.train.pod.roll import listed
 from maskjax.train.signals import asked_to_stop
 from maskjax.train.stages import run_stages
-from maskjax.train.state import averaged
+from maskjax.train.state import State, averaged
 from maskjax.train.summary import summary
 from maskjax.train.workdir import claim, flatten
 from maskjax.view.heat import masks_table
@@ -79,10 +78,10 @@ def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   """Runs the config's evaluators on the newest good checkpoint of every seed."""
   with _opened(config, workdir) as (parts, folders):
     for seed, folder in folders.items():
-      step, variables = trained(parts, folder, seed)
+      step, state = trained(parts, folder, seed)
       with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
         picture = lambda name, image: keep_picture(folder, writers, step, name, image)  # noqa: B023
-        context = make_context(parts, variables, seed, step, picture)
+        context = make_context(parts, state, seed, step, picture)
         sections = parts.config.get("evals", {})
         names = [name for name, section in sections.items() if on(section)]
         writers.scalars(step, run_evaluators(context, sections, names))
@@ -101,8 +100,9 @@ def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     if parts.task.generate is None:
       raise BadInput(f"the task {parts.config['task']['fn']} generates nothing as configured")
     seed, folder = next(iter(folders.items()))
-    step, variables = trained(parts, folder, seed)
-    samples = sample(parts.task, variables, parts.data.record, **parts.config.get("sample", {}))
+    step, state = trained(parts, folder, seed)
+    variables, wanted = averaged(state), parts.config.get("sample", {})
+    samples = sample(parts.task, variables, parts.data.record, **wanted)
     with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
       path = keep_picture(folder, writers, step, "samples", samples.picture)
     if not me().first:
@@ -113,8 +113,8 @@ def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
 
 def _filled(parts: Parts, seed: int, folder: pathlib.Path) -> str:
   """Writes the table of a run with its missing cells filled in; says where."""
-  step, variables = trained(parts, folder, seed)
-  context = make_context(parts, variables, seed, step, lambda name, image: None)
+  step, state = trained(parts, folder, seed)
+  context = make_context(parts, state, seed, step, lambda name, image: None)
   rows = fill_in(context, parts.data.train, context.batch_size)
   path = folder / "views" / f"{step:08d}_filled.csv"
   if me().first:
@@ -123,8 +123,8 @@ def _filled(parts: Parts, seed: int, folder: pathlib.Path) -> str:
   return f"filled in: {path}" if me().first else ""
 
 
-def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, Variables]:
-  """The step and the variables of a run's newest good checkpoint.
+def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, State]:
+  """The step and the state of a run's newest good checkpoint.
 
   Raises:
     BadInput: there is none, or the workdir holds another run.
@@ -135,7 +135,7 @@ def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, Variabl
   if found is None:
     raise BadInput(f"{folder} has no checkpoint yet: train first")
   step, tree = found
-  return step, averaged(tree["state"])
+  return step, tree["state"]
 
 
 def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:

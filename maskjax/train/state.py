@@ -8,8 +8,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int, Key
 
+from maskjax import weights
 from maskjax.keys import stream
 from maskjax.task.base import Batch, Task, Variables
+from maskjax.task.prepare import PREPARED
 
 
 class State(NamedTuple):
@@ -39,7 +41,14 @@ def start(
   params = variables["params"]
   # Its own buffers: the train step gives its state's memory away.
   average = jax.tree.map(jnp.copy, params) if ema else {}
-  return State(jnp.int32(0), key, variables, tx.init(params), average)
+  return State(jnp.int32(0), key, variables, moments(tx, variables), average)
+
+
+def moments(tx: optax.GradientTransformation, variables: Variables) -> Any:
+  """The state of an optimiser that begins; one that chooses masks is told what was prepared."""
+  if isinstance(tx, weights.Selecting):
+    return tx.init(variables["params"], **variables.get(PREPARED, {}))
+  return tx.init(variables["params"])
 
 
 def averaged(state: State) -> Variables:

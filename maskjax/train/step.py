@@ -23,7 +23,7 @@ def make_step(
   *,
   accumulate: int = 1,
   ema: float = 0.0,
-  held: Callable[[Any, Any], Any] = lambda tree, moments: tree,
+  held: Callable[[Any, Any, Any], Any] = lambda average, params, moments: average,
 ) -> Callable[[State, Batch], tuple[State, Metrics]]:
   r"""The pure function `(state, batch) -> (state, metrics)`.
 
@@ -32,7 +32,7 @@ def make_step(
   whole batch are found first, and microbatch m contributes $\nabla \sum_t w_t S_t^m / C_t$. So do
   the parts of a batch that devices hold where the step is mapped over them, `reduce.across`.
   With `ema`, $\bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta$ follows each update;
-  `held(average, moments)` puts back the zeros of weights that are held at zero.
+  `held(average, params, moments)` puts back what the optimiser holds: zeros, or frozen weights.
 
   Raises:
     BadInput: microbatches of a loss that couples the examples of a batch.
@@ -58,7 +58,7 @@ def make_step(
     average = state.average
     if ema:
       average = jax.tree.map(lambda a, p: ema * a + (1 - ema) * p, average, params)
-      average = held(average, moments)
+      average = held(average, params, moments)
     variables = {**variables, "params": params}
     if task.update is not None:
       variables = {**task.update(variables, state.step), "params": params}

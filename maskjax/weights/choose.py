@@ -3,7 +3,7 @@
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +18,7 @@ from maskjax.weights.held import PyTree, named_leaves
 from maskjax.weights.packed import Packed, pack, unpack
 
 SCOPES = ("layer", "global")
-OFFERS = ("params", "gradients", "key", "step")
+OFFERS = ("params", "key", "step")
 
 
 class Choice(NamedTuple):
@@ -36,7 +36,7 @@ class Choice(NamedTuple):
 def choice(
   *, score: Callable[..., Any], select: Callable[..., Any], scope: str, **rest: Any
 ) -> Choice:
-  """A `Choice` whose parts fit together.
+  """A `Choice` whose parts fit together; what its score needs is for `check` to ask.
 
   Raises:
     BadInput: they do not.
@@ -44,7 +44,6 @@ def choice(
   if scope not in SCOPES:
     raise unknown("scope", scope, SCOPES)
   score, select = functools.partial(score), functools.partial(select)
-  bind.check(score, OFFERS, "hold")
   if _takes_all(select):
     select = functools.partial(select, axis=None)
   elif scope == "global":
@@ -69,13 +68,27 @@ def nothing(choice: Choice, params: PyTree) -> PyTree:
 
 
 def choose(
-  choice: Choice, params: PyTree, gradients: PyTree, hidden: PyTree, step: Int[Array, ""]
+  choice: Choice,
+  params: PyTree,
+  hidden: PyTree,
+  step: Int[Array, ""],
+  given: Mapping[str, PyTree],
 ) -> PyTree:
-  """The masks after `step` updates, from the updated parameters and the masks before, `hidden`."""
+  """The masks after `step` updates, from the parameters by then and the masks before, `hidden`.
+
+  `given` are trees shaped as the parameters, gradients or statistics, by the name under which a
+  score knows its leaf; those that it does not name may be anything.
+
+  Raises:
+    BadInput: one that it names has another shape.
+  """
   names, leaves, tree = named_leaves(params)
   before = tree.flatten_up_to(hidden)
   units = _units(choice, params, [mask is not None for mask in before], tree)
-  parts = zip(names, leaves, tree.flatten_up_to(gradients), before, units, strict=True)
+  wanted = [name for name in bind.needs(choice.score) if name in given]
+  named = {name: _like(tree, given[name], name) for name in wanted}
+  offers = [dict(zip(named, parts, strict=True)) for parts in zip(*named.values(), strict=True)]
+  parts = zip(names, leaves, before, units, offers or [{}] * len(leaves), strict=True)
   scores = [_score(choice, step, *part) for part in parts]
   select = bind.at(choice.select, step)
   if choice.scope == "global":
@@ -91,15 +104,15 @@ def _score(
   step: Int[Array, ""],
   name: str,
   leaf: Float[Array, "..."],
-  gradient: Float[Array, "..."],
   before: Packed | None,
   unit: by_unit.Unit | None,
+  given: Mapping[str, Any],
 ) -> Float[Array, "..."] | None:
   """The scores of the weights of a leaf, or of its units; None for a leaf without a mask."""
   if before is None:
     return None
   key = stream(jax.random.key(choice.seed), name)
-  offers = {"params": leaf, "gradients": gradient, "key": key, "step": step}
+  offers = {**given, "params": leaf, "key": key, "step": step}
   scores = bind.call(bind.at(choice.score, step), offers)
   if not choice.regrow:
     scores = jnp.where(unpack(before), jnp.inf, scores)

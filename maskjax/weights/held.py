@@ -1,4 +1,4 @@
-"""The state of a held optimiser: its masks, and what they say of a tree of weights."""
+"""The state of an optimiser that holds weights: its masks, and what they say of a tree."""
 
 import math
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ PyTree = Any
 
 
 class Held(NamedTuple):
-  """The state of an optimiser that `hold` wraps.
+  """The state of an optimiser that `hold` wraps, or `update_only`.
 
   Attributes:
     step: number of updates made.
@@ -29,7 +29,9 @@ class Held(NamedTuple):
 
 
 def masks(state: Any) -> PyTree:
-  """The masks of an optimiser's state: Bool, True = held at zero, or None for leaves without one.
+  """The masks of an optimiser's state: Bool, or None for leaves without one.
+
+  True = held: at zero by `hold`, where it was by `update_only`.
 
   Raises:
     BadInput: `state` contains not exactly one `Held`.
@@ -38,7 +40,7 @@ def masks(state: Any) -> PyTree:
 
 
 def zero(tree: PyTree, state: Any) -> PyTree:
-  """Zeros in a tree shaped as the parameters, such as their average, wherever `state` holds them.
+  """Zeros in a tree shaped as the parameters, such as gradients, wherever `state` holds them.
 
   Raises:
     BadInput: `state` contains not exactly one `Held`.
@@ -47,11 +49,21 @@ def zero(tree: PyTree, state: Any) -> PyTree:
   return jax.tree.map(clear, tree, masks(state))
 
 
+def settle(average: PyTree, params: PyTree, state: Any) -> PyTree:
+  """An average of the parameters, and wherever `state` holds them the parameters themselves.
+
+  Raises:
+    BadInput: `state` contains not exactly one `Held`.
+  """
+  same = lambda a, p, mask: a if mask is None else jnp.where(mask, p, a)
+  return jax.tree.map(same, average, params, masks(state))
+
+
 def sparsity(tree: PyTree) -> dict[str, float]:
   """The share of weights that are zero in each leaf, and in "total" of all; for logs, not for jit.
 
-  Of an optimiser's state with `hold`: the share that is hidden, in leaves with masks. Of any other
-  tree: the share that is exactly zero, in all leaves.
+  Of an optimiser's state with `hold` or `update_only`: the share that is hidden, in leaves with
+  masks. Of any other tree: the share that is exactly zero, in all leaves.
 
   >>> sparsity({"kernel": jnp.array([[0.0, 1.0], [0.0, 2.0]]), "bias": jnp.ones(4)})
   {'bias': 0.0, 'kernel': 0.5, 'total': 0.25}

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from maskjax import bind
 from maskjax.errors import BadInput
-from maskjax.weights.choose import choice, choose, nothing
+from maskjax.weights.choose import OFFERS, choice, choose, nothing
 from maskjax.weights.held import Held, PyTree, masks, zero
 from maskjax.weights.score import magnitude
 
@@ -77,6 +78,7 @@ def hold(
   how = choice(
     score=score, select=select, where=where, scope=scope, units=units, regrow=regrow, seed=seed
   )
+  bind.check(how.score, (*OFFERS, "gradients"), "hold")
   tx = optax.with_extra_args_support(tx)
 
   def init(params: PyTree) -> Held:
@@ -92,7 +94,7 @@ def hold(
 
     def chosen() -> PyTree:
       updated = zero(optax.apply_updates(params, updates), state)
-      return choose(how, updated, gradients, state.hidden, step)
+      return choose(how, updated, state.hidden, step, {"gradients": gradients})
 
     if every == 1:
       hidden = chosen()

@@ -2,7 +2,8 @@
 
 A score names what it needs: `params`, the leaf after the step's update; `gradients`, its gradient,
 also where it is hidden; `key`, one for each leaf, the same at every step; `step`, how many updates
-there have been.
+there have been; and by its name each tree that was given beside the parameters, a statistic that
+was prepared from the data, say.
 """
 
 import jax
@@ -30,3 +31,17 @@ def random(params: Float[Array, "*b"], key: Key[Array, ""]) -> Float[Array, "*b"
   True
   """
   return jax.random.uniform(key, params.shape)
+
+
+def fisher(squared_gradients: Float[Array, "*b"]) -> Float[Array, "*b"]:
+  r"""The least informative weights first: $-F$, the diagonal of the Fisher information.
+
+  `squared_gradients` is the mean of the squares of single examples' gradients, as
+  `maskjax.task.prepare.squared_gradients` measures it.
+
+  >>> fisher(jnp.array([0.5, 2.0])).tolist()
+  [-0.5, -2.0]
+
+  Sung, Nair, Raffel, "Training Neural Networks with Fixed Sparse Masks", 2021, section 3.
+  """
+  return -squared_gradients

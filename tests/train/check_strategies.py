@@ -138,16 +138,16 @@ def systems():
     "mae": (mae(), images(), sgd),
     "md4": (md4(), texts(), sgd),
     "contrast": (contrast(), images(), sgd),
-    "pruning": (contrast(), images(), pruned, weights.zero),
+    "pruning": (contrast(), images(), pruned, weights.settle),
     "fmix": (fmix(), images(), optax.sgd(0.05, momentum=0.9)),
     "resnet": (resnet8, images(), optax.sgd(0.05, momentum=0.9)),
     "buckets": (mae(select=partial(bernoulli), keep=(6, 16)), images(), sgd),
   }
 
 
-def keep(tree, moments):
+def keep(average, params, moments):
   """Holds no weights."""
-  return tree
+  return average
 
 
 class Trained(NamedTuple):

@@ -18,7 +18,6 @@ from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.initial import snapshot
 from maskjax.train.load import load, stored
 from maskjax.train.run import train
-from maskjax.train.state import averaged
 from maskjax.train.workdir import read_record
 
 tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["tiny"]
@@ -33,7 +32,7 @@ def trained(tiny, tmp_path_factory):
   train(config, folder / "run")
   parts = make_parts(config)
   _, tree = Checkpoints(folder / "run").restore(snapshot(parts.state, 0))
-  context = loop.make_context(parts, averaged(tree["state"]), 0, 4, print)
+  context = loop.make_context(parts, tree["state"], 0, 4, print)
   features = {pooling: context.features("test", pooling)[0] for pooling in ("mean", "class")}
   images = [parts.data.splits["test"][i]["image"] for i in range(10)]
   pathlib.Path(data).unlink()  # only the workdir is left

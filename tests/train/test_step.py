@@ -61,7 +61,7 @@ def test_update_follows_the_new_parameters_and_cannot_replace_them():
 
 
 def test_what_is_held_at_zero_is_zero_in_the_average_too():
-  first = lambda tree, moments: jax.tree.map(lambda x: x.at[0].set(0), tree)
+  first = lambda average, params, moments: jax.tree.map(lambda x: x.at[0].set(0), average)
   step = make_step(uneven(), optax.sgd(0.1), ema=0.9, held=first)
   state = step(start(uneven(), optax.sgd(0.1), KEY, BATCH, True), BATCH)[0]
   assert (state.average["w"][0] == 0).all()

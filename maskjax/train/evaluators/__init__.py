@@ -7,6 +7,7 @@ from maskjax.train.evaluators.imputation import imputation
 from maskjax.train.evaluators.knn import knn
 from maskjax.train.evaluators.linear import fewlabel, linear
 from maskjax.train.evaluators.recovery import recovery
+from maskjax.train.evaluators.selected import selected
 from maskjax.train.evaluators.sparsity import sparsity
 from maskjax.view.reconstruction import reconstruction
 
@@ -20,5 +21,6 @@ __all__ = [
   "linear",
   "reconstruction",
   "recovery",
+  "selected",
   "sparsity",
 ]

@@ -20,6 +20,7 @@ class Context(Protocol):
     step: training step of the weights in `variables`.
     task: the run's task; `task.features(variables, batch) -> {pooling: [b, d]}`.
     variables: the weights that are evaluated, never changed.
+    moments: the optimiser's state, with its masks.
     mesh: `mesh.put_whole(batch)` places a batch that every process holds, `mesh.get(tree)` brings
       arrays back, `mesh.check(batch_size, 1)` says whether a batch can be cut.
   """
@@ -29,6 +30,7 @@ class Context(Protocol):
   step: int
   task: Any
   variables: Any
+  moments: Any
   mesh: Any
 
   def features(self, split: str, pooling: str) -> tuple[np.ndarray, np.ndarray]:

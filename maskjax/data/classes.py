@@ -1,0 +1,66 @@
+"""Some of a data set's classes: their examples, with labels counted anew."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import SupportsIndex
+
+import numpy as np
+
+from maskjax.data.source import Example, Source
+from maskjax.errors import BadInput, unknown
+from maskjax.record import Record
+
+Classes = Sequence[str | int]
+
+
+class OfClasses:
+  """The examples of a source at some indices, their labels replaced by way of a table."""
+
+  def __init__(self, source: Source, indices: np.ndarray, labels: Mapping[int, int]):
+    self.source, self.indices, self.labels = source, indices, dict(labels)
+
+  def __len__(self) -> int:
+    """Number of examples."""
+    return len(self.indices)
+
+  def __getitem__(self, index: SupportsIndex, /) -> Example:
+    """The example at `index`."""
+    example = self.source[int(self.indices[index.__index__()])]
+    return {**example, "label": self.labels[int(example["label"])]}
+
+
+def only(
+  record: Record, splits: Mapping[str, Source], classes: Classes
+) -> tuple[Record, dict[str, Source]]:
+  """The examples of these classes, given by name or number, whose order is that of the new labels.
+
+  Labels are asked of a source's `label_of(index)` where it has that, so that nothing is decoded.
+
+  Raises:
+    BadInput: no labels, an unknown class, one named twice, or a split that has none of them.
+  """
+  names = record.class_names
+  if not names:
+    raise BadInput("data.classes chooses among labels, and this data set has none")
+  chosen = [_number(which, names) for which in classes]
+  if not chosen or len(set(chosen)) < len(chosen):
+    raise BadInput(f"data.classes are one or more different classes, got {tuple(classes)!r}")
+  labels = {old: new for new, old in enumerate(chosen)}
+  kept: dict[str, Source] = {}
+  for split, source in splits.items():
+    of = getattr(source, "label_of", None) or (lambda i, source=source: source[i]["label"])
+    indices = np.array([i for i in range(len(source)) if of(i) in labels], np.int64)
+    if not len(indices):
+      raise BadInput(f"split {split!r} has no example of the classes {tuple(classes)!r}")
+    kept[split] = OfClasses(source, indices, labels)
+  sizes = {split: len(source) for split, source in kept.items()}
+  names = tuple(names[old] for old in chosen)
+  return dataclasses.replace(record, sizes=sizes, class_names=names), kept
+
+
+def _number(which: str | int, names: Sequence[str]) -> int:
+  if isinstance(which, int) and not isinstance(which, bool) and 0 <= which < len(names):
+    return which
+  if which not in names:
+    raise unknown("class for data.classes", which, names)
+  return names.index(which)

@@ -1,0 +1,148 @@
+"""What is measured before step 0: statistics over a bounded number of training examples.
+
+A statistic is kept with the variables, in the collection "prepared" under its function's name, and
+what names it as an argument is told it: a score of weights, say.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Key
+
+from maskjax import reduce
+from maskjax.errors import BadInput, unknown
+from maskjax.task.base import Batch, Task, Variables
+
+__all__ = ["squared_gradients"]
+
+PREPARED = "prepared"
+LABELS = ("data", "model")
+
+
+class Statistic(NamedTuple):
+  """A sum over examples and what becomes of it; pure functions of arrays.
+
+  Attributes:
+    examples: how many are looked at, the first of the run's order.
+    begin: `variables -> total`, of nothing.
+    add: `(total, variables, batch, counts) -> total`, where `counts: Bool[b]` are the examples to
+      add. The batch lies whole on every device.
+    end: `total -> result`, of the same shapes whatever was added.
+  """
+
+  examples: int
+  begin: Callable[[Variables], Any]
+  add: Callable[[Any, Variables, Batch, Bool[Array, "b"]], Any]
+  end: Callable[[Any], Any]
+
+
+def prepared(task: Task, **statistics: Statistic) -> Task:
+  """The task with statistics that `prepare` measures and nothing changes after.
+
+  Until then they are those of no examples. What the task itself prepares goes before.
+
+  Raises:
+    BadInput: a statistic of no examples.
+  """
+  for name, statistic in statistics.items():
+    if statistic.examples < 1:
+      raise BadInput(f"{name} needs examples, got {statistic.examples}")
+
+  def init(key: Key[Array, ""], batch: Batch) -> Variables:
+    variables = task.init(key, batch)
+    none = {name: s.end(s.begin(variables)) for name, s in statistics.items()}
+    return {**variables, PREPARED: {**variables.get(PREPARED, {}), **none}}
+
+  def prepare(variables: Variables, batches: Iterable[Batch]) -> Variables:
+    if task.prepare is not None:
+      variables = task.prepare(variables, batches)
+    found = {name: measure(s, variables, batches) for name, s in statistics.items()}
+    return {**variables, PREPARED: {**variables[PREPARED], **found}}
+
+  return task._replace(init=init, prepare=prepare)
+
+
+def measure(statistic: Statistic, variables: Variables, batches: Iterable[Batch]) -> Any:
+  """The statistic of the next `examples` of batches that know each example's position in them.
+
+  Raises:
+    BadInput: there are fewer.
+  """
+  total, left = jax.jit(statistic.begin)(variables), statistic.examples
+  add = jax.jit(statistic.add)
+  for batch in batches:
+    total = add(total, variables, batch, batch["position"] < left)
+    left -= len(batch["position"])
+    if left <= 0:
+      return jax.jit(statistic.end)(total)
+  raise BadInput(f"the data end {left} examples before the {statistic.examples} to be looked at")
+
+
+def squared_gradients(
+  *, task: Task, examples: int = 1024, labels: str = "data", at_once: int = 8
+) -> Statistic:
+  r"""The diagonal of the Fisher information of a classifier, in float32, shaped as its parameters.
+
+  With labels from the data the empirical one, each example's gradient squared before the mean:
+  $\frac{1}{N} \sum_i (\partial_\theta \log p_\theta(y_i | x_i))^2$. With those of the "model"
+  $\frac{1}{N} \sum_i \sum_y p_\theta(y | x_i) (\partial_\theta \log p_\theta(y | x_i))^2$, exact,
+  which takes a gradient for every class. The network is that of `task.predict`: batch normalisation
+  uses its running statistics, so that no example depends on the others of its batch.
+
+  Args:
+    task: one with `predict`.
+    examples: N, the first examples of the run's order, augmented as in training.
+    labels: "data" or "model".
+    at_once: gradients in memory at a time, rounded down to what divides the batch.
+
+  Raises:
+    BadInput: a task without logits, unknown labels, or no gradient at a time.
+
+  Sung, Nair, Raffel, "Training Neural Networks with Fixed Sparse Masks", 2021, section 3.
+  """
+  predict = task.predict
+  if predict is None:
+    raise BadInput("squared_gradients wants a task with predict: logits and labels")
+  if labels not in LABELS:
+    raise unknown("labels of squared_gradients", labels, LABELS)
+  if at_once < 1:
+    raise BadInput(f"at_once must be at least 1, got {at_once}")
+
+  def log_probs(params: Any, variables: Variables, example: Batch) -> Array:
+    one = jax.tree.map(lambda x: x[None], dict(example))
+    logits = predict({**variables, "params": params}, one)[0]
+    return jax.nn.log_softmax(logits.astype(jnp.float32))
+
+  def of_label(variables: Variables, example: Batch) -> Any:
+    chosen = lambda params: log_probs(params, variables, example)[example["label"]]
+    return jax.tree.map(jnp.square, jax.grad(chosen)(variables["params"]))
+
+  def of_model(variables: Variables, example: Batch) -> Any:
+    params = variables["params"]
+    each = jax.jacrev(lambda params: log_probs(params, variables, example))(params)
+    p = jnp.exp(log_probs(params, variables, example))
+    return jax.tree.map(lambda g: jnp.tensordot(p, jnp.square(g), axes=1), each)
+
+  square = of_label if labels == "data" else of_model
+
+  def begin(variables: Variables) -> Any:
+    return jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), variables["params"])
+
+  def add(total: Any, variables: Variables, batch: Batch, counts: Bool[Array, "b"]) -> Any:
+    size = len(counts)
+    rows = math.gcd(size, at_once)
+    split = lambda x: jnp.reshape(x, (size // rows, rows, *x.shape[1:]))
+
+    def some(total: Any, part: tuple[Batch, Array]) -> tuple[Any, None]:
+      squares = jax.vmap(square, in_axes=(None, 0))(variables, part[0])
+      counted = lambda s: jnp.reshape(part[1], (rows, *[1] * (s.ndim - 1)))
+      more = jax.tree.map(lambda s: reduce.sum(s, counted(s), axis=0), squares)
+      return jax.tree.map(jnp.add, total, more), None
+
+    return jax.lax.scan(some, total, jax.tree.map(split, (dict(batch), counts)))[0]
+
+  mean = lambda total: jax.tree.map(lambda t: t / examples, total)
+  return Statistic(examples, begin, add, mean)
