@@ -72,6 +72,8 @@ def run(rows: Sequence[harness.Row], given: argparse.Namespace) -> int:
     raise BadInput(f"--threads={given.threads}, but there are {len(cores)} cores")
   done: list[table.Measured] = []
   status = 0
+  taken = {"size": given.size, "repeats": f"{given.repeats} at most, in turns; medians"}
+  machine = lambda: {**table.machine(cores, done), **taken}
   for row in rows:
     size = dict(row.sizes[given.size])
     if given.cifar and "cifar" in size:
@@ -86,11 +88,9 @@ def run(rows: Sequence[harness.Row], given: argparse.Namespace) -> int:
     done.append((row, *row.figures(size, found), found))
     if given.png and row.points:
       picture(row, found, given.png)
-  taken = {"size": given.size, "repeats": f"{given.repeats} at most, in turns; medians"}
-  machine = {**table.machine(cores, done), **taken}
-  print(table.table(done, machine))
-  if given.json:
-    given.json.write_text(json.dumps(table.record(done, machine), indent=2) + "\n")
+    if given.json:  # after every row: all of them take long
+      given.json.write_text(json.dumps(table.record(done, machine()), indent=2) + "\n")
+  print(table.table(done, machine()))
   return status
 
 
