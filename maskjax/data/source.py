@@ -29,7 +29,7 @@ class Source(Protocol):
 class Part:
   """Some examples of a source, by their indices in it."""
 
-  def __init__(self, whole: Source, indices: Sequence[int]):
+  def __init__(self, whole: Source, indices: Sequence[int] | np.ndarray):
     self.whole, self.indices = whole, indices
 
   def __len__(self) -> int:
@@ -38,4 +38,4 @@ class Part:
 
   def __getitem__(self, index: SupportsIndex, /) -> Example:
     """The example at `index` of the part."""
-    return self.whole[int(self.indices[index])]
+    return self.whole[int(self.indices[index.__index__()])]

@@ -105,7 +105,7 @@ class Block(nn.Module):
     return nn.relu(x + y), None if hidden is None or unseen is None else hidden & unseen
 
   def _preactivated(
-    self, x: Float[Array, "*b h w c"], hidden: Any, layers: list[tuple[int, ...]], train: bool
+    self, x: Float[Array, "*b h w c"], hidden: Any, layers: list[tuple[int, int, int]], train: bool
   ) -> Carried:
     y, unseen = x, hidden
     for i, (side, strides, width) in enumerate(layers, 1):

@@ -38,8 +38,8 @@ def masks(views: Mapping[str, Any], record: Record) -> layout.Picture:
   image, seen = (np.asarray(views[name]).astype(np.float32) for name in ("input", "seen"))
   scale = layout.magnification(*image.shape[1:3])
   show = lambda x: layout.denormalise(x, record.mean, record.std, scale=scale)
-  hidden = np.asarray(views["hidden"]) if "hidden" in views else np.isnan(seen).any(axis=-1)
-  hidden = hidden if hidden.dtype == bool else hidden == 0
+  hidden = np.asarray(views["hidden"] if "hidden" in views else np.isnan(seen).any(axis=-1))
+  hidden = hidden if hidden.dtype == bool else np.equal(hidden, 0)
   columns = {"input": show(image)}
   if "other" in views:
     columns["other"] = show(np.asarray(views["other"]).astype(np.float32))

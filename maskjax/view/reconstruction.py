@@ -58,8 +58,8 @@ def reconstruction(
 def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
   """One titled column a view, the four known ones first: under `jit`, a dict forgets its order."""
   rank = 3 if record.kind == "table" else 4
-  shown = [name for name in views if np.ndim(views[name]) == rank]
-  names = [name for name in TITLES if name in shown] + [n for n in shown if n not in TITLES]
+  drawn = [name for name in views if np.ndim(views[name]) == rank]
+  names = [name for name in TITLES if name in drawn] + [n for n in drawn if n not in TITLES]
   if record.kind == "table":
     return heat.rows(views, {name: TITLES.get(name, name) for name in names})
   columns = {}
