@@ -21,6 +21,7 @@ Count = int | Int[Array, "..."]
 Ratio = float | Float[Array, "..."]
 Leaves = Sequence[Array]
 LARGEST = 2**31 - 1  # what int32 counts; where more compete, counts are int64
+PART = 1 << 16  # entries that a CPU counts at once: 256 KiB of int32, which stay near
 
 
 def count_of(n: int | Int[Array, "..."], *, count: Any = None, ratio: Any = None) -> Any:
@@ -258,8 +259,23 @@ def _first(tied: Leaves, room: Int[Array, "..."], axis: int | None) -> Leaves:
 
 def _number(masks: Leaves, axis: int | None, dtype: Any) -> Int[Array, "..."]:
   """How many are True in all leaves together: in each row `[*b, 1]`, or `[]`."""
-  counts = [jnp.sum(m, axis=axis, keepdims=axis is not None, dtype=dtype) for m in masks]
+  rows = lambda mask: jnp.sum(mask, axis=axis, keepdims=True, dtype=dtype)
+  counts = [_total(m, dtype) if axis is None else rows(m) for m in masks]
   return functools.reduce(operator.add, counts)
+
+
+def _total(mask: Bool[Array, "..."], dtype: Any) -> Int[Array, ""]:
+  """How many are True. On a CPU in parts: XLA writes out the integers that it adds up there."""
+  whole = lambda mask: jnp.sum(mask, dtype=dtype)
+
+  def in_parts(mask: Array) -> Array:
+    flat, end = mask.reshape(-1), mask.size // PART * PART
+    return whole(jax.lax.map(whole, flat[:end].reshape(-1, PART))) + whole(flat[end:])
+
+  # The loop over parts would run on every device alike, whichever lies where.
+  if mask.size <= PART or jax.device_count() > 1:
+    return whole(mask)
+  return jax.lax.platform_dependent(mask, cpu=in_parts, default=whole)
 
 
 def _early(shape: tuple[int, ...], dtype: Any) -> UInt[Array, "..."]:

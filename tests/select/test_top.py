@@ -253,6 +253,17 @@ def test_counts_of_more_than_int32_holds_give_the_same_masks(monkeypatch):
     np.testing.assert_array_equal(as_row(compiled(scores)), expected)
 
 
+@pytest.mark.parametrize("part", [1, 3, 4, 6])
+def test_entries_counted_in_parts_give_the_same_masks(monkeypatch, part):
+  scores = as_tree(np.random.default_rng(0).integers(0, 4, total).astype(np.float32))
+  expected = [as_row(top(scores, count=count, axis=None)) for count in range(total + 1)]
+  monkeypatch.setattr(importlib.import_module("maskjax.select.top"), "PART", part)
+  compiled = jax.jit(lambda s, count: top(s, count=count, axis=None))
+  for count, mask in enumerate(expected):
+    assert mask.sum() == count
+    np.testing.assert_array_equal(as_row(compiled(scores, count)), mask)
+
+
 def test_five_billion_entries_can_be_counted():
   scores = {"a": jax.ShapeDtypeStruct((5, 2**30), jnp.float32)}
   hide = jax.jit(lambda s, r: top(s, ratio=r, axis=None))
