@@ -11,7 +11,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from maskjax.errors import BadInput
 from maskjax.hide.pairs import Pair, Predicate
-from maskjax.model.dense import Dense
 
 # Queries that meet all keys at once: with masks of pairs, memory grows as this times the length.
 BLOCK = 256
@@ -184,7 +183,7 @@ class Attention(nn.Module):
     `segments` then speak of all m positions. `BadInput` without `pairs`, which must hide what has
     not been written.
     """
-    dense = lambda width, name: Dense(
+    dense = lambda width, name: nn.Dense(
       width,
       use_bias=self.bias,
       dtype=self.dtype,

@@ -9,7 +9,6 @@ from jaxtyping import Array, Bool, Float
 from maskjax import reduce
 from maskjax.errors import BadInput, unknown
 from maskjax.hide import drop, fill, restore
-from maskjax.model.dense import Dense
 from maskjax.model.position import resize_table
 from maskjax.model.transformer import transformer
 from maskjax.model.vit import SIZES, ViT, positions
@@ -44,7 +43,7 @@ class Decoder(nn.Module):
     """Predicts every position, in float32, from the tokens of those that are not hidden."""
     extra = int(self.class_token)
     xavier = nn.initializers.xavier_uniform()
-    x = Dense(self.width, dtype=self.dtype, kernel_init=xavier, name="embed")(tokens)
+    x = nn.Dense(self.width, dtype=self.dtype, kernel_init=xavier, name="embed")(tokens)
     mask_token = self.param("mask_token", nn.initializers.normal(0.02), (self.width,))
     full = restore(x[..., extra:, :], hidden, mask_token.astype(x.dtype))
     table = positions(self, "sincos", self.grid, self.width, extra)
@@ -60,7 +59,7 @@ class Decoder(nn.Module):
       remat=self.remat,
       scan=self.scan,
     )
-    x = Dense(self.outputs, dtype=self.dtype, kernel_init=xavier, name="predict")(x)
+    x = nn.Dense(self.outputs, dtype=self.dtype, kernel_init=xavier, name="predict")(x)
     x = x[..., extra:, :].astype(jnp.float32)
     if self.bounds is None:
       return x

@@ -8,7 +8,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from maskjax.errors import BadInput
 from maskjax.hide import pairs
-from maskjax.model.dense import Dense
 from maskjax.model.transformer import transformer
 
 
@@ -76,7 +75,7 @@ class TextTransformer(nn.Module):
     )
     if features:
       return x
-    logits = Dense(self.vocabulary, use_bias=False, dtype=self.dtype, name="predict")(x)
+    logits = nn.Dense(self.vocabulary, use_bias=False, dtype=self.dtype, name="predict")(x)
     return logits.astype(jnp.float32)
 
 

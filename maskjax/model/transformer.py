@@ -10,7 +10,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from maskjax.hide.pairs import Predicate
 from maskjax.model.attention import Attention
-from maskjax.model.dense import Dense
 
 
 class Mlp(nn.Module):
@@ -22,7 +21,7 @@ class Mlp(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "*b n d"]) -> Float[Array, "*b n d"]:
     """`down(gelu(up(x)))`."""
-    dense = partial(Dense, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform())
+    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform())
     up = dense(self.hidden_width, name="up")(x)
     return dense(x.shape[-1], name="down")(nn.gelu(up, approximate=False))
 
@@ -40,7 +39,7 @@ class GatedMlp(nn.Module):
   def __call__(self, x: Float[Array, "*b n d"]) -> Float[Array, "*b n d"]:
     """Applied to every token by itself."""
     dense = partial(
-      Dense, use_bias=False, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform()
+      nn.Dense, use_bias=False, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform()
     )
     gate = nn.silu(dense(self.hidden_width, name="gate")(x))
     return dense(x.shape[-1], name="down")(gate * dense(self.hidden_width, name="up")(x))

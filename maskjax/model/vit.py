@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from maskjax.errors import BadInput, unknown
-from maskjax.model.dense import Dense
 from maskjax.model.position import resize_table, sincos
 from maskjax.model.transformer import transformer
 
@@ -87,7 +86,7 @@ class ViT(nn.Module):
     table = positions(self, self.position, self.grid, self.width, extra)
     table = resize_table(table, self.grid, grid).astype(self.dtype)
     xavier = nn.initializers.xavier_uniform()
-    x = Dense(self.width, dtype=self.dtype, kernel_init=xavier, name="embed")(patches)
+    x = nn.Dense(self.width, dtype=self.dtype, kernel_init=xavier, name="embed")(patches)
     x = x + (table[extra:] if index is None else table[extra:][index])
     if self.class_token:
       token = self.param("class_token", nn.initializers.normal(0.02), (self.width,))
