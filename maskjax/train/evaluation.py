@@ -147,6 +147,10 @@ def check_evaluators(sections: Mapping[str, Mapping[str, Any]], record: Record, 
   for name, bound in bind_evaluators(sections).items():
     if not on(sections[name]):
       continue
+    kinds = KINDS.get(bound.func, (record.kind,))
+    if record.kind not in kinds:
+      plural = " and ".join(f"{kind}s" for kind in kinds)
+      raise BadInput(f"evals.{name} looks at {plural}, the data set holds {record.kind}")
     for role in ("train", "test", "split"):
       takes = inspect.signature(bound).parameters.get(role)
       if takes and takes.default not in record.sizes:
@@ -154,10 +158,6 @@ def check_evaluators(sections: Mapping[str, Mapping[str, Any]], record: Record, 
     need, labels = NEEDS.get(bound.func, ("", False))
     if need and getattr(task, need) is None:
       raise BadInput(f"evals.{name} needs {need}, and the task has none")
-    kinds = KINDS.get(bound.func, (record.kind,))
-    if record.kind not in kinds:
-      plural = " and ".join(f"{kind}s" for kind in kinds)
-      raise BadInput(f"evals.{name} looks at {plural}, the data set holds {record.kind}")
     if labels and not record.classes:
       off = f"--config.evals.{name}=None switches it off"
       raise BadInput(f"evals.{name} needs labels, and this data set has none; {off}")
