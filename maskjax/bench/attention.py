@@ -18,8 +18,6 @@ OURS = ("maskjax", "maskjax, a device a core")
 
 def ours(size: Size) -> Mapping[str, Any]:
   """`maskjax.model.attention`, from and to tokens before heads, as the projections have them."""
-  if size.get("spread"):
-    steps.a_device_a_core(size)
   shape = size["batch"], size["tokens"], size["heads"], size["width"]
   draw = lambda name, key: (name, np.asarray(jax.random.normal(key, shape)))
   drawn = dict(map(draw, "qkvg", jax.random.split(jax.random.key(0), 4)))
@@ -60,7 +58,7 @@ ROW = Row(
   what="self-attention forward and backward, 16 x 197 x 16 x 32, f32",
   contenders=[
     Contender(OURS[0], "maskjax.bench.attention:ours"),
-    Contender(OURS[1], "maskjax.bench.attention:ours", own={"spread": True}),
+    Contender(OURS[1], "maskjax.bench.attention:ours", spread=True),
     Contender("torch sdpa", "peers/attention.py:sdpa", peer=True),
   ],
   sizes={

@@ -1,7 +1,5 @@
 """MAE steps as `launch.py` runs them, of any size, for the rows that measure them."""
 
-import math
-import os
 import pathlib
 import tempfile
 import time
@@ -46,13 +44,6 @@ def parts(size: Size, **changes: Mapping[str, Any]) -> Parts:
     np.savez(path, x_train=np.zeros(_shape(2, size), np.uint8))
     config["data"] = {"name": "npz", "path": str(path), "train": "train", "test": ""}
     return make_parts(config)
-
-
-def a_device_a_core(size: Size) -> int:
-  """Makes every core a device of its own, before the first array, as far as the batch divides."""
-  count = math.gcd(size["batch"], len(os.sched_getaffinity(0)))
-  jax.config.update("jax_num_cpu_devices", count)
-  return count
 
 
 def batch(size: Size) -> dict[str, Any]:
