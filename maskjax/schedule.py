@@ -12,8 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy import special, stats
+from jax.scipy import stats
 from jaxtyping import Array, ArrayLike, Float, Int, Real
+from scipy import special
 
 from maskjax.errors import BadInput
 
@@ -179,15 +180,14 @@ def beta(a: float, b: float) -> Schedule:
   if not (a > 0 and b > 0):
     raise BadInput(f"beta: a and b must be positive, got {a} and {b}")
 
+  # Points close to each other both in u and in x, as the curve may be steep or flat at its ends.
+  grid = np.linspace(0, 1, 1 << 12)
+  share = np.sort(np.concatenate([grid, special.betainc(a, b, grid)])).astype(np.float32)
+  value = np.sort(np.concatenate([special.betaincinv(a, b, grid), grid])).astype(np.float32)
+
   @jax.custom_jvp
   def quantile(u: Float[Array, "*b"]) -> Float[Array, "*b"]:
-    def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-      middle = (ends[0] + ends[1]) / 2
-      below = special.betainc(a, b, middle) < u
-      return jnp.where(below, middle, ends[0]), jnp.where(below, ends[1], middle)
-
-    low, high = jax.lax.fori_loop(0, 32, halve, (jnp.zeros_like(u), jnp.ones_like(u)))
-    return jnp.where(u == 0, 0, jnp.where(u == 1, 1, (low + high) / 2))
+    return jnp.interp(u, share, value)
 
   @quantile.defjvp
   def slope(primals: Any, tangents: Any) -> tuple[Array, Array]:
