@@ -11,7 +11,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import masks, units
 from maskjax.errors import BadInput
-from maskjax.select.top import Count, Ratio, ordered, top
+from maskjax.select.search import ordered
+from maskjax.select.top import Count, Ratio, top
 
 
 def n_of_m(

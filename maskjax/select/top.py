@@ -2,26 +2,22 @@
 
 import contextlib
 import functools
-import itertools
-import math
 import numbers
 import operator
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PyTree, UInt, UInt32
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from maskjax import masks
 from maskjax.errors import BadInput
+from maskjax.select.search import Leaves, best
 
 Count = int | Int[Array, "..."]
 Ratio = float | Float[Array, "..."]
-Leaves = Sequence[Array]
 LARGEST = 2**31 - 1  # what int32 counts; where more compete, counts are int64
-PART = 1 << 16  # entries that a CPU counts at once: 256 KiB of int32, which stay near
 
 
 def count_of(n: int | Int[Array, "..."], *, count: Any = None, ratio: Any = None) -> Any:
@@ -57,9 +53,9 @@ def top(
   one `count`; `allowed` is a tree like it, None for a leaf that is allowed whole. Ties go to the
   earlier leaf, then to the lower row-major index.
 
-  The threshold is found by a binary search over the bits of the scores, the cut among those that
-  tie by one over the index, left out for `axis=None` where no tie is to be broken: counting passes,
-  no sort, no gather, and along a sharded axis nothing but scalars to exchange. Beyond 2³¹ - 1
+  The threshold is found by a search over the bits of the scores, two a pass, the cut among those
+  that tie by one over the index, mostly left out where no tie is to be broken: counting passes, no
+  sort, no gather, and along a sharded axis nothing but a few numbers to exchange. Beyond 2³¹ - 1
   entries the counts are int64.
 
   Raises:
@@ -84,7 +80,7 @@ def top(
   with jax.enable_x64(True) if wide else contextlib.nullcontext():
     among = _among(leaves, tree, allowed)
     room = _room(leaves, among, count, ratio, axis, jnp.int64 if wide else jnp.int32)
-    hidden = _best([ordered(leaf) for leaf in leaves], among, room, axis) if leaves else []
+    hidden = best(leaves, among, room, axis) if leaves else []
   return jax.tree.unflatten(tree, hidden)
 
 
@@ -180,18 +176,6 @@ def _share(n: int | Int[Array, "..."], ratio: Any, dtype: Any) -> Any:
     return jnp.round(product).astype(dtype)
 
 
-def ordered(scores: Float[Array, "*b"]) -> UInt32[Array, "*b"]:
-  """Unsigned integers in the order of the scores: zeros tie, NaN comes lowest.
-
-  By their bits alone: a comparison of floats takes subnormal ones for zero on some machines.
-  """
-  bits = jax.lax.bitcast_convert_type(scores.astype(jnp.float32), jnp.uint32)
-  sign, infinity = jnp.uint32(1 << 31), jnp.uint32(0xFF << 23)
-  magnitude = bits & ~sign
-  order = jnp.where(bits > sign, ~bits, bits | sign)
-  return jnp.where(magnitude > infinity, jnp.uint32(0), order)
-
-
 def _among(leaves: Leaves, tree: Any, allowed: Any) -> Leaves:
   """The allowed entries of each leaf: of its shape, or one True where nothing is said of any."""
   if allowed is None:
@@ -217,91 +201,3 @@ def _room(
     candidates = functools.reduce(operator.add, counts)
   count = jnp.broadcast_to(jnp.asarray(_count(candidates, count, ratio, dtype), dtype), shape)
   return count if axis is None else count[..., None]
-
-
-def _best(order: Leaves, among: Leaves, room: Int[Array, "..."], axis: int | None) -> Leaves:
-  """The `room` entries of highest order: all above a level, and the first of those at it."""
-  pairs = list(zip(order, among, strict=True))
-  number = lambda masks: _number(masks, axis, room.dtype)
-  reach = lambda level: number([a & (o >= level) for o, a in pairs])
-  level = _highest(reach, room, bits=32, dtype=jnp.uint32)
-  above = [a & (o > level) for o, a in pairs]
-  tied = [a & (o == level) for o, a in pairs]
-  first = _first(tied, room - number(above), axis)
-  return [a | f for a, f in zip(above, first, strict=True)]
-
-
-def _first(tied: Leaves, room: Int[Array, "..."], axis: int | None) -> Leaves:
-  """The first `room` of the tied entries: leaf after leaf, and within one by the index."""
-  number = lambda mask: _number([mask], axis, room.dtype)
-  counts = list(map(number, tied))
-  rooms = list(itertools.accumulate(counts[:-1], operator.sub, initial=room))
-  dtype = jnp.uint32 if room.dtype == jnp.int32 else jnp.uint64
-  shapes = [mask.shape if axis is None else mask.shape[axis:] for mask in tied]
-  late = lambda cuts: [
-    mask & (_early(shape, dtype) >= cut)
-    for mask, shape, cut in zip(tied, shapes, cuts, strict=True)
-  ]
-  bits = max(map(math.prod, shapes)).bit_length()
-  search = lambda: _highest(
-    lambda cuts: list(map(number, late(cuts))), rooms, bits=bits, dtype=dtype
-  )
-  if axis is None:
-    # Mostly as many tie as there is room for, and half of all passes can be left out. Not for rows:
-    # that all of them are settled would have to be asked across devices.
-    settled = [(left <= 0) | (n <= left) for n, left in zip(counts, rooms, strict=True)]
-    every = lambda: [jnp.zeros_like(n + k, dtype) for n, k in zip(counts, rooms, strict=True)]
-    cuts = jax.lax.cond(functools.reduce(operator.and_, settled), every, search)
-  else:
-    cuts = search()
-  return [mask & (left > 0) for mask, left in zip(late(cuts), rooms, strict=True)]
-
-
-def _number(masks: Leaves, axis: int | None, dtype: Any) -> Int[Array, "..."]:
-  """How many are True in all leaves together: in each row `[*b, 1]`, or `[]`."""
-  rows = lambda mask: jnp.sum(mask, axis=axis, keepdims=True, dtype=dtype)
-  counts = [_total(m, dtype) if axis is None else rows(m) for m in masks]
-  return functools.reduce(operator.add, counts)
-
-
-def _total(mask: Bool[Array, "..."], dtype: Any) -> Int[Array, ""]:
-  """How many are True. On a CPU in parts: XLA writes out the integers that it adds up there."""
-  whole = lambda mask: jnp.sum(mask, dtype=dtype)
-
-  def in_parts(mask: Array) -> Array:
-    flat, end = mask.reshape(-1), mask.size // PART * PART
-    return whole(jax.lax.map(whole, flat[:end].reshape(-1, PART))) + whole(flat[end:])
-
-  # The loop over parts would run on every device alike, whichever lies where.
-  if mask.size <= PART or jax.device_count() > 1:
-    return whole(mask)
-  return jax.lax.platform_dependent(mask, cpu=in_parts, default=whole)
-
-
-def _early(shape: tuple[int, ...], dtype: Any) -> UInt[Array, "..."]:
-  """Falls by one from entry to entry in row-major order, to 1 at the last."""
-  early = jnp.full(shape, math.prod(shape), dtype)
-  for axis in range(len(shape)):
-    stride = jnp.asarray(math.prod(shape[axis + 1 :]), dtype)
-    early -= stride * jax.lax.broadcasted_iota(dtype, shape, axis)
-  return early
-
-
-def _highest(reach: Callable[[Any], Any], k: Any, *, bits: int, dtype: Any) -> Any:
-  """The highest levels, below 2^bits, that at least `k` entries reach; 0 where there are fewer.
-
-  `reach` counts them; levels, counts and `k` are arrays or trees of one structure.
-  """
-
-  def refine(i, levels):
-    bit = jnp.asarray(1 << (bits - 1), dtype) >> jnp.asarray(i, dtype)
-    raised = jax.tree.map(lambda level: level | bit, levels)
-    better = lambda n, k, up, level: jnp.where(n >= k, up, level)
-    return jax.tree.map(better, reach(raised), k, raised, levels)
-
-  if bits == 0:
-    return jax.tree.map(lambda k: jnp.zeros(k.shape, dtype), k)
-  # Made from what it is compared with, so that it varies over the same mesh axes under shard_map.
-  start = reach(jax.tree.map(lambda k: jnp.zeros((), dtype), k))
-  lowest = jax.tree.map(lambda n, k: jnp.zeros_like(n + k, dtype), start, k)
-  return jax.lax.fori_loop(0, bits, refine, lowest)

@@ -257,7 +257,7 @@ def test_counts_of_more_than_int32_holds_give_the_same_masks(monkeypatch):
 def test_entries_counted_in_parts_give_the_same_masks(monkeypatch, part):
   scores = as_tree(np.random.default_rng(0).integers(0, 4, total).astype(np.float32))
   expected = [as_row(top(scores, count=count, axis=None)) for count in range(total + 1)]
-  monkeypatch.setattr(importlib.import_module("maskjax.select.top"), "PART", part)
+  monkeypatch.setattr(importlib.import_module("maskjax.select.search"), "PART", part)
   compiled = jax.jit(lambda s, count: top(s, count=count, axis=None))
   for count, mask in enumerate(expected):
     assert mask.sum() == count

@@ -1,0 +1,206 @@
+"""The highest entries of arrays, exactly so many: by counting passes, without a sort."""
+
+import functools
+import itertools
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, UInt, UInt32
+
+Leaves = Sequence[Array]
+# Which entries reach the levels: of some x, those of them that compete, and how early they come.
+Reach = Callable[[Array, Array, Array, Array], Bool[Array, "*t"]]
+PART = 1 << 12  # entries that a CPU meets at once, so that they and their counts stay near
+
+
+def ordered(scores: Float[Array, "*b"]) -> UInt32[Array, "*b"]:
+  """Unsigned integers in the order of the scores: zeros tie, NaN comes lowest.
+
+  By their bits alone: a comparison of floats takes subnormal ones for zero on some machines.
+  """
+  bits = jax.lax.bitcast_convert_type(scores.astype(jnp.float32), jnp.uint32)
+  sign, infinity = jnp.uint32(1 << 31), jnp.uint32(0xFF << 23)
+  magnitude = bits & ~sign
+  order = jnp.where(bits > sign, ~bits, bits | sign)
+  return jnp.where(magnitude > infinity, jnp.uint32(0), order)
+
+
+def best(
+  leaves: Leaves, among: Leaves, room: Int[Array, "..."], axis: int | None
+) -> list[Bool[Array, "..."]]:
+  """The `room` highest of the entries `among` those that compete: in each row, or in all leaves.
+
+  All above a level, and the first of those at it: leaf after leaf, and within one by the index.
+  `room` is `[*b, 1]` for rows, else `[]`.
+  """
+  # Rows are ordered once; what is large is ordered in passing, which takes no memory.
+  order = ordered if axis is None else lambda x: x
+  leaves = [x if axis is None else ordered(x) for x in jax.lax.stop_gradient(list(leaves))]
+  pairs = list(zip(leaves, among, strict=True))
+  high = lambda level, x, a, _: a & (order(x) >= level)
+  number = lambda level: [_number(high, level, x, a, axis, room.dtype) for x, a in pairs]
+  total = lambda level: functools.reduce(operator.add, number(level))
+  level = _highest(total, room, bits=32, dtype=jnp.uint32, digit=_digit(axis))
+
+  # Without room the level is the highest of all, and 0 what follows it: nothing is left to cut.
+  reached, above = zip(*number(jnp.stack([level, level + 1])), strict=True)
+  ties = list(map(operator.sub, reached, above))
+  left = functools.reduce(operator.sub, above, room)
+  rooms = list(itertools.accumulate(ties[:-1], operator.sub, initial=left))
+  tie = lambda x, a: a & (order(x) == level)
+  divided = _divided(ties, rooms, axis)
+  cuts = [_cut(tie, x, a, k, axis, divided) for (x, a), k in zip(pairs, rooms, strict=True)]
+  return [
+    (a & (order(x) > level)) | (tie(x, a) & (k > 0) & (_early(x, axis, cut.dtype) >= cut))
+    for (x, a), k, cut in zip(pairs, rooms, cuts, strict=True)
+  ]
+
+
+def _digit(axis: int | None) -> int:
+  """Bits that a pass settles: over much memory it counts for three levels at once, else for one."""
+  return 2 if axis is None else 1
+
+
+def _divided(ties: Leaves, rooms: Leaves, axis: int | None) -> Bool[Array, ""] | bool:
+  """Whether there is room for some of those that tie, but not for all.
+
+  Taken for so where the rows lie on several devices, which would have to be asked.
+  """
+  if axis is not None and jax.device_count() > 1:
+    return True
+  some = [jnp.any((k > 0) & (n > k)) for n, k in zip(ties, rooms, strict=True)]
+  return functools.reduce(operator.or_, some)
+
+
+def _cut(
+  tie: Callable[[Array, Array], Array],
+  x: Array,
+  among: Array,
+  k: Int[Array, "..."],
+  axis: int | None,
+  divided: Bool[Array, ""] | bool,
+) -> UInt[Array, "..."]:
+  """How early the last of the first `k` comes of those that tie; at most that, if none is cut."""
+  late = lambda cut, x, a, early: tie(x, a) & (early >= cut)
+  dtype = _unsigned(k.dtype)
+  bits = (x.size if axis is None else x.shape[axis]).bit_length()
+  number = lambda x, a: lambda cut: _number(late, cut, x, a, axis, k.dtype)
+  search = lambda x, a, k: _highest(
+    number(x, a), k, bits=bits, dtype=dtype, digit=_digit(axis), needed=divided
+  )
+  if axis is not None or not _has_parts(x):
+    return search(x, among, k)
+  in_parts = lambda x, a, k: _cut_in_parts(lambda x, a, _: tie(x, a), x, a, k)
+  return jax.lax.platform_dependent(x, among, k, cpu=in_parts, default=search)
+
+
+def _highest(
+  number: Callable[[Array], Array],
+  k: Int[Array, "..."],
+  *,
+  bits: int,
+  dtype: Any,
+  digit: int,
+  needed: Bool[Array, ""] | bool = True,
+) -> UInt[Array, "..."]:
+  """The highest levels, below 2^bits, that at least `k` entries reach; 0 where there are fewer.
+
+  `number` counts them for several levels, along a new first axis. A pass settles as many bits as a
+  `digit` has. Where it is not `needed`, the result is 0 as well.
+  """
+  steps = -(-bits // digit)
+  digits = jnp.arange(1, 1 << digit, dtype=dtype).reshape(-1, *[1] * k.ndim)
+
+  def refine(i: Array, level: Array) -> Array:
+    shift = (steps - 1 - jnp.asarray(i, dtype)) * jnp.asarray(digit, dtype)
+    counts = number(level + (digits << shift))
+    return level + (jnp.sum(counts >= k, axis=0, dtype=dtype) << shift)
+
+  # Made from what it is compared with, so that it varies over the same mesh axes under shard_map.
+  lowest = jnp.zeros_like(number(jnp.zeros((1,) * (k.ndim + 1), dtype))[0] + k, dtype)
+  end = steps if needed is True else jnp.where(needed, steps, 0)
+  return jax.lax.fori_loop(0, end, refine, lowest)
+
+
+def _number(
+  reach: Reach, levels: Array, x: Array, among: Array, axis: int | None, dtype: Any
+) -> Int[Array, "t ..."]:
+  """How many reach each of the levels: in each row `[t, *b, 1]`, or in the whole array `[t]`."""
+  early = _early(x, axis, _unsigned(dtype))
+  if axis is not None:
+    return jnp.sum(reach(levels, x, among, early), axis=axis, keepdims=True, dtype=dtype)
+  inner = lambda reached: tuple(range(1, reached.ndim))
+  total = lambda reached: jnp.sum(reached, axis=inner(reached), dtype=dtype)
+  whole = lambda x, a: total(reach(levels.reshape(-1, *[1] * x.ndim), x, a, early))
+  if not _has_parts(x):
+    return whole(x, among)
+  in_parts = lambda x, a: total(
+    _sum_of_parts(lambda *entry: reach(levels.reshape(-1, 1), *entry), x, a, dtype)
+  )
+  return jax.lax.platform_dependent(x, among, cpu=in_parts, default=whole)
+
+
+def _has_parts(x: Array) -> bool:
+  """Whether a CPU meets them in parts: several devices would each go through the parts of all."""
+  return x.size >= PART and jax.device_count() == 1
+
+
+def _part(
+  see: Callable[..., Array], x: Array, among: Array, start: Any, size: int, dtype: Any
+) -> Array:
+  """What `see` says of some entries in a row."""
+  cut = lambda x: jax.lax.dynamic_slice_in_dim(x.reshape(-1), start, size)
+  early = jnp.asarray(x.size - start, dtype) - jnp.arange(size, dtype=dtype)
+  return see(cut(x), cut(among) if among.ndim else among, early)
+
+
+def _sum_of_parts(
+  see: Callable[..., Array], x: Array, among: Array, dtype: Any
+) -> Int[Array, "t part"]:
+  """How many are seen at each place of a part.
+
+  XLA for CPUs is fast at adding vectors, and slow at adding up the entries of one, which it writes
+  out as integers first.
+  """
+  part = lambda start, size: _part(see, x, among, start, size, _unsigned(dtype))
+  add = lambda i, sums: sums + part(i * PART, PART)
+  sums = jax.lax.fori_loop(1, x.size // PART, add, part(0, PART).astype(dtype))
+  rest = x.size % PART
+  return sums.at[:, :rest].add(part(x.size - rest, rest)) if rest else sums
+
+
+def _cut_in_parts(
+  see: Callable[..., Array], x: Array, among: Array, k: Int[Array, ""]
+) -> UInt[Array, ""]:
+  """How early the last of the first `k` comes of those that are seen, in a single pass."""
+  n, dtype = x.size, _unsigned(k.dtype)
+  begin = lambda i: jnp.minimum(i * PART, n - PART)
+
+  def part(i: Array) -> Array:
+    own = lambda x, a, early: see(x, a, early) & (early <= jnp.asarray(n - i * PART, dtype))
+    return _part(own, x, among, begin(i), PART, dtype)
+
+  counts = jax.lax.map(lambda i: jnp.sum(part(i), dtype=k.dtype), jnp.arange(-(-n // PART)))
+  upto = jnp.cumsum(counts)
+  i = jnp.minimum(jnp.sum(upto < k), len(counts) - 1)
+  place = jnp.sum(jnp.cumsum(part(i)) < k - (upto[i] - counts[i]))
+  return jnp.asarray(n - begin(i) - place, dtype)
+
+
+def _early(x: Array, axis: int | None, dtype: Any) -> UInt[Array, "..."]:
+  """Falls by one from entry to entry of an array or a row, in row-major order, to 1 at the last."""
+  shape = x.shape if axis is None else x.shape[axis:]
+  early = jnp.full(shape, math.prod(shape), dtype)
+  for i in range(len(shape)):
+    stride = jnp.asarray(math.prod(shape[i + 1 :]), dtype)
+    early -= stride * jax.lax.broadcasted_iota(dtype, shape, i)
+  return early
+
+
+def _unsigned(dtype: Any) -> Any:
+  """The unsigned integers as wide as these."""
+  return jnp.uint32 if dtype == jnp.int32 else jnp.uint64
