@@ -110,6 +110,9 @@ ROWS = {
   "score.gumbel/each": Row(
     lambda k, s, t: score.gumbel(k, s, temperature=1 + t), one(own, scores, share)
   ),
+  "score.hard_first": Row(
+    lambda k, s: score.hard_first(k, s, select=partial(select.top, count=2)), one(own, scores)
+  ),
   "score.inherit": Row(score.inherit, one(scores, unit)),
   "score.inherit/shared": Row(partial(score.inherit, unit=units.sections((1, 2, 1))), scores),
   "score.log_prob": Row(score.log_prob, one(lambda key: (smooth(key, N),), ragged)),
@@ -229,6 +232,7 @@ ROWS = {
   "recover.policy_gradient": Row(
     partial(recover.policy_gradient, baseline=0.5), one(gates, gates, ragged), sums=True
   ),
+  "recover.pairwise_ranking": Row(recover.pairwise_ranking, one(gates, gates, ragged), sums=True),
   "recover.patchify": Row(partial(recover.patchify, patch=PATCH), images),
   "recover.unpatchify": Row(
     partial(recover.unpatchify, patch=PATCH, grid=GRID, channels=3), patches

@@ -112,6 +112,7 @@ takers = {
   "corrupt": lambda: hide.corrupt(ints, ints, None, vocabulary=2, mask_id=0),
   "info_nce": lambda: recover.info_nce(x, x, valid=ints),
   "policy_gradient": lambda: recover.policy_gradient(x[:, 0], x[:, 0], ints),
+  "pairwise_ranking": lambda: recover.pairwise_ranking(x[:, 0], x[:, 0], ints),
   "count": lambda: reduce.count(ints),
   **{name: lambda fn=getattr(reduce, name): fn(x[:, 0], ints)
      for name in ("sum", "mean", "var", "softmax", "term")},

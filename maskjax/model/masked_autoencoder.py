@@ -1,6 +1,7 @@
 """The masked autoencoder: a ViT sees the kept patches, a light decoder predicts all of them."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -15,10 +16,31 @@ from maskjax.model.vit import SIZES, ViT, positions
 from maskjax.recover.patches import patch_grid
 
 
+class Decoded(NamedTuple):
+  """What is predicted of every position, and, where a decoder foresees it, its own loss there."""
+
+  prediction: Float[Array, "*b n p"]
+  loss: Float[Array, "*b n"] | None = None
+
+
+class Tower(nn.Module):
+  """Blocks over all positions, `outputs` numbers at each, in float32, and their mean."""
+
+  outputs: int
+  sizes: dict[str, Any]
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*b n d"]) -> Float[Array, "*b n"]:
+    """One number a position."""
+    return _read_out(x, self.outputs, self.sizes).mean(axis=-1)
+
+
 class Decoder(nn.Module):
   """Puts encoded tokens back among mask tokens and predicts `outputs` numbers a position.
 
   With `bounds`, (low, high), predictions lie between them: `low + (high - low)(1 + tanh(x)) / 2`.
+  With `loss_depth` a second tower of so many blocks, "losses", on the same tokens predicts how
+  large the loss at each position is.
   """
 
   width: int
@@ -32,6 +54,7 @@ class Decoder(nn.Module):
   remat: bool = False
   scan: bool = False
   bounds: tuple[float, float] | None = None
+  loss_depth: int = 0
 
   @nn.compact
   def __call__(
@@ -39,7 +62,7 @@ class Decoder(nn.Module):
     tokens: Float[Array, "*b m e"],
     hidden: Bool[Array, "*b n"],
     grid: tuple[int, ...],
-  ) -> Float[Array, "*b n p"]:
+  ) -> Decoded:
     """Predicts every position, in float32, from the tokens of those that are not hidden."""
     extra = int(self.class_token)
     xavier = nn.initializers.xavier_uniform()
@@ -49,8 +72,7 @@ class Decoder(nn.Module):
     table = positions(self, "sincos", self.grid, self.width, extra)
     table = resize_table(table, self.grid, grid).astype(self.dtype)
     x = jnp.concatenate([x[..., :extra, :], full], axis=-2) + table
-    x = transformer(
-      x,
+    sizes = dict(
       depth=self.depth,
       heads=self.heads,
       mlp=4 * self.width,
@@ -59,12 +81,25 @@ class Decoder(nn.Module):
       remat=self.remat,
       scan=self.scan,
     )
-    x = nn.Dense(self.outputs, dtype=self.dtype, kernel_init=xavier, name="predict")(x)
-    x = x[..., extra:, :].astype(jnp.float32)
+    loss = None
+    if self.loss_depth:
+      tower = Tower(self.outputs, {**sizes, "depth": self.loss_depth}, name="losses")
+      loss = tower(x)[..., extra:]
+    x = _read_out(x, self.outputs, sizes)[..., extra:, :]
     if self.bounds is None:
-      return x
+      return Decoded(x, loss)
     low, high = self.bounds
-    return low + (high - low) * (1 + jnp.tanh(x)) / 2
+    return Decoded(low + (high - low) * (1 + jnp.tanh(x)) / 2, loss)
+
+
+def _read_out(
+  x: Float[Array, "*b n d"], outputs: int, sizes: dict[str, Any]
+) -> Float[Array, "*b n p"]:
+  """Blocks and a dense layer, in float32; to be called inside a compact method."""
+  x = transformer(x, **sizes)
+  xavier = nn.initializers.xavier_uniform()
+  x = nn.Dense(outputs, dtype=sizes["dtype"], kernel_init=xavier, name="predict")(x)
+  return x.astype(jnp.float32)
 
 
 class MaskedAutoencoder(nn.Module):
@@ -79,6 +114,7 @@ class MaskedAutoencoder(nn.Module):
   decoder_depth: int = 8
   decoder_heads: int = 16
   bounds: tuple[float, float] | None = None
+  loss_depth: int = 0
 
   def setup(self):
     """Binds the decoder, which follows the encoder in all but its size."""
@@ -98,6 +134,7 @@ class MaskedAutoencoder(nn.Module):
       remat=encoder.remat,
       scan=encoder.scan,
       bounds=self.bounds,
+      loss_depth=self.loss_depth,
     )
 
   def __call__(
@@ -114,6 +151,18 @@ class MaskedAutoencoder(nn.Module):
     At most `keep` patches are seen; where an example has fewer, the rest is padding outside
     attention. `exact` promises that every example has exactly `keep`, which needs no such mask.
     """
+    return self.foresee(patches, hidden, keep=keep, exact=exact, grid=grid).prediction
+
+  def foresee(
+    self,
+    patches: Float[Array, "*b n p"],
+    hidden: Bool[Array, "*b n"],
+    *,
+    keep: int,
+    exact: bool = False,
+    grid: tuple[int, ...] | None = None,
+  ) -> Decoded:
+    """The prediction and, with `loss_depth`, how large its loss is foreseen to be at each patch."""
     seen = drop(patches, hidden, keep=keep)
     valid = None if exact else seen.valid
     tokens = self.encoder(seen.tokens, index=seen.index, valid=valid, grid=grid)
@@ -162,12 +211,14 @@ def masked_autoencoder(
   remat: bool = False,
   scan: bool = False,
   bounds: Sequence[float] | None = None,
+  loss_depth: int = 0,
 ) -> MaskedAutoencoder:
   """A masked autoencoder for examples of `record_shape`, `(*space, channels)`.
 
   `size` names a row of `SIZES`; `width`, `depth`, `heads` and `mlp` (4 · width unless said)
-  override it. `bounds`, (low, high), are those of the target. `BadInput` if the size is unknown,
-  the shape not divisible by the patch, or a width not by its heads.
+  override it. `bounds`, (low, high), are those of the target. With `loss_depth` the decoder has a
+  second tower, of so many blocks, that foresees the loss at each patch. `BadInput` if the size is
+  unknown, the shape not divisible by the patch, or a width not by its heads.
 
   >>> masked_autoencoder(record_shape=(32, 48, 3), patch=(4, 8), size="Ti").encoder.grid
   (8, 6)
@@ -194,4 +245,5 @@ def masked_autoencoder(
     scan=scan,
   )
   limits = None if bounds is None else (float(bounds[0]), float(bounds[1]))
-  return MaskedAutoencoder(encoder, channels, decoder_width, decoder_depth, decoder_heads, limits)
+  sizes = decoder_width, decoder_depth, decoder_heads, limits, loss_depth
+  return MaskedAutoencoder(encoder, channels, *sizes)

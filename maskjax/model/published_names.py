@@ -38,6 +38,8 @@ _FACEBOOK = {
   "params/decoder/embed": ("decoder_embed", "dense"),
   "params/decoder/norm": ("decoder_norm", "norm"),
   "params/decoder/predict": ("decoder_pred", "dense"),
+  "params/decoder/losses/norm": ("decoder_norm_losspred", "norm"),
+  "params/decoder/losses/predict": ("decoder_pred_losspred", "dense"),
 }
 _HUGGINGFACE = {
   "params/encoder/class_token": (CLASS_TOKEN["huggingface"], "token"),
@@ -56,7 +58,11 @@ _TOP: dict[str, dict[str, tuple[str, str]]] = {
   "huggingface": _HUGGINGFACE,
 }
 _BLOCKS: dict[str, dict[str, str]] = {
-  "facebook": {"encoder": "blocks", "decoder": "decoder_blocks"},
+  "facebook": {
+    "encoder": "blocks",
+    "decoder": "decoder_blocks",
+    "decoder/losses": "decoder_blocks_losspred",
+  },
   "huggingface": {"encoder": "vit.encoder.layer", "decoder": "decoder.decoder_layers"},
 }
 _IN_BLOCK: dict[str, dict[str, tuple[str, ...]]] = {
@@ -77,7 +83,7 @@ _IN_BLOCK: dict[str, dict[str, tuple[str, ...]]] = {
     "mlp/down": ("output.dense",),
   },
 }
-_BLOCK = re.compile(r"params/(encoder|decoder)/block_(\d+)/(.+)")
+_BLOCK = re.compile(r"params/(encoder|decoder|decoder/losses)/block_(\d+)/(.+)")
 
 
 def entry(path: str, layout: str) -> Entry | None:
@@ -97,7 +103,7 @@ def entry(path: str, layout: str) -> Entry | None:
     kernel: Kind = "patch" if kind == "patch" else "dense"
   else:
     match = _BLOCK.fullmatch(stem)
-    if match is None or match[3] not in _IN_BLOCK[layout]:
+    if match is None or match[1] not in _BLOCKS[layout] or match[3] not in _IN_BLOCK[layout]:
       return None
     block = f"{_BLOCKS[layout][match[1]]}.{int(match[2])}"
     stems = tuple(f"{block}.{name}" for name in _IN_BLOCK[layout][match[3]])

@@ -5,6 +5,7 @@ from maskjax.recover.likelihood import cross_entropy, elbo, surprise
 from maskjax.recover.loss import absolute_error, squared_error
 from maskjax.recover.patches import patchify, unpatchify
 from maskjax.recover.policy import policy_gradient
+from maskjax.recover.ranking import pairwise_ranking
 from maskjax.recover.target import Target, pixels
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
   "cross_entropy",
   "elbo",
   "info_nce",
+  "pairwise_ranking",
   "patchify",
   "pixels",
   "policy_gradient",

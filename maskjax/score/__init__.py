@@ -3,6 +3,7 @@
 from maskjax.score.box import box
 from maskjax.score.filtered import color_noise, filtered
 from maskjax.score.fourier import fourier_noise
+from maskjax.score.hard_first import hard_first
 from maskjax.score.inherit import inherit
 from maskjax.score.log_prob import log_prob
 from maskjax.score.missing import logistic, self_masked
@@ -18,6 +19,7 @@ __all__ = [
   "filtered",
   "fourier_noise",
   "gumbel",
+  "hard_first",
   "inherit",
   "log_prob",
   "logistic",

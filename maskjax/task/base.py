@@ -34,7 +34,8 @@ class Task(NamedTuple):
       position in the global batch, from which its keys are folded.
     weights: the weight of each term in the total; a term that is not named weighs 1.
     features: `(variables, batch) -> {pooling: Float[b, d]}`, with nothing hidden.
-    views: `(variables, batch, key) -> {name: array}`, what pictures are made from.
+    views: `(variables, batch, key) -> {name: array}`, what pictures are made from; it may name
+      `step`, which is 0 unless said, for what moves over a run.
     network: the linen module that holds most of the weights, for loading published ones.
     predict: `(variables, batch) -> Float[b, classes]`, logits with nothing hidden.
     nats: `(variables, batch, key, draws) -> Float[b]`, each example's negative log-likelihood over

@@ -18,12 +18,15 @@ from maskjax.recover import Target, patchify, unpatchify
 from maskjax.reduce import Term
 from maskjax.task.base import Aux, Batch, Task, Variables
 from maskjax.task.scorer import scorer
+from maskjax.task.teacher import taught_by, with_teacher
 
 KINDS = ("image", "table")
 OFFERS = ("keys", "grid", "step", "patches")
 # With one of these bound, a selection hides the same number whatever the scores.
 FIXED = ("count", "ratio", "keep")
 TEACHING = ("scores", "log_prob", "reward", "asked")
+# Offered besides where the model foresees its own loss: to a score, and to what teaches.
+FORESEEN, GUESSED = ("loss",), ("predicted",)
 
 
 def reconstruct(
@@ -35,6 +38,7 @@ def reconstruct(
   target: Callable[[], Target],
   recover: Callable[..., Term],
   teach: functools.partial[Term] | None = None,
+  teacher: functools.partial[Any] | None = None,
   keep: int | Sequence[int] | None = None,
   seen: float = 0.0,
 ) -> Task:
@@ -43,6 +47,10 @@ def reconstruct(
   A score may name `keys` (one per example), `grid` (patches along each axis), `step` and `patches`;
   it may be a linen module, whose parameters `teach` trains, a term that may name `scores`,
   `log_prob` (log softmax of the scores), `reward` (each position's own loss) and `asked`.
+  Of a model with a `loss_depth`, `teach` may also name `predicted`, the loss that the model
+  foresees at each position from what it sees, and a score `loss`, what is foreseen of each patch
+  while all are shown: by the teacher, an average of the parameters that follows them as `teacher`
+  says, or where there is none by the model itself.
   The model sees `keep` patches. `None` means all that are visible, which a fixed `count` or `ratio`
   of `select` tells; where that moves, `keep` is several buckets, compiled once each, and a step
   uses the smallest that holds its visible patches (of more than the largest, the later are left
@@ -50,22 +58,27 @@ def reconstruct(
   Of data with a `valid` for every value, patches with a value that is missing are never seen, never
   asked, and not `allowed` to be selected; they may hold anything, NaN too.
   Terms: "recover", of the hidden patches; with `seen`, its weight, "seen", the same of those that
-  the model sees; and "teach". Views: "input", "seen" (NaN where hidden), "prediction", "pasted";
-  what is missing is NaN in the first two.
+  the model sees; and "teach". Views, with what moves as at `step`: "input", "seen" (NaN where
+  hidden), "prediction", "pasted"; what is missing is NaN in the first two. Where losses are
+  foreseen, a number a patch, over the grid: "foreseen" with all patches shown, and, NaN where
+  nothing is hidden, "predicted" and the "loss" itself.
 
   Raises:
     BadInput: data of another kind, a word needs what is not offered, or nothing is left visible.
   """
   if record.kind not in KINDS:
     raise BadInput(f"reconstruct takes images and tables, the data set holds {record.kind}")
-  scores_of = scorer(score, OFFERS, "reconstruct")
   network = model(record_shape=record.shape)
+  foresees = getattr(network, "loss_depth", 0) > 0
+  scores_of = scorer(score, OFFERS + FORESEEN * foresees, "reconstruct")
   patch, grid = network.encoder.patch, network.encoder.grid
   buckets = _buckets(keep, select, grid)
   exact = keep is None
   aim = target()
+  # The loss at each position by itself.
+  each = jax.vmap(jax.vmap(lambda p, t, a: recover(p[None], t[None], a[None]).sum))
   if teach is not None:
-    bind.check(teach, TEACHING, "reconstruct")
+    bind.check(teach, TEACHING + GUESSED * foresees, "reconstruct")
 
   def read(batch: Batch) -> tuple[Float[Array, "b n p"], Bool[Array, "b n"] | None]:
     """The patches, and which are there as a whole; None where nothing can be missing."""
@@ -77,11 +90,17 @@ def reconstruct(
     there = patchify(valid, patch).all(axis=-1)
     return fill(patches, ~there, 0.0), there
 
+  def foresee(variables: Variables, patches: Array, there: Any) -> Float[Array, "b n"]:
+    gone = absent(jnp.zeros(patches.shape[:-1], bool), there)
+    told = dict(keep=math.prod(grid), exact=there is None, method="foresee")
+    return network.apply(taught_by(variables), patches, gone, **told).loss
+
   def choose(
-    variables: Variables, key: Key[Array, ""], batch: Batch, patches: Array, there: Any, step: Any
+    variables: Variables, drawn: Key[Array, "b"], patches: Array, there: Any, step: Any
   ) -> tuple[Float[Array, "b n"], Bool[Array, "b n"]]:
-    drawn = keys(stream(key, "mask", step), batch["position"])
     offers = {"keys": drawn, "grid": grid, "step": step, "patches": patches}
+    if "loss" in scores_of.names:
+      offers["loss"] = foresee(variables, patches, there)
     scores = scores_of.apply(variables["params"], offers)
     around = {"grid": grid} if there is None else {"grid": grid, "allowed": there}
     hidden = bind.call(bind.at(select, step), around, scores)
@@ -89,9 +108,13 @@ def reconstruct(
 
   def predict(
     variables: Variables, patches: Array, hidden: Array, there: Any
-  ) -> Float[Array, "b n p"]:
+  ) -> tuple[Float[Array, "b n p"], Float[Array, "b n"] | None]:
     gone, full = absent(hidden, there), exact and there is None
-    see = lambda keep: lambda gone: network.apply(variables, patches, gone, keep=keep, exact=full)
+    apply = functools.partial(network.apply, variables, patches, exact=full)
+    if foresees:
+      see = lambda keep: lambda gone: tuple(apply(gone, keep=keep, method="foresee"))
+    else:
+      see = lambda keep: lambda gone: (apply(gone, keep=keep), None)
     if len(buckets) == 1:
       return see(buckets[0])(gone)
     needed = reduce.combine(jax.lax.pmax, jnp.max(jnp.sum(~gone, axis=-1, dtype=jnp.int32)))
@@ -99,11 +122,13 @@ def reconstruct(
     return jax.lax.switch(bucket, [see(keep) for keep in buckets], gone)
 
   def init(key: Key[Array, ""], batch: Batch) -> Variables:
-    patches, there = read(batch)
+    patches, _ = read(batch)
     drawn = keys(stream(key, "mask", 0), batch["position"])
     offers = {"keys": drawn, "grid": grid, "step": 0, "patches": patches}
+    offers["loss"] = jnp.zeros(patches.shape[:-1])
     taught = scores_of.init(stream(key, "score"), offers)
-    _, hidden = choose({"params": taught}, key, batch, patches, there, 0)
+    hidden = jnp.arange(math.prod(grid)) >= buckets[-1]
+    hidden = jnp.broadcast_to(hidden, patches.shape[:-1])
     made = network.init(stream(key, "init"), patches, hidden, keep=buckets[-1], exact=exact)
     return {**made, "params": {**made["params"], **taught}}
 
@@ -111,15 +136,17 @@ def reconstruct(
     variables: Variables, batch: Batch, key: Key[Array, ""], step: Any
   ) -> tuple[Mapping[str, Term], Aux]:
     patches, there = read(batch)
-    scores, hidden = choose(variables, key, batch, patches, there, step)
-    prediction, truth = predict(variables, patches, hidden, there), aim.encode(patches)
+    drawn = keys(stream(key, "mask", step), batch["position"])
+    scores, hidden = choose(variables, drawn, patches, there, step)
+    prediction, guess = predict(variables, patches, hidden, there)
+    truth = aim.encode(patches)
     terms = {"recover": recover(prediction, truth, hidden)}
     if seen:
       terms["seen"] = recover(prediction, truth, ~absent(hidden, there))
     if teach is not None:
-      each = jax.vmap(jax.vmap(lambda p, t, a: recover(p[None], t[None], a[None]).sum))
       offers = {"scores": scores, "log_prob": jax.nn.log_softmax(scores), "asked": hidden}
-      terms["teach"] = bind.call(teach, {**offers, "reward": each(prediction, truth, hidden)})
+      offers |= {"reward": each(prediction, truth, hidden), "predicted": guess}
+      terms["teach"] = bind.call(teach, offers)
     return terms, Aux()
 
   def features(variables: Variables, batch: Batch) -> Mapping[str, Array]:
@@ -134,10 +161,14 @@ def reconstruct(
     filled = jnp.where(gone[..., None], aim.decode(prediction, patches), patches)
     return unpatchify(filled, patch, grid, record.shape[-1])
 
-  def views(variables: Variables, batch: Batch, key: Key[Array, ""]) -> Mapping[str, Array]:
+  def views(
+    variables: Variables, batch: Batch, key: Key[Array, ""], step: Any = 0
+  ) -> Mapping[str, Array]:
     patches, there = read(batch)
-    _, hidden = choose(variables, key, batch, patches, there, 0)
-    prediction = aim.decode(predict(variables, patches, hidden, there), patches)
+    drawn = keys(stream(key, "mask"), batch["position"])
+    _, hidden = choose(variables, drawn, patches, there, step)
+    raw, guess = predict(variables, patches, hidden, there)
+    prediction = aim.decode(raw, patches)
     gone = absent(hidden, there)
     parts = {
       "input": patches if there is None else fill(patches, ~there, jnp.nan),
@@ -145,9 +176,16 @@ def reconstruct(
       "prediction": prediction,
       "pasted": jnp.where(gone[..., None], prediction, patches),
     }
-    return {name: unpatchify(part, patch, grid, record.shape[-1]) for name, part in parts.items()}
+    shown = {k: unpatchify(part, patch, grid, record.shape[-1]) for k, part in parts.items()}
+    if not foresees:
+      return shown
+    own = each(raw, aim.encode(patches), hidden)
+    at_hidden = lambda x: jnp.where(hidden, x, jnp.nan)
+    maps = {"predicted": at_hidden(guess), "loss": at_hidden(own)}
+    maps["foreseen"] = foresee(variables, patches, there)
+    return {**shown, **{name: x.reshape(-1, *grid) for name, x in maps.items()}}
 
-  return Task(
+  made = Task(
     init=init,
     loss=loss,
     weights={"seen": seen} if seen else {},
@@ -156,6 +194,7 @@ def reconstruct(
     network=network,
     impute=impute,
   )
+  return made if teacher is None else with_teacher(made, teacher)
 
 
 def absent(hidden: Bool[Array, "b n"], there: Bool[Array, "b n"] | None) -> Bool[Array, "b n"]:

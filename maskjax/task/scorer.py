@@ -18,10 +18,12 @@ class Scorer(NamedTuple):
   Attributes:
     init: `(key, offers) -> params`: `{"score": …}` where the score is a module, else nothing.
     apply: `(params, offers) -> scores`.
+    names: the offers that it takes.
   """
 
   init: Callable[[Key[Array, ""], Offers], Mapping[str, Any]]
   apply: Callable[[Mapping[str, Any], Offers], Float[Array, "*b n"]]
+  names: tuple[str, ...]
 
 
 def scorer(score: functools.partial[Any], offers: Iterable[str], who: str) -> Scorer:
@@ -35,12 +37,14 @@ def scorer(score: functools.partial[Any], offers: Iterable[str], who: str) -> Sc
   """
   if not (isinstance(score.func, type) and issubclass(score.func, nn.Module)):
     bind.check(score, offers, who)
-    return Scorer(lambda key, given: {}, lambda params, given: bind.call(score, given))
+    taken = tuple(name for name in bind.needs(score) if name in set(offers))
+    return Scorer(lambda key, given: {}, lambda params, given: bind.call(score, given), taken)
   module = score()
   bind.check(module.__call__, offers, who)
-  taken = [name for name in bind.needs(module.__call__) if name in set(offers)]
+  taken = tuple(name for name in bind.needs(module.__call__) if name in set(offers))
   pick = lambda given: {name: given[name] for name in taken}
   return Scorer(
     lambda key, given: {"score": module.init(key, **pick(given))["params"]},
     lambda params, given: module.apply({"params": params["score"]}, **pick(given)),
+    taken,
   )

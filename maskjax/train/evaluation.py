@@ -22,6 +22,7 @@ from maskjax.train.evaluators import (
   bits,
   fewlabel,
   finetune,
+  foresight,
   imputation,
   knn,
   linear,
@@ -41,6 +42,7 @@ NEEDS = {
   bits: ("nats", False),
   fewlabel: ("features", True),
   finetune: ("features", True),
+  foresight: ("views", False),
   imputation: ("impute", False),
   knn: ("features", True),
   linear: ("features", True),
@@ -48,7 +50,12 @@ NEEDS = {
   recovery: ("views", False),
 }
 # What an evaluator looks at, where that is not any kind of data.
-KINDS = {imputation: ("table",), reconstruction: ("image", "table"), recovery: ("image",)}
+KINDS = {
+  foresight: ("image", "table"),
+  imputation: ("table",),
+  reconstruction: ("image", "table"),
+  recovery: ("image",),
+}
 
 
 @dataclasses.dataclass

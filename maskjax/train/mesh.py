@@ -108,6 +108,7 @@ class Mesh(NamedTuple):
       return task
 
     def read(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+      @functools.wraps(function)
       def with_whole(variables: Any, *rest: Any) -> Any:
         own = self.shardings({"variables": variables})["variables"]
         out = function(jax.tree.map(_gathered, variables, own), *rest)

@@ -18,6 +18,7 @@ WORDS = {
   "target": "maskjax.recover",
   "recover": "maskjax.recover",
   "teach": "maskjax.recover",
+  "teacher": "maskjax.task.teacher",
   "schedule": "maskjax.schedule",
   "generate": "maskjax.generate",
 }

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
@@ -51,10 +51,18 @@ def masks_table(views: Mapping[str, Any], record: Record) -> layout.Picture:
   return rows(views, {"input": "input", "seen": "model sees"})
 
 
+def coloured(levels: Float[np.ndarray, "*b"]) -> UInt8[np.ndarray, "*b 3"]:
+  """The colours of the scale at levels in [0, 1]; beyond, those of its ends.
+
+  >>> coloured(np.array([0.0, 2.0])).tolist()
+  [[254, 238, 170], [62, 44, 112]]
+  """
+  stops = np.linspace(0, 1, len(SCALE))
+  colours = [np.interp(np.clip(levels, 0, 1), stops, channel) for channel in SCALE.T]
+  return np.rint(np.stack(colours, axis=-1)).astype(np.uint8)
+
+
 def _cells(table: Float[np.ndarray, "r c"], side: int) -> layout.Picture:
   there = np.isfinite(table)
-  level = np.clip(np.where(there, table, 0), 0, 1)
-  stops = np.linspace(0, 1, len(SCALE))
-  colours = np.stack([np.interp(level, stops, channel) for channel in SCALE.T], axis=-1)
-  pixels = np.rint(colours).astype(np.uint8)
+  pixels = coloured(np.where(there, table, 0))
   return layout.hatch(layout.magnify(pixels[None], side), layout.magnify(~there[None], side))[0]

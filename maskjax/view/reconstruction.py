@@ -1,14 +1,19 @@
 """The evaluator that shows what a model makes of what it was not shown."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
+from scipy import stats
 
+from maskjax import bind
 from maskjax.errors import BadInput, unknown
 from maskjax.view import grid as layout
 from maskjax.view import heat
+from maskjax.view.legend import bar, under_legend
 
 TITLES = {
   "input": "input",
@@ -16,6 +21,8 @@ TITLES = {
   "prediction": "prediction",
   "pasted": "seen + predicted",
 }
+# A number a patch, of which the order within an image is shown.
+MAPS = {"foreseen": "foreseen loss", "loss": "loss where hidden"}
 
 
 def reconstruction(
@@ -26,10 +33,12 @@ def reconstruction(
   The task's `views` say what is drawn, all in the space of its normalised input: a task that learns
   other targets (normalised patches, codes) brings its prediction back there itself. Images go
   through the record's mean and deviation, rows of a table through one scale of colours from 0 to 1,
-  nothing is stretched to fit.
+  nothing is stretched to fit. Of losses, foreseen or had, the order within an image is drawn. What
+  moves over a run (a ratio) is as at the step of the weights.
 
   Args:
-    context: offers `examples`, `task`, `variables`, `key`, `record` and `picture` (the loop's).
+    context: offers `examples`, `task`, `variables`, `key`, `step`, `record` and `picture` (the
+      loop's).
     split: whose examples to draw.
     examples: how many; all of a smaller split.
     batch_size: of reading the split.
@@ -50,7 +59,8 @@ def reconstruction(
   batch = pick(context.examples(split, batch_size), wanted)
   # NaN says "hidden" here, also where a run looks for NaNs.
   with jax.debug_nans(False):
-    views = jax.jit(context.task.views)(context.variables, batch, context.key)
+    shown = partial(bind.call, context.task.views, {"step": context.step})
+    views = jax.jit(shown)(context.variables, batch, context.key)
   context.picture("reconstruction", draw(views, context.record))
   return {}
 
@@ -68,7 +78,23 @@ def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
     scale = layout.magnification(*images.shape[1:3])
     shown = layout.denormalise(images, record.mean, record.std, scale=scale)
     columns[TITLES.get(name, name)] = shown
-  return layout.grid(columns, scale=1)
+  size = columns[TITLES.get(names[0], names[0])].shape[1:3]
+  maps = {title: ordered(np.asarray(views[n]), size) for n, title in MAPS.items() if n in views}
+  first = TITLES["input"]
+  columns = {first: columns.pop(first), **maps, **columns} if maps else columns
+  picture = layout.grid(columns, scale=1)
+  return under_legend(picture, [["least", bar(), "most"]]) if maps else picture
+
+
+def ordered(maps: Float[np.ndarray, "b h w"], size: tuple[int, int]) -> np.ndarray:
+  """Maps as pictures of about this size: the rank of each number in its map, NaN hatched."""
+  there = np.isfinite(maps)
+  ranks = stats.rankdata(np.where(there, maps, np.inf).reshape(len(maps), -1), axis=-1)
+  most = np.maximum(there.reshape(len(maps), -1).sum(axis=-1, keepdims=True) - 1, 1)
+  levels = ((ranks - 1) / most).reshape(maps.shape)
+  scale = max(1, min(size[0] // maps.shape[1], size[1] // maps.shape[2]))
+  pixels = layout.magnify(heat.coloured(levels), scale)
+  return layout.hatch(pixels, layout.magnify(~there, scale))
 
 
 def spaced(size: int, count: int) -> list[int]:

@@ -39,6 +39,8 @@ def by_grid():
 
 def by_kind():
   """What draws the masks of every other kind: `keys -> hidden`."""
+  from functools import partial
+
   import jax.numpy as jnp
 
   from maskjax import score, select, units
@@ -53,12 +55,17 @@ def by_kind():
   tables = lambda keys: jnp.broadcast_to(table, (*keys.shape, 6, 4))
   missing = lambda scores: select.threshold(scores, above=0.0)
   there = jnp.arange(24) % 3 > 0
+  loss = lambda keys: jnp.broadcast_to(table.reshape(-1), (*keys.shape, 24))
+  hard = partial(select.top, count=6)
   return {
     "blocks": lambda keys: select.top(blocks(keys), ratio=0.5),
     "blocks/offset": lambda keys: select.top(blocks(keys, offset=True), ratio=0.5),
     "words": lambda keys: select.top(score.words(keys, unit), ratio=0.5),
     "box": lambda keys: select.top(score.box(keys, GRID), count=7),
     "fourier_noise": lambda keys: select.top(score.fourier_noise(keys, GRID), ratio=0.5),
+    "hard_first": lambda keys: select.top(
+      score.hard_first(keys, loss(keys), select=hard), ratio=0.5
+    ),
     "gumbel": lambda keys: select.top(score.gumbel(keys, logits), count=4),
     "n_of_m": lambda keys: select.n_of_m(white(keys), keep=2, of=4),
     "per_block": lambda keys: select.per_block(white(keys), grid=GRID, size=(2, 2), count=3),

@@ -24,6 +24,7 @@ from maskjax.model import masked_autoencoder, resnet, text_transformer
 from maskjax.record import Record
 from maskjax.task import classify, diffuse, reconstruct
 from maskjax.task.base import Aux, Task
+from maskjax.task.teacher import ema
 from maskjax.train.leaves import named
 from maskjax.train.mesh import bytes_per_device, make_mesh
 from maskjax.train.state import State, start
@@ -64,16 +65,23 @@ def texts():
   }
 
 
-def mae(**words):
+def mae(model_words=(), **words):
   """Masked images; with several `keep` a batch needs its largest."""
   model = partial(
     masked_autoencoder, patch=(2, 2), width=16, depth=1, heads=2, decoder_width=16,
-    decoder_depth=1, decoder_heads=2,
+    decoder_depth=1, decoder_heads=2, **dict(model_words),
   )  # fmt: skip
   given = dict(select=partial(select.top, ratio=0.75), score=partial(score.white))
   target = partial(recover.pixels, normalise=False)
   given |= dict(target=target, recover=partial(recover.squared_error), **words)
   return reconstruct(record=IMAGES, model=model, **given)
+
+
+def hpm():
+  """Masked images whose masks come from an average of the parameters, which foresees losses."""
+  hard = partial(score.hard_first, select=partial(select.top, ratio=0.375))
+  teach = dict(teach=partial(recover.pairwise_ranking), teacher=partial(ema, momentum=0.5))
+  return mae(score=hard, model_words=dict(loss_depth=1), **teach)
 
 
 def md4():
@@ -136,6 +144,7 @@ def systems():
   )
   return {
     "mae": (mae(), images(), sgd),
+    "hpm": (hpm(), images(), sgd),
     "md4": (md4(), texts(), sgd),
     "contrast": (contrast(), images(), sgd),
     "pruning": (contrast(), images(), pruned, weights.settle),

@@ -68,6 +68,7 @@ def context(**changes):
     "task": task,
     "variables": {"eps": jnp.float32(1e-6)},
     "key": jax.random.key(0),
+    "step": 7,
     "record": RECORD,
     "picture": pictures.__setitem__,
   }

@@ -3,6 +3,7 @@
 from maskjax.train.evaluators.accuracy import accuracy
 from maskjax.train.evaluators.bits import bits
 from maskjax.train.evaluators.finetune import finetune
+from maskjax.train.evaluators.foresight import foresight
 from maskjax.train.evaluators.imputation import imputation
 from maskjax.train.evaluators.knn import knn
 from maskjax.train.evaluators.linear import fewlabel, linear
@@ -16,6 +17,7 @@ __all__ = [
   "bits",
   "fewlabel",
   "finetune",
+  "foresight",
   "imputation",
   "knn",
   "linear",
