@@ -16,11 +16,12 @@ from maskjax.keys import keys, stream
 from maskjax.record import Record
 from maskjax.recover import Target, patchify, unpatchify
 from maskjax.reduce import Term
+from maskjax.score import Draw
 from maskjax.task.base import Aux, Batch, Task, Variables
 from maskjax.task.scorer import scorer
 
-KINDS = ("image", "table")
-OFFERS = ("keys", "grid", "step", "patches")
+KINDS = ("image", "video", "table")
+OFFERS = ("keys", "grid", "step", "patches", "tokens")
 # With one of these bound, a selection hides the same number whatever the scores.
 FIXED = ("count", "ratio", "keep")
 TEACHING = ("scores", "log_prob", "reward", "asked")
@@ -30,19 +31,22 @@ def reconstruct(
   *,
   record: Record,
   model: Callable[..., Any],
-  score: functools.partial[Float[Array, "b n"]],
+  score: functools.partial[Float[Array, "b n"] | Draw],
   select: functools.partial[Bool[Array, "b n"]],
   target: Callable[[], Target],
   recover: Callable[..., Term],
   teach: functools.partial[Term] | None = None,
+  teaching: float = 1.0,
   keep: int | Sequence[int] | None = None,
   seen: float = 0.0,
 ) -> Task:
   """Scores and selects patches to hide, and asks a model for the target at the hidden ones.
 
-  A score may name `keys` (one per example), `grid` (patches along each axis), `step` and `patches`;
-  it may be a linen module, whose parameters `teach` trains, a term that may name `scores`,
-  `log_prob` (log softmax of the scores), `reward` (each position's own loss) and `asked`.
+  A score may name `keys` (one per example), `grid` (patches along each axis), `step`, `patches` and
+  `tokens` (as the model embeds them, trained by both); it may be a linen module, whose parameters
+  `teach` trains, a term of weight `teaching` that may name `scores`, `log_prob` (that of the score
+  where it gives a `Draw`, else log softmax of the scores), `reward` (each position's own loss) and
+  `asked`.
   The model sees `keep` patches. `None` means all that are visible, which a fixed `count` or `ratio`
   of `select` tells; where that moves, `keep` is several buckets, compiled once each, and a step
   uses the smallest that holds its visible patches (of more than the largest, the later are left
@@ -50,14 +54,15 @@ def reconstruct(
   Of data with a `valid` for every value, patches with a value that is missing are never seen, never
   asked, and not `allowed` to be selected; they may hold anything, NaN too.
   Terms: "recover", of the hidden patches; with `seen`, its weight, "seen", the same of those that
-  the model sees; and "teach". Views: "input", "seen" (NaN where hidden), "prediction", "pasted";
-  what is missing is NaN in the first two.
+  the model sees; and "teach". Views: "input", "seen" (NaN where hidden), "prediction", "pasted",
+  and of a `Draw` "chance", without channels, each position's share of the largest probability;
+  what is missing is NaN in the first two. They take a mask of the caller's own, `hidden`.
 
   Raises:
     BadInput: data of another kind, a word needs what is not offered, or nothing is left visible.
   """
   if record.kind not in KINDS:
-    raise BadInput(f"reconstruct takes images and tables, the data set holds {record.kind}")
+    raise BadInput(f"reconstruct takes images, videos and tables, the data set holds {record.kind}")
   scores_of = scorer(score, OFFERS, "reconstruct")
   network = model(record_shape=record.shape)
   patch, grid = network.encoder.patch, network.encoder.grid
@@ -77,20 +82,29 @@ def reconstruct(
     there = patchify(valid, patch).all(axis=-1)
     return fill(patches, ~there, 0.0), there
 
+  def offers(
+    variables: Variables, key: Key[Array, ""], batch: Batch, patches: Array, step: Any
+  ) -> Mapping[str, Any]:
+    drawn = keys(stream(key, "mask", step), batch["position"])
+    given = {"keys": drawn, "grid": grid, "step": step, "patches": patches}
+    if "tokens" in scores_of.needs:
+      given["tokens"] = network.apply(variables, patches, method="embed")
+    return given
+
   def choose(
     variables: Variables, key: Key[Array, ""], batch: Batch, patches: Array, there: Any, step: Any
-  ) -> tuple[Float[Array, "b n"], Bool[Array, "b n"]]:
-    drawn = keys(stream(key, "mask", step), batch["position"])
-    offers = {"keys": drawn, "grid": grid, "step": step, "patches": patches}
-    scores = scores_of.apply(variables["params"], offers)
+  ) -> tuple[Float[Array, "b n"] | Draw, Bool[Array, "b n"]]:
+    given = offers(variables, key, batch, patches, step)
+    drawn = scores_of.apply(variables["params"], given)
+    scores = drawn.scores if isinstance(drawn, Draw) else drawn
     around = {"grid": grid} if there is None else {"grid": grid, "allowed": there}
     hidden = bind.call(bind.at(select, step), around, scores)
-    return scores, hidden if there is None else hidden & there
+    return drawn, hidden if there is None else hidden & there
 
   def predict(
-    variables: Variables, patches: Array, hidden: Array, there: Any
+    variables: Variables, patches: Array, hidden: Array, there: Any, given: bool = False
   ) -> Float[Array, "b n p"]:
-    gone, full = absent(hidden, there), exact and there is None
+    gone, full = absent(hidden, there), exact and there is None and not given
     see = lambda keep: lambda gone: network.apply(variables, patches, gone, keep=keep, exact=full)
     if len(buckets) == 1:
       return see(buckets[0])(gone)
@@ -99,27 +113,26 @@ def reconstruct(
     return jax.lax.switch(bucket, [see(keep) for keep in buckets], gone)
 
   def init(key: Key[Array, ""], batch: Batch) -> Variables:
-    patches, there = read(batch)
-    drawn = keys(stream(key, "mask", 0), batch["position"])
-    offers = {"keys": drawn, "grid": grid, "step": 0, "patches": patches}
-    taught = scores_of.init(stream(key, "score"), offers)
-    _, hidden = choose({"params": taught}, key, batch, patches, there, 0)
-    made = network.init(stream(key, "init"), patches, hidden, keep=buckets[-1], exact=exact)
+    patches, _ = read(batch)
+    nothing = jnp.zeros(patches.shape[:-1], jnp.bool_)
+    made = network.init(stream(key, "init"), patches, nothing, keep=buckets[-1], exact=exact)
+    taught = scores_of.init(stream(key, "score"), offers(made, key, batch, patches, 0))
     return {**made, "params": {**made["params"], **taught}}
 
   def loss(
     variables: Variables, batch: Batch, key: Key[Array, ""], step: Any
   ) -> tuple[Mapping[str, Term], Aux]:
     patches, there = read(batch)
-    scores, hidden = choose(variables, key, batch, patches, there, step)
+    drawn, hidden = choose(variables, key, batch, patches, there, step)
     prediction, truth = predict(variables, patches, hidden, there), aim.encode(patches)
     terms = {"recover": recover(prediction, truth, hidden)}
     if seen:
       terms["seen"] = recover(prediction, truth, ~absent(hidden, there))
     if teach is not None:
       each = jax.vmap(jax.vmap(lambda p, t, a: recover(p[None], t[None], a[None]).sum))
-      offers = {"scores": scores, "log_prob": jax.nn.log_softmax(scores), "asked": hidden}
-      terms["teach"] = bind.call(teach, {**offers, "reward": each(prediction, truth, hidden)})
+      policy = drawn if isinstance(drawn, Draw) else Draw(drawn, jax.nn.log_softmax(drawn))
+      given = {**policy._asdict(), "reward": each(prediction, truth, hidden), "asked": hidden}
+      terms["teach"] = bind.call(teach, given)
     return terms, Aux()
 
   def features(variables: Variables, batch: Batch) -> Mapping[str, Array]:
@@ -134,10 +147,13 @@ def reconstruct(
     filled = jnp.where(gone[..., None], aim.decode(prediction, patches), patches)
     return unpatchify(filled, patch, grid, record.shape[-1])
 
-  def views(variables: Variables, batch: Batch, key: Key[Array, ""]) -> Mapping[str, Array]:
+  def views(
+    variables: Variables, batch: Batch, key: Key[Array, ""], hidden: Array | None = None
+  ) -> Mapping[str, Array]:
     patches, there = read(batch)
-    _, hidden = choose(variables, key, batch, patches, there, 0)
-    prediction = aim.decode(predict(variables, patches, hidden, there), patches)
+    drawn, own = choose(variables, key, batch, patches, there, 0)
+    given, hidden = hidden is not None, own if hidden is None else hidden
+    prediction = aim.decode(predict(variables, patches, hidden, there, given), patches)
     gone = absent(hidden, there)
     parts = {
       "input": patches if there is None else fill(patches, ~there, jnp.nan),
@@ -145,12 +161,18 @@ def reconstruct(
       "prediction": prediction,
       "pasted": jnp.where(gone[..., None], prediction, patches),
     }
-    return {name: unpatchify(part, patch, grid, record.shape[-1]) for name, part in parts.items()}
+    show = lambda part, channels: unpatchify(part, patch, grid, channels)
+    shown = {name: show(part, record.shape[-1]) for name, part in parts.items()}
+    if isinstance(drawn, Draw):
+      share = jnp.exp(drawn.log_prob - drawn.log_prob.max(axis=-1, keepdims=True))
+      wide = jnp.broadcast_to(share[..., None], (*share.shape, math.prod(patch)))
+      shown["chance"] = show(wide, 1)[..., 0]
+    return shown
 
   return Task(
     init=init,
     loss=loss,
-    weights={"seen": seen} if seen else {},
+    weights={"seen": seen, "teach": teaching},
     features=features,
     views=views,
     network=network,

@@ -25,6 +25,7 @@ from maskjax.train.evaluators import (
   imputation,
   knn,
   linear,
+  motion,
   reconstruction,
   recovery,
 )
@@ -44,11 +45,17 @@ NEEDS = {
   imputation: ("impute", False),
   knn: ("features", True),
   linear: ("features", True),
+  motion: ("views", False),
   reconstruction: ("views", False),
   recovery: ("views", False),
 }
 # What an evaluator looks at, where that is not any kind of data.
-KINDS = {imputation: ("table",), reconstruction: ("image", "table"), recovery: ("image",)}
+KINDS = {
+  imputation: ("table",),
+  motion: ("video",),
+  reconstruction: ("image", "video", "table"),
+  recovery: ("image", "video"),
+}
 
 
 @dataclasses.dataclass

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
@@ -53,8 +53,16 @@ def masks_table(views: Mapping[str, Any], record: Record) -> layout.Picture:
 
 def _cells(table: Float[np.ndarray, "r c"], side: int) -> layout.Picture:
   there = np.isfinite(table)
-  level = np.clip(np.where(there, table, 0), 0, 1)
-  stops = np.linspace(0, 1, len(SCALE))
-  colours = np.stack([np.interp(level, stops, channel) for channel in SCALE.T], axis=-1)
-  pixels = np.rint(colours).astype(np.uint8)
+  pixels = tints(np.where(there, table, 0))
   return layout.hatch(layout.magnify(pixels[None], side), layout.magnify(~there[None], side))[0]
+
+
+def tints(values: Float[np.ndarray, "*b"]) -> UInt8[np.ndarray, "*b 3"]:
+  """The colours of values in [0, 1], light to dark; those beyond get the colour of the end.
+
+  >>> tints(np.array([0.0, 1.0])).tolist()
+  [[254, 238, 170], [62, 44, 112]]
+  """
+  level, stops = np.clip(values, 0, 1), np.linspace(0, 1, len(SCALE))
+  colours = np.stack([np.interp(level, stops, channel) for channel in SCALE.T], axis=-1)
+  return np.rint(colours).astype(np.uint8)

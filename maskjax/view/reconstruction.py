@@ -9,6 +9,7 @@ import numpy as np
 from maskjax.errors import BadInput, unknown
 from maskjax.view import grid as layout
 from maskjax.view import heat
+from maskjax.view.video import stills
 
 TITLES = {
   "input": "input",
@@ -25,8 +26,8 @@ def reconstruction(
 
   The task's `views` say what is drawn, all in the space of its normalised input: a task that learns
   other targets (normalised patches, codes) brings its prediction back there itself. Images go
-  through the record's mean and deviation, rows of a table through one scale of colours from 0 to 1,
-  nothing is stretched to fit.
+  through the record's mean and deviation, rows of a table and maps without channels through one
+  scale of colours from 0 to 1, nothing is stretched to fit. A clip is shown by some of its frames.
 
   Args:
     context: offers `examples`, `task`, `variables`, `key`, `record` and `picture` (the loop's).
@@ -57,6 +58,8 @@ def reconstruction(
 
 def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
   """One titled column a view, the four known ones first: under `jit`, a dict forgets its order."""
+  if record.kind == "video":
+    views = stills(views)
   rank = 3 if record.kind == "table" else 4
   drawn = [name for name in views if np.ndim(views[name]) == rank]
   names = [name for name in TITLES if name in drawn] + [n for n in drawn if n not in TITLES]
@@ -68,6 +71,9 @@ def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
     scale = layout.magnification(*images.shape[1:3])
     shown = layout.denormalise(images, record.mean, record.std, scale=scale)
     columns[TITLES.get(name, name)] = shown
+  for name in (name for name in views if record.kind != "table" and np.ndim(views[name]) == 3):
+    tinted = heat.tints(np.asarray(views[name]))
+    columns[TITLES.get(name, name)] = layout.magnify(tinted, scale)
   return layout.grid(columns, scale=1)
 
 
