@@ -102,6 +102,7 @@ ROWS = {
   "score.filtered": Row(
     partial(score.filtered, grid=GRID, color="purple"), lambda key: (smooth(key, 5, 7),)
   ),
+  "score.draw_kept": Row(score.draw_kept, one(own, lambda key: (smooth(key, N),))),
   "score.box": Row(partial(score.box, grid=GRID), own),
   "score.fourier_noise": Row(partial(score.fourier_noise, grid=GRID), own),
   "score.fourier_noise/line": Row(partial(score.fourier_noise, grid=(N,), decay=1.0), own),
@@ -239,6 +240,7 @@ ROWS = {
   ),
   "recover.pixels": Row(recover.pixels().encode, patches),
   "recover.pixels/plain": Row(recover.pixels(normalise=False).encode, patches),
+  "recover.pixels/apart": Row(recover.pixels(apart=3).encode, patches),
   "recover.pixels/decode": Row(recover.pixels().decode, one(patches, patches)),
   "schedule.at_epoch": at(schedule.at_epoch, line, 10, 10),
   "schedule.at_step": at(schedule.at_step, line, 100),

@@ -77,7 +77,7 @@ def launch(file, job, workdir, paths):
 
 @every_config
 def test_smoke_trains(file, tmp_path, prepared, novel, table, capsys):
-  paths = {"digits": prepared, "text": novel, "table": table}
+  paths = {"digits": prepared, "motion": prepared, "text": novel, "table": table}
   config, status = launch(file, "train", tmp_path, paths)
   assert status == 0
   assert capsys.readouterr().out.strip()
@@ -86,7 +86,7 @@ def test_smoke_trains(file, tmp_path, prepared, novel, table, capsys):
 
 @every_config
 def test_smoke_shows_its_masks(file, tmp_path, prepared, novel, table, capsys):
-  paths = {"digits": prepared, "text": novel, "table": table}
+  paths = {"digits": prepared, "motion": prepared, "text": novel, "table": table}
   config, status = launch(file, "view", tmp_path, paths)
   if config.task.fn == "classify" and "hide" not in config:
     assert status == 2
@@ -121,6 +121,9 @@ def abstract_data(scale, split, batch_size):
   if scale.get("kind") == "table":
     record = Record("table", shape, sizes, mean=(0.0,), std=(1.0,))
     return record, {"table": array(*shape, dtype=np.float32), "valid": array(*shape, dtype=bool)}
+  if scale.get("kind") == "video":
+    record = Record("video", shape, sizes, mean=(0.5,) * 3, std=(0.2,) * 3)
+    return record, {"video": array(*shape, dtype=np.float32)}
   names = tuple(map(str, range(scale.get("classes", 0))))
   record = Record("image", shape, sizes, class_names=names, mean=(0.5,) * 3, std=(0.2,) * 3)
   labels = {"label": array()} if names else {}

@@ -1,4 +1,4 @@
-"""Images in an npz file of numpy arrays: any size, any channels, 8 or 16 bits or floats."""
+"""Images or clips in an npz file of numpy arrays: any size and channels, 8 or 16 bits or floats."""
 
 import os
 import re
@@ -14,13 +14,13 @@ from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput
 from maskjax.record import Record
 
-_IMAGES = re.compile(r"(?:(?P<a>\w+)_)?(?:images?|x)|x_(?P<b>\w+)")
+_IMAGES = re.compile(r"(?:(?P<a>\w+)_)?(?:images?|videos?|x)|x_(?P<b>\w+)")
 _LABELS = "{0}_label {0}_labels {0}_y y_{0}"
 _DTYPES = ("uint8", "uint16", "float16", "float32", "float64")
 
 
 class Arrays:
-  """Images and labels held in memory; worker processes read the file again."""
+  """Images or clips and their labels held in memory; worker processes read the file again."""
 
   def __init__(self, path: str, image: str, label: str, indices: Sequence[int] | None = None):
     self.path, self.image, self.label, self.indices = path, image, label, indices
@@ -31,6 +31,7 @@ class Arrays:
       pick = slice(None) if self.indices is None else np.asarray(self.indices)
       images = file[self.image][pick]
       self.images = images[..., None] if images.ndim == 3 else images
+      self.kind = "video" if images.ndim == 5 else "image"
       self.labels = file[self.label][pick].reshape(len(images)) if self.label else None
 
   def __getstate__(self) -> dict[str, Any]:
@@ -43,32 +44,26 @@ class Arrays:
     self._load()
 
   def __len__(self) -> int:
-    """Number of images."""
+    """Number of examples."""
     return len(self.images)
 
   def __getitem__(self, index: SupportsIndex, /) -> Example:
-    """The image at `index`, and its label where there are labels."""
-    image = self.images[index]
-    return (
-      {"image": image}
-      if self.labels is None
-      else {
-        "image": image,
-        "label": int(self.labels[index]),
-      }
-    )
+    """The example at `index`, and its label where there are labels."""
+    example: Example = {self.kind: self.images[index]}
+    return example if self.labels is None else {**example, "label": int(self.labels[index])}
 
   def label_of(self, index: int) -> int | None:
-    """The label of the image at `index`; None without labels."""
+    """The label at `index`; None without labels."""
     return None if self.labels is None else int(self.labels[index])
 
 
 def open(path: str, *, size: tuple[int, int] | None = None) -> tuple[Record, dict[str, Source]]:
   """Images of an npz file: arrays [n, h, w, c] or [n, h, w], labels [n] of integers from 0.
 
-  Arrays are called `train_images`, `train_labels`, `test_images`, ... or `x_train`, `y_train`, ...
-  or, without splits, `images` and `labels`, of which a tenth then is the test split. An array
-  `class_names` of strings may be there. Integers count as 0 to 255 or 65535, floats as they are.
+  Or clips, [n, t, h, w, c]. Arrays are called `train_images` or `train_videos`, `train_labels`,
+  `test_images`, ... or `x_train`, `y_train`, ... or, without splits, `images` or `videos` and
+  `labels`, of which a tenth then is the test split. An array `class_names` of strings may be there.
+  Integers count as 0 to 255 or 65535, floats as they are.
   """
   if not path or not os.path.isfile(path):
     raise BadInput(f"data.path={path!r} does not exist")
@@ -92,9 +87,12 @@ def open(path: str, *, size: tuple[int, int] | None = None) -> tuple[Record, dic
     told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
     raise BadInput(f"arrays of different shapes in {path!r}: {told}")
   shape = _shape(arrays[next(iter(shapes))])
+  if len(shape) == 4 and size:
+    raise BadInput("data.size is for images, clips keep theirs")
   sizes = {name: len(source) for name, source in splits.items()}
   names = _class_names(path, arrays, [label for _, label in pairs.values() if label])
-  return Record("image", (*size, shape[2]) if size else shape, sizes, names), splits
+  kind = "video" if len(shape) == 4 else "image"
+  return Record(kind, (*size, shape[2]) if size else shape, sizes, names), splits
 
 
 def _read(path: str) -> tuple[dict[str, tuple[str, str]], dict[str, np.ndarray]]:
@@ -122,9 +120,10 @@ def _read(path: str) -> tuple[dict[str, tuple[str, str]], dict[str, np.ndarray]]
 def _check(
   path: str, image: str, images: np.ndarray, label: str, labels: np.ndarray | None
 ) -> None:
-  if images.ndim not in (3, 4) or not images.size:
+  if images.ndim not in (3, 4, 5) or not images.size:
     raise BadInput(
-      f"{image} in {path!r} has shape {images.shape}, wanted (n, h, w, c) or (n, h, w)"
+      f"{image} in {path!r} has shape {images.shape}, wanted (n, h, w, c), (n, h, w) or "
+      "(n, t, h, w, c)"
     )
   if images.dtype.name not in _DTYPES:
     raise BadInput(f"{image} in {path!r} is {images.dtype}, wanted one of {', '.join(_DTYPES)}")
@@ -139,7 +138,7 @@ def _check(
 
 
 def _shape(images: np.ndarray) -> tuple[int, ...]:
-  return images.shape[1:] if images.ndim == 4 else (*images.shape[1:], 1)
+  return images.shape[1:] if images.ndim > 3 else (*images.shape[1:], 1)
 
 
 def _class_names(

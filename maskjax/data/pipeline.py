@@ -32,6 +32,7 @@ OPENERS = {
   "wav": ("maskjax.data.wav", "open"),
   "csv": ("maskjax.data.series", "open"),
   "table": ("maskjax.data.table", "open"),
+  "motion": ("maskjax.data.motion", "open"),
 }
 
 
@@ -72,7 +73,7 @@ def load(
   std: Sequence[float] | None = None,
   **kwargs: Any,
 ) -> Data:
-  """Opens a data set: a folder, zip or npz of images, text, wav, csv, table, or a TFDS set by name.
+  """Opens a data set: a folder, zip or npz of images, text, wav, csv, table, motion, or TFDS's.
 
   `train` and `test` name splits (`test=""` for none). `classes`, names or numbers, keeps the
   examples of these only, and labels them in that order; of the training split `limit` then takes so
@@ -95,19 +96,27 @@ def load(
     part = Part(splits[train], evenly(len(splits[train]), limit))
     splits, sizes = {**splits, train: part}, {**record.sizes, train: len(part)}
     record = dataclasses.replace(record, sizes=sizes)
-  if record.kind != "image":
-    for key, value in (("augment", augment), ("mean", mean), ("std", std)):
-      if value is not None:
-        raise BadInput(f"data.{key} is for images, {name!r} is {record.kind}")
+  pictures = record.kind in ("image", "video")
+  for key, value, fits in (
+    ("augment", augment, record.kind == "image"),
+    ("mean", mean, pictures),
+    ("std", std, pictures),
+  ):
+    if value is not None and not fits:
+      raise BadInput(f"data.{key} is for images, {name!r} is {record.kind}")
+  if not pictures:
     return Data(record, splits, train, test, None, _same, _same)
   if mean is None or std is None:
-    measured = mean_std(splits[train])
-  channels = record.shape[2]
+    measured = mean_std(splits[train], record.kind)
+  channels = record.shape[-1]
   record = dataclasses.replace(
     record,
     mean=measured[0] if mean is None else _per_channel("mean", mean, channels),
     std=measured[1] if std is None else _per_channel("std", std, channels),
   )
+  finish = partial(_normalise, kind=record.kind, mean=record.mean, std=record.std)
+  if record.kind == "video":
+    return Data(record, splits, train, test, None, _same, finish)
   shape = record.shape[0], record.shape[1]
   return Data(
     record,
@@ -116,7 +125,7 @@ def load(
     test,
     partial(_augment, fn=augmentations.bind(augment, shape)) if augment else None,
     partial(_fit, size=shape),
-    partial(_normalise, mean=record.mean, std=record.std),
+    finish,
   )
 
 
@@ -288,8 +297,8 @@ def _fit(example: Example, *, size: tuple[int, int]) -> Example:
   return {**example, "image": augmentations.fit(np.asarray(example["image"]), size)}
 
 
-def _normalise(batch: Batch, *, mean: Sequence[float], std: Sequence[float]) -> Batch:
-  return {**batch, "image": augmentations.normalise(batch["image"], mean, std)}
+def _normalise(batch: Batch, *, kind: str, mean: Sequence[float], std: Sequence[float]) -> Batch:
+  return {**batch, kind: augmentations.normalise(batch[kind], mean, std)}
 
 
 def _per_channel(key: str, values: Sequence[float], channels: int) -> tuple[float, ...]:

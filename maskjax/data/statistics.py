@@ -1,6 +1,7 @@
 """Mean and deviation of each channel of a training split."""
 
 import itertools
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,17 +14,18 @@ _IMAGES = 10_000
 _PIXELS = 1 << 27  # enough for three digits, and seconds rather than minutes of decoding
 
 
-def mean_std(source: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_std(source: Source, kind: str = "image") -> tuple[tuple[float, ...], tuple[float, ...]]:
   """Mean and deviation of each channel over all pixels, stored range mapped to [0, 1].
 
-  Of at most 10,000 evenly spaced images, fewer where they are large (about 2^27 pixels in all). A
-  channel without any deviation gets 1, so that dividing by it is safe.
+  Of at most 10,000 evenly spaced examples, fewer where they are large (about 2^27 pixels in all).
+  `kind` is where an example has its pixels, "image" or "video". A channel without any deviation
+  gets 1, so that dividing by it is safe.
   """
-  first = np.asarray(source[0]["image"])
-  limit = min(_IMAGES, max(_PIXELS // (first.shape[0] * first.shape[1]), 100))
+  first = np.asarray(source[0][kind])
+  limit = min(_IMAGES, max(_PIXELS // math.prod(first.shape[:-1]), 100))
 
   def moments(indices: np.ndarray) -> list[np.ndarray]:
-    return [_moments(np.asarray(source[int(i)]["image"])) for i in indices]
+    return [_moments(np.asarray(source[int(i)][kind])) for i in indices]
 
   chosen = np.asarray(evenly(len(source), limit))
   with ThreadPoolExecutor(4) as pool:

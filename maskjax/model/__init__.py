@@ -3,6 +3,7 @@
 from maskjax.model.classifier import ViTClassifier, vit_classifier
 from maskjax.model.masked_autoencoder import MaskedAutoencoder, masked_autoencoder
 from maskjax.model.resnet import ResNetClassifier, resnet
+from maskjax.model.sampler import Sampler
 from maskjax.model.text import TextTransformer, text_transformer
 from maskjax.model.vit import SIZES, ViT
 
@@ -10,6 +11,7 @@ __all__ = [
   "SIZES",
   "MaskedAutoencoder",
   "ResNetClassifier",
+  "Sampler",
   "TextTransformer",
   "ViT",
   "ViTClassifier",

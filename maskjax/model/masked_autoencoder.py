@@ -168,6 +168,10 @@ class MaskedAutoencoder(nn.Module):
     tokens = self.encoder(seen.tokens, index=seen.index, valid=valid, grid=grid)
     return self.decoder(tokens, hidden, self.encoder.grid if grid is None else tuple(grid))
 
+  def embed(self, patches: Float[Array, "*b n p"]) -> Float[Array, "*b n d"]:
+    """The encoder's tokens before positions and attention, each of its patch alone."""
+    return self.encoder.embed(patches)
+
   def encode(
     self,
     patches: Float[Array, "*b n p"],

@@ -64,6 +64,11 @@ class ViT(nn.Module):
   remat: bool = False
   scan: bool = False
 
+  def setup(self):
+    """Binds the embedding, which may be asked for by itself."""
+    xavier = nn.initializers.xavier_uniform()
+    self.embed = nn.Dense(self.width, dtype=self.dtype, kernel_init=xavier)
+
   @nn.compact
   def __call__(
     self,
@@ -85,8 +90,7 @@ class ViT(nn.Module):
     extra = int(self.class_token)
     table = positions(self, self.position, self.grid, self.width, extra)
     table = resize_table(table, self.grid, grid).astype(self.dtype)
-    xavier = nn.initializers.xavier_uniform()
-    x = nn.Dense(self.width, dtype=self.dtype, kernel_init=xavier, name="embed")(patches)
+    x = self.embed(patches)
     x = x + (table[extra:] if index is None else table[extra:][index])
     if self.class_token:
       token = self.param("class_token", nn.initializers.normal(0.02), (self.width,))

@@ -24,15 +24,17 @@ class Target(NamedTuple):
   decode: Callable[[Patches, Patches], Patches]
 
 
-def pixels(*, normalise: bool = True, eps: float = 1e-6) -> Target:
+def pixels(*, normalise: bool = True, eps: float = 1e-6, apart: int = 1) -> Target:
   r"""Pixels of each patch, with `normalise` by the patch's own mean and unbiased deviation.
 
   $t = (x - \mu_x) / \sqrt{\sigma_x^2 + \epsilon}$. Decoding uses the true mean and deviation of
   each patch, so pictures of normalised targets flatter the model: it predicts only the pattern
-  inside a patch.
+  inside a patch. `apart` is how many channels have a mean and a deviation of their own; 1 is all
+  together, as images of MAE have it, clips of VideoMAE have each apart.
 
   Raises:
-    BadInput: patches of a single value with `normalise`.
+    BadInput: patches of a single value with `normalise`, or not of whole pixels of `apart`
+      channels.
 
   Source: He et al. 2022 (MAE), section 3, "Reconstruction target".
 
@@ -44,19 +46,25 @@ def pixels(*, normalise: bool = True, eps: float = 1e-6) -> Target:
   if not normalise:
     return Target(lambda patches: patches, lambda prediction, patches: prediction)
 
-  def statistics(patches: Patches) -> tuple[Array, Array]:
-    if patches.shape[-1] < 2:
+  def split(patches: Patches) -> Float[Array, "*b m {apart}"]:
+    p = patches.shape[-1]
+    if p % apart:
+      raise BadInput(f"patches of {p} values are not made of pixels of {apart} channels")
+    return patches.reshape(*patches.shape[:-1], p // apart, apart)
+
+  def statistics(pixels: Array) -> tuple[Array, Array]:
+    if pixels.shape[-2] < 2:
       raise BadInput("patches of one value have no deviation: set target.normalise=False")
-    patches = patches.astype(jnp.float32)
-    variance = jnp.var(patches, axis=-1, keepdims=True, ddof=1)
-    return jnp.mean(patches, axis=-1, keepdims=True), jnp.sqrt(variance + eps)
+    pixels = pixels.astype(jnp.float32)
+    variance = jnp.var(pixels, axis=-2, keepdims=True, ddof=1)
+    return jnp.mean(pixels, axis=-2, keepdims=True), jnp.sqrt(variance + eps)
 
   def encode(patches: Patches) -> Patches:
-    mean, deviation = statistics(patches)
-    return (patches - mean) / deviation
+    mean, deviation = statistics(split(patches))
+    return ((split(patches) - mean) / deviation).reshape(patches.shape)
 
   def decode(prediction: Patches, patches: Patches) -> Patches:
-    mean, deviation = statistics(patches)
-    return prediction * deviation + mean
+    mean, deviation = statistics(split(patches))
+    return (split(prediction) * deviation + mean).reshape(prediction.shape)
 
   return Target(encode, decode)

@@ -1,6 +1,7 @@
 """Score: how much hiding is wanted at each position; high means hide first."""
 
 from maskjax.score.box import box
+from maskjax.score.draw import Draw, draw_kept
 from maskjax.score.filtered import color_noise, filtered
 from maskjax.score.fourier import fourier_noise
 from maskjax.score.hard_first import hard_first
@@ -11,10 +12,12 @@ from maskjax.score.noise import blocks, gumbel, white, words
 from maskjax.score.uncertainty import confidence, entropy, margin
 
 __all__ = [
+  "Draw",
   "blocks",
   "box",
   "color_noise",
   "confidence",
+  "draw_kept",
   "entropy",
   "filtered",
   "fourier_noise",

@@ -16,12 +16,13 @@ from maskjax.keys import keys, stream
 from maskjax.record import Record
 from maskjax.recover import Target, patchify, unpatchify
 from maskjax.reduce import Term
+from maskjax.score import Draw
 from maskjax.task.base import Aux, Batch, Task, Variables
 from maskjax.task.scorer import scorer
 from maskjax.task.teacher import taught_by, with_teacher
 
-KINDS = ("image", "table")
-OFFERS = ("keys", "grid", "step", "patches")
+KINDS = ("image", "video", "table")
+OFFERS = ("keys", "grid", "step", "patches", "tokens")
 # With one of these bound, a selection hides the same number whatever the scores.
 FIXED = ("count", "ratio", "keep")
 TEACHING = ("scores", "log_prob", "reward", "asked")
@@ -39,14 +40,17 @@ def reconstruct(
   recover: Callable[..., Term],
   teach: functools.partial[Term] | None = None,
   teacher: functools.partial[Any] | None = None,
+  teaching: float = 1.0,
   keep: int | Sequence[int] | None = None,
   seen: float = 0.0,
 ) -> Task:
   """Scores and selects patches to hide, and asks a model for the target at the hidden ones.
 
-  A score may name `keys` (one per example), `grid` (patches along each axis), `step` and `patches`;
-  it may be a linen module, whose parameters `teach` trains, a term that may name `scores`,
-  `log_prob` (log softmax of the scores), `reward` (each position's own loss) and `asked`.
+  A score may name `keys` (one per example), `grid` (patches along each axis), `step`, `patches` and
+  `tokens` (as the model embeds them, trained by both); it may be a linen module, whose parameters
+  `teach` trains, a term of weight `teaching` that may name `scores`, `log_prob` (that of the score
+  where it gives a `Draw`, else log softmax of the scores), `reward` (each position's own loss) and
+  `asked`.
   Of a model with a `loss_depth`, `teach` may also name `predicted`, the loss that the model
   foresees at each position from what it sees, and a score `loss`, what is foreseen of each patch
   while all are shown: by the teacher, an average of the parameters that follows them as `teacher`
@@ -59,15 +63,17 @@ def reconstruct(
   asked, and not `allowed` to be selected; they may hold anything, NaN too.
   Terms: "recover", of the hidden patches; with `seen`, its weight, "seen", the same of those that
   the model sees; and "teach". Views, with what moves as at `step`: "input", "seen" (NaN where
-  hidden), "prediction", "pasted"; what is missing is NaN in the first two. Where losses are
+  hidden), "prediction", "pasted"; what is missing is NaN in the first two. Of a `Draw` also
+  "chance", without channels, each position's share of the largest probability. Where losses are
   foreseen, a number a patch, over the grid: "foreseen" with all patches shown, and, NaN where
-  nothing is hidden, "predicted" and the "loss" itself.
+  nothing is hidden, "predicted" and the "loss" itself. They take a mask of the caller's own,
+  `hidden`.
 
   Raises:
     BadInput: data of another kind, a word needs what is not offered, or nothing is left visible.
   """
   if record.kind not in KINDS:
-    raise BadInput(f"reconstruct takes images and tables, the data set holds {record.kind}")
+    raise BadInput(f"reconstruct takes images, videos and tables, the data set holds {record.kind}")
   network = model(record_shape=record.shape)
   foresees = getattr(network, "loss_depth", 0) > 0
   scores_of = scorer(score, OFFERS + FORESEEN * foresees, "reconstruct")
@@ -95,21 +101,29 @@ def reconstruct(
     told = dict(keep=math.prod(grid), exact=there is None, method="foresee")
     return network.apply(taught_by(variables), patches, gone, **told).loss
 
+  def offers(
+    variables: Variables, drawn: Key[Array, "b"], patches: Array, there: Any, step: Any
+  ) -> Mapping[str, Any]:
+    given = {"keys": drawn, "grid": grid, "step": step, "patches": patches}
+    if "tokens" in scores_of.needs:
+      given["tokens"] = network.apply(variables, patches, method="embed")
+    if "loss" in scores_of.needs:
+      given["loss"] = foresee(variables, patches, there)
+    return given
+
   def choose(
     variables: Variables, drawn: Key[Array, "b"], patches: Array, there: Any, step: Any
-  ) -> tuple[Float[Array, "b n"], Bool[Array, "b n"]]:
-    offers = {"keys": drawn, "grid": grid, "step": step, "patches": patches}
-    if "loss" in scores_of.names:
-      offers["loss"] = foresee(variables, patches, there)
-    scores = scores_of.apply(variables["params"], offers)
+  ) -> tuple[Float[Array, "b n"] | Draw, Bool[Array, "b n"]]:
+    found = scores_of.apply(variables["params"], offers(variables, drawn, patches, there, step))
+    scores = found.scores if isinstance(found, Draw) else found
     around = {"grid": grid} if there is None else {"grid": grid, "allowed": there}
     hidden = bind.call(bind.at(select, step), around, scores)
-    return scores, hidden if there is None else hidden & there
+    return found, hidden if there is None else hidden & there
 
   def predict(
-    variables: Variables, patches: Array, hidden: Array, there: Any
+    variables: Variables, patches: Array, hidden: Array, there: Any, given: bool = False
   ) -> tuple[Float[Array, "b n p"], Float[Array, "b n"] | None]:
-    gone, full = absent(hidden, there), exact and there is None
+    gone, full = absent(hidden, there), exact and there is None and not given
     apply = functools.partial(network.apply, variables, patches, exact=full)
     if foresees:
       see = lambda keep: lambda gone: tuple(apply(gone, keep=keep, method="foresee"))
@@ -122,14 +136,11 @@ def reconstruct(
     return jax.lax.switch(bucket, [see(keep) for keep in buckets], gone)
 
   def init(key: Key[Array, ""], batch: Batch) -> Variables:
-    patches, _ = read(batch)
+    patches, there = read(batch)
+    nothing = jnp.zeros(patches.shape[:-1], jnp.bool_)
+    made = network.init(stream(key, "init"), patches, nothing, keep=buckets[-1], exact=exact)
     drawn = keys(stream(key, "mask", 0), batch["position"])
-    offers = {"keys": drawn, "grid": grid, "step": 0, "patches": patches}
-    offers["loss"] = jnp.zeros(patches.shape[:-1])
-    taught = scores_of.init(stream(key, "score"), offers)
-    hidden = jnp.arange(math.prod(grid)) >= buckets[-1]
-    hidden = jnp.broadcast_to(hidden, patches.shape[:-1])
-    made = network.init(stream(key, "init"), patches, hidden, keep=buckets[-1], exact=exact)
+    taught = scores_of.init(stream(key, "score"), offers(made, drawn, patches, there, 0))
     return {**made, "params": {**made["params"], **taught}}
 
   def loss(
@@ -137,16 +148,16 @@ def reconstruct(
   ) -> tuple[Mapping[str, Term], Aux]:
     patches, there = read(batch)
     drawn = keys(stream(key, "mask", step), batch["position"])
-    scores, hidden = choose(variables, drawn, patches, there, step)
+    found, hidden = choose(variables, drawn, patches, there, step)
     prediction, guess = predict(variables, patches, hidden, there)
     truth = aim.encode(patches)
     terms = {"recover": recover(prediction, truth, hidden)}
     if seen:
       terms["seen"] = recover(prediction, truth, ~absent(hidden, there))
     if teach is not None:
-      offers = {"scores": scores, "log_prob": jax.nn.log_softmax(scores), "asked": hidden}
-      offers |= {"reward": each(prediction, truth, hidden), "predicted": guess}
-      terms["teach"] = bind.call(teach, offers)
+      policy = found if isinstance(found, Draw) else Draw(found, jax.nn.log_softmax(found))
+      given = {**policy._asdict(), "asked": hidden, "predicted": guess}
+      terms["teach"] = bind.call(teach, {**given, "reward": each(prediction, truth, hidden)})
     return terms, Aux()
 
   def features(variables: Variables, batch: Batch) -> Mapping[str, Array]:
@@ -162,12 +173,18 @@ def reconstruct(
     return unpatchify(filled, patch, grid, record.shape[-1])
 
   def views(
-    variables: Variables, batch: Batch, key: Key[Array, ""], step: Any = 0
+    variables: Variables,
+    batch: Batch,
+    key: Key[Array, ""],
+    step: Any = 0,
+    hidden: Array | None = None,
   ) -> Mapping[str, Array]:
     patches, there = read(batch)
-    drawn = keys(stream(key, "mask"), batch["position"])
-    _, hidden = choose(variables, drawn, patches, there, step)
-    raw, guess = predict(variables, patches, hidden, there)
+    found, own = choose(
+      variables, keys(stream(key, "mask"), batch["position"]), patches, there, step
+    )
+    given, hidden = hidden is not None, own if hidden is None else hidden
+    raw, guess = predict(variables, patches, hidden, there, given)
     prediction = aim.decode(raw, patches)
     gone = absent(hidden, there)
     parts = {
@@ -176,19 +193,26 @@ def reconstruct(
       "prediction": prediction,
       "pasted": jnp.where(gone[..., None], prediction, patches),
     }
-    shown = {k: unpatchify(part, patch, grid, record.shape[-1]) for k, part in parts.items()}
-    if not foresees:
-      return shown
-    own = each(raw, aim.encode(patches), hidden)
-    at_hidden = lambda x: jnp.where(hidden, x, jnp.nan)
-    maps = {"predicted": at_hidden(guess), "loss": at_hidden(own)}
-    maps["foreseen"] = foresee(variables, patches, there)
-    return {**shown, **{name: x.reshape(-1, *grid) for name, x in maps.items()}}
+    show = lambda part, channels: unpatchify(part, patch, grid, channels)
+    shown = {name: show(part, record.shape[-1]) for name, part in parts.items()}
+    if isinstance(found, Draw):
+      share = jnp.exp(found.log_prob - found.log_prob.max(axis=-1, keepdims=True))
+      wide = jnp.broadcast_to(share[..., None], (*share.shape, math.prod(patch)))
+      shown["chance"] = show(wide, 1)[..., 0]
+    if guess is not None:
+      had = each(raw, aim.encode(patches), hidden)
+      maps = {
+        "predicted": jnp.where(hidden, guess, jnp.nan),
+        "loss": jnp.where(hidden, had, jnp.nan),
+      }
+      maps["foreseen"] = foresee(variables, patches, there)
+      shown |= {name: x.reshape(-1, *grid) for name, x in maps.items()}
+    return shown
 
   made = Task(
     init=init,
     loss=loss,
-    weights={"seen": seen} if seen else {},
+    weights={"seen": seen, "teach": teaching},
     features=features,
     views=views,
     network=network,

@@ -8,6 +8,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float, Key
 
 from maskjax import bind
+from maskjax.score import Draw
 
 Offers = Mapping[str, Any]
 
@@ -16,14 +17,14 @@ class Scorer(NamedTuple):
   """How a task gets its scores.
 
   Attributes:
+    needs: names of what `init` and `apply` may read of their offers.
     init: `(key, offers) -> params`: `{"score": …}` where the score is a module, else nothing.
-    apply: `(params, offers) -> scores`.
-    names: the offers that it takes.
+    apply: `(params, offers) -> scores`, or a `Draw` of them.
   """
 
+  needs: frozenset[str]
   init: Callable[[Key[Array, ""], Offers], Mapping[str, Any]]
-  apply: Callable[[Mapping[str, Any], Offers], Float[Array, "*b n"]]
-  names: tuple[str, ...]
+  apply: Callable[[Mapping[str, Any], Offers], Float[Array, "*b n"] | Draw]
 
 
 def scorer(score: functools.partial[Any], offers: Iterable[str], who: str) -> Scorer:
@@ -37,14 +38,14 @@ def scorer(score: functools.partial[Any], offers: Iterable[str], who: str) -> Sc
   """
   if not (isinstance(score.func, type) and issubclass(score.func, nn.Module)):
     bind.check(score, offers, who)
-    taken = tuple(name for name in bind.needs(score) if name in set(offers))
-    return Scorer(lambda key, given: {}, lambda params, given: bind.call(score, given), taken)
+    needs = frozenset(bind.needs(score))
+    return Scorer(needs, lambda key, given: {}, lambda params, given: bind.call(score, given))
   module = score()
   bind.check(module.__call__, offers, who)
-  taken = tuple(name for name in bind.needs(module.__call__) if name in set(offers))
+  taken = [name for name in bind.needs(module.__call__) if name in set(offers)]
   pick = lambda given: {name: given[name] for name in taken}
   return Scorer(
+    frozenset(taken),
     lambda key, given: {"score": module.init(key, **pick(given))["params"]},
     lambda params, given: module.apply({"params": params["score"]}, **pick(given)),
-    taken,
   )

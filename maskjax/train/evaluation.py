@@ -26,6 +26,7 @@ from maskjax.train.evaluators import (
   imputation,
   knn,
   linear,
+  motion,
   reconstruction,
   recovery,
 )
@@ -46,6 +47,7 @@ NEEDS = {
   imputation: ("impute", False),
   knn: ("features", True),
   linear: ("features", True),
+  motion: ("views", False),
   reconstruction: ("views", False),
   recovery: ("views", False),
 }
@@ -53,8 +55,9 @@ NEEDS = {
 KINDS = {
   foresight: ("image", "table"),
   imputation: ("table",),
-  reconstruction: ("image", "table"),
-  recovery: ("image",),
+  motion: ("video",),
+  reconstruction: ("image", "video", "table"),
+  recovery: ("image", "video"),
 }
 
 

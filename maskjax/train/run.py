@@ -35,6 +35,7 @@ from maskjax.view.heat import masks_table
 from maskjax.view.masks import masks
 from maskjax.view.reconstruction import pick, spaced
 from maskjax.view.text import masks_text
+from maskjax.view.video import stills
 
 log = logging.getLogger("maskjax")
 
@@ -152,6 +153,8 @@ def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     key = stream(stream(jax.random.key(seed), "evaluation"), "view")
     views = parts.mesh.get(jax.jit(parts.task.views)(state.variables, batch, key))
     draw = {"text": masks_text, "table": masks_table}.get(data.record.kind, masks)
+    if data.record.kind == "video":
+      views = stills(views)
     path = keep_picture(folders[seed], Writers(()), 0, "masks", draw(views, data.record))
     return f"masks: {path}" if me().first else ""
 

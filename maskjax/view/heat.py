@@ -51,18 +51,18 @@ def masks_table(views: Mapping[str, Any], record: Record) -> layout.Picture:
   return rows(views, {"input": "input", "seen": "model sees"})
 
 
-def coloured(levels: Float[np.ndarray, "*b"]) -> UInt8[np.ndarray, "*b 3"]:
-  """The colours of the scale at levels in [0, 1]; beyond, those of its ends.
-
-  >>> coloured(np.array([0.0, 2.0])).tolist()
-  [[254, 238, 170], [62, 44, 112]]
-  """
-  stops = np.linspace(0, 1, len(SCALE))
-  colours = [np.interp(np.clip(levels, 0, 1), stops, channel) for channel in SCALE.T]
-  return np.rint(np.stack(colours, axis=-1)).astype(np.uint8)
-
-
 def _cells(table: Float[np.ndarray, "r c"], side: int) -> layout.Picture:
   there = np.isfinite(table)
-  pixels = coloured(np.where(there, table, 0))
+  pixels = tints(np.where(there, table, 0))
   return layout.hatch(layout.magnify(pixels[None], side), layout.magnify(~there[None], side))[0]
+
+
+def tints(values: Float[np.ndarray, "*b"]) -> UInt8[np.ndarray, "*b 3"]:
+  """The colours of values in [0, 1], light to dark; those beyond get the colour of the end.
+
+  >>> tints(np.array([0.0, 1.0])).tolist()
+  [[254, 238, 170], [62, 44, 112]]
+  """
+  level, stops = np.clip(values, 0, 1), np.linspace(0, 1, len(SCALE))
+  colours = np.stack([np.interp(level, stops, channel) for channel in SCALE.T], axis=-1)
+  return np.rint(colours).astype(np.uint8)

@@ -14,6 +14,7 @@ from maskjax.errors import BadInput, unknown
 from maskjax.view import grid as layout
 from maskjax.view import heat
 from maskjax.view.legend import bar, under_legend
+from maskjax.view.video import stills
 
 TITLES = {
   "input": "input",
@@ -32,9 +33,10 @@ def reconstruction(
 
   The task's `views` say what is drawn, all in the space of its normalised input: a task that learns
   other targets (normalised patches, codes) brings its prediction back there itself. Images go
-  through the record's mean and deviation, rows of a table through one scale of colours from 0 to 1,
-  nothing is stretched to fit. Of losses, foreseen or had, the order within an image is drawn. What
-  moves over a run (a ratio) is as at the step of the weights.
+  through the record's mean and deviation, rows of a table and maps without channels through one
+  scale of colours from 0 to 1, nothing is stretched to fit. Of losses, foreseen or had, the order
+  within an image is drawn. A clip is shown by some of its frames. What moves over a run (a ratio)
+  is as at the step of the weights.
 
   Args:
     context: offers `examples`, `task`, `variables`, `key`, `step`, `record` and `picture` (the
@@ -67,6 +69,8 @@ def reconstruction(
 
 def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
   """One titled column a view, the four known ones first: under `jit`, a dict forgets its order."""
+  if record.kind == "video":
+    views = stills(views)
   rank = 3 if record.kind == "table" else 4
   drawn = [name for name in views if np.ndim(views[name]) == rank]
   names = [name for name in TITLES if name in drawn] + [n for n in drawn if n not in TITLES]
@@ -79,6 +83,9 @@ def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
     shown = layout.denormalise(images, record.mean, record.std, scale=scale)
     columns[TITLES.get(name, name)] = shown
   size = columns[TITLES.get(names[0], names[0])].shape[1:3]
+  flat = [name for name in views if np.ndim(views[name]) == 3 and name not in (*MAPS, "predicted")]
+  for name in flat:
+    columns[TITLES.get(name, name)] = layout.magnify(heat.tints(np.asarray(views[name])), scale)
   maps = {title: ordered(np.asarray(views[n]), size) for n, title in MAPS.items() if n in views}
   first = TITLES["input"]
   columns = {first: columns.pop(first), **maps, **columns} if maps else columns
@@ -93,7 +100,7 @@ def ordered(maps: Float[np.ndarray, "b h w"], size: tuple[int, int]) -> np.ndarr
   most = np.maximum(there.reshape(len(maps), -1).sum(axis=-1, keepdims=True) - 1, 1)
   levels = ((ranks - 1) / most).reshape(maps.shape)
   scale = max(1, min(size[0] // maps.shape[1], size[1] // maps.shape[2]))
-  pixels = layout.magnify(heat.coloured(levels), scale)
+  pixels = layout.magnify(heat.tints(levels), scale)
   return layout.hatch(pixels, layout.magnify(~there, scale))
 
 

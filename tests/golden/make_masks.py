@@ -61,6 +61,7 @@ def by_kind():
     "blocks": lambda keys: select.top(blocks(keys), ratio=0.5),
     "blocks/offset": lambda keys: select.top(blocks(keys, offset=True), ratio=0.5),
     "words": lambda keys: select.top(score.words(keys, unit), ratio=0.5),
+    "draw_kept": lambda keys: select.top(score.draw_kept(keys, logits).scores, count=7),
     "box": lambda keys: select.top(score.box(keys, GRID), count=7),
     "fourier_noise": lambda keys: select.top(score.fourier_noise(keys, GRID), ratio=0.5),
     "hard_first": lambda keys: select.top(

@@ -208,7 +208,7 @@ def test_what_leaves_nothing_visible_is_refused(options, says):
 
 
 def test_data_that_are_no_images_are_refused():
-  with pytest.raises(BadInput, match="takes images and tables, the data set holds audio"):
+  with pytest.raises(BadInput, match="takes images, videos and tables, the data set holds audio"):
     reconstruct(
       record=Record("audio", (100, 1), {}),
       model=masked_autoencoder,

@@ -130,7 +130,12 @@ def test_an_evaluator_of_features_is_refused_for_a_task_without_them(tiny):
 
 @pytest.mark.parametrize(
   ("name", "kinds"),
-  [("recovery", "images"), ("reconstruction", "images and tables"), ("imputation", "tables")],
+  [
+    ("recovery", "images and videos"),
+    ("reconstruction", "images and videos and tables"),
+    ("imputation", "tables"),
+    ("motion", "videos"),
+  ],
 )
 def test_evaluators_are_refused_for_data_that_they_cannot_look_at(tiny, name, kinds):
   parts = make_parts(tiny.config())

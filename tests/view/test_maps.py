@@ -7,7 +7,7 @@ import numpy as np
 
 from maskjax.record import Record
 from maskjax.view import grid as layout
-from maskjax.view.heat import coloured
+from maskjax.view.heat import tints
 from maskjax.view.reconstruction import draw, ordered, reconstruction
 
 RECORD = Record("image", (8, 8, 1), {"test": 3}, (), (0.5,), (0.2,))
@@ -19,9 +19,9 @@ def test_colours_tell_the_order_within_an_image_and_what_is_not_there_is_hatched
   assert first.shape == (32, 32, 3)
   cell = lambda picture, i, j: picture[16 * i : 16 * i + 16, 16 * j : 16 * j + 16]
   for (i, j), level in {(0, 1): 0.0, (1, 0): 0.5, (0, 0): 1.0}.items():
-    np.testing.assert_array_equal(cell(first, i, j), np.full((16, 16, 3), coloured(level)))
+    np.testing.assert_array_equal(cell(first, i, j), np.full((16, 16, 3), tints(level)))
   assert set(np.unique(cell(first, 1, 1))) == {layout.GREY, layout.STROKE}
-  assert (cell(second, 1, 1) == coloured(0.0)).all()
+  assert (cell(second, 1, 1) == tints(0.0)).all()
   np.testing.assert_array_equal(ordered(maps[:1] * 9 - 4, (32, 32))[0], first)
 
 

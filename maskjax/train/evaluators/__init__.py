@@ -7,6 +7,7 @@ from maskjax.train.evaluators.foresight import foresight
 from maskjax.train.evaluators.imputation import imputation
 from maskjax.train.evaluators.knn import knn
 from maskjax.train.evaluators.linear import fewlabel, linear
+from maskjax.train.evaluators.motion import motion
 from maskjax.train.evaluators.recovery import recovery
 from maskjax.train.evaluators.selected import selected
 from maskjax.train.evaluators.sparsity import sparsity
@@ -21,6 +22,7 @@ __all__ = [
   "imputation",
   "knn",
   "linear",
+  "motion",
   "reconstruction",
   "recovery",
   "selected",

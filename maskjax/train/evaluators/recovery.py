@@ -1,22 +1,32 @@
 """How well hidden pixels are recovered, against what needs no model: the mean image."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from maskjax import bind
 from maskjax.errors import BadInput
-from maskjax.keys import stream
+from maskjax.keys import keys, stream
 
 
 def recovery(
-  context: Any, *, train: str = "train", test: str = "test", batch_size: int = 256
+  context: Any,
+  *,
+  train: str = "train",
+  test: str = "test",
+  batch_size: int = 256,
+  score: Mapping[str, Any] | None = None,
+  select: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
   r"""Mean squared error at the hidden pixels of a split, and its ratio to that of the mean image.
 
   $\mathrm{ratio} = \sum_h (\hat x - x)^2 / \sum_h (\bar x - x)^2$ over the hidden pixels h, in
   units of the normalised images; $\bar x$ is the mean training image, position by position. Every
-  example of `test` gets one mask, the same at every step of a run. A task whose target is
+  example of `test` gets one mask, the same at every step of a run: the task's own, or where
+  `score` and `select` are given (sections as in a config, the score of `keys` and `grid` alone)
+  theirs, so that methods with different masks are asked for the same. A task whose target is
   normalised per patch shows its prediction with each patch's true mean and deviation, which
   flatters this ratio.
 
@@ -24,20 +34,22 @@ def recovery(
     "ratio" and "error".
 
   Raises:
-    BadInput: the task has no views to compare or no prediction among them, or the devices do not
-      divide the batch size.
+    BadInput: the task has no views to compare or no prediction among them, only one of `score` and
+      `select` is given or needs what is not there, or the devices do not divide the batch size.
   """
   if context.task.views is None:
     raise BadInput("recovery: this task has no views to compare")
   context.mesh.check(batch_size, 1)
+  masks = _masks(context, score, select)
   mean = _mean_image(context, train, batch_size)
 
   @jax.jit
   def errors(variables, batch, key):
-    views = context.task.views(variables, batch, key)
+    views = context.task.views(variables, batch, key, **masks(batch, key))
     if "prediction" not in views:
       raise BadInput("recovery: this task predicts no images")
-    hidden = jax.numpy.isnan(views["seen"]) & batch["valid"][:, None, None, None]
+    valid = batch["valid"].reshape(-1, *[1] * len(context.record.shape))
+    hidden = jax.numpy.isnan(views["seen"]) & valid
     square = lambda guess: jax.numpy.where(hidden, (guess - views["input"]) ** 2, 0).sum()
     return square(views["prediction"]), square(mean), hidden.sum()
 
@@ -54,6 +66,26 @@ def recovery(
 def _mean_image(context: Any, split: str, batch_size: int) -> np.ndarray:
   total, count = np.zeros(context.record.shape), 0
   for batch in context.examples(split, batch_size):
-    total += batch["image"][batch["valid"]].sum(axis=0, dtype=np.float64)
+    total += batch[context.record.kind][batch["valid"]].sum(axis=0, dtype=np.float64)
     count += int(batch["valid"].sum())
   return (total / count).astype(np.float32)
+
+
+def _masks(
+  context: Any, score: Mapping[str, Any] | None, select: Mapping[str, Any] | None
+) -> Callable[[Any, Any], Mapping[str, Any]]:
+  """The masks of a batch by these sections, as `views` takes them; none without them."""
+  if score is None and select is None:
+    return lambda batch, key: {}
+  if score is None or select is None:
+    raise BadInput("recovery: masks of its own need both a score and a select")
+  grid = context.task.network.encoder.grid
+  scores, choose = bind.bind(score, "maskjax.score"), bind.bind(select, "maskjax.select")
+  bind.check(scores, ("keys", "grid"), "recovery")
+
+  def masks(batch: Any, key: Any) -> Mapping[str, Any]:
+    drawn = keys(stream(key, "mask"), batch["position"])
+    wanted = bind.call(scores, {"keys": drawn, "grid": grid})
+    return {"hidden": bind.call(choose, {"grid": grid}, wanted)}
+
+  return masks

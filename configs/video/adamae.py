@@ -1,0 +1,135 @@
+r"""AdaMAE (Bandara et al., 2023): a network learns which 5 % of a clip's tokens to show.
+
+Paper: "AdaMAE: Adaptive Masking for Efficient Spatiotemporal Learning with Masked Autoencoders",
+       CVPR 2023, arXiv:2211.09120. ViT-B, 16 frames at 224, tubelets of 2 x 16 x 16, 95 % hidden,
+       800 epochs: 70.0 % on Something-Something v2, 81.7 % on Kinetics-400 after fine-tuning.
+Here:  not measured.
+Run:   python launch.py --config=configs/video/adamae.py:laptop --workdir=runs/adamae
+
+The sampler, one transformer block and a linear layer, reads all tokens as the model embeds them and
+says how likely each is to be shown; those shown are drawn without replacement. Its loss is the mean
+of -log p · error over the hidden tokens, no gradient through the error, times 1e-4: what is hard to
+recover becomes likelier to be seen. Presets: `laptop` moves scikit-learn's digits over others that stand still, `random` and `tube` are
+the same with as many tokens hidden at random and in VideoMAE's tubes, `smoke` is two steps. Any set
+of images can move: --config.data.images=cifar10, or zip with --config.data.path=FILE.
+Something-Something v2 is read as an npz of clips [n, 16, 224, 224, 3] called train_videos and so
+on, two frames apart (four on Kinetics-400, which has 240 thousand).
+Deviations: clips are given ready-made, so there is no multi-scale crop; fixed positions encode
+time, row and column each, not the number of the token; every projection has its bias, which the
+public code leaves out of keys, of the sampler's queries and values, and between encoder and decoder
+(13,440 numbers of 102,514,945); its sampler drops 10 % of the block's outputs while training, and
+decays its position table; epsilon is added to the variance of a target, not to its deviation.
+"""
+
+import pathlib
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
+
+from maskjax import lab
+
+mae = lab.load(pathlib.Path(__file__).parents[1] / "image" / "mae.py")
+
+NOTE = dict(
+  id="adamae",
+  family="video_mim",
+  title="AdaMAE: Adaptive Masking for Efficient Spatiotemporal Learning with Masked Autoencoders",
+  claim="ViT-B, 800 epochs, 95 % hidden: Something-Something v2 70.0 %, Kinetics-400 81.7 % top-1",
+  measured="not measured",
+  citation="Bandara, Patel, Gholami, Nikkhah, Agrawal, Patel. CVPR 2023. arXiv:2211.09120",
+  scale=dict(kind="video", shape=(16, 224, 224, 3), examples=168_913, parameters=102_514_945),
+)
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+  """The public code's pre-training on Something-Something v2, or a preset of it."""
+  c = mae.get_config()
+  c.batch_size, c.eval_batch_size = 2048, 256
+  c.total_epochs = 800.0
+
+  c.task = dict(fn="reconstruct", teaching=1e-4)
+  c.model.update(size="B", patch=(2, 16, 16), class_token=False)
+  c.model.update(decoder_width=384, decoder_depth=4, decoder_heads=6)
+  c.score = dict(fn="maskjax.model:Sampler", heads=8, norm_eps=1e-5, dtype="bfloat16")
+  c.teach = dict(fn="policy_gradient", baseline=0.0)
+  c.select.ratio = 0.95
+  c.target.apart = 3
+
+  c.data = dict(name="npz", path="", train="train", test="test")
+  c.optimizer.end = 1e-5 / 1.5e-4
+  uniform = dict(score=dict(fn="white"), select=dict(fn="top", ratio=0.95))
+  c.evals = dict(
+    motion=dict(fn="motion", every=0),
+    # Hidden at random, the same for every method.
+    recovery=dict(fn="recovery", every=0, batch_size=64, **uniform),
+    own=dict(fn="recovery", every=-1, batch_size=64),
+    linear=dict(fn="linear", every=-1, l2=1e-3),
+    reconstruction=dict(fn="reconstruction", every=0, examples=2),
+  )
+  return lab.finish(c, arg, PRESETS)
+
+
+def laptop(c: ConfigDict) -> None:
+  """Digits that move over others that stand still: 8 frames of 24 x 24, 4 x 6 x 6 tubelets."""
+  digits(c)
+  c.seeds = 3
+  c.batch_size, c.total_steps = 32, 300
+  c.optimizer.update(learning_rate=2.4e-2, warmup_steps=30)
+  c.checkpoint.every, c.log.every = 200, 20
+
+
+def random(c: ConfigDict) -> None:
+  """`laptop` with as many tokens hidden at random, nothing learned about where."""
+  laptop(c)
+  unlearned(c, dict(fn="white"))
+
+
+def tube(c: ConfigDict) -> None:
+  """`laptop` with the same positions hidden in every frame: VideoMAE's masks."""
+  laptop(c)
+  unlearned(c, dict(fn="blocks", size=(None, 1, 1)))
+
+
+def unlearned(c: ConfigDict, score: dict[str, Any]) -> None:
+  """A score without parameters."""
+  c.score, c.teach = score, config_dict.placeholder(dict)
+
+
+def smoke(c: ConfigDict) -> None:
+  """Two steps: everything runs, nothing is learned."""
+  digits(c)
+  c.data.update(frames=4, size=(16, 16), side=8, draws=1)
+  c.model.update(width=16, depth=1, heads=2, decoder_width=16, decoder_depth=1, decoder_heads=2)
+  c.score.heads = 2
+  c.select.ratio = 0.75
+  c.batch_size, c.total_steps = 16, 2
+  c.optimizer.warmup_steps = 1
+  c.checkpoint.every, c.log.every = 1, 1
+
+
+def digits(c: ConfigDict) -> None:
+  """What laptop and smoke share."""
+  c.data = dict(
+    name="motion",
+    path="",
+    images="digits",
+    train="train",
+    test="test",
+    frames=8,
+    size=(24, 24),
+    side=8,
+    speed=1.5,
+    still=0.5,
+    draws=1,
+  )
+  c.loader.workers = 0
+  c.eval_batch_size, c.total_epochs = 128, 0.0
+  c.model.update(size="mu", patch=(2, 4, 4), width=64, depth=2, heads=4, dtype="float32")
+  c.model.update(decoder_width=48, decoder_depth=1, decoder_heads=4)
+  c.score.update(heads=4, dtype="float32")
+  c.target.update(normalise=False, apart=1)
+  c.optimizer.warmup_epochs = 0.0
+  c.evals.linear.every = 0
+
+
+PRESETS = {"laptop": laptop, "random": random, "tube": tube, "smoke": smoke}

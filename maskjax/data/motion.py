@@ -1,0 +1,120 @@
+"""Clips made from any set of images: one image moves, enlarged another one stands still behind."""
+
+import dataclasses
+import zlib
+from collections.abc import Sequence
+from typing import Any, SupportsIndex
+
+import numpy as np
+
+from maskjax.data.augment import fit, peak
+from maskjax.data.source import Example, Source
+from maskjax.errors import BadInput
+from maskjax.record import Record
+
+
+class Moving:
+  """Clips `{"video": uint8 [t, h, w, c], "label": int}`, each the same at every call.
+
+  Clip i shows image i mod n, whose label is the clip's, in front of another one. Where both are and
+  how they move depends on (seed, i) alone, apart for each `stream`.
+  """
+
+  def __init__(
+    self,
+    images: Source,
+    clips: int,
+    *,
+    frames: int,
+    size: tuple[int, int],
+    side: int,
+    speed: float,
+    still: float,
+    opaque: bool,
+    seed: tuple[int, int],
+  ):
+    self.images, self.clips, self.frames, self.size = images, clips, frames, size
+    self.side, self.speed, self.still, self.opaque, self.seed = side, speed, still, opaque, seed
+
+  def __len__(self) -> int:
+    """Number of clips."""
+    return self.clips
+
+  def __getitem__(self, index: SupportsIndex, /) -> Example:
+    """The clip at `index`, with the label of what moves where there are labels."""
+    i = index.__index__() % self.clips
+    rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, i]))
+    front = self.images[i % len(self.images)]
+    back = self.images[int(rng.integers(len(self.images)))]
+    moving = np.clip(fit(_unit(front), (self.side, self.side)), 0, 1)
+    clip = np.repeat(self.still * fit(_unit(back), self.size)[None], self.frames, axis=0)
+    room = np.array(self.size) - self.side
+    places = path(rng, room, self.frames, self.speed)
+    for frame, (top, left) in zip(clip, places.tolist(), strict=True):
+      behind = frame[top : top + self.side, left : left + self.side]
+      # Light adds up where it is not opaque: dark is see-through, and white hides all.
+      behind[...] = moving if self.opaque else moving + (1 - moving) * behind
+    example: Example = {"video": np.rint(255 * np.clip(clip, 0, 1)).astype(np.uint8)}
+    return {**example, "label": front["label"]} if "label" in front else example
+
+
+def path(rng: np.random.Generator, room: np.ndarray, frames: int, speed: float) -> np.ndarray:
+  """Whole places `[frames, axes]` in [0, room] along a line that is thrown back at the ends.
+
+  Start and direction are drawn evenly; `speed` is in pixels a frame.
+  """
+  start, angle = rng.uniform(0, room), rng.uniform(0, 2 * np.pi)
+  direction = np.array([np.sin(angle), np.cos(angle)])
+  straight = start + speed * direction * np.arange(frames)[:, None]
+  period = np.maximum(2 * room, 1)
+  folded = np.abs((straight + room) % period - room)
+  return np.rint(np.minimum(folded, room)).astype(np.int64)
+
+
+def open(
+  path: str = "",
+  *,
+  images: str = "digits",
+  frames: int = 16,
+  size: Sequence[int] = (32, 32),
+  side: int = 16,
+  speed: float = 2.0,
+  still: float = 0.5,
+  opaque: bool = False,
+  draws: int = 1,
+  seed: int = 0,
+) -> tuple[Record, dict[str, Source]]:
+  """Clips of a moving image over one that stands still, from the images of another data set.
+
+  `images` and `path` name that set as `data.name` and `data.path` do. The moving one is `side`
+  pixels high and wide and moves `speed` pixels a frame on a straight line, thrown back at the
+  borders of the clip; the still one fills `size`, (height, width), its brightness times `still`.
+  Dark pixels of what moves are see-through unless `opaque`. Every image moves in `draws` clips, of
+  the test splits in one. A clip's label is that of what moves in it.
+  """
+  from maskjax.data import pipeline  # which opens this module by name
+
+  height, width = size
+  if not 0 < side <= min(height, width):
+    raise BadInput(f"data.side={side} does not fit into clips of {height}x{width}")
+  if min(frames, draws) < 1:
+    raise BadInput(f"data.frames={frames} and data.draws={draws} must be positive")
+  given = pipeline.load(name=images, path=path, test="")
+  record = given.record
+  if record.kind != "image":
+    raise BadInput(f"motion is made from images, {images!r} is {record.kind}")
+  options: dict[str, Any] = dict(frames=frames, size=(height, width), side=side, speed=speed)
+  options |= dict(still=still, opaque=opaque)
+  sources: dict[str, Source] = {}
+  for name, source in given.splits.items():
+    clips = len(source) * (draws if name == "train" else 1)
+    sources[name] = Moving(source, clips, seed=(seed, zlib.crc32(name.encode())), **options)
+  sizes = {name: len(source) for name, source in sources.items()}
+  shape = (frames, height, width, record.shape[-1])
+  return dataclasses.replace(record, kind="video", shape=shape, sizes=sizes), sources
+
+
+def _unit(example: Example) -> np.ndarray:
+  """An example's image, of which the stored range is mapped to [0, 1], as float32."""
+  image = np.asarray(example["image"])
+  return image.astype(np.float32) / peak(image.dtype)
