@@ -17,6 +17,8 @@ TITLES = {
   "prediction": "prediction",
   "pasted": "seen + predicted",
 }
+# Without channels, in [0, 1].
+MAPS = {"chance": "chance to be seen"}
 
 
 def reconstruction(
@@ -71,9 +73,9 @@ def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
     scale = layout.magnification(*images.shape[1:3])
     shown = layout.denormalise(images, record.mean, record.std, scale=scale)
     columns[TITLES.get(name, name)] = shown
-  for name in (name for name in views if record.kind != "table" and np.ndim(views[name]) == 3):
+  for name in MAPS.keys() & views.keys():
     tinted = heat.tints(np.asarray(views[name]))
-    columns[TITLES.get(name, name)] = layout.magnify(tinted, scale)
+    columns[MAPS[name]] = layout.magnify(tinted, layout.magnification(*tinted.shape[1:3]))
   return layout.grid(columns, scale=1)
 
 
