@@ -46,7 +46,7 @@ def pixels(*, normalise: bool = True, eps: float = 1e-6, apart: int = 1) -> Targ
   if not normalise:
     return Target(lambda patches: patches, lambda prediction, patches: prediction)
 
-  def split(patches: Patches) -> Float[Array, "*b m {apart}"]:
+  def split(patches: Patches) -> Float[Array, "*b n m c"]:
     p = patches.shape[-1]
     if p % apart:
       raise BadInput(f"patches of {p} values are not made of pixels of {apart} channels")

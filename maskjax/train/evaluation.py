@@ -132,7 +132,8 @@ class Context:
 
 def pixels(variables: Variables, batch: Mapping[str, Any]) -> dict[str, Any]:
   """The features to beat: an example's normalised values as they are, whatever the pooling."""
-  flat = batch["image"].reshape(len(batch["image"]), -1)
+  values = batch["video" if "video" in batch else "image"]
+  flat = values.reshape(len(values), -1)
   return {"mean": flat, "class": flat}
 
 

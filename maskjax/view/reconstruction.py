@@ -22,8 +22,9 @@ TITLES = {
   "prediction": "prediction",
   "pasted": "seen + predicted",
 }
-# A number a patch, of which the order within an image is shown.
-MAPS = {"foreseen": "foreseen loss", "loss": "loss where hidden"}
+# Without channels: in [0, 1], and a number a patch, of which the order within an image is shown.
+MAPS = {"chance": "chance to be seen"}
+RANKS = {"foreseen": "foreseen loss", "loss": "loss where hidden"}
 
 
 def reconstruction(
@@ -83,10 +84,10 @@ def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
     shown = layout.denormalise(images, record.mean, record.std, scale=scale)
     columns[TITLES.get(name, name)] = shown
   size = columns[TITLES.get(names[0], names[0])].shape[1:3]
-  flat = [name for name in views if np.ndim(views[name]) == 3 and name not in (*MAPS, "predicted")]
-  for name in flat:
-    columns[TITLES.get(name, name)] = layout.magnify(heat.tints(np.asarray(views[name])), scale)
-  maps = {title: ordered(np.asarray(views[n]), size) for n, title in MAPS.items() if n in views}
+  for name in MAPS.keys() & views.keys():
+    tinted = heat.tints(np.asarray(views[name]))
+    columns[MAPS[name]] = layout.magnify(tinted, layout.magnification(*tinted.shape[1:3]))
+  maps = {title: ordered(np.asarray(views[n]), size) for n, title in RANKS.items() if n in views}
   first = TITLES["input"]
   columns = {first: columns.pop(first), **maps, **columns} if maps else columns
   picture = layout.grid(columns, scale=1)
