@@ -70,7 +70,7 @@ def functions(section: Mapping[str, Any], name: str = "") -> Iterator[str]:
 
 def _word(within: str, key: str) -> str:
   """Which word the section `key` within another one is about; "" for a config of its own."""
-  if not within or within == "evals":
+  if not within or (within == "evals" and key not in ("score", "select")):
     return within or key
   if within == "stages":
     return ""

@@ -6,9 +6,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from maskjax import reduce
+from maskjax import reduce, units
 from maskjax.errors import BadInput, unknown
-from maskjax.hide import drop, fill, restore
+from maskjax.hide import drop, fill, restore, within
 from maskjax.model.position import resize_table
 from maskjax.model.transformer import transformer
 from maskjax.model.vit import SIZES, ViT, positions
@@ -19,6 +19,8 @@ class Decoder(nn.Module):
   """Puts encoded tokens back among mask tokens and predicts `outputs` numbers a position.
 
   With `bounds`, (low, high), predictions lie between them: `low + (high - low)(1 + tanh(x)) / 2`.
+  With `window` positions see each other within windows of the grid alone, of this many along each
+  axis, in every other block moved by `shift`; the class token then stays outside.
   """
 
   width: int
@@ -32,6 +34,8 @@ class Decoder(nn.Module):
   remat: bool = False
   scan: bool = False
   bounds: tuple[float, float] | None = None
+  window: tuple[int | None, ...] | None = None
+  shift: tuple[int, ...] | None = None
 
   @nn.compact
   def __call__(
@@ -41,7 +45,11 @@ class Decoder(nn.Module):
     grid: tuple[int, ...],
   ) -> Float[Array, "*b n p"]:
     """Predicts every position, in float32, from the tokens of those that are not hidden."""
-    extra = int(self.class_token)
+    extra, pairs = int(self.class_token), None
+    if self.window is not None:
+      tokens, extra = tokens[..., extra:, :], 0
+      turns = [None, self.shift] if self.shift and any(self.shift) else [None]
+      pairs = [within(units.blocks(grid, self.window, shift)) for shift in turns]
     xavier = nn.initializers.xavier_uniform()
     x = nn.Dense(self.width, dtype=self.dtype, kernel_init=xavier, name="embed")(tokens)
     mask_token = self.param("mask_token", nn.initializers.normal(0.02), (self.width,))
@@ -58,6 +66,7 @@ class Decoder(nn.Module):
       norm_eps=self.norm_eps,
       remat=self.remat,
       scan=self.scan,
+      pairs=pairs,
     )
     x = nn.Dense(self.outputs, dtype=self.dtype, kernel_init=xavier, name="predict")(x)
     x = x[..., extra:, :].astype(jnp.float32)
@@ -79,6 +88,13 @@ class MaskedAutoencoder(nn.Module):
   decoder_depth: int = 8
   decoder_heads: int = 16
   bounds: tuple[float, float] | None = None
+  decoder_window: tuple[int | None, ...] | None = None
+  decoder_shift: tuple[int, ...] | None = None
+
+  @property
+  def grid(self) -> tuple[int, ...]:
+    """Patches along each axis."""
+    return self.encoder.grid
 
   def setup(self):
     """Binds the decoder, which follows the encoder in all but its size."""
@@ -98,6 +114,8 @@ class MaskedAutoencoder(nn.Module):
       remat=encoder.remat,
       scan=encoder.scan,
       bounds=self.bounds,
+      window=self.decoder_window,
+      shift=self.decoder_shift,
     )
 
   def __call__(
@@ -162,12 +180,15 @@ def masked_autoencoder(
   remat: bool = False,
   scan: bool = False,
   bounds: Sequence[float] | None = None,
+  decoder_window: Sequence[int | None] | None = None,
+  decoder_shift: Sequence[int] | None = None,
 ) -> MaskedAutoencoder:
   """A masked autoencoder for examples of `record_shape`, `(*space, channels)`.
 
   `size` names a row of `SIZES`; `width`, `depth`, `heads` and `mlp` (4 · width unless said)
-  override it. `bounds`, (low, high), are those of the target. `BadInput` if the size is unknown,
-  the shape not divisible by the patch, or a width not by its heads.
+  override it. `bounds`, (low, high), are those of the target, `decoder_window` and `decoder_shift`
+  the windows of the `Decoder`. `BadInput` if the size is unknown, the shape not divisible by the
+  patch, or a width not by its heads.
 
   >>> masked_autoencoder(record_shape=(32, 48, 3), patch=(4, 8), size="Ti").encoder.grid
   (8, 6)
@@ -194,4 +215,13 @@ def masked_autoencoder(
     scan=scan,
   )
   limits = None if bounds is None else (float(bounds[0]), float(bounds[1]))
-  return MaskedAutoencoder(encoder, channels, decoder_width, decoder_depth, decoder_heads, limits)
+  return MaskedAutoencoder(
+    encoder,
+    channels,
+    decoder_width,
+    decoder_depth,
+    decoder_heads,
+    limits,
+    None if decoder_window is None else tuple(decoder_window),
+    None if decoder_shift is None else tuple(decoder_shift),
+  )

@@ -22,7 +22,7 @@ from maskjax.task.scorer import scorer
 KINDS = ("image", "table")
 OFFERS = ("keys", "grid", "step", "patches")
 # With one of these bound, a selection hides the same number whatever the scores.
-FIXED = ("count", "ratio", "keep")
+FIXED = ("count", "ratio", "keep", "counts", "ratios")
 TEACHING = ("scores", "log_prob", "reward", "asked")
 
 
@@ -122,8 +122,12 @@ def reconstruct(
       terms["teach"] = bind.call(teach, {**offers, "reward": each(prediction, truth, hidden)})
     return terms, Aux()
 
-  def features(variables: Variables, batch: Batch) -> Mapping[str, Array]:
+  def features(
+    variables: Variables, batch: Batch, hidden: Bool[Array, "b n"] | None = None
+  ) -> Mapping[str, Array]:
     patches, there = read(batch)
+    if hidden is not None:
+      there = ~absent(hidden, there)
     holes = {} if there is None else {"valid": there}
     return network.apply(variables, patches, **holes, method="encode")
 

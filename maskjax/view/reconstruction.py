@@ -8,7 +8,7 @@ import numpy as np
 
 from maskjax.errors import BadInput, unknown
 from maskjax.view import grid as layout
-from maskjax.view import heat
+from maskjax.view import heat, spectrogram
 
 TITLES = {
   "input": "input",
@@ -26,7 +26,7 @@ def reconstruction(
   The task's `views` say what is drawn, all in the space of its normalised input: a task that learns
   other targets (normalised patches, codes) brings its prediction back there itself. Images go
   through the record's mean and deviation, rows of a table through one scale of colours from 0 to 1,
-  nothing is stretched to fit.
+  nothing is stretched to fit, and spectrograms lie on their side (`view.spectrogram`).
 
   Args:
     context: offers `examples`, `task`, `variables`, `key`, `record` and `picture` (the loop's).
@@ -66,8 +66,7 @@ def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
   for name in names:
     images = np.asarray(views[name])
     scale = layout.magnification(*images.shape[1:3])
-    shown = layout.denormalise(images, record.mean, record.std, scale=scale)
-    columns[TITLES.get(name, name)] = shown
+    columns[TITLES.get(name, name)] = spectrogram.shown(images, record, scale=scale)
   return layout.grid(columns, scale=1)
 
 
