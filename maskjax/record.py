@@ -17,11 +17,12 @@ class Record:
       [0, 1] (of a series: in the units of its file).
     std: deviation of each channel, likewise, never zero.
     vocabulary: what each token id of a text stands for, in order of id; see `data.tokens`.
-    rate: samples a second of audio; 0 for other kinds.
+    rate: samples a second of audio, and of that which an image is a spectrogram of, (time,
+      frequency, 1); 0 for others.
     unit: what a token of text is: "characters", "words" or "bpe"; empty for other kinds.
     columns: names of the columns of a table.
     low: smallest value of each column that was there to learn from, in the units of its file: a
-      table's 0.
+      table's 0. Of spectrograms one of about the smallest, which pictures show as dark.
     high: largest, likewise: its 1.
   """
 

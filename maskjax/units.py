@@ -29,21 +29,31 @@ def sides(grid: Sequence[int], size: Sequence[int | None]) -> tuple[int, ...]:
   return tuple(max(g, 1) if s is None else s for g, s in zip(grid, size, strict=True))
 
 
-def blocks(grid: Sequence[int], size: Sequence[int | None]) -> Int[np.ndarray, "n"]:
+def blocks(
+  grid: Sequence[int], size: Sequence[int | None], shift: Sequence[int] | None = None
+) -> Int[np.ndarray, "n"]:
   """The cell of each position of a grid that is cut into cells of `size`, both in row-major order.
 
   A None side is the whole axis: of a clip `[t, h, w]`, `(None, 1, 1)` are tubes, `(1, None, None)`
-  frames. Where a side does not divide its axis, the last cells are smaller.
+  frames. Where a side does not divide its axis, the last cells are smaller. With `shift` the first
+  cells begin so many positions before the grid does, and are smaller too: shifted windows.
 
   Raises:
-    BadInput: see `sides`.
+    BadInput: see `sides`; a shift that is not one number an axis, below the side of a cell.
 
   >>> blocks((2, 5), (2, 2)).reshape(2, 5).tolist()
   [[0, 0, 1, 1, 2], [0, 0, 1, 1, 2]]
+  >>> blocks((5,), (2,), shift=(1,)).tolist()
+  [0, 1, 1, 2, 2]
   """
+  cells = sides(grid, size)
+  shift = (0,) * len(cells) if shift is None else tuple(shift)
+  if len(shift) != len(cells) or not all(0 <= s < c for s, c in zip(shift, cells, strict=True)):
+    raise BadInput(f"cells of {cells} are shifted by less than a side, got {shift}")
   unit = np.zeros((), np.int32)
-  for g, side in zip(grid, sides(grid, size), strict=True):
-    unit = unit[..., None] * -(-g // side) + np.arange(g, dtype=np.int32) // side
+  for g, side, first in zip(grid, cells, shift, strict=True):
+    along = np.arange(first, first + g, dtype=np.int32) // side
+    unit = unit[..., None] * -(-(first + g) // side) + along
   return unit.reshape(-1)
 
 

@@ -166,6 +166,11 @@ ROWS = {
     lambda s, c, a: select.per_section(s, sizes=(3, 3), counts=c, allowed=a),
     one(scores, few, ragged),
   ),
+  "select.per_axis": Row(partial(select.per_axis, grid=GRID, counts=(1, 1)), scores),
+  "select.per_axis/ratios": Row(
+    lambda s, r, a: select.per_axis(s, grid=GRID, ratios=(r, 0.3), join="all", allowed=a),
+    one(scores, share, ragged),
+  ),
   "select.whole": Row(select.whole, one(ragged, unit)),
   "select.whole/up": Row(
     lambda h, u, a: select.whole(h, u, up=True, allowed=a), one(ragged, unit, ragged)
@@ -205,6 +210,7 @@ ROWS = {
   "hide.prefix/each": Row(lambda s, c: dense(hide.prefix(c), N, s), one(documents, counts)),
   "hide.segments": pairs(hide.segments()),
   "hide.window": pairs(hide.window(2)),
+  "hide.within": pairs(hide.within(units.blocks(GRID, (2, 2), shift=(1, 0)))),
   "hide.fill": Row(partial(hide.fill, value=-1.0), one(tokens, ragged)),
   "hide.gate": Row(hide.gate, one(tokens, gates)),
   "hide.mix": Row(lambda x, y, h: hide.mix(x, h, y), one(tokens, tokens, ragged)),

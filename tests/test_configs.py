@@ -1,7 +1,9 @@
 """Every config: presets load, the smoke runs, and at the paper's scale it is the paper's model."""
 
+import itertools
 import math
 import pathlib
+import wave
 
 import jax
 import numpy as np
@@ -65,6 +67,18 @@ def table(tmp_path_factory):
   return path
 
 
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory):
+  """A folder of short recordings, ten of each of two digits."""
+  folder = tmp_path_factory.mktemp("recordings")
+  rng = np.random.default_rng(0)
+  for digit, n in itertools.product(range(2), range(10)):
+    with wave.open(str(folder / f"{digit}_speaker_{n}.wav"), "wb") as file:
+      file.setparams((1, 2, 8000, 0, "NONE", ""))
+      file.writeframes(rng.integers(-9999, 9999, 2000 + 100 * n, dtype="<i2").tobytes())
+  return folder
+
+
 def launch(file, job, workdir, paths):
   """Runs the smoke of a config, with its data and that of its stages where the tests keep them."""
   config = lab.read(f"{file}:smoke")
@@ -75,9 +89,15 @@ def launch(file, job, workdir, paths):
   return config, main(["launch.py", *where, *data])
 
 
+@pytest.fixture(scope="module")
+def paths(prepared, novel, table, recordings):
+  """Data of each kind, small."""
+  kinds = {"digits": prepared, "motion": prepared, "text": novel, "table": table}
+  return {**kinds, "wav": recordings}
+
+
 @every_config
-def test_smoke_trains(file, tmp_path, prepared, novel, table, capsys):
-  paths = {"digits": prepared, "motion": prepared, "text": novel, "table": table}
+def test_smoke_trains(file, tmp_path, paths, capsys):
   config, status = launch(file, "train", tmp_path, paths)
   assert status == 0
   assert capsys.readouterr().out.strip()
@@ -85,8 +105,7 @@ def test_smoke_trains(file, tmp_path, prepared, novel, table, capsys):
 
 
 @every_config
-def test_smoke_shows_its_masks(file, tmp_path, prepared, novel, table, capsys):
-  paths = {"digits": prepared, "motion": prepared, "text": novel, "table": table}
+def test_smoke_shows_its_masks(file, tmp_path, paths, capsys):
   config, status = launch(file, "view", tmp_path, paths)
   if config.task.fn == "classify" and "hide" not in config:
     assert status == 2

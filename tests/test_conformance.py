@@ -99,6 +99,7 @@ takers = {
   "top": lambda: select.top(x[:, 0], count=1, allowed=ints),
   "threshold": lambda: select.threshold(x[:, 0], above=0.5, allowed=ints),
   "top_up": lambda: select.top_up(x[:, 0], count=1, allowed=ints),
+  "per_axis": lambda: select.per_axis(x[:, 0], grid=(3,), counts=(1,), allowed=ints),
   "drop": lambda: hide.drop(x, ints, keep=1),
   "restore": lambda: hide.restore(x, ints, 0.0),
   "fill": lambda: hide.fill(x, ints, 0.0),

@@ -11,6 +11,7 @@ from PIL import Image
 from maskjax.errors import BadInput, unknown
 
 Size = tuple[int, int]
+KEYS = ("crop", "aspect", "pad", "flip", "roll")
 
 
 def bind(augment: Mapping[str, Any] | None, size: Size) -> Callable[..., np.ndarray]:
@@ -18,12 +19,13 @@ def bind(augment: Mapping[str, Any] | None, size: Size) -> Callable[..., np.ndar
 
   Keys: `crop=(low, high)`, the share of the area in a random resized crop; `aspect=(low, high)` of
   that crop, width by height, 3/4 to 4/3 if not given; `pad=n`, a plain crop after padding by n
-  zeros on each side; `flip=True`, left to right with probability one half.
+  zeros on each side; `flip=True`, left to right with probability one half; `roll=True`, round by
+  any number of rows, which are the times of a spectrogram.
   """
   augment = dict(augment or {})
   for key in augment:
-    if key not in ("crop", "aspect", "pad", "flip"):
-      raise unknown("data.augment key", key, ["crop", "aspect", "pad", "flip"])
+    if key not in KEYS:
+      raise unknown("data.augment key", key, KEYS)
   crop, pad = augment.get("crop"), augment.get("pad", 0)
   if crop is not None:
     crop = _interval("crop", crop, 1.0)
@@ -33,11 +35,12 @@ def bind(augment: Mapping[str, Any] | None, size: Size) -> Callable[..., np.ndar
     raise BadInput("data.augment.aspect belongs to crop, which is not given")
   if isinstance(pad, bool) or not isinstance(pad, int) or pad < 0:
     raise BadInput(f"data.augment.pad={pad!r} is not a whole number of pixels")
-  flips = augment.get("flip", False)
-  if not isinstance(flips, bool):
-    raise BadInput(f"data.augment.flip={flips!r} is neither True nor False")
+  flips, rolls = augment.get("flip", False), augment.get("roll", False)
+  for key, value in (("flip", flips), ("roll", rolls)):
+    if not isinstance(value, bool):
+      raise BadInput(f"data.augment.{key}={value!r} is neither True nor False")
   aspect = _interval("aspect", augment.get("aspect", (3 / 4, 4 / 3)), math.inf)
-  return partial(apply, size=size, crop=crop, aspect=aspect, pad=pad, flips=flips)
+  return partial(apply, size=size, crop=crop, aspect=aspect, pad=pad, flips=flips, rolls=rolls)
 
 
 def apply(
@@ -49,13 +52,15 @@ def apply(
   aspect: tuple[float, float] = (3 / 4, 4 / 3),
   pad: int = 0,
   flips: bool = False,
+  rolls: bool = False,
 ) -> np.ndarray:
-  """One training image: crop (or fit, then padded crop), then flip; [h, w, c] to [*size, c]."""
+  """One training image: crop (or fit, then padded crop), flip, roll; [h, w, c] to [*size, c]."""
   if crop is not None:
     image = random_resized_crop(image, rng, size=size, area=crop, aspect=aspect)
   else:
     image = padded_crop(fit(image, size), rng, pad=pad)
-  return random_flip(image, rng) if flips else image
+  image = random_flip(image, rng) if flips else image
+  return random_roll(image, rng) if rolls else image
 
 
 def random_resized_crop(
@@ -98,6 +103,11 @@ def padded_crop(image: np.ndarray, rng: np.random.Generator, *, pad: int) -> np.
 def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
   """Flips left to right with probability one half."""
   return flip(image) if rng.random() < 0.5 else image
+
+
+def random_roll(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+  """Moves all rows down by one number of them; those that leave below come back above."""
+  return np.roll(image, int(rng.integers(len(image))), axis=0)
 
 
 def flip(image: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from absl import flags
 
 from maskjax.data import augment as augmentations
+from maskjax.data import spectrograms
 from maskjax.data.classes import Classes, only
 from maskjax.data.images import evenly
 from maskjax.data.source import Example, Part, Source
@@ -71,6 +72,7 @@ def load(
   on_error: str = "raise",
   mean: Sequence[float] | None = None,
   std: Sequence[float] | None = None,
+  mel: Mapping[str, Any] | None = None,
   **kwargs: Any,
 ) -> Data:
   """Opens a data set: a folder, zip or npz of images, text, wav, csv, table, motion, or TFDS's.
@@ -79,8 +81,8 @@ def load(
   examples of these only, and labels them in that order; of the training split `limit` then takes so
   many evenly spaced examples, or all. `size`, (height, width), is what images are resized to;
   without it all must be equally large. `augment` is that of `augment.bind`. `mean` and `std`
-  replace those of the training split. Other arguments are those of the kind's opener. All that
-  cannot work is a BadInput of one line.
+  replace those of the training split. `mel` makes images of audio, see `spectrograms.of`. Other
+  arguments are those of the kind's opener. All that cannot work is a BadInput of one line.
   """
   size = _size(size)
   given = {k: v for k, v in [("size", size), ("on_error", on_error)] if v not in (None, "raise")}
@@ -90,6 +92,8 @@ def load(
       raise unknown(f"split for data.{role}", split, splits)
   if classes is not None:
     record, splits = only(record, splits, classes)
+  if mel is not None:
+    record, splits = spectrograms.of(record, splits, **mel)
   if limit is not None:
     if limit < 1:
       raise BadInput(f"data.limit must be positive, got {limit}")

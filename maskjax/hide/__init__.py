@@ -4,7 +4,7 @@ from maskjax.hide.drop import Seen, drop, restore
 from maskjax.hide.fill import fill
 from maskjax.hide.gate import gate
 from maskjax.hide.mix import mix
-from maskjax.hide.pairs import Pair, blocks, both, causal, either, prefix, segments, window
+from maskjax.hide.pairs import Pair, blocks, both, causal, either, prefix, segments, window, within
 from maskjax.hide.token import corrupt, token
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
   "segments",
   "token",
   "window",
+  "within",
 ]

@@ -1,9 +1,10 @@
 """Hiding keys from queries: masks of pairs as predicates, so that no mask of all pairs is kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from maskjax.errors import BadInput
@@ -87,6 +88,21 @@ def blocks() -> Predicate:
   [[False, False, True], [False, False, True], [False, False, False]]
   """
   return lambda pair: jnp.less(*_segments(pair, "blocks"))
+
+
+def within(unit: Sequence[int] | Int[np.ndarray, "n"]) -> Predicate:
+  """Removes the keys of other units than the query's, known before tracing: windows of a grid.
+
+  `unit` is that of every position of the sequence, see `maskjax.units`.
+
+  Source: Liu et al., "Swin Transformer", 2021, section 3.2, whose windows are `units.blocks` of a
+  grid, every other time with a shift.
+
+  >>> dense(within([0, 1, 1]), 3).tolist()
+  [[False, True, True], [True, False, False], [True, False, False]]
+  """
+  own = np.asarray(unit)
+  return lambda pair: jnp.asarray(own)[pair.query] != jnp.asarray(own)[pair.key]
 
 
 def either(*predicates: Predicate) -> Predicate:

@@ -7,9 +7,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from maskjax import reduce
+from maskjax import reduce, units
 from maskjax.errors import BadInput, unknown
-from maskjax.hide import drop, fill, restore
+from maskjax.hide import drop, fill, restore, within
 from maskjax.model.position import resize_table
 from maskjax.model.transformer import transformer
 from maskjax.model.vit import SIZES, ViT, positions
@@ -41,6 +41,8 @@ class Decoder(nn.Module):
   With `bounds`, (low, high), predictions lie between them: `low + (high - low)(1 + tanh(x)) / 2`.
   With `loss_depth` a second tower of so many blocks, "losses", on the same tokens predicts how
   large the loss at each position is.
+  With `window` positions see each other within windows of the grid alone, of this many along each
+  axis, in every other block moved by `shift`; the class token then stays outside.
   """
 
   width: int
@@ -55,6 +57,8 @@ class Decoder(nn.Module):
   scan: bool = False
   bounds: tuple[float, float] | None = None
   loss_depth: int = 0
+  window: tuple[int | None, ...] | None = None
+  shift: tuple[int, ...] | None = None
 
   @nn.compact
   def __call__(
@@ -64,7 +68,11 @@ class Decoder(nn.Module):
     grid: tuple[int, ...],
   ) -> Decoded:
     """Predicts every position, in float32, from the tokens of those that are not hidden."""
-    extra = int(self.class_token)
+    extra, pairs = int(self.class_token), None
+    if self.window is not None:
+      tokens, extra = tokens[..., extra:, :], 0
+      turns = [None, self.shift] if self.shift and any(self.shift) else [None]
+      pairs = [within(units.blocks(grid, self.window, shift)) for shift in turns]
     xavier = nn.initializers.xavier_uniform()
     x = nn.Dense(self.width, dtype=self.dtype, kernel_init=xavier, name="embed")(tokens)
     mask_token = self.param("mask_token", nn.initializers.normal(0.02), (self.width,))
@@ -80,6 +88,7 @@ class Decoder(nn.Module):
       norm_eps=self.norm_eps,
       remat=self.remat,
       scan=self.scan,
+      pairs=pairs,
     )
     loss = None
     if self.loss_depth:
@@ -115,6 +124,13 @@ class MaskedAutoencoder(nn.Module):
   decoder_heads: int = 16
   bounds: tuple[float, float] | None = None
   loss_depth: int = 0
+  decoder_window: tuple[int | None, ...] | None = None
+  decoder_shift: tuple[int, ...] | None = None
+
+  @property
+  def grid(self) -> tuple[int, ...]:
+    """Patches along each axis."""
+    return self.encoder.grid
 
   def setup(self):
     """Binds the decoder, which follows the encoder in all but its size."""
@@ -135,6 +151,8 @@ class MaskedAutoencoder(nn.Module):
       scan=encoder.scan,
       bounds=self.bounds,
       loss_depth=self.loss_depth,
+      window=self.decoder_window,
+      shift=self.decoder_shift,
     )
 
   def __call__(
@@ -216,13 +234,16 @@ def masked_autoencoder(
   scan: bool = False,
   bounds: Sequence[float] | None = None,
   loss_depth: int = 0,
+  decoder_window: Sequence[int | None] | None = None,
+  decoder_shift: Sequence[int] | None = None,
 ) -> MaskedAutoencoder:
   """A masked autoencoder for examples of `record_shape`, `(*space, channels)`.
 
   `size` names a row of `SIZES`; `width`, `depth`, `heads` and `mlp` (4 · width unless said)
-  override it. `bounds`, (low, high), are those of the target. With `loss_depth` the decoder has a
-  second tower, of so many blocks, that foresees the loss at each patch. `BadInput` if the size is
-  unknown, the shape not divisible by the patch, or a width not by its heads.
+  override it. `bounds`, (low, high), are those of the target, `decoder_window` and `decoder_shift`
+  the windows of the `Decoder`. With `loss_depth` the decoder has a second tower, of so many blocks,
+  that foresees the loss at each patch. `BadInput` if the size is unknown, the shape not divisible
+  by the patch, or a width not by its heads.
 
   >>> masked_autoencoder(record_shape=(32, 48, 3), patch=(4, 8), size="Ti").encoder.grid
   (8, 6)
@@ -249,5 +270,6 @@ def masked_autoencoder(
     scan=scan,
   )
   limits = None if bounds is None else (float(bounds[0]), float(bounds[1]))
+  windows = [None if x is None else tuple(x) for x in (decoder_window, decoder_shift)]
   sizes = decoder_width, decoder_depth, decoder_heads, limits, loss_depth
-  return MaskedAutoencoder(encoder, channels, *sizes)
+  return MaskedAutoencoder(encoder, channels, *sizes, *windows)

@@ -1,5 +1,6 @@
 """The pre-norm transformer block, and a stack of blocks."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from maskjax.errors import BadInput
 from maskjax.hide.pairs import Predicate
 from maskjax.model.attention import Attention
 
@@ -97,24 +99,38 @@ def transformer(
   scan: bool = False,
   gated: bool = False,
   rotary: bool = False,
-  pairs: Predicate | None = None,
+  pairs: Predicate | Sequence[Predicate | None] | None = None,
 ) -> Float[Array, "*b n d"]:
   """A stack of `depth` blocks and a last normalisation; to be called inside a compact method.
 
   The parameters `block_00`, `block_01` … and `norm` belong to the module that calls. `remat` keeps
   only each block's input for the backward pass and computes the rest again. With `scan` one block
   is compiled for all, which are met in a loop over their stacked parameters; not where they are
-  drawn, nor with a cache. `pairs`, `segments` and `start` are those of `Attention`.
+  drawn, nor with a cache. `pairs`, `segments` and `start` are those of `Attention`; several `pairs`
+  take turns, one a block, and as many blocks are compiled.
+
+  Raises:
+    BadInput: several `pairs` that do not divide the blocks.
   """
-  sizes = heads, mlp, dtype, norm_eps, gated, rotary, pairs
+  turns = [*pairs] if isinstance(pairs, Sequence) else [pairs]
+  if not turns or depth % len(turns):
+    raise BadInput(f"{len(turns)} masks of pairs cannot take turns in {depth} blocks")
+  sizes = [(heads, mlp, dtype, norm_eps, gated, rotary, own) for own in turns]
   # Inside a loop nothing is merged with what was computed before it.
   block = nn.remat(Block, prevent_cse=not scan) if remat else Block
-  layers = [block(*sizes, name=f"block_{i:02d}") for i in range(depth)]
+  layers = [block(*sizes[i % len(turns)], name=f"block_{i:02d}") for i in range(depth)]
   if scan and start is None and not layers[0].is_initializing():
     every = [layer.variables["params"] for layer in layers]
-    one: Any = block(*sizes, parent=None)
-    step = lambda x, params: (one.apply({"params": params}, x, valid, segments), None)
-    x, _ = jax.lax.scan(step, x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *every))
+    ones: list[Any] = [block(*own, parent=None) for own in sizes]
+
+    def step(x: Array, round_: Sequence[Any]) -> tuple[Array, None]:
+      for one, params in zip(ones, round_, strict=True):
+        x = one.apply({"params": params}, x, valid, segments)
+      return x, None
+
+    stack = lambda *leaves: jnp.stack(leaves)
+    rounds = [jax.tree.map(stack, *every[i :: len(turns)]) for i in range(len(turns))]
+    x, _ = jax.lax.scan(step, x, rounds)
   else:
     for layer in layers:
       x = layer(x, valid, segments, start)

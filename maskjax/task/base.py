@@ -33,7 +33,8 @@ class Task(NamedTuple):
     loss: `(variables, batch, key, step) -> (terms, Aux)`; `batch["position"]` is each example's
       position in the global batch, from which its keys are folded.
     weights: the weight of each term in the total; a term that is not named weighs 1.
-    features: `(variables, batch) -> {pooling: Float[b, d]}`, with nothing hidden.
+    features: `(variables, batch, hidden=None) -> {pooling: Float[b, d]}`; with a mask of the
+      network's `grid`, of what is left to see.
     views: `(variables, batch, key) -> {name: array}`, what pictures are made from; it may name
       `step`, which is 0 unless said, for what moves over a run.
     network: the linen module that holds most of the weights, for loading published ones.

@@ -85,8 +85,8 @@ def classify(
   def predict(variables: Variables, batch: Batch) -> Float[Array, "b classes"]:
     return network.apply(variables, batch["image"])
 
-  def features(variables: Variables, batch: Batch) -> Mapping[str, Array]:
-    return network.apply(variables, batch["image"], method="encode")
+  def features(variables: Variables, batch: Batch, hidden: Any = None) -> Mapping[str, Array]:
+    return network.apply(variables, batch["image"], hidden, method="encode")
 
   def views(variables: Variables, batch: Batch, key: Key[Array, ""]) -> Mapping[str, Array]:
     met = pair(batch, key, 0)

@@ -24,7 +24,7 @@ from maskjax.task.teacher import taught_by, with_teacher
 KINDS = ("image", "video", "table")
 OFFERS = ("keys", "grid", "step", "patches", "tokens")
 # With one of these bound, a selection hides the same number whatever the scores.
-FIXED = ("count", "ratio", "keep")
+FIXED = ("count", "ratio", "keep", "counts", "ratios")
 TEACHING = ("scores", "log_prob", "reward", "asked")
 # Offered besides where the model foresees its own loss: to a score, and to what teaches.
 FORESEEN, GUESSED = ("loss",), ("predicted",)
@@ -160,8 +160,12 @@ def reconstruct(
       terms["teach"] = bind.call(teach, {**given, "reward": each(prediction, truth, hidden)})
     return terms, Aux()
 
-  def features(variables: Variables, batch: Batch) -> Mapping[str, Array]:
+  def features(
+    variables: Variables, batch: Batch, hidden: Bool[Array, "b n"] | None = None
+  ) -> Mapping[str, Array]:
     patches, there = read(batch)
+    if hidden is not None:
+      there = ~absent(hidden, there)
     holes = {} if there is None else {"valid": there}
     return network.apply(variables, patches, **holes, method="encode")
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
 from maskjax.view import grid as layout
+from maskjax.view import spectrogram
 
 SEEN = (92, 142, 196)
 ASKED = 3  # classes that are named of a target, those with the largest shares
@@ -37,9 +38,9 @@ def masks(views: Mapping[str, Any], record: Record) -> layout.Picture:
       raise unknown("view", name, views)
   image, seen = (np.asarray(views[name]).astype(np.float32) for name in ("input", "seen"))
   scale = layout.magnification(*image.shape[1:3])
-  show = lambda x: layout.denormalise(x, record.mean, record.std, scale=scale)
+  show = lambda x: spectrogram.shown(x, record, scale=scale)
   hidden = np.asarray(views["hidden"] if "hidden" in views else np.isnan(seen).any(axis=-1))
-  hidden = hidden if hidden.dtype == bool else np.equal(hidden, 0)
+  hidden = spectrogram.turned(hidden if hidden.dtype == bool else np.equal(hidden, 0), record)
   columns = {"input": show(image)}
   if "other" in views:
     columns["other"] = show(np.asarray(views["other"]).astype(np.float32))

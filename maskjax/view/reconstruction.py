@@ -12,7 +12,7 @@ from scipy import stats
 from maskjax import bind
 from maskjax.errors import BadInput, unknown
 from maskjax.view import grid as layout
-from maskjax.view import heat
+from maskjax.view import heat, spectrogram
 from maskjax.view.legend import bar, under_legend
 from maskjax.view.video import stills
 
@@ -35,9 +35,9 @@ def reconstruction(
   The task's `views` say what is drawn, all in the space of its normalised input: a task that learns
   other targets (normalised patches, codes) brings its prediction back there itself. Images go
   through the record's mean and deviation, rows of a table and maps without channels through one
-  scale of colours from 0 to 1, nothing is stretched to fit. Of losses, foreseen or had, the order
-  within an image is drawn. A clip is shown by some of its frames. What moves over a run (a ratio)
-  is as at the step of the weights.
+  scale of colours from 0 to 1, nothing is stretched to fit, and spectrograms lie on their side
+  (`view.spectrogram`). Of losses, foreseen or had, the order within an image is drawn. A clip is
+  shown by some of its frames. What moves over a run (a ratio) is as at the step of the weights.
 
   Args:
     context: offers `examples`, `task`, `variables`, `key`, `step`, `record` and `picture` (the
@@ -81,8 +81,7 @@ def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
   for name in names:
     images = np.asarray(views[name])
     scale = layout.magnification(*images.shape[1:3])
-    shown = layout.denormalise(images, record.mean, record.std, scale=scale)
-    columns[TITLES.get(name, name)] = shown
+    columns[TITLES.get(name, name)] = spectrogram.shown(images, record, scale=scale)
   size = columns[TITLES.get(names[0], names[0])].shape[1:3]
   for name in MAPS.keys() & views.keys():
     tinted = heat.tints(np.asarray(views[name]))

@@ -70,6 +70,7 @@ def by_kind():
     "gumbel": lambda keys: select.top(score.gumbel(keys, logits), count=4),
     "n_of_m": lambda keys: select.n_of_m(white(keys), keep=2, of=4),
     "per_block": lambda keys: select.per_block(white(keys), grid=GRID, size=(2, 2), count=3),
+    "per_axis": lambda keys: select.per_axis(white(keys), grid=GRID, counts=(1, 2)),
     "nested": lambda keys: jnp.moveaxis(nested(keys), 0, -2),
     "top_up": lambda keys: select.top_up(white(keys), ratio=0.5, allowed=there),
     "logistic": lambda keys: missing(score.logistic(keys, tables(keys), ratio=0.5)),

@@ -10,7 +10,9 @@ import optax
 from flax import traverse_util
 from jaxtyping import Array, Float
 
+from maskjax import bind
 from maskjax.errors import BadInput, unknown
+from maskjax.keys import keys, stream
 from maskjax.train.evaluators.context import Batch, Context, labelled
 from maskjax.train.optimizer import optimizer
 
@@ -31,17 +33,19 @@ def finetune(
   pooling: str = "mean",
   train: str = "train",
   test: str = "test",
+  score: Mapping[str, Any] | None = None,
+  select: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
   """Accuracy on `test` after training a copy of the encoder and a linear head on all labels.
 
   Protocol: head x W + b on the pooled features, W and b from zero; cross-entropy with smoothed
-  labels; nothing hidden; the run's own augmentation, in an order fixed by the context's key; AdamW
-  (b1 0.9, b2 0.999), rate `learning_rate` · batch_size / 256, linear warm-up, cosine to zero; rate
-  falling by `layer_decay` per block towards the input; no decay of biases, norms, tokens and
-  position tables. Only parameters that the features depend on are trained (no decoder); the last
-  step's weights are scored, not the best ones. Differs from MAE's recipe in having no mixup,
-  cutmix, RandAugment or drop path, and in pooling after the encoder's norm rather than before a
-  new one.
+  labels; nothing hidden but what `score` and `select` say, in training alone; the run's own
+  augmentation, in an order fixed by the context's key; AdamW (b1 0.9, b2 0.999), rate
+  `learning_rate` · batch_size / 256, linear warm-up, cosine to zero; rate falling by `layer_decay`
+  per block towards the input; no decay of biases, norms, tokens and position tables. Only
+  parameters that the features depend on are trained (no decoder); the last step's weights are
+  scored, not the best ones. Differs from MAE's recipe in having no mixup, cutmix, RandAugment or
+  drop path, and in pooling after the encoder's norm rather than before a new one.
 
   Args:
     context: what the training loop hands over; its variables are left as they are.
@@ -56,15 +60,19 @@ def finetune(
     pooling: "mean" of the patch tokens or "class" token.
     train: name of the training split, for its size.
     test: split that is scored.
+    score: section of a score of the positions of the network's `grid`, which may name `keys` (one
+      per example, new at every step), `grid` and `step`.
+    select: section of the selection that says which of them are hidden in training.
 
   Returns:
     {"accuracy": share of test examples classified right, "loss": of the last training batch}.
 
   Raises:
-    BadInput: no labels, an unknown pooling or split, no step to do, a loss that is not finite.
+    BadInput: no labels, an unknown pooling or split, no step to do, a loss that is not finite, a
+      score without a selection, or a network without a grid to hide positions of.
 
-  Source: He et al., 2022, "Masked autoencoders are scalable vision learners", appendix A.1, table
-  9.
+  Sources: He et al., 2022, "Masked autoencoders are scalable vision learners", appendix A.1, table
+  9; hiding: Huang et al., 2022, "Masked autoencoders that listen", section 3.
   """
   classes = labelled(context, "finetune")
   total = steps if steps > 0 else _steps(context, train, epochs, batch_size)
@@ -73,6 +81,7 @@ def finetune(
   batches = map(context.mesh.put_whole, context.batches(batch_size, seed, total))
   first = next(batches)
 
+  hide = _hiding(context, score, select)
   params, pooled = _trained(context, first, pooling)
   width = jax.eval_shape(pooled, params, first).shape[-1]
   params["head/kernel"], params["head/bias"] = jnp.zeros((width, classes)), jnp.zeros(classes)
@@ -86,23 +95,23 @@ def finetune(
     layer_decay=layer_decay,
   ).tx
 
-  def logits(params: Leaves, batch: Batch) -> Float[Array, "b c"]:
-    x = pooled(params, batch).astype(jnp.float32)
+  def logits(params: Leaves, batch: Batch, *hidden: Array) -> Float[Array, "b c"]:
+    x = pooled(params, batch, *hidden).astype(jnp.float32)
     return x @ params["head/kernel"] + params["head/bias"]
 
-  def loss(params: Leaves, batch: Batch) -> Float[Array, ""]:
+  def loss(params: Leaves, batch: Batch, step: Any) -> Float[Array, ""]:
     target = optax.smooth_labels(jax.nn.one_hot(batch["label"], classes), label_smoothing)
-    return optax.softmax_cross_entropy(logits(params, batch), target).mean()
+    return optax.softmax_cross_entropy(logits(params, batch, *hide(batch, step)), target).mean()
 
-  def update(params: Leaves, moments: Any, batch: Batch):
-    value, grads = jax.value_and_grad(loss)(params, batch)
+  def update(params: Leaves, moments: Any, batch: Batch, step: Any):
+    value, grads = jax.value_and_grad(loss)(params, batch, step)
     updates, moments = tx.update(grads, moments, params)
     return optax.apply_updates(params, updates), moments, value
 
   advance = jax.jit(update, donate_argnums=(0, 1))
-  params, moments, value = advance(params, tx.init(params), first)
-  for batch in batches:
-    params, moments, value = advance(params, moments, batch)
+  params, moments, value = advance(params, tx.init(params), first, np.int32(0))
+  for step, batch in enumerate(batches, 1):
+    params, moments, value = advance(params, moments, batch, np.int32(step))
   if not np.isfinite(value):
     raise BadInput("finetune: the loss is not finite; lower evals.finetune.learning_rate")
   return {
@@ -120,15 +129,39 @@ def _steps(context: Context, train: str, epochs: float, batch_size: int) -> int:
   return total
 
 
+def _hiding(
+  context: Context, score: Mapping[str, Any] | None, select: Mapping[str, Any] | None
+) -> Callable[[Batch, Any], tuple[Array, ...]]:
+  """`(batch, step)` to what is hidden, Bool[b, n], or to nothing where there is nothing to hide."""
+  if not score and not select:
+    return lambda batch, step: ()
+  if not score or not select:
+    raise BadInput("finetune hides what a score and a selection say: evals.finetune needs both")
+  grid = getattr(getattr(context.task, "network", None), "grid", None)
+  if grid is None:
+    raise BadInput("finetune: the task's network has no grid of positions to hide")
+  given = lambda section: {k: v for k, v in section.items() if v is not None}
+  scored = bind.bind(given(score), "maskjax.score")
+  selected = bind.bind(given(select), "maskjax.select")
+  bind.check(scored, ("keys", "grid", "step"), "finetune")
+
+  def hide(batch: Batch, step: Any) -> tuple[Array, ...]:
+    drawn = keys(stream(context.key, "mask", step), batch["position"])
+    scores = bind.call(scored, {"keys": drawn, "grid": grid, "step": step})
+    return (bind.call(selected, {"grid": grid}, scores),)
+
+  return hide
+
+
 def _trained(
   context: Context, batch: Batch, pooling: str
-) -> tuple[Leaves, Callable[[Leaves, Batch], Float[Array, "b d"]]]:
+) -> tuple[Leaves, Callable[..., Float[Array, "b d"]]]:
   """A copy of the parameters that the pooled features read, by name, and the features from them."""
   whole = traverse_util.flatten_dict(context.variables["params"], sep="/")
 
-  def pooled(leaves: Leaves, batch: Batch) -> Float[Array, "b d"]:
+  def pooled(leaves: Leaves, batch: Batch, *hidden: Array) -> Float[Array, "b d"]:
     params = traverse_util.unflatten_dict({**whole, **leaves}, sep="/")
-    features = context.task.features({**context.variables, "params": params}, batch)
+    features = context.task.features({**context.variables, "params": params}, batch, *hidden)
     if pooling not in features:
       raise unknown("pooling", pooling, features)
     return features[pooling]

@@ -1,0 +1,90 @@
+"""Recordings as the images that spectrograms are: time by frequency, one channel."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, SupportsIndex
+
+import numpy as np
+
+from maskjax.data import text
+from maskjax.data.images import evenly
+from maskjax.data.source import Example, Source
+from maskjax.errors import BadInput
+from maskjax.record import Record
+from maskjax.spectrogram import log_mel
+
+_KEPT = 1 << 30  # bytes of spectrograms of a split that stay in memory, if all of them fit
+_RANGE = 100  # spectrograms whose values say what pictures show as dark and bright
+
+
+class Spectrograms:
+  """Logarithms of power in mel bands of recordings, cut or filled with zeros to `frames`.
+
+  An example is `{"image": float32 [frames, bins, 1], "label": int}`, without "label" where there is
+  none. Channels are averaged, the mean of the signal is taken away, and what follows its last
+  sample is not looked at. The fill is 0 as in Audio-MAE's public code, though silence is
+  `log(spectrogram.EPS)`. Where all of them fit into 1 GiB they stay in memory; copies sent to
+  worker processes start empty.
+  """
+
+  def __init__(self, audio: Source, frames: int, bins: int, levels: partial):
+    self.audio, self.frames, self.bins, self.levels = audio, frames, bins, levels
+    self.keep = 4 * frames * bins * len(audio) <= _KEPT
+    self._kept: dict[int, Example] = {}
+
+  def __getstate__(self) -> dict[str, Any]:
+    """All but the spectrograms themselves."""
+    return {**self.__dict__, "_kept": {}}
+
+  def __len__(self) -> int:
+    """Number of recordings."""
+    return len(self.audio)
+
+  def __getitem__(self, index: SupportsIndex, /) -> Example:
+    """The spectrogram at `index`, and its label where there are labels."""
+    i = text.inside(index, len(self))
+    if i not in self._kept:
+      example = self._made(self.audio[i])
+      if not self.keep:
+        return example
+      example["image"].flags.writeable = False  # type: ignore[union-attr]
+      self._kept[i] = example
+    return dict(self._kept[i])
+
+  def _made(self, example: Example) -> Example:
+    rest = {name: value for name, value in example.items() if name not in ("audio", "valid")}
+    signal = np.asarray(example["audio"])[np.asarray(example["valid"])].mean(axis=-1)
+    levels = self.levels(signal - signal.mean() if len(signal) else signal)[: self.frames]
+    image = np.zeros((self.frames, self.bins, 1), np.float32)
+    image[: len(levels), :, 0] = levels
+    return {"image": image, **rest}
+
+
+def of(
+  record: Record, splits: Mapping[str, Source], *, frames: int, bins: int = 128, **mel: Any
+) -> tuple[Record, dict[str, Source]]:
+  """The record and splits of recordings as those of their spectrograms.
+
+  An image is `frames` long, in units of `hop`; the other arguments are those of
+  `spectrogram.log_mel`. The record keeps the rate of the audio, by which pictures know it for a
+  spectrogram, and the smallest and largest value among 100 evenly spaced ones as `low` and `high`.
+
+  Raises:
+    BadInput: data that are no recordings, or arguments that cannot work.
+  """
+  if record.kind != "audio":
+    raise BadInput(f"data.mel is for audio, the data set holds {record.kind}")
+  text.whole("mel.frames", frames, least=1)
+  try:
+    levels = partial(log_mel, rate=record.rate, bins=bins, **mel)
+    levels(np.zeros(1, np.float32))
+  except TypeError as error:
+    raise BadInput(f"data.mel: {error}") from error
+  sources: dict[str, Source] = {
+    name: Spectrograms(source, frames, bins, levels) for name, source in splits.items()
+  }
+  first = next(iter(sources.values()))
+  seen = np.stack([np.asarray(first[int(i)]["image"]) for i in evenly(len(first), _RANGE)])
+  limits = {"low": (float(seen.min()),), "high": (float(seen.max()),)}
+  return dataclasses.replace(record, kind="image", shape=(frames, bins, 1), **limits), sources

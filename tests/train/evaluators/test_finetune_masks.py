@@ -1,0 +1,111 @@
+"""Fine-tuning with some positions hidden: in training alone, by new masks at every step."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from maskjax.errors import BadInput
+from maskjax.record import Record
+from maskjax.task import reconstruct
+from maskjax.train.evaluators.finetune import finetune
+from maskjax.train.mesh import make_mesh
+
+SIZE, GRID = 16, (4, 3)
+MASKS = {"score": {"fn": "white"}, "select": {"fn": "per_axis", "counts": (1, 1)}}
+SETTINGS = {"batch_size": SIZE, "learning_rate": 0.01, "layer_decay": 1.0}
+
+
+def context(seen, grid=GRID):
+  """A task whose features tell what was hidden; the class is the sign of the first value."""
+  rng = np.random.default_rng(0)
+  image = rng.normal(size=(SIZE, 12)).astype(np.float32)
+  label = (image[:, 0] > 0).astype(np.int32)
+
+  def features(variables, batch, hidden=None):
+    if hidden is not None:
+      jax.debug.callback(lambda h: seen.append(np.array(h)), hidden)
+    there = jnp.ones(batch["image"].shape, bool) if hidden is None else ~hidden
+    return {"mean": jnp.where(there, batch["image"], 0) * variables["params"]["gain"]}
+
+  def batches(batch_size, seed, steps):
+    for _ in range(steps):
+      yield {"image": image, "label": label, "position": np.arange(SIZE, dtype=np.int32)}
+
+  def examples(split, batch_size):
+    yield {"image": image, "label": label, "valid": np.ones(SIZE, bool)}
+
+  return types.SimpleNamespace(
+    record=Record("image", (12,), {"train": SIZE, "test": SIZE}, ("minus", "plus")),
+    key=jax.random.key(0),
+    step=0,
+    task=types.SimpleNamespace(features=features, network=types.SimpleNamespace(grid=grid)),
+    variables={"params": {"gain": jnp.ones(12)}},
+    mesh=make_mesh(),
+    batches=batches,
+    examples=examples,
+  )
+
+
+def test_hides_times_and_frequencies_anew_at_every_step_and_nothing_when_scored():
+  seen = []
+  result = finetune(context(seen), steps=5, **SETTINGS, **MASKS)
+  jax.effects_barrier()
+  assert set(result) == {"accuracy", "loss"}
+  assert len(seen) == 5, "one mask a step, none where test examples are classified"
+  drawn = np.stack(seen).reshape(5, SIZE, *GRID)
+  assert (drawn.all(3).sum(-1) == 1).all()
+  assert (drawn.all(2).sum(-1) == 1).all()
+  assert (drawn.sum((2, 3)) == 6).all()
+  assert len({mask.tobytes() for mask in drawn.reshape(-1, 12)}) > 8
+  assert not np.array_equal(drawn[0], drawn[1])
+
+
+def test_without_sections_nothing_is_hidden():
+  seen = []
+  finetune(context(seen), steps=2, **SETTINGS)
+  jax.effects_barrier()
+  assert seen == []
+
+
+def test_bad_input():
+  with pytest.raises(BadInput, match="needs both"):
+    finetune(context([]), steps=1, **SETTINGS, score={"fn": "white"})
+  with pytest.raises(BadInput, match="no grid of positions"):
+    finetune(context([], grid=None), steps=1, **SETTINGS, **MASKS)
+  with pytest.raises(BadInput, match="needs logits"):
+    finetune(context([]), steps=1, **SETTINGS, **{**MASKS, "score": {"fn": "entropy"}})
+
+
+def test_hidden_patches_change_no_feature():
+  """As dropping them does: neither content nor presence of what is hidden reaches the rest."""
+  from functools import partial
+
+  from maskjax import recover, score, select
+  from maskjax.model import masked_autoencoder
+
+  small = {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
+  task = reconstruct(
+    record=Record("image", (8, 6, 1), {}, mean=(0.0,), std=(1.0,)),
+    model=partial(masked_autoencoder, patch=(2, 2), size="mu", **small),
+    score=partial(score.white),
+    select=partial(select.per_axis, counts=(1, 1)),
+    target=recover.pixels,
+    recover=recover.squared_error,
+  )
+  rng = np.random.default_rng(0)
+  batch = {"image": jnp.asarray(rng.normal(size=(2, 8, 6, 1)), jnp.float32)}
+  variables = task.init(jax.random.key(0), {**batch, "position": jnp.arange(2)})
+  hidden = jnp.zeros((2, 12), bool).at[:, :3].set(True)
+  spoiled = {"image": batch["image"].at[:, :2].set(jnp.nan)}
+  found = task.features(variables, batch, hidden)
+  np.testing.assert_array_equal(found["mean"], task.features(variables, spoiled, hidden)["mean"])
+  encoder = task.network.encoder
+  patches = recover.patchify(batch["image"], (2, 2))[:, 3:]
+  index = jnp.broadcast_to(jnp.arange(3, 12), (2, 9))
+  own = {name: leaves["encoder"] for name, leaves in variables.items()}
+  alone = encoder.apply(own, patches, index=index)[:, 1:]
+  np.testing.assert_allclose(found["mean"], alone.mean(-2), atol=1e-5)
+  assert task.network.grid == GRID
