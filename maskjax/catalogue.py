@@ -74,7 +74,7 @@ def _word(within: str, key: str) -> str:
     return within or key
   if within == "stages":
     return ""
-  if key == "score" and within == "hold":
+  if key == "score" and within in ("hold", "view"):
     return "weights"
   return key if key in ("score", "select") else "schedule"
 

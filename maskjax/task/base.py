@@ -53,6 +53,9 @@ class Task(NamedTuple):
     coupled: whether the loss of an example depends on others of its batch (contrastive losses,
       batch normalisation), so that microbatches would not equal one batch. Where devices hold parts
       of a batch, such a loss reaches the rest of it by `reduce.combine`.
+    final: `variables -> variables`, what training comes to: nothing but what the network needs,
+      learned masks applied for good. All functions but `loss` take them too.
+    figures: `(variables, step) -> {name: number}`, what the variables say of themselves.
     pair: `(batch, key, step) -> batch`, called for the loss with its key and step before a batch is
       cut into microbatches: gives its examples what they need of each other (mixing partners).
 
@@ -72,6 +75,8 @@ class Task(NamedTuple):
   prepare: Callable[..., Variables] | None = None
   update: Callable[..., Variables] | None = None
   coupled: bool = False
+  final: Callable[..., Variables] = lambda variables: variables
+  figures: Callable[..., Mapping[str, Array]] | None = None
   pair: Callable[..., Batch] = lambda batch, key, step: batch
 
 

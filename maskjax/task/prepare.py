@@ -8,15 +8,16 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from maskjax import reduce
 from maskjax.errors import BadInput, unknown
 from maskjax.task.base import Batch, Task, Variables
 
-__all__ = ["squared_gradients"]
+__all__ = ["input_norms", "squared_gradients"]
 
 PREPARED = "prepared"
 LABELS = ("data", "model")
@@ -146,3 +147,69 @@ def squared_gradients(
 
   mean = lambda total: jax.tree.map(lambda t: t / examples, total)
   return Statistic(examples, begin, add, mean)
+
+
+def input_norms(*, task: Task, examples: int = 128) -> Statistic:
+  r"""The norm of every input of every dense layer, as training meets it, in float32.
+
+  Shaped as the parameters with all axes but the inputs' of length 1: for a kernel `[i o]` of a
+  linen dense layer $\sqrt{\frac{1}{N} \sum x_i^2}$ over all positions of N examples, padding
+  included; 1 for all other parameters, so that a score that multiplies by it leaves them alone.
+
+  Args:
+    task: one whose loss meets every dense layer by itself.
+    examples: N, the first examples of the run's order.
+
+  Raises:
+    BadInput: a network that loops over its layers or computes them again; on `add`, a dense layer
+      that the loss does not meet, or one whose input has no axis of examples.
+
+  Sun et al., "A Simple and Effective Pruning Approach for Large Language Models", 2024, section 3:
+  there layer by layer, each meeting what the pruned ones before it give; here all at once.
+  """
+  for name in ("scan", "remat"):
+    if getattr(task.network, name, False):
+      raise BadInput(f"input_norms looks at every layer by itself: set model.{name}=False")
+
+  def begin(variables: Variables) -> Any:
+    def none(path: Any, leaf: Any) -> Array:
+      dense = _is_dense(path, leaf)
+      return jnp.zeros((leaf.shape[0], 1)) if dense else jnp.full((1,) * leaf.ndim, float(examples))
+
+    return jax.tree_util.tree_map_with_path(none, variables["params"])
+
+  def add(total: Any, variables: Variables, batch: Batch, counts: Bool[Array, "b"]) -> Any:
+    inputs: dict[str, list[Array]] = {}
+
+    def listen(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+      if isinstance(context.module, nn.Dense) and context.method_name == "__call__":
+        inputs.setdefault("/".join((*context.module.path, "kernel")), []).append(args[0])
+      return call(*args, **kwargs)
+
+    with nn.intercept_methods(listen):
+      task.loss(variables, batch, jax.random.key(0), 0)
+
+    def more(path: Any, sums: Array, leaf: Any) -> Array:
+      name = jax.tree_util.keystr(path, simple=True, separator="/")
+      if _is_dense(path, leaf) and name not in inputs:
+        raise BadInput(f"input_norms: the loss meets no dense layer with the weights {name}")
+      return sum((_squares(name, x, counts) for x in inputs.get(name, [])), sums)
+
+    return jax.tree_util.tree_map_with_path(more, total, variables["params"])
+
+  return Statistic(
+    examples, begin, add, lambda total: jax.tree.map(lambda s: jnp.sqrt(s / examples), total)
+  )
+
+
+def _is_dense(path: Any, leaf: Any) -> bool:
+  return leaf.ndim == 2 and jax.tree_util.keystr(path[-1:], simple=True) == "kernel"
+
+
+def _squares(name: str, x: Array, counts: Bool[Array, "b"]) -> Float[Array, "i 1"]:
+  """The sums of squares of the inputs of a layer, over the examples that count."""
+  if x.ndim < 2 or len(x) != len(counts):
+    raise BadInput(f"input_norms: {name} is met by {x.shape}, not by {len(counts)} examples")
+  where = jnp.reshape(counts, (-1, *[1] * (x.ndim - 1)))
+  squares = jnp.square(x.astype(jnp.float32))
+  return reduce.sum(squares, where, axis=tuple(range(x.ndim - 1)))[:, None]

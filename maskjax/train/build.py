@@ -28,13 +28,16 @@ Config = Mapping[str, Any]
 # A rerun on a workdir must agree in these; all other fields are free to change.
 TRAINED = tuple(name for name in WORDS if name != "generate")
 IDENTITY = (
-  "task", *TRAINED, "prepare", "data", "optimizer", "hold", "batch_size", "seed", "ema", "total",
+  "task", *TRAINED, "prepare", "view", "data", "optimizer", "hold", "batch_size", "seed", "ema",
+  "total",
 )  # fmt: skip
 FREE = (
   "job", "seeds", "accumulate", "loader", "evals", "eval_batch_size", "checkpoint", "log", "resume",
   "init_from", "init_except", "stages", "debug", "profile", "generate", "sample", "mesh",
 )  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
+# Where the functions of sections about weights are found.
+OF_WEIGHTS = {**WORDS, "score": "maskjax.weights"}
 LENGTHS = ("total_steps", "total_epochs", "total_examples")
 
 
@@ -96,11 +99,23 @@ def make_task(config: Config, record: Record) -> Task:
   offers = {**words, "record": record, "batch_size": config["batch_size"]}
   bind.check(task, offers, "the config")
   made: Task = bind.call(task, offers)
-  if not config.get("prepare"):
-    return made
-  statistic = bind.bind(config["prepare"], "maskjax.task.prepare")
-  bind.check(statistic, ("task",), "the config")
-  return prepared(made, **{config["prepare"]["fn"].rpartition(":")[2]: statistic(task=made)})
+  if config.get("prepare"):
+    statistic = bind.bind(config["prepare"], "maskjax.task.prepare")
+    bind.check(statistic, ("task",), "the config")
+    made = prepared(made, **{config["prepare"]["fn"].rpartition(":")[2]: statistic(task=made)})
+  return view(made, config["view"], lengths) if config.get("view") else made
+
+
+def view(made: Task, section: Config, lengths: Lengths) -> Task:
+  """The task with learned masks over its weights, as a section's `fn` says; `where` as in `hold`.
+
+  Raises:
+    BadInput: an unknown function, argument or schedule.
+  """
+  rules, rest = section.get("where"), {k: v for k, v in section.items() if k != "where"}
+  bound = word(rest, "maskjax.weights", lengths, OF_WEIGHTS)
+  where = (lambda params: match(params, rules, default=False).values) if rules else None
+  return weights.viewed(made, bound(where=where))
 
 
 def run_lengths(config: Config, record: Record) -> Lengths:
@@ -199,9 +214,8 @@ def hold(made: Optimizer, section: Config, params: Any, lengths: Lengths) -> Opt
   """
   if section.get("every", 1) > lengths.total_steps:
     raise BadInput(f"hold.every={section['every']} is beyond the run's {lengths.total_steps} steps")
-  homes = {**WORDS, "score": "maskjax.weights"}
   rules, rest = section.get("where"), {k: v for k, v in section.items() if k != "where"}
-  bound = word(rest, "maskjax.weights", lengths, homes)
+  bound = word(rest, "maskjax.weights", lengths, OF_WEIGHTS)
   chosen = match(params, rules, default=False) if rules else None
   tx = bound(made.tx, where=chosen.values if chosen else None)
   report = tuple(f"held: {line}" for line in chosen.report) if chosen else ()

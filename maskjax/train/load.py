@@ -29,7 +29,8 @@ class Loaded(NamedTuple):
 
   Attributes:
     apply: `(variables, batch) -> {pooling: features}`, with nothing hidden, deterministic.
-    variables: the weights, those of the moving average where one was kept.
+    variables: the weights, those of the moving average where one was kept, with learned masks
+      applied for good.
     preprocess: raw examples to the batch that `apply` takes: images of any size, uint8 `[h, w, c]`
       each, or texts.
   """
@@ -63,7 +64,8 @@ def _load(path: pathlib.Path, step: int | None) -> Loaded:
     )
   if task.features is None:
     raise BadInput(f"the task {config['task']['fn']} has no features")
-  return Loaded(jax.jit(task.features), stored(path, step=step), partial(preprocess, record=record))
+  variables = task.final(stored(path, step=step))
+  return Loaded(jax.jit(task.features), variables, partial(preprocess, record=record))
 
 
 def stored(workdir: pathlib.Path, *, step: int | None = None) -> Variables:

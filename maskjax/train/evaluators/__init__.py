@@ -2,6 +2,7 @@
 
 from maskjax.train.evaluators.accuracy import accuracy
 from maskjax.train.evaluators.bits import bits
+from maskjax.train.evaluators.figures import figures
 from maskjax.train.evaluators.finetune import finetune
 from maskjax.train.evaluators.foresight import foresight
 from maskjax.train.evaluators.imputation import imputation
@@ -17,6 +18,7 @@ __all__ = [
   "accuracy",
   "bits",
   "fewlabel",
+  "figures",
   "finetune",
   "foresight",
   "imputation",

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def sparsity(context: Any, *, group: Sequence[int] | None = None) -> dict[str, float]:
-  """The share of exact zeros among the weights that some mask reaches.
+  """The share of exact zeros among the weights that some mask reaches, a learned one applied.
 
   These are the leaves of two axes or more with a zero in them: a dense layer has none. With
   `group=(n, m)` also the share of their groups of m consecutive inputs (axis -2 of a kernel) with
@@ -17,7 +17,7 @@ def sparsity(context: Any, *, group: Sequence[int] | None = None) -> dict[str, f
   Returns:
     "total", "whole" (of all parameters), and with `group` "groups".
   """
-  params = context.mesh.get(context.variables["params"])
+  params = context.mesh.get(context.task.final(context.variables)["params"])
   leaves = [np.asarray(leaf, np.float32) for leaf in jax.tree.leaves(params)]
   size = sum(leaf.size for leaf in leaves)
   masked = [leaf for leaf in leaves if leaf.ndim > 1 and (leaf == 0).any()]

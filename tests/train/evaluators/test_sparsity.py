@@ -14,7 +14,8 @@ DENSE = {"bias": jnp.zeros(4), "kernel": jnp.arange(1.0, 33.0).reshape(8, 4)}
 
 def measured(params, **options):
   """The evaluator's figures of these parameters."""
-  context = types.SimpleNamespace(variables={"params": params}, mesh=make_mesh())
+  task = types.SimpleNamespace(final=lambda variables: variables)
+  context = types.SimpleNamespace(variables={"params": params}, mesh=make_mesh(), task=task)
   return sparsity(context, **options)
 
 

@@ -1,0 +1,132 @@
+"""Learned masks through a config: a dense model, its masks, and what is handed on."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+import maskjax as mj
+from maskjax import catalogue, lab
+from maskjax.errors import BadInput
+from maskjax.train import export, run
+from maskjax.train.checkpoint import Checkpoints
+from maskjax.train.initial import first_state
+from maskjax.train.load import stored
+from maskjax.train.summary import read_metrics
+
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+FILE = CONFIGS / "weights" / "maskllm.py"
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+  path = tmp_path_factory.mktemp("text") / "text.txt"
+  path.write_text("the quick brown fox jumps over the lazy dog. " * 60)
+  return path
+
+
+def config_of(text, *changes):
+  """The smoke, on the text, with `changes` such as "view.prior=1.0"."""
+  paths = [f"data.path={text}", f"stages.dense.data.path={text}"]
+  return lab.read(f"{FILE}:{','.join(['smoke', *paths, *changes])}")
+
+
+@pytest.fixture(scope="module")
+def workdir(text, tmp_path_factory):
+  """A finished smoke at a rate that changes masks."""
+  folder = tmp_path_factory.mktemp("run")
+  run.run(config_of(text, "optimizer.learning_rate=1.0"), folder)
+  return folder
+
+
+def kernels(params):
+  """The weights of the blocks by name, as groups of four inputs, and all other weights."""
+  flat = {name: np.asarray(leaf) for name, leaf in flatten_dict(params, sep="/").items()}
+  inner = {n: x for n, x in flat.items() if n.startswith("block_") and n.endswith("kernel")}
+  groups = {n: x.reshape(-1, 4, x.shape[-1]) for n, x in inner.items()}
+  return groups, {n: x for n, x in flat.items() if n not in inner}
+
+
+def test_weights_stay_those_of_the_dense_model_and_masks_move(workdir):
+  dense, after = stored(workdir / "stages" / "dense")["params"], stored(workdir)["params"]
+  masks = after.pop("masks")
+  jax.tree.map(np.testing.assert_array_equal, dict(after), dict(dense))
+  assert set(flatten_dict(masks, sep="/")) == set(kernels(dense)[0])
+  figures = read_metrics(workdir / "metrics.jsonl")
+  assert 0 < figures[2]["eval/figures/changed"] <= 1
+  assert figures[0]["eval/figures/changed"] < 0.2
+  assert figures[2]["eval/sparsity/groups"] == 1
+  assert figures[2]["eval/sparsity/total"] == 0.5
+
+
+def test_what_is_loaded_and_handed_on_is_sparse(text, workdir, tmp_path):
+  apply, variables, preprocess = mj.load(workdir)
+  assert set(variables["params"]) == set(stored(workdir / "stages" / "dense")["params"])
+  dense, others = kernels(stored(workdir)["params"])
+  sparse, same = kernels(variables["params"])
+  for name, groups in sparse.items():
+    assert ((groups != 0).sum(1) == 2).all()
+    np.testing.assert_array_equal(groups, np.where(groups == 0, 0, dense[name]))
+  for name, leaf in same.items():
+    np.testing.assert_array_equal(leaf, others[name])
+  batch = preprocess(["the lazy fox"])
+  hard, learned = (apply(given, batch)["mean"] for given in (variables, stored(workdir)))
+  np.testing.assert_allclose(hard, learned, rtol=1e-5, atol=1e-6)
+  export.export(tmp_path / "sparse.safetensors", {"params": variables["params"]})
+  plain = lab.read(f"{CONFIGS / 'text' / 'causal_lm.py'}:smoke,data.path={text}")
+  plain.init_from = str(tmp_path / "sparse.safetensors")
+  parts = run.make_parts(run.plain(plain))
+  state, _ = first_state(parts, Checkpoints(tmp_path), 0, tmp_path)
+  jax.tree.map(np.testing.assert_array_equal, state.variables["params"], variables["params"])
+  features = jax.jit(parts.task.features)(state.variables, batch)["mean"]
+  np.testing.assert_allclose(features, apply(variables, batch)["mean"], rtol=1e-5, atol=1e-6)
+
+
+def test_masks_of_a_run_go_on_being_learned_elsewhere(text, workdir, tmp_path):
+  config = config_of(text, "view.prior=0.0")
+  config.init_from = str(workdir)
+  parts = run.make_parts(run.plain(config))
+  state, _ = first_state(parts, Checkpoints(tmp_path), 0, tmp_path)
+  theirs = stored(workdir)["params"]["masks"]
+  jax.tree.map(np.testing.assert_array_equal, state.variables["params"]["masks"], theirs)
+
+
+def test_a_killed_run_ends_as_an_uninterrupted_one(text, workdir, tmp_path):
+  run.run(config_of(text, "optimizer.learning_rate=1.0"), tmp_path)
+  latest = tmp_path / "checkpoints" / "2"
+  for path in sorted(latest.rglob("*"), reverse=True):
+    path.rmdir() if path.is_dir() else path.unlink()
+  latest.rmdir()
+  run.run(config_of(text, "optimizer.learning_rate=1.0"), tmp_path)
+  jax.tree.map(np.testing.assert_array_equal, stored(tmp_path), stored(workdir))
+
+
+def test_the_catalogue_knows_whose_functions_they_are():
+  functions = catalogue.entry(FILE)["functions"]
+  assert {"view.learned_patterns", "weights.magnitude", "select.softmax"} <= set(functions)
+
+
+@pytest.mark.parametrize(
+  ("change", "says"),
+  [
+    ("view.fn=learned_pattern", "did you mean 'learned_patterns'"),
+    ("view.score.fn=magnitud", "did you mean 'magnitude'"),
+    ("view.where=(('kernle',True),)", "matches no parameter"),
+    ("view.of=5", "groups of 5 inputs"),
+    ("prepare.fn=input_norm", "did you mean 'input_norms'"),
+    ("prepare.fn=squared_gradients", "wants a task with predict"),
+    ("model.remat=True", "set model.remat=False"),
+  ],
+)
+def test_bad_sections_are_named(text, tmp_path, change, says):
+  with pytest.raises(BadInput, match=says):
+    run.run(config_of(text, change), tmp_path)
+
+
+def test_scores_without_their_statistic_are_named(text, workdir, tmp_path):
+  config = config_of(text)
+  config.prepare, config.init_from = {}, str(workdir / "stages" / "dense")
+  with pytest.raises(BadInput, match="wanda needs input_norms"):
+    run.run(config, tmp_path)

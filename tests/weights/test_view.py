@@ -1,0 +1,142 @@
+"""A task that sees its weights masked: what is trained, what is read, what is left."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from maskjax import select, weights
+from maskjax.errors import BadInput
+from maskjax.reduce import Term, term
+from maskjax.task.base import Aux, Task
+from maskjax.task.prepare import Statistic, prepared
+from maskjax.train.state import start
+from maskjax.train.step import make_step
+from maskjax.weights.patterns import learned_patterns
+
+KEY = jax.random.key(0)
+BATCH = {"position": jnp.arange(8), "x": jax.random.normal(jax.random.key(1), (8, 4))}
+SOFT = partial(select.softmax, temperature=0.7)
+
+
+def linear(part="dense"):
+  """A layer that squares, with a counter that follows updates, and everything that reads."""
+  shape = {part: {"kernel": (4, 3), "bias": (3,)}}
+
+  def init(key, batch):
+    draw = lambda shape: 1 + jax.random.uniform(key, shape)
+    params = jax.tree.map(draw, shape, is_leaf=lambda x: isinstance(x, tuple))
+    return {"params": params, "seen": {"steps": jnp.float32(0)}}
+
+  def apply(variables, batch):
+    own = variables["params"][part]
+    assert set(variables) <= {"params", "seen", "prepared"}
+    assert set(variables["params"]) == {part}
+    return batch["x"] @ own["kernel"] + own["bias"]
+
+  def loss(variables, batch, key, step):
+    asked = batch["position"] % 3 > 0
+    return {"square": term(jnp.square(apply(variables, batch)).sum(-1), asked)}, Aux()
+
+  def update(variables, step):
+    apply(variables, BATCH)
+    return {**variables, "seen": {"steps": variables["seen"]["steps"] + 1}}
+
+  features = lambda variables, batch: {"mean": apply(variables, batch)}
+  return Task(init=init, loss=loss, predict=apply, features=features, update=update)
+
+
+def viewed(task=None, **options):
+  """The layer with learned masks of its kernel."""
+  options = {"scale": 50.0, "select": SOFT, "reward": 0.01, **options}
+  return weights.viewed(linear() if task is None else task, learned_patterns(**options))
+
+
+def test_only_masks_are_trained_and_everything_but_the_loss_reads_hard_ones():
+  task = viewed()
+  state = start(task, optax.sgd(0.1), KEY, BATCH, False)
+  step = jax.jit(make_step(task, optax.sgd(0.1)))
+  after, metrics = step(state, BATCH)
+  before, now = state.variables["params"], after.variables["params"]
+  jax.tree.map(np.testing.assert_array_equal, before["dense"], now["dense"])
+  assert (before["masks"]["dense"]["kernel"] != now["masks"]["dense"]["kernel"]).any()
+  assert set(metrics) == {"loss", "terms/square", "terms/norm", "gradient", "parameters"}
+  assert metrics["terms/norm"] < 0
+  assert after.variables["seen"]["steps"] == 1
+  assert set(after.variables) == {"params", "seen", "before"}
+
+  plain = task.final(after.variables)
+  kernel = plain["params"]["dense"]["kernel"]
+  assert set(plain) == {"params", "seen"}
+  assert ((kernel == 0).sum(0) == 2).all()
+  expected = linear().predict(plain, BATCH)
+  for variables in (after.variables, plain):  # what is final is final
+    np.testing.assert_array_equal(task.predict(variables, BATCH), expected)
+    np.testing.assert_array_equal(task.features(variables, BATCH)["mean"], expected)
+  assert jax.tree.structure(task.final(plain)) == jax.tree.structure(plain)
+  assert set(task.figures(after.variables, 1)) == {"changed", "probability"}
+
+
+def test_hidden_weights_whatever_they_are_reach_nothing_that_is_read():
+  task = viewed()
+  variables = task.init(KEY, BATCH)
+  kernel = variables["params"]["dense"]["kernel"]
+  hidden = task.final(variables)["params"]["dense"]["kernel"] == 0
+  broken = jax.tree.map(lambda x: x, variables)
+  broken["params"]["dense"]["kernel"] = jnp.where(hidden, jnp.nan, kernel)
+  np.testing.assert_array_equal(task.predict(broken, BATCH), task.predict(variables, BATCH))
+
+
+def test_microbatches_draw_the_same_masks_and_change_nothing():
+  task = viewed()
+  state = start(task, optax.sgd(0.1), KEY, BATCH, False)
+  whole, parts = (jax.jit(make_step(task, optax.sgd(0.1), accumulate=n)) for n in (1, 4))
+  (one, first), (other, second) = whole(state, BATCH), parts(state, BATCH)
+  close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+  jax.tree.map(close, one.variables["params"], other.variables["params"])
+  for name in ("loss", "terms/square", "terms/norm"):
+    close(first[name], second[name])
+
+
+def test_masks_are_drawn_anew_at_every_step_and_alike_for_the_same_one():
+  task = viewed()
+  variables = task.init(KEY, BATCH)
+  value = lambda step: task.loss(variables, BATCH, KEY, step)[0]["square"].sum
+  assert value(3) == value(3)
+  assert value(3) != value(4)
+
+
+def test_statistics_are_measured_on_the_weights_and_told_to_the_criterion():
+  def mean_input():
+    begin = lambda variables: {"dense": {"kernel": jnp.zeros((4, 1)), "bias": jnp.ones(1)}}
+
+    def add(total, variables, batch, counts):
+      assert set(variables["params"]) == {"dense"}
+      norms = jnp.array([[0.0], [9.0], [0.0], [9.0]])
+      return {"dense": {**total["dense"], "kernel": norms}}
+
+    return Statistic(8, begin, add, lambda total: total)
+
+  task = viewed(prepared(linear(), input_norms=mean_input()), score=weights.wanda, prior=1e3)
+  variables = task.prepare(task.init(KEY, BATCH), iter([BATCH]))
+  kept = task.final(variables)["params"]["dense"]["kernel"] != 0
+  np.testing.assert_array_equal(kept, np.array([[0], [1], [0], [1]]) * np.ones(3))
+
+
+def test_own_figures_are_kept_and_a_part_called_masks_is_refused():
+  task = viewed(linear()._replace(figures=lambda variables, step: {"own": jnp.float32(step)}))
+  assert task.figures(task.init(KEY, BATCH), 7)["own"] == 7
+  with pytest.raises(BadInput, match="called 'masks'"):
+    viewed(linear("masks")).init(KEY, BATCH)
+
+
+def test_the_reward_counts_once_however_the_batch_is_cut():
+  task = viewed(reward=0.5, select=partial(select.softmax, temperature=1e-4), scale=1e4)
+  variables = task.init(KEY, BATCH)
+  terms, _ = task.loss(variables, BATCH, KEY, 0)
+  assert isinstance(terms["norm"], Term)
+  kernel = variables["params"]["dense"]["kernel"]
+  assert 0.5 * float(jnp.square(kernel).sum()) > -float(terms["norm"].sum) > 0
