@@ -270,6 +270,7 @@ def masked_autoencoder(
     scan=scan,
   )
   limits = None if bounds is None else (float(bounds[0]), float(bounds[1]))
-  windows = [None if x is None else tuple(x) for x in (decoder_window, decoder_shift)]
-  sizes = decoder_width, decoder_depth, decoder_heads, limits, loss_depth
-  return MaskedAutoencoder(encoder, channels, *sizes, *windows)
+  window = None if decoder_window is None else tuple(decoder_window)
+  shift = None if decoder_shift is None else tuple(decoder_shift)
+  sizes = decoder_width, decoder_depth, decoder_heads, limits, loss_depth, window, shift
+  return MaskedAutoencoder(encoder, channels, *sizes)
