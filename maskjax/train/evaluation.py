@@ -23,6 +23,7 @@ from maskjax.train.evaluators import (
   fewlabel,
   finetune,
   imputation,
+  infilling,
   knn,
   linear,
   reconstruction,
@@ -42,13 +43,19 @@ NEEDS = {
   fewlabel: ("features", True),
   finetune: ("features", True),
   imputation: ("impute", False),
+  infilling: ("infill", False),
   knn: ("features", True),
   linear: ("features", True),
   reconstruction: ("views", False),
   recovery: ("views", False),
 }
 # What an evaluator looks at, where that is not any kind of data.
-KINDS = {imputation: ("table",), reconstruction: ("image", "table"), recovery: ("image",)}
+KINDS = {
+  imputation: ("table",),
+  infilling: ("text",),
+  reconstruction: ("image", "table"),
+  recovery: ("image",),
+}
 
 
 @dataclasses.dataclass

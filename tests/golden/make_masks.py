@@ -56,6 +56,7 @@ def by_kind():
   return {
     "blocks": lambda keys: select.top(blocks(keys), ratio=0.5),
     "blocks/offset": lambda keys: select.top(blocks(keys, offset=True), ratio=0.5),
+    "spans": lambda keys: select.top(score.spans(keys, (24,)), ratio=0.5),
     "words": lambda keys: select.top(score.words(keys, unit), ratio=0.5),
     "box": lambda keys: select.top(score.box(keys, GRID), count=7),
     "fourier_noise": lambda keys: select.top(score.fourier_noise(keys, GRID), ratio=0.5),

@@ -4,6 +4,7 @@ from maskjax.train.evaluators.accuracy import accuracy
 from maskjax.train.evaluators.bits import bits
 from maskjax.train.evaluators.finetune import finetune
 from maskjax.train.evaluators.imputation import imputation
+from maskjax.train.evaluators.infilling import infilling
 from maskjax.train.evaluators.knn import knn
 from maskjax.train.evaluators.linear import fewlabel, linear
 from maskjax.train.evaluators.recovery import recovery
@@ -17,6 +18,7 @@ __all__ = [
   "fewlabel",
   "finetune",
   "imputation",
+  "infilling",
   "knn",
   "linear",
   "reconstruction",
