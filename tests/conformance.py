@@ -123,6 +123,8 @@ ROWS = {
     partial(score.logistic, ratio=0.3, inputs=0.4, hide_inputs=True), one(own, tables)
   ),
   "score.self_masked": Row(partial(score.self_masked, ratio=0.3), one(own, tables)),
+  "score.spans": Row(partial(score.spans, grid=GRID), own),
+  "score.spans/short": Row(partial(score.spans, grid=GRID, p=0.5, longest=2), own),
   "score.words": Row(score.words, one(own, unit)),
   "score.confidence": Row(
     partial(score.confidence, noise=0.5),

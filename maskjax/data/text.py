@@ -11,16 +11,18 @@ import zlib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from numbers import Integral
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 
 from maskjax.data import tokens
+from maskjax.data.collocations import units
 from maskjax.data.source import Example, Source
-from maskjax.errors import BadInput
+from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
 
 SPLITS = ("train", "validation", "test")
+GROUPING = ("size", "least", "power")
 
 _log = logging.getLogger("maskjax")
 
@@ -31,13 +33,16 @@ class Windows:
 
   Example i is `{"tokens": int32 [length], "valid": bool [length]}`, from id `i * stride` on. With
   the id `end` of the token that ends a document there is also `"segments"`, int32 [length]: 0 in
-  the first document of the window, 1 in the next, and so on.
+  the first document of the window, 1 in the next, and so on. With `begins`, bool, which tokens
+  begin a unit, there is "unit", int32 [length]: 0 in the first unit of the window, 1 in the next,
+  -1 where it is padded.
   """
 
   ids: np.ndarray
   length: int
   stride: int
   end: int | None = None
+  begins: np.ndarray | None = None
 
   def __len__(self) -> int:
     """Number of windows, the padded one included."""
@@ -53,6 +58,10 @@ class Windows:
     if self.end is not None:
       ended = np.append(False, window[:-1] == self.end)
       example["segments"] = np.cumsum(ended, dtype=np.int32)
+    if self.begins is not None:
+      begins = self.begins[start : start + self.length]
+      example["unit"] = np.full(self.length, -1, np.int32)
+      example["unit"][: len(ids)] = np.cumsum(begins) - begins[:1].sum()
     return example
 
 
@@ -65,6 +74,7 @@ def open(
   stride: int = 0,
   split: Sequence[float] = (0.9, 0.05, 0.05),
   documents: str = "",
+  collocations: Mapping[str, Any] | None = None,
 ) -> tuple[Record, dict[str, Source]]:
   """Opens a text file (`.txt`, `.txt.gz`) or a folder of them as windows of token ids.
 
@@ -80,6 +90,10 @@ def open(
   many tokens, so that they overlap. `record.vocabulary` holds what was learned from the training
   part (see `tokens.learn`), then `END` where there are documents, then `UNKNOWN` for all that is
   not known, for "words" always, for "characters" where other parts have such.
+
+  With `collocations`, whose `size`, `least` and `power` are those of `collocations.units`, windows
+  tell the "unit" of each token: a collocation of the training part, a word or a sign; with a `size`
+  of 0 whole words.
 
   Raises:
     BadInput: no such file, nothing in it, not UTF-8 (file and byte offset named), or an argument
@@ -103,6 +117,7 @@ def open(
     length=length,
     stride=stride,
     documents=bool(documents),
+    collocations=collocations,
   )
 
 
@@ -115,6 +130,7 @@ def assemble(
   length: int = 256,
   stride: int = 0,
   documents: bool = False,
+  collocations: Mapping[str, Any] | None = None,
 ) -> tuple[Record, dict[str, Source]]:
   """Record and windows of the texts of each split, of which "train" is one; see `open`."""
   whole("length", length, least=1)
@@ -138,9 +154,15 @@ def assemble(
       _log.warning("%s: %s, of %d, are not in the vocabulary: %s", called, *told)
   if unit != "words" and not any(strange.values()):
     entries = entries[:-1]
+  begins: dict[str, np.ndarray] = {}
+  if collocations is not None:
+    for name in collocations:
+      if name not in GROUPING:
+        raise unknown("data.collocations", name, GROUPING)
+    begins = units(texts, tokens.encoder(record), len(ends), **collocations)
   end = len(known) if documents else None
   steps = dict.fromkeys(ids, length) | {"train": stride or length}
-  sources: dict[str, Source] = {n: Windows(ids[n], length, steps[n], end) for n in ids}
+  sources: dict[str, Source] = {n: Windows(ids[n], length, steps[n], end, begins.get(n)) for n in ids}
   sizes = {name: len(source) for name, source in sources.items()}
   return dataclasses.replace(record, sizes=sizes, vocabulary=entries), sources
 

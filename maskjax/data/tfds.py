@@ -53,11 +53,12 @@ def open(
   length: int | None = None,
   stride: int | None = None,
   documents: str | None = None,
+  collocations: Mapping[str, Any] | None = None,
 ) -> tuple[Record, dict[str, Source]]:
   """A TFDS set, prepared on first use under `path` or TFDS's own folder.
 
   `image`, `label` and `text` name the features where a set has several. A set without images, or
-  where `text` is given, is text in the set's own splits: `unit` to `documents` are those of
+  where `text` is given, is text in the set's own splits: `unit` to `collocations` are those of
   `text.open`, with "example" for a document an example; without `documents` the examples of a
   split are joined by line ends. Sets that TFDS prepares only with TensorFlow need it once:
   `pip install 'maskjax[tf]'`.
@@ -71,6 +72,7 @@ def open(
   except ImportError as error:
     raise _needs_tensorflow(name) from error
   given = dict(unit=unit, vocabulary=vocabulary, length=length, stride=stride, documents=documents)
+  given |= dict(collocations=collocations)
   wanted: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
   image = "" if text else _pick(name, "image", image, features, tfds.features.Image)
   if not image:

@@ -22,6 +22,7 @@ class TextTransformer(nn.Module):
     remat: compute each block again in the backward pass, for memory.
     scan: compile one block for all, a loop over them.
     causal: whether a token sees only itself and those before it.
+    tied: whether tokens are predicted by the embeddings that they are read with.
   """
 
   vocabulary: int
@@ -34,6 +35,7 @@ class TextTransformer(nn.Module):
   remat: bool = False
   scan: bool = False
   causal: bool = False
+  tied: bool = False
 
   @nn.compact
   def __call__(
@@ -75,6 +77,8 @@ class TextTransformer(nn.Module):
     )
     if features:
       return x
+    if self.tied:
+      return embed.attend(x)[..., : self.vocabulary].astype(jnp.float32)
     logits = nn.Dense(self.vocabulary, use_bias=False, dtype=self.dtype, name="predict")(x)
     return logits.astype(jnp.float32)
 
@@ -98,11 +102,13 @@ def text_transformer(
   remat: bool = False,
   scan: bool = False,
   causal: bool = False,
+  tied: bool = False,
 ) -> TextTransformer:
   """A transformer over windows of `record_shape` `(n,)` with rotary positions and gated MLPs.
 
   `mlp` is 8/3 of the width, rounded up to a multiple of 64, unless said. `causal` reads from left
-  to right: a token sees itself and those before it.
+  to right: a token sees itself and those before it. `tied` predicts tokens by the embeddings that
+  they are read with.
 
   Raises:
     BadInput: no text (a shape of several axes, no vocabulary), a width not divisible by the heads,
@@ -118,4 +124,5 @@ def text_transformer(
   if extra < 0:
     raise BadInput(f"extra ids must not be negative in number, got {extra}")
   mlp = mlp or -(-8 * width // 3 // 64) * 64
-  return TextTransformer(vocabulary, extra, width, depth, heads, mlp, dtype, remat, scan, causal)
+  sizes = width, depth, heads, mlp
+  return TextTransformer(vocabulary, extra, *sizes, dtype, remat, scan, causal, tied)

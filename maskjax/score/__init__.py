@@ -8,7 +8,7 @@ from maskjax.score.hard_first import hard_first
 from maskjax.score.inherit import inherit
 from maskjax.score.log_prob import log_prob
 from maskjax.score.missing import logistic, self_masked
-from maskjax.score.noise import blocks, gumbel, white, words
+from maskjax.score.noise import blocks, gumbel, spans, white, words
 from maskjax.score.uncertainty import confidence, entropy, margin
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
   "logistic",
   "margin",
   "self_masked",
+  "spans",
   "white",
   "words",
 ]

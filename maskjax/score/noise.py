@@ -84,6 +84,46 @@ def words(
   return inherit(white(keys, unit.shape[-1:]), unit)
 
 
+def spans(
+  keys: Key[Array, "*b"], grid: tuple[int, ...], *, p: float = 0.2, longest: int = 10
+) -> Float[Array, "*b n"]:
+  r"""Spans of random lengths in random order: a position scores by the first that covers it.
+
+  They begin anywhere, with $P(\ell) \propto p (1 - p)^{\ell - 1}$ for lengths up to the `longest`,
+  and go on at the beginning where they reach the end, so that all positions are as likely to be
+  hidden. The i-th of n spans scores between n - i and n - i + 1, falling along it; what none covers
+  is white noise below. So the highest scores are those that spans would hide one after another,
+  overlaps and all, until there are enough, and the last span is cut.
+
+  Raises:
+    BadInput: p outside (0, 1], or a `longest` below 1.
+
+  Source: Joshi et al. 2020, "SpanBERT: Improving Pre-training by Representing and Predicting
+  Spans", section 3.1.
+
+  >>> s = spans(jax.random.key(0), (8,), p=0.5, longest=3)
+  >>> (s // 1 == s.max() // 1).astype(int).tolist()
+  [0, 0, 0, 0, 0, 0, 0, 1]
+  """
+  if not 0 < p <= 1 or longest < 1:
+    raise BadInput(f"spans want p in (0, 1] and a longest of at least 1, got {p=}, {longest=}")
+  n = math.prod(grid)
+  shares = p * (1 - p) ** np.arange(longest)
+  ends = jnp.asarray(np.cumsum(shares / shares.sum())[:-1], jnp.float32)
+
+  def draw(key):
+    place, size, rest = jax.random.split(key, 3)
+    start = jax.random.randint(place, (n,), 0, max(n, 1))
+    coin = jax.random.uniform(size, (n,), jnp.float32)
+    length = 1 + jnp.sum(coin[:, None] >= ends, axis=-1)
+    along = (jnp.arange(n)[:, None] - start) % max(n, 1)
+    falling = n - jnp.arange(n) + (longest - along) / (longest + 1)
+    below = jax.random.uniform(rest, (n,), jnp.float32)
+    return jnp.maximum(below, jnp.max(jnp.where(along < length, falling, 0), axis=-1, initial=0))
+
+  return _each(draw, keys)
+
+
 def gumbel(
   keys: Key[Array, "*b"],
   logits: Float[Array, "*#b n"],

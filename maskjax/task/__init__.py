@@ -2,7 +2,8 @@
 
 from maskjax.task.classify import classify
 from maskjax.task.diffuse import diffuse
+from maskjax.task.masked_token import masked_token
 from maskjax.task.next_token import next_token
 from maskjax.task.reconstruct import reconstruct
 
-__all__ = ["classify", "diffuse", "next_token", "reconstruct"]
+__all__ = ["classify", "diffuse", "masked_token", "next_token", "reconstruct"]

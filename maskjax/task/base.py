@@ -45,6 +45,8 @@ class Task(NamedTuple):
       hidden positions filled, and the step at which each was revealed (0 = given).
     impute: `(variables, batch) -> array`, the batch's examples with what is missing in them
       (not `valid`) predicted from all that is there, the rest as it was.
+    infill: `(variables, batch, hidden) -> Float[b, n, vocabulary]`, logits of every token of a text
+      of which the hidden ones are not seen.
     prepare: `(variables, batches) -> variables` of the same shapes, once before step 0, from a
       bounded number of training batches: vocabularies, statistics, Fisher information (those that
       a config names, see `maskjax.task.prepare`). Batches lie whole on every device.
@@ -72,6 +74,7 @@ class Task(NamedTuple):
   nats: Callable[..., Float[Array, "b"]] | None = None
   generate: Callable[..., Mapping[str, Array]] | None = None
   impute: Callable[..., Array] | None = None
+  infill: Callable[..., Array] | None = None
   prepare: Callable[..., Variables] | None = None
   update: Callable[..., Variables] | None = None
   coupled: bool = False

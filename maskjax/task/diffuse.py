@@ -129,5 +129,6 @@ def diffuse(
     views=views,
     network=network,
     nats=nats,
+    infill=predict,
     generate=fill if generate is not None else None,
   )

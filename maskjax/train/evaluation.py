@@ -25,6 +25,7 @@ from maskjax.train.evaluators import (
   finetune,
   foresight,
   imputation,
+  infilling,
   knn,
   linear,
   motion,
@@ -47,6 +48,7 @@ NEEDS = {
   finetune: ("features", True),
   foresight: ("views", False),
   imputation: ("impute", False),
+  infilling: ("infill", False),
   knn: ("features", True),
   linear: ("features", True),
   motion: ("views", False),
@@ -57,6 +59,7 @@ NEEDS = {
 KINDS = {
   foresight: ("image", "table"),
   imputation: ("table",),
+  infilling: ("text",),
   motion: ("video",),
   reconstruction: ("image", "video", "table"),
   recovery: ("image", "video"),

@@ -60,6 +60,7 @@ def by_kind():
   return {
     "blocks": lambda keys: select.top(blocks(keys), ratio=0.5),
     "blocks/offset": lambda keys: select.top(blocks(keys, offset=True), ratio=0.5),
+    "spans": lambda keys: select.top(score.spans(keys, (24,)), ratio=0.5),
     "words": lambda keys: select.top(score.words(keys, unit), ratio=0.5),
     "draw_kept": lambda keys: select.top(score.draw_kept(keys, logits).scores, count=7),
     "box": lambda keys: select.top(score.box(keys, GRID), count=7),

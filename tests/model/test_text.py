@@ -143,3 +143,12 @@ def test_a_network_that_reads_both_ways_does_not_decode():
   network, variables = build()
   with pytest.raises(BadInput, match="set causal=True"):
     network.apply(variables, IDS, start=0, mutable=["cache"])
+
+
+def test_tied_tokens_are_predicted_by_the_embeddings_they_are_read_with():
+  network, variables = build(tied=True)
+  assert sorted(variables["params"]) == ["block_00", "block_01", "embed", "norm"]
+  table = variables["params"]["embed"]["embedding"]
+  assert table.shape == (V + 1, 16)
+  features = run(network, variables, features=True)
+  np.testing.assert_allclose(run(network, variables), features @ np.asarray(table)[:V].T, rtol=1e-5)

@@ -6,6 +6,7 @@ from maskjax.train.evaluators.figures import figures
 from maskjax.train.evaluators.finetune import finetune
 from maskjax.train.evaluators.foresight import foresight
 from maskjax.train.evaluators.imputation import imputation
+from maskjax.train.evaluators.infilling import infilling
 from maskjax.train.evaluators.knn import knn
 from maskjax.train.evaluators.linear import fewlabel, linear
 from maskjax.train.evaluators.motion import motion
@@ -22,6 +23,7 @@ __all__ = [
   "finetune",
   "foresight",
   "imputation",
+  "infilling",
   "knn",
   "linear",
   "motion",
