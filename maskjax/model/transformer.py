@@ -61,6 +61,7 @@ class Block(nn.Module):
   gated: bool = False
   rotary: bool = False
   pairs: Predicate | None = None
+  kv_heads: int = 0
 
   @nn.compact
   def __call__(
@@ -74,9 +75,8 @@ class Block(nn.Module):
     norm = partial(
       nn.RMSNorm if self.gated else nn.LayerNorm, epsilon=self.norm_eps, dtype=self.dtype
     )
-    mix = Attention(
-      self.heads, self.dtype, self.rotary, not self.gated, self.pairs, name="attention"
-    )
+    options = self.dtype, self.rotary, not self.gated, self.pairs, self.kv_heads
+    mix = Attention(self.heads, *options, name="attention")
     mlp = GatedMlp if self.gated else Mlp
     x = x + mix(norm(name="norm1")(x), valid, segments, start)
     return x + mlp(self.mlp, self.dtype, name="mlp")(norm(name="norm2")(x))
@@ -98,19 +98,22 @@ def transformer(
   gated: bool = False,
   rotary: bool = False,
   pairs: Predicate | None = None,
+  kv_heads: int = 0,
 ) -> Float[Array, "*b n d"]:
   """A stack of `depth` blocks and a last normalisation; to be called inside a compact method.
 
   The parameters `block_00`, `block_01` … and `norm` belong to the module that calls. `remat` keeps
   only each block's input for the backward pass and computes the rest again. With `scan` one block
   is compiled for all, which are met in a loop over their stacked parameters; not where they are
-  drawn, nor with a cache. `pairs`, `segments` and `start` are those of `Attention`.
+  drawn, nor with a cache, nor where weights of attention are asked for. `pairs`, `kv_heads`,
+  `segments` and `start` are those of `Attention`.
   """
-  sizes = heads, mlp, dtype, norm_eps, gated, rotary, pairs
+  sizes = heads, mlp, dtype, norm_eps, gated, rotary, pairs, kv_heads
   # Inside a loop nothing is merged with what was computed before it.
   block = nn.remat(Block, prevent_cse=not scan) if remat else Block
   layers = [block(*sizes, name=f"block_{i:02d}") for i in range(depth)]
-  if scan and start is None and not layers[0].is_initializing():
+  drawn = layers[0].is_initializing() or layers[0].is_mutable_collection("attention")
+  if scan and start is None and not drawn:
     every = [layer.variables["params"] for layer in layers]
     one: Any = block(*sizes, parent=None)
     step = lambda x, params: (one.apply({"params": params}, x, valid, segments), None)

@@ -19,6 +19,7 @@ from maskjax.record import Record
 from maskjax.task.base import Task, Variables
 from maskjax.train.evaluators import (
   accuracy,
+  ahead,
   bits,
   fewlabel,
   finetune,
@@ -38,6 +39,7 @@ SCHEDULING = ("every", "pixels")
 # What an evaluator needs of a task, and whether it needs labels.
 NEEDS = {
   accuracy: ("predict", True),
+  ahead: ("attention", False),
   bits: ("nats", False),
   fewlabel: ("features", True),
   finetune: ("features", True),
@@ -48,7 +50,12 @@ NEEDS = {
   recovery: ("views", False),
 }
 # What an evaluator looks at, where that is not any kind of data.
-KINDS = {imputation: ("table",), reconstruction: ("image", "table"), recovery: ("image",)}
+KINDS = {
+  ahead: ("text",),
+  imputation: ("table",),
+  reconstruction: ("image", "table"),
+  recovery: ("image",),
+}
 
 
 @dataclasses.dataclass
