@@ -9,14 +9,14 @@ Run:   python launch.py --config=configs/text/mas_attention.py:laptop --workdir=
        --config.stages.pretrained.data.path=tiny_shakespeare.txt.gz
 
 A causal model is trained first, a stage, and then adapted: `--config.init_from=DIR` takes a
-finished one. The plain model: --config.hide.fn=causal. `data.turns` is what separates turns; each is
-an answer to what precedes it, the prompt, whose last turn is a block of its own (that of the user)
-and the rest another; `data.blocks` says how many blocks there are at most. Answers alone are asked.
+finished one. The plain model: --config.hide.fn=causal. `data.turns` is what separates turns; each
+is an answer to what precedes it, the prompt, whose last turn is a block of its own (the user's) and
+the rest another; `data.blocks` says how many blocks there are at most. Answers alone are asked.
 `evals.ahead` tells where prompts look. With --config.job=generate a prompt is read at once, as one
 block (data.blocks=1), and what follows is written token by token:
 --config.sample.prompt=$'ROMEO:\nSpeak, love!\n\n'.
 
-The default is Llama-3.2-1B's shape; rate, epochs and seed are those of the public code's adapters.
+The default is Llama-3.2-1B's shape; rate and epochs are those of the public code's adapters.
 Presets: `laptop` on the speeches of a play, `smoke` two steps.
 Deviations: of the default, whole matrices of queries, keys and values learn, where the paper has
 LoRA of rank 32 on queries and values; the presets train all weights. Turns of a text stand for
@@ -57,9 +57,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   c.model.update(
     width=2048, depth=16, heads=32, kv_heads=8, mlp=8192, tied=True, remat=True, scan=True
   )
-  c.data.update(
-    unit="bpe", vocabulary=128_255, split=(0.99, 0.005, 0.005), turns="\n\n", blocks=2
-  )
+  c.data.update(unit="bpe", vocabulary=128_255, split=(0.99, 0.005, 0.005), turns="\n\n", blocks=2)
   c.optimizer.update(
     learning_rate=2e-4, schedule="linear", warmup_steps=100, weight_decay=0.0, rate_rules=ATTENTION
   )

@@ -64,7 +64,7 @@ def next_token(
   if pairs is None and not getattr(network, "causal", False):
     raise BadInput("next_token reads from left to right: set model.causal=True")
   if pairs is not None and not _left_to_right(pairs):
-    raise BadInput("next_token's hide shows an answer what comes after: set hide.fn=causal or blocks")
+    raise BadInput("next_token's hide shows an answer what comes after: set hide.fn=blocks")
   if getattr(network, "extra", 1) < 1:
     raise BadInput("next_token needs an id for its begin token: set model.extra=1")
   if generate is not None:

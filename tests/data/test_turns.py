@@ -15,9 +15,12 @@ SHAKESPEARE = (
 TURNS = ["ab|", "c|", "defg|", "hi|", "jklmnopqrs|", "t"]
 
 
-def opened(tmp_path, turns=TURNS, **options):
+PHRASES = ["to be\n", "or not\n", "to be\n"]
+
+
+def opened(tmp_path, text_in_turns=TURNS, **options):
   path = tmp_path / "text.txt"
-  path.write_text("".join(turns))
+  path.write_text("".join(text_in_turns))
   options = {"length": 10, "split": (1.0, 0, 0), "turns": "|", **options}
   record, sources = text.open(str(path), **options)
   return record, sources["train"]
@@ -68,20 +71,22 @@ def test_the_last_turns_of_a_prompt_are_blocks_of_their_own(tmp_path, blocks):
 def test_separators_stay_and_the_vocabulary_is_that_of_plain_windows(tmp_path):
   assert text.cut_text("a||b|", "|") == ["a|", "|", "b|"]
   assert "".join(text.cut_text("x|y", "|")) == "x|y"
-  plain, _ = opened(tmp_path, turns=TURNS)
+  plain, _ = opened(tmp_path)
   path = str(tmp_path / "text.txt")
   assert text.open(path, length=10, split=(1.0, 0, 0))[0].vocabulary == plain.vocabulary
 
 
 def test_pieces_of_words_are_turns_too(tmp_path):
-  record, source = opened(tmp_path, ["to be\n", "or not\n", "to be\n"], turns="\n", unit="words")
+  record, source = opened(tmp_path, PHRASES, turns="\n", unit="words")
   assert read(source[1], record, source[1]["asked"]) == "to be\n"
 
 
 def test_batches_carry_all_and_are_padded_where_there_are_no_more(tmp_path):
   path = tmp_path / "text.txt"
   path.write_text("".join(TURNS))
-  data = pipeline.load(name="text", path=str(path), length=10, split=(1.0, 0, 0), turns="|", test="")
+  data = pipeline.load(
+    name="text", path=str(path), length=10, split=(1.0, 0, 0), turns="|", test=""
+  )
   batch = next(pipeline.batches(data, batch_size=4, seed=0, threads=1))
   assert set(batch) == {"tokens", "valid", "asked", "blocks", "position"}
   *_, last = pipeline.examples(data, "train", batch_size=4)

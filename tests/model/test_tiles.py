@@ -112,7 +112,10 @@ def test_tiles_that_are_all_hidden_are_left_out(pairs):
     told(x)
     return x
 
-  products, tiles.scaled_products = tiles.scaled_products, lambda q, k, b: products(watched(q), k, b)
+  products, tiles.scaled_products = (
+    tiles.scaled_products,
+    lambda q, k, b: products(watched(q), k, b),
+  )
   try:
     out = in_tiles(queries, keys, pairs, edge=edge)
   finally:

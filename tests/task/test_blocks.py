@@ -1,4 +1,4 @@
-"""Prompts read both ways within their blocks, answers from left to right: what is seen, and cost."""
+"""Prompts read both ways within their blocks, answers from left to right: what sees what."""
 
 import functools
 import itertools
@@ -64,10 +64,12 @@ def referred(task, batch, variables):
   """Logits by a mask of all pairs that is kept, in place of a predicate."""
   ids, valid = shifted(batch, 4)
   seen = jnp.asarray(seen_by_rule(batch))
-  kept = lambda pair: ~jnp.take_along_axis(
-    jnp.take_along_axis(seen, jnp.broadcast_to(pair.query, (4, pair.query.shape[0], N)), 1),
-    jnp.broadcast_to(pair.key, (4, pair.query.shape[0], pair.key.shape[1])),
-    2,
+  kept = lambda pair: (
+    ~jnp.take_along_axis(
+      jnp.take_along_axis(seen, jnp.broadcast_to(pair.query, (4, pair.query.shape[0], N)), 1),
+      jnp.broadcast_to(pair.key, (4, pair.query.shape[0], pair.key.shape[1])),
+      2,
+    )
   )
   return np.asarray(task.network.apply(variables, ids, valid, pairs=kept))
 
@@ -91,6 +93,7 @@ def test_pairs_attend_as_in_the_public_code(name):
 
 def test_weights_go_where_the_paper_says_and_nowhere_else():
   task, batch, variables = build()
+  variables = jax.tree.map(lambda x: x / 4, variables)  # no weight so small that it is zero
   weights = np.asarray(jax.jit(task.attention)(variables, batch))
   assert weights.shape == (4, 2, 2, N, N)
   seen = np.broadcast_to(seen_by_rule(batch)[:, None, None], weights.shape)
@@ -154,9 +157,7 @@ def test_where_all_is_asked_blocks_are_causal_attention():
   task, batch, variables = build()
   plain, *_ = build(mask=None)
   every = {name: batch[name] for name in ("tokens", "valid", "position")}
-  np.testing.assert_allclose(
-    nats(task, every, variables), nats(plain, every, variables), rtol=1e-6
-  )
+  np.testing.assert_allclose(nats(task, every, variables), nats(plain, every, variables), rtol=1e-6)
   assert (nats(task, batch, variables) != nats(plain, batch, variables)).all()
   np.testing.assert_array_equal(
     nats(build(mask="causal")[0], batch, variables), nats(plain, batch, variables)
@@ -184,7 +185,9 @@ def test_a_prompt_at_once_and_an_answer_token_by_token_give_the_logits_of_the_wh
   batch = {**batch, "valid": jnp.ones_like(batch["valid"])}
   whole, ids, blocks = logits_of(task, batch, variables), shifted(batch, 4)[0], blocks_read(batch)
   apply = functools.partial(task.network.apply, pairs=hide.blocks(), mutable=["cache"])
-  step = jax.jit(lambda cache, ids, start: apply({**variables, **cache}, ids, None, blocks, start=start))
+  step = jax.jit(
+    lambda cache, ids, start: apply({**variables, **cache}, ids, None, blocks, start=start)
+  )
   # What is not yet written is read as token 0 while the prompt is.
   unwritten = {**batch, "tokens": jnp.where(ASKED, 0, batch["tokens"])}
   logits, cache = step({}, shifted(unwritten, 4)[0], 0)
