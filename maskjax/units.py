@@ -87,6 +87,22 @@ def words(starts: Bool[Array, "*b n"]) -> Int[Array, "*b n"]:
   return jnp.cumsum(starts.at[..., :1].set(False), axis=-1, dtype=jnp.int32)
 
 
+def one_by_one(unit: Int[Array, "*b n"], alone: Bool[Array, "*b n"]) -> Int[Array, "*b n"]:
+  """Units in the order of their positions, each position that is `alone` one by itself.
+
+  So are the blocks of a prompt and the tokens of its answer. Other neighbours stay together.
+
+  Raises:
+    TypeError: `alone` is not bool.
+
+  >>> one_by_one(jnp.array([0, 0, 3, 3, 3]), jnp.arange(5) > 2).tolist()
+  [0, 0, 1, 2, 3]
+  """
+  masks.check(alone=alone)
+  before = lambda x: jnp.roll(x, 1, axis=-1)
+  return words(alone | before(alone) | (unit != before(unit)))
+
+
 def count(unit: Int[np.ndarray, "..."]) -> int:
   """The number of units of a map known before tracing: one more than its largest index.
 

@@ -1,5 +1,6 @@
 """What all data looks like to the pipeline: a sequence of examples, each a dictionary of arrays."""
 
+import operator
 from collections.abc import Sequence
 from typing import Protocol, SupportsIndex, runtime_checkable
 
@@ -40,3 +41,11 @@ class Part:
   def __getitem__(self, index: SupportsIndex, /) -> Example:
     """The example at `index` of the part."""
     return self.whole[int(self.indices[index.__index__()])]
+
+
+def inside(index: SupportsIndex, size: int) -> int:
+  """The index as an int; raises IndexError outside 0 to `size` - 1, which ends a plain `for`."""
+  i = operator.index(index)
+  if not 0 <= i < size:
+    raise IndexError(f"example {i} of {size}")
+  return i

@@ -5,7 +5,6 @@ import gzip
 import itertools
 import logging
 import math
-import operator
 import pathlib
 import zlib
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,8 @@ import numpy as np
 
 from maskjax.data import tokens
 from maskjax.data.collocations import units
-from maskjax.data.source import Example, Source
+from maskjax.data.source import Example, Source, inside
+from maskjax.data.turns import Turns
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
 
@@ -75,6 +75,8 @@ def open(
   split: Sequence[float] = (0.9, 0.05, 0.05),
   documents: str = "",
   collocations: Mapping[str, Any] | None = None,
+  turns: str = "",
+  blocks: int = 2,
 ) -> tuple[Record, dict[str, Source]]:
   """Opens a text file (`.txt`, `.txt.gz`) or a folder of them as windows of token ids.
 
@@ -83,6 +85,9 @@ def open(
   (see `parts`; an empty part is left out). `documents="file"` makes each file a document, anything
   else is the separator of documents within files; then whole documents are cut into parts, and
   each is followed by the token `tokens.END`.
+
+  `turns` is the separator of turns, which ends each but the last: windows are then prompts and
+  answers, see `Turns`, with at most `blocks` blocks in a prompt.
 
   `unit` ("characters", "words" or "bpe") is what a token is and `vocabulary` how many there are at
   most, those that mark something included (characters: all of the training part). Windows are
@@ -99,6 +104,8 @@ def open(
     BadInput: no such file, nothing in it, not UTF-8 (file and byte offset named), or an argument
       out of range.
   """
+  if turns and documents:
+    raise BadInput("a text is cut into turns or into documents: unset one of the two separators")
   texts = [read(file) for file in _files(path)]
   if not any(texts):
     raise BadInput(f"no characters in {path}")
@@ -108,7 +115,7 @@ def open(
   if "train" not in split_at:
     raise BadInput(f"split {tuple(split)} of {counted} leaves none for training")
   held = {name: pieces[part] for name, part in split_at.items()}
-  by_split = {name: [part] if isinstance(part, str) else part for name, part in held.items()}
+  by_split = {name: cut_text(p, turns) if isinstance(p, str) else p for name, p in held.items()}
   return assemble(
     path,
     by_split,
@@ -118,6 +125,7 @@ def open(
     stride=stride,
     documents=bool(documents),
     collocations=collocations,
+    blocks=blocks if turns else None,
   )
 
 
@@ -131,8 +139,12 @@ def assemble(
   stride: int = 0,
   documents: bool = False,
   collocations: Mapping[str, Any] | None = None,
+  blocks: int | None = None,
 ) -> tuple[Record, dict[str, Source]]:
-  """Record and windows of the texts of each split, of which "train" is one; see `open`."""
+  """Record and windows of the texts of each split, of which "train" is one; see `open`.
+
+  With `blocks` each text is a turn.
+  """
   whole("length", length, least=1)
   whole("stride", stride, least=0)
   if stride > length:
@@ -146,7 +158,8 @@ def assemble(
   record = Record("text", (length,), {}, vocabulary=entries, unit=unit)
   # The smallest type: worker processes get copies of the whole text.
   dtype = np.min_scalar_type(len(entries))
-  ids = {name: _stream(part, record, ends).astype(dtype) for name, part in texts.items()}
+  pieces = {name: _encoded(part, record, ends) for name, part in texts.items()}
+  ids = {name: np.concatenate(parts).astype(dtype) for name, parts in pieces.items()}
   strange = {name: int((part == len(entries) - 1).sum()) for name, part in ids.items()}
   for name, count in strange.items():
     if count:
@@ -162,7 +175,11 @@ def assemble(
     begins = units(texts, tokens.encoder(record), len(ends), **collocations)
   end = len(known) if documents else None
   steps = dict.fromkeys(ids, length) | {"train": stride or length}
-  sources: dict[str, Source] = {n: Windows(ids[n], length, steps[n], end, begins.get(n)) for n in ids}
+  sources: dict[str, Source] = {
+    n: Windows(ids[n], length, steps[n], end, begins.get(n)) for n in ids
+  }
+  if blocks is not None:
+    sources = {n: _turns(called, n, ids[n], pieces[n], length, blocks) for n in ids}
   sizes = {name: len(source) for name, source in sources.items()}
   return dataclasses.replace(record, sizes=sizes, vocabulary=entries), sources
 
@@ -179,6 +196,18 @@ def cut(texts: Sequence[str], documents: str, *, each: str) -> list[str]:
     raise BadInput(f"documents is {each!r} or a separator, got {documents!r}")
   divided = texts if documents == each else [d for text in texts for d in text.split(documents)]
   return [document for document in divided if document]
+
+
+def cut_text(whole: str, separator: str) -> list[str]:
+  r"""A text cut behind each `separator`, which stays; in one piece without one.
+
+  >>> cut_text("a\n\nb\n\n", "\n\n")
+  ['a\n\n', 'b\n\n']
+  """
+  if not separator:
+    return [whole]
+  pieces = [piece + separator for piece in whole.split(separator)]
+  return [*pieces[:-1], *filter(None, [pieces[-1].removesuffix(separator)])]
 
 
 def read(path: str | pathlib.Path) -> str:
@@ -227,14 +256,6 @@ def parts(total: int, split: Sequence[float]) -> dict[str, slice]:
   return {name: slice(start, stop) for name, start, stop in cut if start < stop}
 
 
-def inside(index: SupportsIndex, size: int) -> int:
-  """The index as an int; raises IndexError outside 0 to `size` - 1, which ends a plain `for`."""
-  i = operator.index(index)
-  if not 0 <= i < size:
-    raise IndexError(f"example {i} of {size}")
-  return i
-
-
 def stray(name: str) -> bool:
   """Whether a relative file name is a system's own: a dot file, or in a folder of them.
 
@@ -263,8 +284,19 @@ def _files(path: str) -> list[pathlib.Path]:
   return [root / name for name in texts]
 
 
-def _stream(texts: Sequence[str], record: Record, ends: Sequence[str]) -> np.ndarray:
-  """Ids of some texts, one after the other, each followed by those of `ends`."""
+def _turns(
+  called: str, name: str, ids: np.ndarray, pieces: Sequence[np.ndarray], length: int, blocks: int
+) -> Turns:
+  whole("length", length, least=2)
+  whole("blocks", blocks, least=1)
+  found = Turns(ids, np.cumsum([0, *map(len, pieces)]), length, blocks)
+  if not len(found):
+    raise BadInput(f"{name} of {called} is a single turn: no answer in it")
+  return found
+
+
+def _encoded(texts: Sequence[str], record: Record, ends: Sequence[str]) -> list[np.ndarray]:
+  """Ids of each text, followed by those of `ends`."""
   encode = tokens.encoder(record)
   after = np.array([record.vocabulary.index(end) for end in ends], np.int32)
-  return np.concatenate([part for text in texts for part in (encode(text), after)])
+  return [np.concatenate([encode(text), after]) for text in texts]

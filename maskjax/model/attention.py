@@ -1,8 +1,7 @@
-"""Attention: the plain reference, exact about hidden keys, and masks of pairs block by block."""
+"""Attention: the plain reference, exact about hidden keys, masks of pairs, and caches."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -10,13 +9,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from maskjax.errors import BadInput
-from maskjax.hide.pairs import Pair, Predicate
+from maskjax.hide.pairs import Predicate
+from maskjax.model import tiles
 
-# Queries that meet all keys at once: with masks of pairs, memory grows as this times the length.
+# With masks of pairs, more queries than these are met in tiles of so many queries and keys.
 BLOCK = 256
 # Logits that are met at once on a CPU: 1 MiB of them, about what a core keeps near.
 TILE = 1 << 18
-NEVER = jnp.finfo(jnp.float32).min
 
 
 def attention(
@@ -39,8 +38,7 @@ def attention(
 
   `pairs` hides keys from single queries, likewise; see `maskjax.hide.pairs`. Query i stands at
   position `query_offset + i` of the keys' sequence, whose `segments` it may ask for. More than
-  `BLOCK` queries are met block by block, computed again in the backward pass, so that memory is
-  linear in their number.
+  `BLOCK` queries are met in tiles, see `maskjax.model.tiles`: memory is linear in their number.
 
   >>> one = jnp.ones((1, 1, 2, 4))
   >>> attention(one, one, one, valid=jnp.array([[False, False]])).sum().item()
@@ -62,10 +60,10 @@ def attention(
 
 
 def _mixed(q: Array, k: Array, v: Array, seen: Array | None, bias: Array | None = None) -> Array:
-  logits = _logits(q, k, bias)
+  logits = tiles.scaled_products(q, k, bias)
   if seen is not None:
     # Where every key is hidden the softmax is uniform, over values that are zero.
-    logits = jnp.where(seen, logits, NEVER)
+    logits = jnp.where(seen, logits, tiles.NEVER)
   return jax.nn.softmax(logits, axis=-1).astype(v.dtype) @ v
 
 
@@ -78,13 +76,7 @@ def _in_tiles(q: Array, k: Array, v: Array, seen: Array | None) -> Array:
   cut = lambda x: x.reshape(heads // size, size, *x.shape[-2:])
   # Inside a loop nothing is merged with what was computed before it.
   again = jax.checkpoint(lambda one: _mixed(*one), prevent_cse=False)
-  return jax.lax.map(again, jax.tree.map(cut, (q, k, v, seen))).reshape(q.shape)
-
-
-def _logits(q: Array, k: Array, bias: Array | None) -> Float[Array, "*b h q k"]:
-  scaled = q * q.shape[-1] ** -0.5
-  logits = jnp.einsum("...qd,...kd->...qk", scaled, k, preferred_element_type=jnp.float32)
-  return logits if bias is None else logits + bias.astype(jnp.float32)
+  return jax.lax.map(again, jax.tree.map(cut, (q, k, v, seen))).reshape(*q.shape[:-1], v.shape[-1])
 
 
 def _paired(
@@ -97,46 +89,21 @@ def _paired(
   segments: Array | None,
   query_offset: int | Array,
 ) -> Array:
-  n, keys = q.shape[-2], jnp.arange(k.shape[-2])
+  n, at = q.shape[-2], jnp.arange(k.shape[-2])[:, None]
   # A key may be hidden from one query and seen by another. So that 0 · NaN arises nowhere, broken
   # keys are zeros, and the queries that see one get NaN.
-  broken = ~jnp.all(jnp.isfinite(k) & jnp.isfinite(v), axis=(-3, -1))[..., None, None, :]
-  k, v = (jnp.where(jnp.swapaxes(broken, -1, -2), jnp.zeros_like(x), x) for x in (k, v))
-
-  def attend(rows: Any) -> Array:
-    q, position, segment, bias = rows
-    key_segment = None if segments is None else segments[..., None, :]
-    hidden = pairs(Pair(position, keys[None, :], segment, key_segment))[..., None, :, :]
-    if valid is not None:
-      hidden = hidden | ~valid[..., None, None, :]
-    logits = jnp.where(hidden, NEVER, _logits(q, k, bias))
-    mixed = jax.nn.softmax(logits, axis=-1).astype(v.dtype) @ v
-    mixed = jnp.where(jnp.any(~hidden & broken, axis=-1, keepdims=True), jnp.nan, mixed)
-    return jnp.where(jnp.all(hidden, axis=-1, keepdims=True), 0, mixed).astype(v.dtype)
-
-  own = None
-  if segments is not None:
-    own = jax.lax.dynamic_slice_in_dim(segments, query_offset, n, axis=-1)[..., None]
-  rows = (q, query_offset + jnp.arange(n)[:, None], own, bias)
-  return attend(rows) if n <= BLOCK else _in_blocks(attend, rows, n)
-
-
-def _in_blocks(attend: Callable[[Any], Array], rows: Any, n: int) -> Array:
-  """`attend` over blocks of rows, of which axis -2 is cut unless it has length 1."""
-  blocks = -(-n // BLOCK)
-  size = -(-n // blocks)
-
-  def cut(x: Array) -> Array:
-    if x.shape[-2] == 1:
-      return jnp.broadcast_to(x, (blocks, *x.shape))
-    *batch, _, d = x.shape
-    x = jnp.pad(x, [(0, 0)] * len(batch) + [(0, blocks * size - n), (0, 0)])
-    return jnp.moveaxis(x.reshape(*batch, blocks, size, d), -3, 0)
-
-  # Inside a loop nothing is merged with what was computed before it.
-  again = jax.checkpoint(attend, prevent_cse=False)
-  out = jnp.moveaxis(jax.lax.map(again, jax.tree.map(cut, rows)), 0, -3)
-  return out.reshape(*out.shape[:-3], blocks * size, out.shape[-1])[..., :n, :]
+  finite = lambda x: jnp.all(jnp.isfinite(x), axis=(-3, -1), keepdims=True)
+  broken = ~(finite(k) & finite(v))
+  k, v = (jnp.where(broken, jnp.zeros_like(x), x) for x in (k, v))
+  own = None if segments is None else segments[..., None]
+  there = None if valid is None else valid[..., None, :, None]
+  keys = tiles.Keys(k, v, at, broken, own, there)
+  if own is not None:
+    own = jax.lax.dynamic_slice_in_dim(own, query_offset, n, axis=-2)
+  queries = tiles.Queries(q, query_offset + jnp.arange(n)[:, None], own, bias)
+  if n <= BLOCK:
+    return tiles.at_once(queries, keys, pairs)
+  return tiles.in_tiles(queries, keys, pairs, edge=BLOCK)
 
 
 def rotate(
@@ -159,13 +126,18 @@ def rotate(
 
 
 class Attention(nn.Module):
-  """Multi-head self-attention; the fused projection is ordered (q, k, v), head, width of a head."""
+  """Multi-head self-attention; the fused projection is ordered (q, k, v), head, width of a head.
+
+  Of keys and values there are `kv_heads`, each for equally many heads in a row; 0 is one for each.
+  Where "attention" is among the mutable collections, the weights `[*b h n m]` are put there.
+  """
 
   heads: int
   dtype: str = "float32"
   rotary: bool = False
   bias: bool = True
   pairs: Predicate | None = None
+  kv_heads: int = 0
 
   @nn.compact
   def __call__(
@@ -191,9 +163,11 @@ class Attention(nn.Module):
       name=name,
     )
     *batch, n, width = x.shape
+    head, few = width // self.heads, self.kv_heads or self.heads
     # Heads before tokens: XLA's small matrix products on a CPU are a third faster that way.
-    split = lambda part: jnp.swapaxes(part.reshape(*batch, n, self.heads, -1), -2, -3)
-    q, k, v = (split(part) for part in jnp.split(dense(3 * width, "qkv")(x), 3, axis=-1))
+    split = lambda part: jnp.swapaxes(part.reshape(*batch, n, -1, head), -2, -3)
+    fused = dense(width + 2 * few * head, "qkv")(x)
+    q, k, v = map(split, jnp.split(fused, (width, width + few * head), axis=-1))
     first = 0 if start is None else start
     if self.rotary:
       q, k = (rotate(part, first + jnp.arange(n)) for part in (q, k))
@@ -201,7 +175,15 @@ class Attention(nn.Module):
       if self.pairs is None:
         raise BadInput("attention that sees every key cannot go token by token: set causal=True")
       k, v = self._kept("key", k, start), self._kept("value", v, start)
-    mixed = attention(q, k, v, valid=valid, pairs=self.pairs, segments=segments, query_offset=first)
+    if few < self.heads:
+      k, v = (jnp.repeat(part, self.heads // few, axis=-3) for part in (k, v))
+    attend = partial(
+      attention, q, k, valid=valid, pairs=self.pairs, segments=segments, query_offset=first
+    )
+    mixed = attend(v)
+    if self.is_mutable_collection("attention") and not self.is_initializing():
+      each = jnp.broadcast_to(jnp.eye(k.shape[-2], dtype=jnp.float32), (*k.shape[:-1], k.shape[-2]))
+      self.sow("attention", "weights", attend(each))
     return dense(width, "out")(jnp.swapaxes(mixed, -2, -3).reshape(*batch, n, width))
 
   def _kept(self, name: str, part: Array, start: int | Array) -> Array:

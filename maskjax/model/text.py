@@ -6,8 +6,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from maskjax import hide
 from maskjax.errors import BadInput
-from maskjax.hide import pairs
+from maskjax.hide.pairs import Predicate
 from maskjax.model.transformer import transformer
 
 
@@ -22,7 +23,8 @@ class TextTransformer(nn.Module):
     remat: compute each block again in the backward pass, for memory.
     scan: compile one block for all, a loop over them.
     causal: whether a token sees only itself and those before it.
-    tied: whether tokens are predicted by the embeddings that they are read with.
+    kv_heads: see `Attention`.
+    tied: predict tokens with the embeddings that they are read with, not a matrix of their own.
   """
 
   vocabulary: int
@@ -35,6 +37,7 @@ class TextTransformer(nn.Module):
   remat: bool = False
   scan: bool = False
   causal: bool = False
+  kv_heads: int = 0
   tied: bool = False
 
   @nn.compact
@@ -46,11 +49,13 @@ class TextTransformer(nn.Module):
     *,
     start: int | Int[Array, ""] | None = None,
     features: bool = False,
+    pairs: Predicate | None = None,
   ) -> Float[Array, "*b n v"]:
     """Logits in float32; positions where `valid` is False are seen by none.
 
-    With `segments` tokens see those of their own segment alone. With `start` a causal network goes
-    on from the keys and values in the collection "cache", see `Attention`. `features` are the
+    With `segments` tokens see those of their own segment alone. `pairs`, which may ask for them,
+    says in place of that and of `causal` what is hidden from which token. With `start` a network
+    goes on from the keys and values in the collection "cache", see `Attention`. `features` are the
     normalised tokens `[*b n d]`, in place of logits.
     """
     embed = nn.Embed(
@@ -73,7 +78,8 @@ class TextTransformer(nn.Module):
       scan=self.scan,
       gated=True,
       rotary=True,
-      pairs=seen_pairs(self.causal, segments is not None),
+      pairs=pairs or seen_pairs(self.causal, segments is not None),
+      kv_heads=self.kv_heads,
     )
     if features:
       return x
@@ -83,10 +89,10 @@ class TextTransformer(nn.Module):
     return logits.astype(jnp.float32)
 
 
-def seen_pairs(causal: bool, segmented: bool) -> pairs.Predicate | None:
+def seen_pairs(causal: bool, segmented: bool) -> Predicate | None:
   """Which keys are hidden from which queries; None where none are."""
-  parts = [pairs.causal()] * causal + [pairs.segments()] * segmented
-  return pairs.either(*parts) if parts else None
+  parts = [hide.causal()] * causal + [hide.segments()] * segmented
+  return hide.either(*parts) if parts else None
 
 
 def text_transformer(
@@ -102,17 +108,17 @@ def text_transformer(
   remat: bool = False,
   scan: bool = False,
   causal: bool = False,
+  kv_heads: int = 0,
   tied: bool = False,
 ) -> TextTransformer:
   """A transformer over windows of `record_shape` `(n,)` with rotary positions and gated MLPs.
 
   `mlp` is 8/3 of the width, rounded up to a multiple of 64, unless said. `causal` reads from left
-  to right: a token sees itself and those before it. `tied` predicts tokens by the embeddings that
-  they are read with.
+  to right: a token sees itself and those before it. `kv_heads` and `tied` as in `TextTransformer`.
 
   Raises:
     BadInput: no text (a shape of several axes, no vocabulary), a width not divisible by the heads,
-      fewer than no extra ids.
+      heads not by those of keys and values, fewer than no extra ids.
 
   >>> text_transformer(record_shape=(256,), vocabulary=65).mlp
   704
@@ -121,8 +127,10 @@ def text_transformer(
     raise BadInput(f"text_transformer takes windows of tokens, got shape {tuple(record_shape)}")
   if width % (2 * heads):
     raise BadInput(f"width {width} is not divisible by {heads} heads of even width")
+  if kv_heads < 0 or (kv_heads and heads % kv_heads):
+    raise BadInput(f"{heads} heads are not divisible by {kv_heads} of keys and values")
   if extra < 0:
     raise BadInput(f"extra ids must not be negative in number, got {extra}")
   mlp = mlp or -(-8 * width // 3 // 64) * 64
-  sizes = width, depth, heads, mlp
-  return TextTransformer(vocabulary, extra, *sizes, dtype, remat, scan, causal, tied)
+  sizes = vocabulary, extra, width, depth, heads, mlp
+  return TextTransformer(*sizes, dtype, remat, scan, causal, kv_heads, tied)

@@ -63,6 +63,7 @@ class Block(nn.Module):
   gated: bool = False
   rotary: bool = False
   pairs: Predicate | None = None
+  kv_heads: int = 0
 
   @nn.compact
   def __call__(
@@ -76,9 +77,8 @@ class Block(nn.Module):
     norm = partial(
       nn.RMSNorm if self.gated else nn.LayerNorm, epsilon=self.norm_eps, dtype=self.dtype
     )
-    mix = Attention(
-      self.heads, self.dtype, self.rotary, not self.gated, self.pairs, name="attention"
-    )
+    options = self.dtype, self.rotary, not self.gated, self.pairs, self.kv_heads
+    mix = Attention(self.heads, *options, name="attention")
     mlp = GatedMlp if self.gated else Mlp
     x = x + mix(norm(name="norm1")(x), valid, segments, start)
     return x + mlp(self.mlp, self.dtype, name="mlp")(norm(name="norm2")(x))
@@ -100,14 +100,16 @@ def transformer(
   gated: bool = False,
   rotary: bool = False,
   pairs: Predicate | Sequence[Predicate | None] | None = None,
+  kv_heads: int = 0,
 ) -> Float[Array, "*b n d"]:
   """A stack of `depth` blocks and a last normalisation; to be called inside a compact method.
 
   The parameters `block_00`, `block_01` … and `norm` belong to the module that calls. `remat` keeps
   only each block's input for the backward pass and computes the rest again. With `scan` one block
   is compiled for all, which are met in a loop over their stacked parameters; not where they are
-  drawn, nor with a cache. `pairs`, `segments` and `start` are those of `Attention`; several `pairs`
-  take turns, one a block, and as many blocks are compiled.
+  drawn, nor with a cache, nor where weights of attention are asked for. `pairs`, `kv_heads`,
+  `segments` and `start` are those of `Attention`; several `pairs` take turns, one a block, and as
+  many blocks are compiled.
 
   Raises:
     BadInput: several `pairs` that do not divide the blocks.
@@ -115,11 +117,12 @@ def transformer(
   turns = [*pairs] if isinstance(pairs, Sequence) else [pairs]
   if not turns or depth % len(turns):
     raise BadInput(f"{len(turns)} masks of pairs cannot take turns in {depth} blocks")
-  sizes = [(heads, mlp, dtype, norm_eps, gated, rotary, own) for own in turns]
+  sizes = [(heads, mlp, dtype, norm_eps, gated, rotary, own, kv_heads) for own in turns]
   # Inside a loop nothing is merged with what was computed before it.
   block = nn.remat(Block, prevent_cse=not scan) if remat else Block
   layers = [block(*sizes[i % len(turns)], name=f"block_{i:02d}") for i in range(depth)]
-  if scan and start is None and not layers[0].is_initializing():
+  drawn = layers[0].is_initializing() or layers[0].is_mutable_collection("attention")
+  if scan and start is None and not drawn:
     every = [layer.variables["params"] for layer in layers]
     ones: list[Any] = [block(*own, parent=None) for own in sizes]
 

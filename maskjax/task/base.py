@@ -40,7 +40,10 @@ class Task(NamedTuple):
     network: the linen module that holds most of the weights, for loading published ones.
     predict: `(variables, batch) -> Float[b, classes]`, logits with nothing hidden.
     nats: `(variables, batch, key, draws) -> Float[b]`, each example's negative log-likelihood over
-      its valid positions, or a bound on it averaged over `draws` (a static int).
+      its valid positions (those "asked", where the batch says), or a bound on it averaged over
+      `draws` (a static int).
+    attention: `(variables, batch) -> Float[b, layers, heads, n, n]`, what each token takes from
+      which, as the loss has it.
     generate: `(variables, keys, tokens, hidden) -> {"tokens": Int[b, n], "step": Int[b, n]}`, the
       hidden positions filled, and the step at which each was revealed (0 = given).
     impute: `(variables, batch) -> array`, the batch's examples with what is missing in them
@@ -72,6 +75,7 @@ class Task(NamedTuple):
   network: Any = None
   predict: Callable[..., Array] | None = None
   nats: Callable[..., Float[Array, "b"]] | None = None
+  attention: Callable[..., Float[Array, "b layers heads n n"]] | None = None
   generate: Callable[..., Mapping[str, Array]] | None = None
   impute: Callable[..., Array] | None = None
   infill: Callable[..., Array] | None = None

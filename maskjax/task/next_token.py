@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from maskjax import bind, recover, reduce
+from maskjax import bind, recover, reduce, units
 from maskjax.errors import BadInput
+from maskjax.hide.pairs import Predicate, dense
 from maskjax.keys import stream
 from maskjax.record import Record
 from maskjax.recover import surprise
@@ -18,12 +19,16 @@ from maskjax.reduce import Term
 from maskjax.task.base import Aux, Batch, Task, Variables, network_of
 
 GENERATES = ("read", "follow", "keys", "tokens", "hidden")
+# How the arrays of a batch go on beyond their end.
+PADDED = {"tokens": "constant", "valid": "constant", "asked": "constant"}
+PADDED |= {"segments": "edge", "blocks": "edge"}
 
 
 def next_token(
   *,
   record: Record,
   model: Callable[..., Any],
+  hide: Callable[[], Predicate] | None = None,
   recover: Callable[..., Term] = recover.cross_entropy,
   generate: functools.partial | None = None,
 ) -> Task:
@@ -33,22 +38,33 @@ def next_token(
   begin token, whose id is the size of the vocabulary: the likelihood of every valid token counts.
   What precedes a token, and of other documents nothing, is what the network's masks of pairs show.
 
-  Terms: "next", over the valid tokens. Nats are exact, whatever `draws`. Features: "mean", of the
-  last hidden tokens. Views: "tokens", "hidden" (all that are valid), "prediction". Generation takes
+  Where the batch says which tokens are "asked", these are the answers that count, and the others
+  are prompts. `hide` makes a mask of pairs, in place of the network's own: the segments that it
+  may ask for are the "blocks" of the batch (without them a prompt is one), where every asked token
+  is a block by itself. So `blocks` reads prompts both ways within a block, and answers from left
+  to right; `causal` all. What is written is asked, what is given a prompt of one block, unless
+  `generate` is told its `blocks`: it is read at once, then one token after another.
+
+  Terms: "next", over the asked tokens. Nats are exact, whatever `draws`. Features: "mean", of the
+  last hidden tokens. Views: "tokens", "hidden" (all that are asked), "prediction". Generation takes
   masks that hide the end of each window, or nothing; see `maskjax.generate.autoregressive`.
 
-  Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.
+  Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2;
+  blocks: Katz et al., "Segment-Based Attention Masking for GPTs", 2025, section 3.
 
   Raises:
-    BadInput: the data are no text, the network sees what comes after or has no id to spare, a
-      generation that needs what is not offered.
+    BadInput: the data are no text, the network or `hide` shows what comes after, there is no id to
+      spare, a generation that needs what is not offered; later, blocks in packed documents.
   """
   if record.kind != "text":
     raise BadInput(f"next_token takes text, the data set holds {record.kind}")
   vocabulary = len(record.vocabulary)
   network = network_of(model, record)
-  if not getattr(network, "causal", False):
+  pairs = hide() if hide is not None else None
+  if pairs is None and not getattr(network, "causal", False):
     raise BadInput("next_token reads from left to right: set model.causal=True")
+  if pairs is not None and not _left_to_right(pairs):
+    raise BadInput("next_token's hide shows an answer what comes after: set hide.fn=blocks")
   if getattr(network, "extra", 1) < 1:
     raise BadInput("next_token needs an id for its begin token: set model.extra=1")
   if generate is not None:
@@ -56,7 +72,11 @@ def next_token(
 
   def apply(variables: Variables, batch: Batch, **options: Any) -> Array:
     ids, seen = shifted(batch, vocabulary)
-    return network.apply(variables, ids, seen, batch.get("segments"), **options)
+    if pairs is None:
+      return network.apply(variables, ids, seen, batch.get("segments"), **options)
+    if "segments" in batch:
+      raise BadInput("next_token has no blocks in packed documents: unset hide or data.documents")
+    return network.apply(variables, ids, seen, blocks_read(batch), pairs=pairs, **options)
 
   def init(key: Key[Array, ""], batch: Batch) -> Variables:
     return network.init(stream(key, "init"), batch["tokens"], batch["valid"])
@@ -64,26 +84,32 @@ def next_token(
   def loss(
     variables: Variables, batch: Batch, key: Key[Array, ""], step: Any
   ) -> tuple[Mapping[str, Term], Aux]:
-    return {"next": recover(apply(variables, batch), batch["tokens"], batch["valid"])}, Aux()
+    return {"next": recover(apply(variables, batch), batch["tokens"], asked_of(batch))}, Aux()
 
   def nats(
     variables: Variables, batch: Batch, key: Key[Array, ""], draws: int
   ) -> Float[Array, "b"]:
-    return surprise(apply(variables, batch), batch["tokens"], batch["valid"]).sum(-1)
+    return surprise(apply(variables, batch), batch["tokens"], asked_of(batch)).sum(-1)
 
   def features(variables: Variables, batch: Batch) -> Mapping[str, Array]:
     # One position more, at which the last token is read.
-    longer = {name: jnp.pad(batch[name], ((0, 0), (0, 1))) for name in ("tokens", "valid")}
-    if "segments" in batch:
-      longer["segments"] = jnp.pad(batch["segments"], ((0, 0), (0, 1)), mode="edge")
+    longer = {
+      name: jnp.pad(batch[name], ((0, 0), (0, 1)), mode=mode)
+      for name, mode in PADDED.items()
+      if name in batch
+    }
     tokens = apply(variables, longer, features=True)
     _, seen = shifted(longer, vocabulary)
     return {"mean": reduce.mean(tokens, where=seen[..., None], axis=-2)}
 
   def views(variables: Variables, batch: Batch, key: Key[Array, ""]) -> Mapping[str, Array]:
-    tokens, hidden = batch["tokens"], batch["valid"]
+    tokens, hidden = batch["tokens"], asked_of(batch)
     best = jnp.argmax(apply(variables, batch), axis=-1)
     return {"tokens": tokens, "hidden": hidden, "prediction": jnp.where(hidden, best, tokens)}
+
+  def attention(variables: Variables, batch: Batch) -> Float[Array, "b layers heads n n"]:
+    _, state = apply(variables, batch, mutable=["attention"])
+    return jnp.stack(jax.tree.leaves(state["attention"]), axis=1)
 
   return Task(
     init=init,
@@ -92,7 +118,8 @@ def next_token(
     views=views,
     network=network,
     nats=nats,
-    generate=_writer(network, vocabulary, generate) if generate is not None else None,
+    attention=attention,
+    generate=_writer(network, vocabulary, generate, pairs) if generate is not None else None,
   )
 
 
@@ -113,21 +140,65 @@ def shifted(batch: Batch, begin: int) -> tuple[Int[Array, "b n"], Bool[Array, "b
   return jnp.where(new, begin, before(batch["tokens"])), new | before(batch["valid"])
 
 
-def _writer(network: Any, begin: int, generate: functools.partial) -> Callable[..., Any]:
+def asked_of(batch: Batch) -> Bool[Array, "b n"]:
+  """The tokens that count: of the valid ones those that are "asked", or all.
+
+  >>> batch = {"valid": jnp.array([True, True, False]), "asked": jnp.array([False, True, True])}
+  >>> asked_of(batch).tolist()
+  [False, True, False]
+  """
+  return batch["valid"] & batch["asked"] if "asked" in batch else batch["valid"]
+
+
+def blocks_read(batch: Batch) -> Int[Array, "b n"]:
+  """The block of what is read where each token is asked; every asked token is one by itself.
+
+  The begin token is of the first block of a prompt.
+
+  >>> asked = jnp.array([[False, False, False, True, True]])
+  >>> batch = {"valid": asked | True, "asked": asked, "blocks": jnp.array([[0, 0, 1, 2, 2]])}
+  >>> blocks_read(batch).tolist()
+  [[0, 0, 0, 1, 2]]
+  """
+  asked = asked_of(batch)
+  blocks = batch.get("blocks", jnp.zeros(asked.shape, jnp.int32))
+  unit = units.one_by_one(blocks, asked)
+  begin = jnp.where(asked[..., :1], -1, 0)
+  return jnp.concatenate([begin, unit[..., :-1]], axis=-1)
+
+
+def _left_to_right(pairs: Predicate) -> bool:
+  """Whether no token sees a later one where all are asked."""
+  at = jnp.arange(3)
+  return bool(jnp.all(dense(pairs, 3, at) | (at[None, :] <= at[:, None])))
+
+
+def _writer(
+  network: Any, begin: int, generate: functools.partial, pairs: Predicate | None
+) -> Callable[..., Any]:
   def write(
-    variables: Variables, keys: Key[Array, "b"], tokens: Int[Array, "b n"], hidden: Array
+    variables: Variables,
+    keys: Key[Array, "b"],
+    tokens: Int[Array, "b n"],
+    hidden: Array,
+    blocks: Int[Array, "b n"] | None = None,
   ) -> Mapping[str, Array]:
     _check_suffix(hidden)
+    known = {} if blocks is None else {"blocks": blocks}
+    given: tuple[Any, dict[str, Any]] = (None, {})
+    if pairs is not None:
+      given = blocks_read({"valid": jnp.asarray(hidden), **known}), {"pairs": pairs}
+    segments, options = given
+    step = functools.partial(network.apply, mutable=["cache"], **options)
 
     def read(tokens: Int[Array, "b n"]) -> Any:
       ids, _ = shifted({"tokens": tokens, "valid": jnp.ones_like(hidden)}, begin)
-      return network.apply(variables, ids, start=0, mutable=["cache"])[1]["cache"]
+      return step(variables, ids, None, segments, start=0)[1]["cache"]
 
     def follow(cache: Any, tokens: Int[Array, "b n"], i: Array) -> tuple[Array, Any]:
       before = jax.lax.dynamic_slice_in_dim(tokens, i - 1, 1, axis=-1)
       ids = jnp.where(i > 0, before, begin)
-      filled = {**variables, "cache": cache}
-      logits, state = network.apply(filled, ids, start=i, mutable=["cache"])
+      logits, state = step({**variables, "cache": cache}, ids, None, segments, start=i)
       return logits[:, 0], state["cache"]
 
     return generate(read=read, follow=follow, keys=keys, tokens=tokens, hidden=hidden)

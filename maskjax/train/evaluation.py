@@ -19,6 +19,7 @@ from maskjax.record import Record
 from maskjax.task.base import Task, Variables
 from maskjax.train.evaluators import (
   accuracy,
+  ahead,
   bits,
   fewlabel,
   figures,
@@ -42,6 +43,7 @@ SCHEDULING = ("every", "pixels")
 # What an evaluator needs of a task, and whether it needs labels.
 NEEDS = {
   accuracy: ("predict", True),
+  ahead: ("attention", False),
   bits: ("nats", False),
   fewlabel: ("features", True),
   figures: ("figures", False),
@@ -57,6 +59,7 @@ NEEDS = {
 }
 # What an evaluator looks at, where that is not any kind of data.
 KINDS = {
+  ahead: ("text",),
   foresight: ("image", "table"),
   imputation: ("table",),
   infilling: ("text",),

@@ -24,7 +24,9 @@ PRESETS: dict[str, dict[str, int]] = {
   "fsdp_tensor": {"data": 1, "fsdp": -1, "tensor": 2},
 }
 # What of a task takes variables first and only reads them.
-READERS = ("loss", "features", "views", "predict", "nats", "generate", "impute", "infill")
+READERS = (
+  "loss", "features", "views", "predict", "nats", "attention", "generate", "impute", "infill",
+)  # fmt: skip
 # Of these, what people look at: a few examples, whole in every process.
 SHOWN = ("views", "generate")
 

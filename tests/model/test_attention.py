@@ -130,6 +130,7 @@ PAIRS = {
   "window": hide.either(hide.causal(), hide.window(3)),
   "prefix": hide.prefix(4),
   "documents": hide.either(hide.causal(), hide.segments()),
+  "prompts": hide.blocks(),
   "nothing": lambda pair: pair.key < 0,
   "all": lambda pair: pair.key >= 0,
 }

@@ -104,6 +104,38 @@ def test_features_are_the_tokens_that_the_logits_are_made_from():
   np.testing.assert_allclose(tokens @ kernel, run(network, variables), rtol=1e-4, atol=1e-4)
 
 
+def test_heads_that_share_keys_and_values_equal_heads_with_copies_of_them():
+  (few, variables), (every, _) = build(causal=True, kv_heads=1), build(causal=True)
+  spread = jax.tree.map(lambda x: x, variables)
+  for name in ("block_00", "block_01"):
+    q, k, v = jnp.split(variables["params"][name]["attention"]["qkv"]["kernel"], (16, 24), axis=1)
+    kernel = jnp.concatenate([q, k, k, v, v], axis=1)
+    spread["params"][name]["attention"]["qkv"] = {"kernel": kernel}
+  np.testing.assert_allclose(run(few, variables), run(every, spread), rtol=1e-4, atol=1e-4)
+  _, state = few.apply(variables, IDS, start=0, mutable=["cache"])
+  assert state["cache"]["block_00"]["attention"]["key"].shape == (2, 1, N, 8)
+
+
+def test_tied_networks_predict_with_their_embeddings():
+  network, variables = build(causal=True, tied=True)
+  assert "predict" not in variables["params"]
+  tokens, table = run(network, variables, features=True), variables["params"]["embed"]["embedding"]
+  assert table.shape == (V + 1, 16)
+  logits = run(network, variables)
+  np.testing.assert_allclose(logits, tokens @ np.asarray(table[:V]).T, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{}, {"scan": True}, {"remat": True}], ids=str)
+def test_weights_of_attention_are_told_where_they_are_asked_for(changes):
+  network, variables = build(causal=True, **changes)
+  logits, state = network.apply(variables, IDS, mutable=["attention"])
+  np.testing.assert_allclose(logits, run(network, variables), rtol=1e-4, atol=1e-4)
+  (weights,) = state["attention"]["block_01"]["attention"]["weights"]
+  assert weights.shape == (2, 2, N, N)
+  np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
+  np.testing.assert_array_equal(weights > 0, np.broadcast_to(np.tri(N, dtype=bool), weights.shape))
+
+
 @pytest.mark.parametrize("changes", [{"remat": True}, {"scan": True}])
 @pytest.mark.parametrize("causal", [False, True])
 def test_remat_and_scan_change_no_value_and_no_gradient(causal, changes):
@@ -131,6 +163,7 @@ def test_logits_are_float32_under_bfloat16():
     ({"vocabulary": 0}, "takes windows of tokens"),
     ({"heads": 3}, "width 16 is not divisible by 3 heads"),
     ({"heads": 16}, "width 16 is not divisible by 16 heads of even width"),
+    ({"heads": 4, "kv_heads": 3}, "4 heads are not divisible by 3 of keys and values"),
     ({"extra": -1}, "extra ids must not be negative in number, got -1"),
   ],
 )

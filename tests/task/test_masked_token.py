@@ -86,11 +86,13 @@ def test_fewer_are_asked_than_are_hidden(asked):
   often = np.zeros(N)
   task = build(recover=kept, asked=asked)
   for step in range(40):
-    often += (np.asarray(run(task, step=step).sum)[0] < 0)
+    often += np.asarray(run(task, step=step).sum)[0] < 0
   assert (often > 0).sum() > 0.9 * N
 
 
-@pytest.mark.parametrize(("ratio", "asked", "copies"), [(0.2, 2.0, 2), (0.1, 4.0, 4), (0.3, 1.5, 2)])
+@pytest.mark.parametrize(
+  ("ratio", "asked", "copies"), [(0.2, 2.0, 2), (0.1, 4.0, 4), (0.3, 1.5, 2)]
+)
 def test_more_are_asked_than_are_hidden(ratio, asked, copies):
   """The corruption rate stays what it was, the prediction rate grows, and no token is hidden twice."""
   every = lambda logits, tokens, wanted: Term(

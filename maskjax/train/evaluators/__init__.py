@@ -1,6 +1,7 @@
 """Evaluators of weights during and after a run, the protocol of each in its docstring."""
 
 from maskjax.train.evaluators.accuracy import accuracy
+from maskjax.train.evaluators.ahead import ahead
 from maskjax.train.evaluators.bits import bits
 from maskjax.train.evaluators.figures import figures
 from maskjax.train.evaluators.finetune import finetune
@@ -17,6 +18,7 @@ from maskjax.view.reconstruction import reconstruction
 
 __all__ = [
   "accuracy",
+  "ahead",
   "bits",
   "fewlabel",
   "figures",

@@ -16,8 +16,9 @@ def bits(
   r"""Bits per character of a split, window by window; a bound where the task gives a bound.
 
   $\sum_w -\log_2 p(x_w) / \sum_w |x_w|$ over all windows, each beginning without context; $|x_w|$
-  counts characters, however many of them a token stands for. `draws` noise draws a window, the same
-  at every step of a run; where the task's likelihood is exact one is enough.
+  counts characters, however many of them a token stands for; where a split says which tokens are
+  "asked", of these alone. `draws` noise draws a window, the same at every step of a run; where the
+  task's likelihood is exact one is enough.
 
   Returns:
     "per character", and "per token" in bits too.
@@ -36,7 +37,8 @@ def bits(
     placed = context.mesh.put_whole({**batch, "position": position})
     found = context.mesh.get(nats(context.variables, placed, key, draws))
     total += float(np.asarray(found, np.float64).sum())
-    letters += int(lengths[batch["tokens"][batch["valid"]]].sum())
-    tokens += int(batch["valid"].sum())
+    counted = batch["valid"] & batch.get("asked", True)
+    letters += int(lengths[batch["tokens"][counted]].sum())
+    tokens += int(counted.sum())
   in_bits = total / float(np.log(2))
   return {"per character": in_bits / letters, "per token": in_bits / tokens}

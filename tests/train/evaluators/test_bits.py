@@ -46,6 +46,15 @@ def test_tokens_stand_for_their_characters(tmp_path):
   assert got["per character"] < 0.9 * got["per token"]
 
 
+def test_of_prompts_and_answers_the_answers_are_counted(tmp_path):
+  def of_asked(variables, batch, key, draws):
+    return (batch["asked"] & batch["valid"]).sum(-1).astype(jnp.float32)
+
+  there = context(tmp_path, of_asked, turns=" ")
+  got = bits(there, split="train", draws=1, batch_size=4)
+  assert got["per character"] == pytest.approx(1 / np.log(2))
+
+
 def test_examples_differ_in_position_and_draws_are_the_same_at_every_step(tmp_path):
   seen = []
 
