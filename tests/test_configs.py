@@ -65,6 +65,16 @@ def table(tmp_path_factory):
   return path
 
 
+@pytest.fixture(scope="session")
+def graph(tmp_path_factory):
+  """A ring of nodes of two classes, with some chords."""
+  path, node = tmp_path_factory.mktemp("graph") / "graph.npz", np.arange(24)
+  edges = [np.stack([node, (node + step) % 24], 1) for step in (1, 5)]
+  parts = {"train": node[::2], "val": node[1::4], "test": node[3::4]}
+  np.savez(path, features=np.eye(24), edges=np.concatenate(edges), label=node // 12, **parts)
+  return path
+
+
 def launch(file, job, workdir, paths):
   """Runs the smoke of a config, with its data and that of its stages where the tests keep them."""
   config = lab.read(f"{file}:smoke")
@@ -76,8 +86,8 @@ def launch(file, job, workdir, paths):
 
 
 @every_config
-def test_smoke_trains(file, tmp_path, prepared, novel, table, capsys):
-  paths = {"digits": prepared, "text": novel, "table": table}
+def test_smoke_trains(file, tmp_path, prepared, novel, table, graph, capsys):
+  paths = {"digits": prepared, "text": novel, "table": table, "graph": graph}
   config, status = launch(file, "train", tmp_path, paths)
   assert status == 0
   assert capsys.readouterr().out.strip()
@@ -85,8 +95,8 @@ def test_smoke_trains(file, tmp_path, prepared, novel, table, capsys):
 
 
 @every_config
-def test_smoke_shows_its_masks(file, tmp_path, prepared, novel, table, capsys):
-  paths = {"digits": prepared, "text": novel, "table": table}
+def test_smoke_shows_its_masks(file, tmp_path, prepared, novel, table, graph, capsys):
+  paths = {"digits": prepared, "text": novel, "table": table, "graph": graph}
   config, status = launch(file, "view", tmp_path, paths)
   if config.task.fn == "classify" and "hide" not in config:
     assert status == 2
@@ -122,6 +132,10 @@ def abstract_data(scale, split, batch_size):
     record = Record("table", shape, sizes, mean=(0.0,), std=(1.0,))
     return record, {"table": array(*shape, dtype=np.float32), "valid": array(*shape, dtype=bool)}
   names = tuple(map(str, range(scale.get("classes", 0))))
+  if scale.get("kind") == "graph":
+    record, m = Record("graph", shape, sizes, names), scale["edges"]
+    nodes, unit = array(*shape, dtype=np.float32), array(m)
+    return record, {"nodes": nodes, "edges": array(m, 2), "unit": unit, "size": array()}
   record = Record("image", shape, sizes, class_names=names, mean=(0.5,) * 3, std=(0.2,) * 3)
   labels = {"label": array()} if names else {}
   return record, {"image": array(*shape, dtype=np.float32), **labels}

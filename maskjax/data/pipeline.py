@@ -32,6 +32,7 @@ OPENERS = {
   "wav": ("maskjax.data.wav", "open"),
   "csv": ("maskjax.data.series", "open"),
   "table": ("maskjax.data.table", "open"),
+  "graph": ("maskjax.data.graph", "open"),
 }
 
 
@@ -72,7 +73,7 @@ def load(
   std: Sequence[float] | None = None,
   **kwargs: Any,
 ) -> Data:
-  """Opens a data set: a folder, zip or npz of images, text, wav, csv, table, or a TFDS set by name.
+  """Opens a data set: folder, zip or npz of images, text, wav, csv, table, graph, or TFDS by name.
 
   `train` and `test` name splits (`test=""` for none). `classes`, names or numbers, keeps the
   examples of these only, and labels them in that order; of the training split `limit` then takes so

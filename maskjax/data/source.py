@@ -13,8 +13,8 @@ class Source(Protocol):
   """Examples by index: any order, any thread, and picklable, since worker processes get copies.
 
   Image sources yield `{"image": uint8 [h, w, c], "label": int}` as stored, without "label" where
-  there is none; text, wav, series and table sources yield their final numpy arrays. Every opener is
-  `open(path, **kwargs) -> (Record, {split: Source})`.
+  there is none; text, wav, series, table and graph sources yield their final numpy arrays. Every
+  opener is `open(path, **kwargs) -> (Record, {split: Source})`.
   """
 
   def __len__(self) -> int:

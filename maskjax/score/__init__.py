@@ -6,7 +6,7 @@ from maskjax.score.fourier import fourier_noise
 from maskjax.score.inherit import inherit
 from maskjax.score.log_prob import log_prob
 from maskjax.score.missing import logistic, self_masked
-from maskjax.score.noise import blocks, gumbel, white, words
+from maskjax.score.noise import blocks, gumbel, normal, white, words
 from maskjax.score.uncertainty import confidence, entropy, margin
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
   "log_prob",
   "logistic",
   "margin",
+  "normal",
   "self_masked",
   "white",
   "words",

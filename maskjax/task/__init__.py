@@ -4,5 +4,6 @@ from maskjax.task.classify import classify
 from maskjax.task.diffuse import diffuse
 from maskjax.task.next_token import next_token
 from maskjax.task.reconstruct import reconstruct
+from maskjax.task.reconstruct_edges import reconstruct_edges
 
-__all__ = ["classify", "diffuse", "next_token", "reconstruct"]
+__all__ = ["classify", "diffuse", "next_token", "reconstruct", "reconstruct_edges"]

@@ -25,6 +25,7 @@ from maskjax.train.evaluators import (
   imputation,
   knn,
   linear,
+  links,
   reconstruction,
   recovery,
 )
@@ -44,11 +45,17 @@ NEEDS = {
   imputation: ("impute", False),
   knn: ("features", True),
   linear: ("features", True),
+  links: ("features", False),
   reconstruction: ("views", False),
   recovery: ("views", False),
 }
 # What an evaluator looks at, where that is not any kind of data.
-KINDS = {imputation: ("table",), reconstruction: ("image", "table"), recovery: ("image",)}
+KINDS = {
+  imputation: ("table",),
+  links: ("graph",),
+  reconstruction: ("image", "table"),
+  recovery: ("image",),
+}
 
 
 @dataclasses.dataclass
@@ -85,7 +92,10 @@ class Context:
   cache: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
 
   def features(self, split: str, pooling: str) -> tuple[np.ndarray, np.ndarray]:
-    """Frozen features `[n, d]` and labels `[n]` of a split, computed once for all evaluators."""
+    """Frozen features `[n, d]` and labels `[n]` of a split, computed once for all evaluators.
+
+    Of all that is `valid`: examples, or the nodes of graphs.
+    """
     if split not in self.cache:
       self.cache[split] = self._encode(split)
     found = self.cache[split]
@@ -100,7 +110,7 @@ class Context:
     for batch in self.examples(split, self.batch_size):
       valid = batch.pop("valid")
       pooled = self.mesh.get(self.encode(self.variables, self.mesh.put_whole(batch)))
-      part = {k: v[valid] for k, v in pooled.items() if v.ndim == 2}
+      part = {k: v[valid] for k, v in pooled.items() if v.ndim == valid.ndim + 1}
       if "label" in batch:
         part["label"] = batch["label"][valid]
       parts.append(part)

@@ -6,6 +6,7 @@ from maskjax.train.evaluators.finetune import finetune
 from maskjax.train.evaluators.imputation import imputation
 from maskjax.train.evaluators.knn import knn
 from maskjax.train.evaluators.linear import fewlabel, linear
+from maskjax.train.evaluators.links import links
 from maskjax.train.evaluators.recovery import recovery
 from maskjax.train.evaluators.selected import selected
 from maskjax.train.evaluators.sparsity import sparsity
@@ -19,6 +20,7 @@ __all__ = [
   "imputation",
   "knn",
   "linear",
+  "links",
   "reconstruction",
   "recovery",
   "selected",
