@@ -8,9 +8,10 @@ class Record:
   """The facts about a data set that the rest of a run follows.
 
   Attributes:
-    kind: what an example is: "image", "video", "audio", "text", "series" or "table".
+    kind: what an example is: "image", "video", "audio", "text", "series", "table" or "graph".
     shape: shape of one example as the model gets it, for images (height, width, channels), for
-      videos (frames, height, width, channels), for the row of a table (columns, 1).
+      videos (frames, height, width, channels), for the row of a table (columns, 1), for a graph
+      (nodes, features of each).
     sizes: number of examples by split, after bad files were left out.
     class_names: names of the classes in label order; empty without labels.
     mean: mean of each channel over the training split, in units of the stored range mapped to

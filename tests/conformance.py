@@ -116,6 +116,7 @@ ROWS = {
   ),
   "score.inherit": Row(score.inherit, one(scores, unit)),
   "score.inherit/shared": Row(partial(score.inherit, unit=units.sections((1, 2, 1))), scores),
+  "score.normal": Row(partial(score.normal, grid=GRID), own),
   "score.log_prob": Row(score.log_prob, one(lambda key: (smooth(key, N),), ragged)),
   "score.log_prob/where": Row(score.log_prob, one(lambda key: (smooth(key, N),), ragged, ragged)),
   "score.logistic": Row(partial(score.logistic, ratio=0.3), one(own, tables)),
@@ -193,6 +194,12 @@ ROWS = {
     lambda g, c, a: select.harden(g, count=c, allowed=a), one(scores, counts, ragged)
   ),
   "select.sigmoid": Row(partial(select.sigmoid, temperature=0.5, stretch=(-0.1, 1.1)), scores),
+  "select.shares": Row(
+    lambda s, u: select.shares(s, segment=u, segments=3, temperature=0.5), one(scores, unit)
+  ),
+  "select.shares/allowed": Row(
+    lambda s, u, a: select.shares(s, segment=u, segments=2, allowed=a), one(scores, unit, ragged)
+  ),
   "select.softmax": Row(partial(select.softmax, patterns=PATTERNS), scores),
   "select.straight_through": Row(select.straight_through, scores),
   "select.straight_through/hidden": Row(select.straight_through, one(scores, ragged)),
@@ -230,6 +237,11 @@ ROWS = {
   "recover.cross_entropy/shares": Row(
     lambda y, q, a: recover.cross_entropy(y, jax.nn.softmax(q), a),
     one(tokens, tokens, ragged),
+    sums=True,
+  ),
+  "recover.cross_entropy/weight": Row(
+    lambda y, t, a, w: recover.cross_entropy(y, t, a, weight=w),
+    one(tokens, classes, ragged, gates),
     sums=True,
   ),
   "recover.elbo": Row(

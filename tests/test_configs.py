@@ -79,6 +79,16 @@ def recordings(tmp_path_factory):
   return folder
 
 
+@pytest.fixture(scope="session")
+def graph(tmp_path_factory):
+  """A ring of nodes of two classes, with some chords."""
+  path, node = tmp_path_factory.mktemp("graph") / "graph.npz", np.arange(24)
+  edges = [np.stack([node, (node + step) % 24], 1) for step in (1, 5)]
+  parts = {"train": node[::2], "val": node[1::4], "test": node[3::4]}
+  np.savez(path, features=np.eye(24), edges=np.concatenate(edges), label=node // 12, **parts)
+  return path
+
+
 def launch(file, job, workdir, paths):
   """Runs the smoke of a config, with its data and that of its stages where the tests keep them."""
   config = lab.read(f"{file}:smoke")
@@ -90,10 +100,10 @@ def launch(file, job, workdir, paths):
 
 
 @pytest.fixture(scope="module")
-def paths(prepared, novel, table, recordings):
+def paths(prepared, novel, table, recordings, graph):
   """Data of each kind, small."""
   kinds = {"digits": prepared, "motion": prepared, "text": novel, "table": table}
-  return {**kinds, "wav": recordings}
+  return {**kinds, "wav": recordings, "graph": graph}
 
 
 @every_config
@@ -144,6 +154,10 @@ def abstract_data(scale, split, batch_size):
     record = Record("video", shape, sizes, mean=(0.5,) * 3, std=(0.2,) * 3)
     return record, {"video": array(*shape, dtype=np.float32)}
   names = tuple(map(str, range(scale.get("classes", 0))))
+  if scale.get("kind") == "graph":
+    record, m = Record("graph", shape, sizes, names), scale["edges"]
+    nodes, unit = array(*shape, dtype=np.float32), array(m)
+    return record, {"nodes": nodes, "edges": array(m, 2), "unit": unit, "size": array()}
   record = Record("image", shape, sizes, class_names=names, mean=(0.5,) * 3, std=(0.2,) * 3)
   labels = {"label": array()} if names else {}
   return record, {"image": array(*shape, dtype=np.float32), **labels}

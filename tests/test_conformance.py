@@ -106,6 +106,7 @@ takers = {
   "mix": lambda: hide.mix(x, ints, x),
   "squared_error": lambda: recover.squared_error(x, x, ints),
   "absolute_error": lambda: recover.absolute_error(x, x, ints),
+  "shares": lambda: select.shares(x[:, 0], segment=ints, segments=2, allowed=ints),
   "harden": lambda: select.harden(x[:, 0], allowed=ints),
   "straight_through": lambda: select.straight_through(x[:, 0], ints),
   "softmax over patterns": lambda: select.softmax(x[0], patterns=jnp.eye(2, dtype=jnp.int32)),

@@ -34,6 +34,7 @@ OPENERS = {
   "csv": ("maskjax.data.series", "open"),
   "table": ("maskjax.data.table", "open"),
   "motion": ("maskjax.data.motion", "open"),
+  "graph": ("maskjax.data.graph", "open"),
 }
 
 
@@ -75,7 +76,7 @@ def load(
   mel: Mapping[str, Any] | None = None,
   **kwargs: Any,
 ) -> Data:
-  """Opens a data set: a folder, zip or npz of images, text, wav, csv, table, motion, or TFDS's.
+  """Opens a data set: images, text, wav, csv, table, motion, graph, of files, or TFDS by name.
 
   `train` and `test` name splits (`test=""` for none). `classes`, names or numbers, keeps the
   examples of these only, and labels them in that order; of the training split `limit` then takes so

@@ -14,8 +14,8 @@ class Source(Protocol):
   """Examples by index: any order, any thread, and picklable, since worker processes get copies.
 
   Image sources yield `{"image": uint8 [h, w, c], "label": int}` as stored, without "label" where
-  there is none; of video sources it is "video", uint8 [t, h, w, c]; text, wav, series and table
-  sources yield their final numpy arrays. Every opener is
+  there is none; of video sources it is "video", uint8 [t, h, w, c]; text, wav, series, table and
+  graph sources yield their final numpy arrays. Every opener is
   `open(path, **kwargs) -> (Record, {split: Source})`.
   """
 

@@ -1,6 +1,7 @@
 """Linen modules and the weights that were published for them."""
 
 from maskjax.model.classifier import ViTClassifier, vit_classifier
+from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.masked_autoencoder import MaskedAutoencoder, masked_autoencoder
 from maskjax.model.resnet import ResNetClassifier, resnet
 from maskjax.model.sampler import Sampler
@@ -9,12 +10,14 @@ from maskjax.model.vit import SIZES, ViT
 
 __all__ = [
   "SIZES",
+  "GraphAutoencoder",
   "MaskedAutoencoder",
   "ResNetClassifier",
   "Sampler",
   "TextTransformer",
   "ViT",
   "ViTClassifier",
+  "graph_autoencoder",
   "masked_autoencoder",
   "resnet",
   "text_transformer",

@@ -13,12 +13,14 @@ def cross_entropy(
   asked: Bool[Array, "*b"],
   *,
   smoothing: float = 0.0,
+  weight: Float[Array, "*b"] | None = None,
 ) -> reduce.Term:
   r"""Cross-entropy in nats, of labels or of tokens, in float32.
 
   $\sum_{i\,\mathrm{asked}} -\sum_c q_{ic} \log \mathrm{softmax}(y_i)_c$, where $q_i$ is
   $1 - \epsilon$ on the target and $\epsilon / C$ spread over all C classes. A target is a class or
-  the shares of all classes, which add up to 1.
+  the shares of all classes, which add up to 1. A `weight` multiplies the nats of its position,
+  which counts as one whatever it weighs.
 
   >>> t = cross_entropy(jnp.zeros((2, 4)), jnp.array([1, 9]), jnp.array([True, False]))
   >>> round(float(t.sum), 4), int(t.count)
@@ -29,6 +31,7 @@ def cross_entropy(
     safe = jnp.where(asked[..., None], logits, 0).astype(jnp.float32)
     uniform = -jnp.mean(jax.nn.log_softmax(safe), axis=-1)
     nats = (1 - smoothing) * nats + smoothing * uniform
+  nats = nats if weight is None else nats * jnp.where(asked, weight.astype(jnp.float32), 0)
   return reduce.term(nats, asked)
 
 

@@ -9,6 +9,7 @@ from maskjax.score.inherit import inherit
 from maskjax.score.log_prob import log_prob
 from maskjax.score.missing import logistic, self_masked
 from maskjax.score.noise import blocks, gumbel, spans, white, words
+from maskjax.score.noise import blocks, gumbel, normal, white, words
 from maskjax.score.uncertainty import confidence, entropy, margin
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
   "log_prob",
   "logistic",
   "margin",
+  "normal",
   "self_masked",
   "spans",
   "white",

@@ -28,6 +28,21 @@ def white(keys: Key[Array, "*b"], grid: tuple[int, ...]) -> Float[Array, "*b n"]
   return _each(lambda key: jax.random.uniform(key, (n,), jnp.float32), keys)
 
 
+def normal(keys: Key[Array, "*b"], grid: tuple[int, ...]) -> Float[Array, "*b n"]:
+  """Gaussian noise: independent draws from N(0, 1), n = prod(grid) a key.
+
+  In which order positions are hidden is as uniform as with `white`; what differs is how far apart
+  the scores lie, which soft gates show.
+
+  Source: Zhao et al. 2024 (Bandana), section 4.1.
+
+  >>> normal(jax.random.split(jax.random.key(0), 8), (5, 2)).shape
+  (8, 10)
+  """
+  n = math.prod(grid)
+  return _each(lambda key: jax.random.normal(key, (n,), jnp.float32), keys)
+
+
 def blocks(
   keys: Key[Array, "*b"],
   grid: tuple[int, ...],

@@ -2,6 +2,7 @@
 
 from maskjax.select.axes import per_axis
 from maskjax.select.gate import harden, sigmoid, softmax, straight_through
+from maskjax.select.gate import harden, shares, sigmoid, softmax, straight_through
 from maskjax.select.groups import n_of_m, per_block, per_section, whole
 from maskjax.select.regions import rectangles, spread
 from maskjax.select.top import count_of, threshold, top, top_up
@@ -17,6 +18,7 @@ __all__ = [
   "per_block",
   "per_section",
   "rectangles",
+  "shares",
   "sigmoid",
   "softmax",
   "spread",

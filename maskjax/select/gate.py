@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import masks, reduce
 from maskjax.errors import BadInput
@@ -67,6 +67,47 @@ def softmax(
     reduce.softmax(scores, known), (~patterns).astype(jnp.float32), precision="highest"
   )
   return jnp.where(jnp.any(known, axis=-1, keepdims=True), kept, 1)
+
+
+def shares(
+  scores: Float[Array, "*b n"],
+  *,
+  segment: Int[Array, "*#b n"],
+  segments: int,
+  temperature: float | Float[Array, ""] = 1.0,
+  allowed: Bool[Array, "*#b n"] | None = None,
+) -> Float[Array, "*b n"]:
+  r"""Gates that share out one unit among the allowed positions of every segment, in float32.
+
+  $g_i = e^{-s_i / \tau} / \sum_{j \in S(i)} e^{-s_j / \tau}$: the higher the score, the smaller the
+  share; a score of $-\infty$ or NaN takes all, with others like it in equal parts. What is not
+  allowed, or whose segment is not in 0 to `segments` - 1, has none. Where the segments are the
+  edges that end at a node, gates are the bandwidths of its messages.
+
+  Raises:
+    TypeError: `allowed` is not bool.
+
+  >>> shares(jnp.array([1., 1., 7.]), segment=jnp.array([0, 0, 1]), segments=2).tolist()
+  [0.5, 0.5, 1.0]
+
+  Source: Zhao et al., "Masked Graph Autoencoder with Non-discrete Bandwidths", 2024, section 4.1.
+  """
+  allowed = jnp.ones(scores.shape, jnp.bool_) if allowed is None else allowed
+  masks.check(allowed=allowed)
+  scores = scores.astype(jnp.float32)
+  logits = jnp.where(jnp.isnan(scores), jnp.inf, -scores / temperature)
+
+  def share(logits, segment, allowed):  # type: ignore[no-untyped-def]
+    inside = allowed & (segment >= 0) & (segment < segments)
+    segment = jnp.where(inside, segment, 0)
+    logits = jnp.where(inside, logits, -jnp.inf)
+    top = jax.ops.segment_max(jax.lax.stop_gradient(logits), segment, segments)[segment]
+    logits = jnp.where(top == jnp.inf, jnp.where(logits == jnp.inf, 0, -jnp.inf), logits)
+    weight = jnp.where(inside, jnp.exp(logits - jnp.where(jnp.isfinite(top), top, 0)), 0)
+    total = jax.ops.segment_sum(weight, segment, segments)[segment]
+    return weight / jnp.where(total > 0, total, 1)
+
+  return jnp.vectorize(share, signature="(n),(n),(n)->(n)")(logits, segment, allowed)
 
 
 def harden(

@@ -29,6 +29,7 @@ from maskjax.train.evaluators import (
   infilling,
   knn,
   linear,
+  links,
   motion,
   reconstruction,
   recovery,
@@ -53,6 +54,7 @@ NEEDS = {
   infilling: ("infill", False),
   knn: ("features", True),
   linear: ("features", True),
+  links: ("features", False),
   motion: ("views", False),
   reconstruction: ("views", False),
   recovery: ("views", False),
@@ -63,6 +65,7 @@ KINDS = {
   foresight: ("image", "table"),
   imputation: ("table",),
   infilling: ("text",),
+  links: ("graph",),
   motion: ("video",),
   reconstruction: ("image", "video", "table"),
   recovery: ("image", "video"),
@@ -103,7 +106,10 @@ class Context:
   cache: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
 
   def features(self, split: str, pooling: str) -> tuple[np.ndarray, np.ndarray]:
-    """Frozen features `[n, d]` and labels `[n]` of a split, computed once for all evaluators."""
+    """Frozen features `[n, d]` and labels `[n]` of a split, computed once for all evaluators.
+
+    Of all that is `valid`: examples, or the nodes of graphs.
+    """
     if split not in self.cache:
       self.cache[split] = self._encode(split)
     found = self.cache[split]
@@ -118,7 +124,7 @@ class Context:
     for batch in self.examples(split, self.batch_size):
       valid = batch.pop("valid")
       pooled = self.mesh.get(self.encode(self.variables, self.mesh.put_whole(batch)))
-      part = {k: v[valid] for k, v in pooled.items() if v.ndim == 2}
+      part = {k: v[valid] for k, v in pooled.items() if v.ndim == valid.ndim + 1}
       if "label" in batch:
         part["label"] = batch["label"][valid]
       parts.append(part)

@@ -31,6 +31,7 @@ from maskjax.train.stages import run_stages
 from maskjax.train.state import State, averaged
 from maskjax.train.summary import summary
 from maskjax.train.workdir import claim, flatten
+from maskjax.view.graph import masks_graph
 from maskjax.view.heat import masks_table
 from maskjax.view.masks import masks
 from maskjax.view.reconstruction import pick, spaced
@@ -152,7 +153,8 @@ def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     state = parts.begin(jax.random.key(seed))
     key = stream(stream(jax.random.key(seed), "evaluation"), "view")
     views = parts.mesh.get(jax.jit(parts.task.views)(state.variables, batch, key))
-    draw = {"text": masks_text, "table": masks_table}.get(data.record.kind, masks)
+    drawers = {"text": masks_text, "table": masks_table, "graph": masks_graph}
+    draw = drawers.get(data.record.kind, masks)
     if data.record.kind == "video":
       views = stills(views)
     path = keep_picture(folders[seed], Writers(()), 0, "masks", draw(views, data.record))

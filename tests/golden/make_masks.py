@@ -68,6 +68,7 @@ def by_kind():
     "hard_first": lambda keys: select.top(
       score.hard_first(keys, loss(keys), select=hard), ratio=0.5
     ),
+    "normal": lambda keys: select.top(score.normal(keys, GRID), ratio=0.5),
     "gumbel": lambda keys: select.top(score.gumbel(keys, logits), count=4),
     "n_of_m": lambda keys: select.n_of_m(white(keys), keep=2, of=4),
     "per_block": lambda keys: select.per_block(white(keys), grid=GRID, size=(2, 2), count=3),

@@ -1,0 +1,168 @@
+"""A graph from an npz file: features and labels of its nodes, its edges, and splits of nodes."""
+
+import dataclasses
+import os
+import zipfile
+from collections.abc import Mapping
+from typing import Any, SupportsIndex
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from maskjax.data import text
+from maskjax.data.source import Example, Source
+from maskjax.errors import BadInput
+from maskjax.record import Record
+
+PARTS = {"train": "train", "validation": "val", "test": "test"}
+SPARSE = ("feature_indptr", "feature_indices", "num_features")
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Graph:
+  """One example, the graph, padded to a fixed number of nodes n and of directed edges m.
+
+  `{"nodes": float32 [n, f], "size": nodes that are there, "edges": int32 [m, 2], "unit": int32 [m],
+  "valid": bool [n]}`, with labels `"label": int32 [n]`, with held-out edges `"held": int32 [h, 2]`.
+  An edge is (from, to); both directions of an edge are there and have one `unit`, its number. Edges
+  are sorted by where they lead to, then by where from; padding is (n, n) of unit -1. `valid` are
+  the nodes of the split.
+  """
+
+  example: Mapping[str, np.ndarray | int]
+
+  def __len__(self) -> int:
+    """One."""
+    return 1
+
+  def __getitem__(self, index: SupportsIndex, /) -> Example:
+    """The graph."""
+    text.inside(index, 1)
+    return dict(self.example)
+
+
+def open(
+  path: str, *, held: float = 0.0, seed: int = 0, nodes: int | None = None, edges: int | None = None
+) -> tuple[Record, dict[str, Source]]:
+  """Opens the graph in an npz file, as split "graph" and as the nodes of each split of the file.
+
+  Arrays of the file: `edges`, whole numbers [k, 2], once or in both directions; `features` [n, f],
+  or the positions of ones in the rows of a sparse binary matrix as `feature_indptr` [n + 1],
+  `feature_indices` and `num_features`; if there are any, `label` [n], whole numbers from 0; and
+  `train`, `val`, `test`, each the numbers of some nodes. Edges have no direction; loops and
+  repetitions are dropped.
+
+  The split "graph" is what is learned from: all nodes, and all edges but the share `held`, drawn
+  with `seed`. The splits "train", "validation" and "test" are the whole graph, with their nodes
+  `valid`. `nodes` and `edges` (directed ones, two for each) are the numbers to pad to.
+
+  Raises:
+    BadInput: no such file, arrays that are missing or do not fit, nothing to learn from.
+  """
+  arrays = _read(path)
+  features, pairs = _features(arrays, path), _pairs(arrays, path)
+  size, k = len(features), len(pairs)
+  if not k or pairs.min() < 0 or pairs.max() >= size:
+    raise BadInput(f"edges of {path!r} must be pairs of nodes from 0 to {size - 1}")
+  if not 0 <= held < 1:
+    raise BadInput(f"data.held is a share of the edges in [0, 1), got {held}")
+  out = np.random.default_rng(seed).permutation(k)[: round(held * k)]
+  if len(out) == k:
+    raise BadInput(f"data.held={held} of {k} edges leaves none to learn from")
+  n, m = _room("nodes", nodes, size), _room("edges", edges, 2 * k)
+  shared: dict[str, Any] = {"nodes": np.pad(features, ((0, n - size), (0, 0))), "size": size}
+  labels = _labels(arrays, size, path)
+  if labels is not None:
+    shared["label"] = np.pad(labels, (0, n - size))
+  whole = _directed(pairs, n, m)
+  kept = _directed(np.delete(pairs, out, axis=0), n, m) if len(out) else whole
+  everyone = {"valid": np.arange(n) < size}
+  hidden = {"held": pairs[np.sort(out)].astype(np.int32)} if len(out) else {}
+  splits: dict[str, Source] = {"graph": Graph({**shared, **kept, **everyone, **hidden})}
+  for split, name in PARTS.items():
+    if name in arrays:
+      splits[split] = Graph({**shared, **whole, "valid": _members(arrays[name], size, n, path)})
+  classes = 0 if labels is None else int(labels.max()) + 1
+  record = Record(
+    "graph",
+    (n, features.shape[1]),
+    dict.fromkeys(splits, 1),
+    class_names=tuple(map(str, range(classes))),
+    mean=(0.0,),
+    std=(1.0,),
+  )
+  return record, splits
+
+
+def _read(path: str) -> Arrays:
+  if not path or not os.path.isfile(path):
+    raise BadInput(f"data.path={path!r} does not exist")
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      return {name: file[name] for name in file.files}
+  except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    raise BadInput(f"{path!r} is not a readable npz of numbers: {error}") from error
+
+
+def _features(arrays: Arrays, path: str) -> Float[np.ndarray, "n f"]:
+  """The features of every node, from a matrix or from the positions of its ones."""
+  if "features" in arrays:
+    found = arrays["features"]
+    if found.ndim != 2 or found.dtype.kind not in "fiub" or not np.isfinite(found).all():
+      raise BadInput(f"features of {path!r}: wanted finite numbers [nodes, features]")
+    return found.astype(np.float32)
+  if missing := [name for name in SPARSE if name not in arrays]:
+    raise BadInput(f"{path!r} has neither features nor {', '.join(missing)}")
+  start, column, width = (arrays[name] for name in SPARSE)
+  row = np.repeat(np.arange(len(start) - 1), np.diff(start))
+  if len(row) != len(column) or (len(column) and not 0 <= column.min() <= column.max() < width):
+    raise BadInput(f"feature_indptr, feature_indices and num_features of {path!r} do not fit")
+  found = np.zeros((len(start) - 1, int(width)), np.float32)
+  found[row, column] = 1
+  return found
+
+
+def _pairs(arrays: Arrays, path: str) -> Int[np.ndarray, "k 2"]:
+  """Every edge once, the lower node first."""
+  edges = arrays.get("edges")
+  if edges is None or edges.ndim != 2 or edges.shape[1] != 2 or edges.dtype.kind not in "iu":
+    raise BadInput(f"{path!r} needs edges, whole numbers [edges, 2]")
+  edges = np.sort(edges.astype(np.int64), axis=1)
+  return np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0)
+
+
+def _labels(arrays: Arrays, size: int, path: str) -> Int[np.ndarray, "n"] | None:
+  label = arrays.get("label")
+  if label is None:
+    return None
+  if label.shape != (size,) or label.dtype.kind not in "iu" or label.min() < 0:
+    raise BadInput(f"label of {path!r} must be {size} whole numbers from 0")
+  return label.astype(np.int32)
+
+
+def _members(index: np.ndarray, size: int, room: int, path: str) -> Bool[np.ndarray, "n"]:
+  fits = index.ndim == 1 and index.dtype.kind in "iu" and len(index)
+  if not fits or index.min() < 0 or index.max() >= size:
+    raise BadInput(f"a split of {path!r} must be numbers of nodes from 0 to {size - 1}")
+  return np.isin(np.arange(room), index)
+
+
+def _directed(pairs: Int[np.ndarray, "k 2"], n: int, m: int) -> dict[str, np.ndarray]:
+  """Both directions, sorted by where they lead to, padded."""
+  both = np.concatenate([pairs, pairs[:, ::-1]])
+  unit = np.tile(np.arange(len(pairs)), 2)
+  order = np.lexsort((both[:, 0], both[:, 1]))
+  more = m - len(both)
+  edges = np.concatenate([both[order], np.full((more, 2), n)])
+  return {
+    "edges": edges.astype(np.int32),
+    "unit": np.pad(unit[order], (0, more), constant_values=-1).astype(np.int32),
+  }
+
+
+def _room(name: str, given: int | None, least: int) -> int:
+  if given is not None and given < least:
+    raise BadInput(f"data.{name}={given} is too few: the graph has {least}")
+  return least if given is None else given

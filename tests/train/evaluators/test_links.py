@@ -1,0 +1,85 @@
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from maskjax.errors import BadInput
+from maskjax.record import Record
+from maskjax.train.evaluators import links
+from maskjax.train.evaluators.links import auc, correlation, unjoined
+
+N = 10
+HELD = np.array([[0, 5], [1, 6]])
+EDGES = np.array([[(i + 1) % N, i] for i in range(N)] + [[(i - 1) % N, i] for i in range(N)])
+EDGES = EDGES[np.lexsort(EDGES.T)]
+
+
+def context(x, prediction, gate, held=HELD):
+  batch = {
+    "edges": np.concatenate([EDGES, [[N, N]]])[None],
+    "size": np.array([N]),
+    "valid": np.ones((1, N), bool),
+  }
+  batch |= {} if held is None else {"held": held[None]}
+  views = {"gate": gate, "prediction": prediction, "size": batch["size"]}
+  pictures = {}
+  task = SimpleNamespace(views=lambda v, b, key: views | {"edges": b["edges"]})
+  return SimpleNamespace(
+    record=Record("graph", (N, 2), {"graph": 1}),
+    examples=lambda split, size: iter([batch]),
+    mesh=SimpleNamespace(put_whole=lambda b: b, get=lambda tree: jax.tree.map(np.asarray, tree)),
+    encode=lambda v, b: {"node": x[None]},
+    task=task,
+    variables={},
+    key=jax.random.key(0),
+    picture=lambda name, image: pictures.update({name: image}),
+    pictures=pictures,
+  )
+
+
+def test_held_out_edges_rank_above_strangers():
+  gate = np.random.default_rng(0).random((1, 2, len(EDGES) + 1))
+  x = np.zeros((N, N))
+  for i in range(N):
+    x[i, i % 5] = 3 + i  # only nodes i and i + 5 are alike, whatever their length
+  made = context(x, 0.2 + 0.5 * gate, gate, HELD)
+  found = links(made)
+  assert found["gate"] == pytest.approx(1)
+  assert found["auc"] >= 0.5 + 0.5 * (1 - 2 / 3)
+  assert made.pictures["gates"].ndim == 3
+  assert links(context(x, -gate, gate))["gate"] == pytest.approx(-1)
+  assert links(context(x, gate, np.ones_like(gate)))["gate"] == 0
+
+
+def test_what_cannot_be_is_told():
+  gate = np.ones((1, 1, len(EDGES) + 1))
+  with pytest.raises(BadInput, match=r"data\.held"):
+    links(context(np.eye(N), gate, gate, held=None))
+  with pytest.raises(BadInput, match="split"):
+    links(context(np.eye(N), gate, gate), split="trian")
+  with pytest.raises(BadInput, match="every two"):
+    unjoined(np.array([[0, 1]]), 2, 1, seed=0)
+
+
+def test_area_is_that_of_scikit_learn():
+  rng = np.random.default_rng(0)
+  high, low = np.round(rng.normal(0.5, size=40), 1), np.round(rng.normal(size=60), 1)
+  label = np.concatenate([np.ones(40), np.zeros(60)])
+  assert auc(high, low) == pytest.approx(roc_auc_score(label, np.concatenate([high, low])))
+
+
+def test_correlation_is_within_neighbourhoods():
+  node = np.array([0, 0, 1, 1])
+  gate = np.array([[0.4, 0.6, 0.2, 0.8]])
+  offset = np.array([5.0, 5.0, -5.0, -5.0])
+  assert correlation(gate + offset, gate, node) == pytest.approx(1)
+  assert correlation(gate[:, [1, 0, 3, 2]] + offset, gate, node) == pytest.approx(-1)
+
+
+def test_strangers_of_an_evaluation_are_without_edges():
+  found = unjoined(EDGES, N, 200, seed=3)
+  joined = {tuple(sorted(e)) for e in EDGES.tolist()}
+  assert not joined & set(map(tuple, found.tolist()))
+  assert (found[:, 0] != found[:, 1]).all()
