@@ -8,8 +8,7 @@ from maskjax.score.hard_first import hard_first
 from maskjax.score.inherit import inherit
 from maskjax.score.log_prob import log_prob
 from maskjax.score.missing import logistic, self_masked
-from maskjax.score.noise import blocks, gumbel, spans, white, words
-from maskjax.score.noise import blocks, gumbel, normal, white, words
+from maskjax.score.noise import blocks, gumbel, normal, spans, white, words
 from maskjax.score.uncertainty import confidence, entropy, margin
 
 __all__ = [

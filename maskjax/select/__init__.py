@@ -1,7 +1,6 @@
 """Select: which positions to hide, given scores. Deterministic: all randomness is in the score."""
 
 from maskjax.select.axes import per_axis
-from maskjax.select.gate import harden, sigmoid, softmax, straight_through
 from maskjax.select.gate import harden, shares, sigmoid, softmax, straight_through
 from maskjax.select.groups import n_of_m, per_block, per_section, whole
 from maskjax.select.regions import rectangles, spread

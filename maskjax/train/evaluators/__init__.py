@@ -10,8 +10,8 @@ from maskjax.train.evaluators.imputation import imputation
 from maskjax.train.evaluators.infilling import infilling
 from maskjax.train.evaluators.knn import knn
 from maskjax.train.evaluators.linear import fewlabel, linear
-from maskjax.train.evaluators.motion import motion
 from maskjax.train.evaluators.links import links
+from maskjax.train.evaluators.motion import motion
 from maskjax.train.evaluators.recovery import recovery
 from maskjax.train.evaluators.selected import selected
 from maskjax.train.evaluators.sparsity import sparsity
@@ -29,8 +29,8 @@ __all__ = [
   "infilling",
   "knn",
   "linear",
-  "motion",
   "links",
+  "motion",
   "reconstruction",
   "recovery",
   "selected",
