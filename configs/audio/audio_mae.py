@@ -7,6 +7,22 @@ Paper: "Masked Autoencoders that Listen", NeurIPS 2022, arXiv:2207.06405; code a
 Here:  not measured yet.
 Run:   python launch.py --config=configs/audio/audio_mae.py:laptop --workdir=runs/audio_mae
        --config.data.path=spoken_digit.zip
+
+Presets, all on spoken digits (github.com/Jakobovski/free-spoken-digit-dataset): `laptop`; `plain`,
+the same as MAE does images, 75 % hidden and a decoder that looks everywhere; `time_frequency`, 80 %
+hidden as whole times and frequencies; `smoke`, two steps. Time alone: select.fn=per_axis with
+ratios=(0.8, None); a position hidden only where both are: join="all". In fine-tuning times and
+frequencies are hidden too, evals.finetune.select; evals.finetune.score=None and .select=None leave
+all to see. The paper's own data are a folder of 16 kHz recordings, --config.data.path=DIR.
+Deviations: the decoder's blocks are the encoder's, with windows as a mask of pairs; those of the
+public code are Swin V2's (norms after the branches, cosine attention, a learned bias of distance),
+with 117,248 parameters more. The variant whose last blocks look everywhere is not here. A run rolls
+the frames of a spectrogram where the public code rolls samples, and has no random gain. AudioSet's
+several labels a clip, mAP and weighted sampling are not here: fine-tuning is the evaluator, on data
+of one label a clip, without SpecAugment or mixup, pooled after the encoder's norm. What is hidden
+in fine-tuning is kept out of attention and of the mean rather than dropped: the same features.
+Shares of slices are rounded, where the public code rounds what is kept down: the same at 80 % of
+patches and at 20 %, at 30 % its 20 of 64 times and 3 of 8 frequencies are counts=(20, 3).
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -96,7 +112,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
 
 def laptop(c: ConfigDict) -> None:
-  """Spoken digits, a small ViT on 10 x 8 patches, three seeds."""
+  """Spoken digits, a small ViT on 6 x 8 patches, three seeds."""
   digits(c)
   c.seeds = 3
   c.batch_size, c.total_steps = 64, 600
@@ -112,9 +128,9 @@ def plain(c: ConfigDict) -> None:
 
 
 def time_frequency(c: ConfigDict) -> None:
-  """`laptop` with 6 of 10 times and 4 of 8 frequencies hidden, 80 % of the patches."""
+  """`laptop` with 3 of 6 times and 5 of 8 frequencies hidden, 81 % of the patches."""
   laptop(c)
-  c.select = dict(fn="per_axis", counts=(6, 4))
+  c.select = dict(fn="per_axis", counts=(3, 5))
 
 
 def smoke(c: ConfigDict) -> None:
@@ -132,7 +148,7 @@ def smoke(c: ConfigDict) -> None:
 
 
 def digits(c: ConfigDict) -> None:
-  """What the presets share: 0.82 s at 8 kHz, patches of 8 frames and 8 bins, all evaluators."""
+  """What the presets share: half a second at 8 kHz, 6 x 8 patches, plain values as target."""
   c.data = dict(
     name="wav",
     path="",
@@ -140,15 +156,17 @@ def digits(c: ConfigDict) -> None:
     test="test",
     label="{label}_{speaker}_{n}.wav",
     test_where=dict(n=("0", "1", "2", "3", "4")),
-    mel=dict(frames=80, bins=64),
+    mel=dict(frames=48, bins=64),
     on_error="raise",
   )
   c.eval_batch_size, c.total_epochs, c.loader.workers = 256, 0.0, 0
   c.model.update(size="mu", patch=(8, 8), width=64, depth=3, heads=4, dtype="float32")
   c.model.update(decoder_width=64, decoder_depth=2, decoder_heads=4)
+  # In so few steps nothing is learned of normalised patches, which are mostly noise.
+  c.target.normalise = False
   c.optimizer.warmup_epochs = 0.0
   c.evals.finetune.update(every=0, epochs=3.0, batch_size=64, learning_rate=4e-3)
-  c.evals.finetune.select = dict(fn="per_axis", counts=(3, 2))
+  c.evals.finetune.select = dict(fn="per_axis", counts=(2, 2))
   c.evals.update(
     knn=dict(fn="knn", pixels=True, every=0),
     fewlabel=dict(fn="fewlabel", every=0),

@@ -1,7 +1,7 @@
 """Recordings as the images that spectrograms are: time by frequency, one channel."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, SupportsIndex
 
@@ -28,7 +28,7 @@ class Spectrograms:
   worker processes start empty.
   """
 
-  def __init__(self, audio: Source, frames: int, bins: int, levels: partial):
+  def __init__(self, audio: Source, frames: int, bins: int, levels: Callable[..., Any]):
     self.audio, self.frames, self.bins, self.levels = audio, frames, bins, levels
     self.keep = 4 * frames * bins * len(audio) <= _KEPT
     self._kept: dict[int, Example] = {}
@@ -77,7 +77,7 @@ def of(
     raise BadInput(f"data.mel is for audio, the data set holds {record.kind}")
   text.whole("mel.frames", frames, least=1)
   try:
-    levels = partial(log_mel, rate=record.rate, bins=bins, **mel)
+    levels: Callable[..., Any] = partial(log_mel, rate=record.rate, bins=bins, **mel)
     levels(np.zeros(1, np.float32))
   except TypeError as error:
     raise BadInput(f"data.mel: {error}") from error
@@ -86,5 +86,6 @@ def of(
   }
   first = next(iter(sources.values()))
   seen = np.stack([np.asarray(first[int(i)]["image"]) for i in evenly(len(first), _RANGE)])
-  limits = {"low": (float(seen.min()),), "high": (float(seen.max()),)}
-  return dataclasses.replace(record, kind="image", shape=(frames, bins, 1), **limits), sources
+  low, high = (float(seen.min()),), (float(seen.max()),)
+  shape = (frames, bins, 1)
+  return dataclasses.replace(record, kind="image", shape=shape, low=low, high=high), sources

@@ -112,10 +112,10 @@ def transformer(
   many blocks are compiled.
 
   Raises:
-    BadInput: several `pairs` that do not divide the blocks.
+    BadInput: no `pairs` to take turns, or with `scan` so many that they do not divide the blocks.
   """
   turns = [*pairs] if isinstance(pairs, Sequence) else [pairs]
-  if not turns or depth % len(turns):
+  if not turns or (scan and depth % len(turns)):
     raise BadInput(f"{len(turns)} masks of pairs cannot take turns in {depth} blocks")
   sizes = [(heads, mlp, dtype, norm_eps, gated, rotary, own, kv_heads) for own in turns]
   # Inside a loop nothing is merged with what was computed before it.

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -66,7 +67,8 @@ def per_axis(
     others = tuple(len(batch) + i for i in range(len(grid)) if i != axis)
     mean = reduce.mean(scores.reshape(*batch, *grid), among, axis=others)
     some = None if allowed is None else jnp.any(among, axis=others)
-    slices = top(mean, allowed=some, **{word: amount})
+    number: dict[str, Any] = {word: amount}
+    slices = top(mean, allowed=some, **number)
     chosen.append(slices.reshape(*batch, *(g if i == axis else 1 for i, g in enumerate(grid))))
   joined = functools.reduce(JOINS[join], chosen)
   hidden = jnp.broadcast_to(joined, (*batch, *grid)).reshape(scores.shape)

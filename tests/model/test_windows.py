@@ -104,7 +104,7 @@ def test_masks_that_cannot_take_turns_are_refused():
   class Three(nn.Module):
     @nn.compact
     def __call__(self, x):
-      return transformer(x, depth=4, heads=2, mlp=8, pairs=[None, hide.window(1), None])
+      return transformer(x, depth=4, heads=2, mlp=8, scan=True, pairs=[None, hide.window(1), None])
 
   with pytest.raises(BadInput, match="3 masks of pairs cannot take turns in 4 blocks"):
     Three().init(jax.random.key(0), jnp.ones((4, 8)))

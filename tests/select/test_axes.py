@@ -48,7 +48,8 @@ def looped(scores, counts, join, allowed):
 )
 def test_equals_a_loop_over_slices(seed, counts, join, allowed):
   scores = np.random.default_rng(seed).integers(0, 50, 12).astype(np.float32)
-  hidden = per_axis(jnp.asarray(scores), grid=GRID, counts=counts, join=join, allowed=allowed)
+  among = jnp.asarray(allowed)
+  hidden = per_axis(jnp.asarray(scores), grid=GRID, counts=counts, join=join, allowed=among)
   np.testing.assert_array_equal(hidden, looped(scores, counts, join, allowed))
   free = per_axis(jnp.asarray(scores), grid=GRID, counts=counts, join=join)
   np.testing.assert_array_equal(free, looped(scores, counts, join, np.ones(12, bool)))

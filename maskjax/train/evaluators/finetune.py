@@ -146,7 +146,7 @@ def _hiding(
   bind.check(scored, ("keys", "grid", "step"), "finetune")
 
   def hide(batch: Batch, step: Any) -> tuple[Array, ...]:
-    drawn = keys(stream(context.key, "mask", step), batch["position"])
+    drawn = keys(stream(context.key, "mask", step), jnp.asarray(batch["position"]))
     scores = bind.call(scored, {"keys": drawn, "grid": grid, "step": step})
     return (bind.call(selected, {"grid": grid}, scores),)
 
