@@ -162,7 +162,9 @@ def assemble(
     begins = units(texts, tokens.encoder(record), len(ends), **collocations)
   end = len(known) if documents else None
   steps = dict.fromkeys(ids, length) | {"train": stride or length}
-  sources: dict[str, Source] = {n: Windows(ids[n], length, steps[n], end, begins.get(n)) for n in ids}
+  sources: dict[str, Source] = {
+    n: Windows(ids[n], length, steps[n], end, begins.get(n)) for n in ids
+  }
   sizes = {name: len(source) for name, source in sources.items()}
   return dataclasses.replace(record, sizes=sizes, vocabulary=entries), sources
 

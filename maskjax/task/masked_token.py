@@ -80,8 +80,8 @@ def masked_token(
     elif bind.needs(score).get("unit"):
       raise BadInput(f"{score.func.__name__} needs the units of tokens: set data.collocations")
     scores, pick = bind.call(score, offers), bind.at(select, step)
-    hide_of = lambda pick, left: left & bind.call(
-      pick, {"grid": offers["grid"], "allowed": left}, scores
+    hide_of = lambda pick, left: (
+      left & bind.call(pick, {"grid": offers["grid"], "allowed": left}, scores)
     )
     views = [hide_of(pick, valid)]
     rest = {name: value for name, value in pick.keywords.items() if name != "ratio"}
@@ -133,6 +133,4 @@ def masked_token(
     best = jnp.argmax(infill(variables, batch, hidden), axis=-1)
     return {"tokens": tokens, "hidden": hidden, "prediction": jnp.where(hidden, best, tokens)}
 
-  return Task(
-    init=init, loss=loss, features=features, views=views, network=network, infill=infill
-  )
+  return Task(init=init, loss=loss, features=features, views=views, network=network, infill=infill)

@@ -87,7 +87,11 @@ def chosen(line, grams, seed=0):
 
 
 def test_the_larger_of_two_is_the_unit():
-  grams = [["the", "united", "states"], ["air", "force"], ["the", "united", "states", "air", "force"]]
+  grams = [
+    ["the", "united", "states"],
+    ["air", "force"],
+    ["the", "united", "states", "air", "force"],
+  ]
   whole = "the United States air force"
   assert chosen(f"of {whole}.", grams) == ["of", whole, "."]
   assert chosen("the United States, air force", grams) == ["the United States", ",", "air force"]

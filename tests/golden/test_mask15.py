@@ -26,8 +26,9 @@ def test_what_is_asked_and_what_is_seen(row, monkeypatch):
     unit, first = np.array(row["unit"]), np.full(ids.shape, np.nan, np.float32)
     for i in range(ids.shape[1] - 1, -1, -1):
       at = np.where(unit[:, i] < 0, 0, unit[:, i])
-      first[np.arange(len(ids)), at] = np.where(unit[:, i] < 0, first[np.arange(len(ids)), at],
-                                               scores[:, i])
+      first[np.arange(len(ids)), at] = np.where(
+        unit[:, i] < 0, first[np.arange(len(ids)), at], scores[:, i]
+      )
     scores = score.inherit(jnp.asarray(first), jnp.asarray(unit))
   hidden = select.threshold(scores, above=-rate, allowed=ids >= SPECIAL)
   np.testing.assert_array_equal(hidden, labels != -100)

@@ -1,7 +1,6 @@
 """Spans of random lengths: against one after another, and what plain noise would not give."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -25,7 +24,9 @@ def one_after_another(key, n, count, p=0.2, longest=10):
   shares = np.cumsum(p * (1 - p) ** np.arange(longest))
   hidden = np.zeros(n, bool)
   for start, coin in zip(
-    jax.random.randint(place, (n,), 0, n).tolist(), jax.random.uniform(size, (n,)).tolist(), strict=True
+    jax.random.randint(place, (n,), 0, n).tolist(),
+    jax.random.uniform(size, (n,)).tolist(),
+    strict=True,
   ):
     length = 1 + int((coin >= shares / shares[-1]).sum())
     for i in range(start, start + length):
