@@ -1,4 +1,4 @@
-r"""Should You Mask 15 %? (Wettig et al., 2023): rates, units and corruption of masked language models.
+r"""Should You Mask 15 %? (Wettig et al., 2023): rates, units, corruption of masked language models.
 
 Paper: "Should You Mask 15% in Masked Language Modeling?", EACL 2023, arXiv:2202.08005. BERT-large,
        English Wikipedia and BookCorpus: hiding 40 % of the tokens goes before 15 % (MNLI 84.5 and
@@ -76,14 +76,14 @@ def laptop(c: ConfigDict) -> None:
   """A small model on a text of a megabyte, three seeds."""
   causal_lm.characters(c)
   c.seeds = 3
-  c.model.update(width=128, depth=2, heads=4, mlp=256, scan=False)
-  c.data.update(vocabulary=512, length=64)
+  c.model.update(width=128, depth=2, heads=4, mlp=256, scan=False, tied=False)
+  c.data.update(vocabulary=320, length=64)
   c.data.collocations.size = 1600
-  c.batch_size, c.eval_batch_size, c.total_steps = 8, 32, 1000
+  c.batch_size, c.eval_batch_size, c.total_steps = 8, 32, 400
   c.optimizer.update(learning_rate=3e-3, warmup_steps=40)
   c.evals.random.update(every=0)
   c.evals.whole.update(every=0)
-  c.checkpoint.every, c.log.every = 600, 50
+  c.checkpoint.every, c.log.every = 400, 100
 
 
 def smoke(c: ConfigDict) -> None:

@@ -17,7 +17,7 @@ from maskjax.errors import BadInput
 
 Gram = tuple[str, ...]
 LONGEST = 5
-# What part of a vocabulary are 2-grams, 3-grams and so on: measures of other lengths do not compare.
+# Parts of a vocabulary by length: the measures of n-grams of other lengths do not compare.
 SHARES = {2: 0.5, 3: 0.25, 4: 0.125, 5: 0.125}
 
 _LETTER = re.compile(r"\w")

@@ -60,8 +60,9 @@ class Windows:
       example["segments"] = np.cumsum(ended, dtype=np.int32)
     if self.begins is not None:
       begins = self.begins[start : start + self.length]
-      example["unit"] = np.full(self.length, -1, np.int32)
-      example["unit"][: len(ids)] = np.cumsum(begins) - begins[:1].sum()
+      unit = np.full(self.length, -1, np.int32)
+      unit[: len(ids)] = np.cumsum(begins) - begins[:1].sum()
+      example["unit"] = unit
     return example
 
 

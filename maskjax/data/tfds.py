@@ -71,8 +71,8 @@ def open(
     features = builder.info.features
   except ImportError as error:
     raise _needs_tensorflow(name) from error
-  given = dict(unit=unit, vocabulary=vocabulary, length=length, stride=stride, documents=documents)
-  given |= dict(collocations=collocations)
+  given: dict[str, Any] = dict(unit=unit, vocabulary=vocabulary, length=length, stride=stride)
+  given |= dict(documents=documents, collocations=collocations)
   wanted: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
   image = "" if text else _pick(name, "image", image, features, tfds.features.Image)
   if not image:

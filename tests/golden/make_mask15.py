@@ -33,7 +33,7 @@ def tokenizer():
 
 
 def examples(rng):
-  """Ids between [CLS] and [SEP], the second row padded; and the word of each, -1 of special ones."""
+  """Ids between [CLS] and [SEP], the second row padded; the word of each, -1 of special ones."""
   ids = rng.integers(len(SPECIAL), len(SPECIAL) + WORDS, (ROWS, LENGTH))
   ids[:, 0], ids[0, -1], ids[1, -6], ids[1, -5:] = 1, 2, 2, 0
   unit = np.cumsum(rng.random((ROWS, LENGTH)) < 0.6, axis=1)

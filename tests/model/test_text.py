@@ -184,4 +184,4 @@ def test_tied_tokens_are_predicted_by_the_embeddings_they_are_read_with():
   table = variables["params"]["embed"]["embedding"]
   assert table.shape == (V + 1, 16)
   features = run(network, variables, features=True)
-  np.testing.assert_allclose(run(network, variables), features @ np.asarray(table)[:V].T, rtol=1e-5)
+  np.testing.assert_allclose(run(network, variables), features @ np.asarray(table)[:V].T, atol=1e-5)

@@ -94,7 +94,7 @@ def test_fewer_are_asked_than_are_hidden(asked):
   ("ratio", "asked", "copies"), [(0.2, 2.0, 2), (0.1, 4.0, 4), (0.3, 1.5, 2)]
 )
 def test_more_are_asked_than_are_hidden(ratio, asked, copies):
-  """The corruption rate stays what it was, the prediction rate grows, and no token is hidden twice."""
+  """The corruption rate stays, the prediction rate grows, and no token is hidden twice."""
   every = lambda logits, tokens, wanted: Term(
     (jnp.argmax(logits, -1) == MASK).astype(jnp.int32), wanted.astype(jnp.int32)
   )
@@ -246,7 +246,7 @@ def test_units_are_hidden_whole_which_random_tokens_are_only_at_high_rates():
 
 def test_units_are_asked_for_only_where_a_score_needs_them():
   task = build(score=functools.partial(score.words))
-  with pytest.raises(BadInput, match="set data.collocations"):
+  with pytest.raises(BadInput, match="set data"):
     run(task)
   plain, told = (run(build(recover=kept), batch).sum for batch in (rows(), rows(unit=UNIT)))
   np.testing.assert_array_equal(plain, told)
