@@ -144,8 +144,8 @@ def reconstruct(
     if seen:
       terms["seen"] = recover(prediction, truth, ~absent(hidden, there))
     if teach is not None:
-      offers = {"scores": scores, "log_prob": jax.nn.log_softmax(scores), "asked": hidden}
-      offers |= {"reward": each(prediction, truth, hidden), "predicted": guess}
+      offers: dict[str, Any] = {"scores": scores, "log_prob": jax.nn.log_softmax(scores)}
+      offers |= {"reward": each(prediction, truth, hidden), "predicted": guess, "asked": hidden}
       terms["teach"] = bind.call(teach, offers)
     return terms, Aux()
 
