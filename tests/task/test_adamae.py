@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 from safetensors.numpy import load_file
 
 from maskjax import recover, score, select
