@@ -49,7 +49,7 @@ NOTE = dict(
   claim="ViT-B, AudioSet-2M: mAP 47.3, AudioSet-20K 37.1, without labels of other domains",
   measured="digits, 240 steps, one seed: kNN 0.387 to 0.443, plain 0.417; linear 0.567 to 0.540",
   citation="Huang, Xu, Li, Baevski, Auli, Galuba, Metze, Feichtenhofer. NeurIPS 2022. 2207.06405",
-  # About so many clips. The encoder with a head of 527 classes has the 85,659,407 of the code's log.
+  # About so many clips. The encoder with 527 classes has the 85,659,407 of the public log.
   scale=dict(shape=(1024, 128, 1), examples=1_960_000, parameters=136_218_880),
 )
 
