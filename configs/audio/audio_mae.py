@@ -4,7 +4,20 @@ Paper: "Masked Autoencoders that Listen", NeurIPS 2022, arXiv:2207.06405; code a
        github.com/facebookresearch/AudioMAE. ViT-B/16, 32 epochs of AudioSet-2M, fine-tuned there
        with 20 % of times and 20 % of frequencies hidden: mAP 47.3; on AudioSet-20K 37.1 (README
        and logs of the code: 47.3 and 37.0).
-Here:  not measured yet.
+Here:  spoken digits, 240 steps of 64, seed 0, f32, one shared core, 2026-11-21, by the command
+       below with total_steps=240,seeds=1, optimizer.warmup_steps=24, and with `plain`:
+
+       |                              | kNN   | linear | recovery |
+       |------------------------------|-------|--------|----------|
+       | untrained                    | 0.387 | 0.567  | 2.496    |
+       | `laptop`                     | 0.443 | 0.540  | 0.592    |
+       | `plain`                      | 0.417 | 0.517  | 0.507    |
+
+       Of seed 1, `laptop` alone: kNN 0.330 to 0.403, linear 0.573 to 0.527, recovery 0.599.
+       Six epochs are too few to tell: both learn to fill in, the linear probe does not gain by it.
+       (Recovery is of 80 % and of 75 %, not the same task.) Three seeds, more steps, fine-tuning
+       with and without masks, `time_frequency`: not measured. With normalised values as target and
+       80 frames, 240 steps: loss 0.472, linear 0.640 to 0.497, that is worse than untrained.
 Run:   python launch.py --config=configs/audio/audio_mae.py:laptop --workdir=runs/audio_mae
        --config.data.path=spoken_digit.zip
 
@@ -19,8 +32,9 @@ public code are Swin V2's (norms after the branches, cosine attention, a learned
 with 117,248 parameters more. The variant whose last blocks look everywhere is not here. A run rolls
 the frames of a spectrogram where the public code rolls samples, and has no random gain. AudioSet's
 several labels a clip, mAP and weighted sampling are not here: fine-tuning is the evaluator, on data
-of one label a clip, without SpecAugment or mixup, pooled after the encoder's norm. What is hidden
-in fine-tuning is kept out of attention and of the mean rather than dropped: the same features.
+of one label a clip, without SpecAugment or mixup, pooled after the encoder's norm. The presets ask
+for plain values. What is hidden in fine-tuning is kept out of attention and of the mean rather than
+dropped: the same features.
 Shares of slices are rounded, where the public code rounds what is kept down: the same at 80 % of
 patches and at 20 %, at 30 % its 20 of 64 times and 3 of 8 frequencies are counts=(20, 3).
 """
@@ -34,8 +48,9 @@ NOTE = dict(
   family="audio_mim",
   title="Masked Autoencoders that Listen",
   claim="ViT-B, AudioSet-2M: mAP 47.3, AudioSet-20K 37.1, without labels of other domains",
-  measured="not measured",
+  measured="digits, 240 steps, one seed: kNN 0.387 to 0.443, plain 0.417; linear 0.567 to 0.540",
   citation="Huang, Xu, Li, Baevski, Auli, Galuba, Metze, Feichtenhofer. NeurIPS 2022. 2207.06405",
+  # About so many clips. The encoder with 527 classes has the 85,659,407 of the public log.
   scale=dict(shape=(1024, 128, 1), examples=1_960_000, parameters=136_218_880),
 )
 
