@@ -6,12 +6,12 @@ Paper: "MaskLLM: Learnable Semi-Structured Sparsity for Large Language Models", 
 Here:  `laptop`, Tiny Shakespeare, f32, one shared core, 2026-11-21: one dense model (seed 0, 900
        steps) of 2.557 bits per character on the last 5 %, three seeds of masks, 150 steps of 16
        windows of 128 characters: learned 2:4 2.906 ± 0.007, Wanda 3.353 ± 0.013, magnitude 3.613,
-       random (one draw) 6.550: reproduced. 59.7 ± 0.6 % of the groups ended in another pattern than magnitude's, the mean
-       probability of the likeliest was 0.9999 (0.74 at step 0); every group keeps 2 of 4. The rate
-       was not tuned; most masks are settled by step 50. By --config.init_from=runs/dense of python
-       launch.py --config=configs/text/causal_lm.py:laptop --config.seeds=1 --workdir=runs/dense;
-       Wanda and magnitude as the masks of a prior alone, see below. Learned from Wanda's prior,
-       three dense models, the default: not measured.
+       random (one draw) 6.550: reproduced. 59.7 ± 0.6 % of the groups ended in another pattern than
+       magnitude's; the mean probability of the likeliest went from 0.74 over 0.98 at step 50 to
+       0.9999; every group keeps 2 of 4. The rate was not tuned. By --config.init_from=runs/dense,
+       from python launch.py --config=configs/text/causal_lm.py:laptop --config.seeds=1
+       --workdir=runs/dense; Wanda and magnitude are the masks of a prior alone, see below.
+       Learned from Wanda's prior, one seed: 2.911. Three dense models, the default: not measured.
 Run:   python launch.py --config=configs/weights/maskllm.py:laptop --workdir=runs/maskllm
        --config.data.path=tiny_shakespeare.txt.gz
        --config.stages.dense.data.path=tiny_shakespeare.txt.gz
