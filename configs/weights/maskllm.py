@@ -3,7 +3,15 @@ r"""MaskLLM (Fang et al., 2024): 2:4 masks of a language model are learned, its 
 Paper: "MaskLLM: Learnable Semi-Structured Sparsity for Large Language Models", NeurIPS 2024,
        arXiv:2409.17481. Llama-2 7B on WikiText-2: perplexity 5.12 dense, 6.72 with learned 2:4, 10
        and more with the best one-shot criteria.
-Here:  not measured.
+Here:  `laptop`, Tiny Shakespeare, f32, one shared core, 2026-11-21: one dense model (seed 0, 900
+       steps) of 2.557 bits per character on the last 5 %, three seeds of masks, 150 steps of 16
+       windows of 128 characters: learned 2:4 2.906 ± 0.007, Wanda 3.353 ± 0.013, magnitude 3.613,
+       random (one draw) 6.550: reproduced. 59.7 ± 0.6 % of the groups ended in another pattern than
+       magnitude's; the mean probability of the likeliest went from 0.74 over 0.98 at step 50 to
+       0.9999; every group keeps 2 of 4. The rate was not tuned. By --config.init_from=runs/dense,
+       from python launch.py --config=configs/text/causal_lm.py:laptop --config.seeds=1
+       --workdir=runs/dense; Wanda and magnitude are the masks of a prior alone, see below.
+       Learned from Wanda's prior, one seed: 2.911. Three dense models, the default: not measured.
 Run:   python launch.py --config=configs/weights/maskllm.py:laptop --workdir=runs/maskllm
        --config.data.path=tiny_shakespeare.txt.gz
        --config.stages.dense.data.path=tiny_shakespeare.txt.gz
@@ -38,7 +46,7 @@ NOTE = dict(
   family="weight_mask",
   title="MaskLLM: Learnable Semi-Structured Sparsity for Large Language Models",
   claim="Llama-2 7B, WikiText-2 perplexity: learned 2:4 6.72, one-shot 10 and more, dense 5.12",
-  measured="not measured",
+  measured="Tiny Shakespeare, bits: 2.906 ± 0.007, Wanda 3.353, magnitude 3.613, dense 2.557",
   citation="Fang, Yin, Muralidharan, Heinrich, Pool, Kautz, Molchanov, Wang. NeurIPS 2024",
   scale=dict(
     shape=(4096,), vocabulary=32_000, examples=512_000, parameters=WEIGHTS + 4096 + LOGITS
@@ -79,10 +87,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
 def laptop(c: ConfigDict) -> None:
   """Masks for the small model of `causal_lm`, three seeds."""
-  small(c, "laptop", 400)
-  c.optimizer.learning_rate = 5e-3
-  c.evals.bits.every = c.evals.figures.every = 100
-  c.checkpoint.every, c.log.every = 200, 50
+  small(c, "laptop", 150)
+  c.optimizer.learning_rate, c.view.reward.start = 1e-2, 1e-4
+  c.evals.bits.every = c.evals.figures.every = 50
+  c.checkpoint.every, c.log.every = 150, 25
 
 
 def wanda(c: ConfigDict) -> None:

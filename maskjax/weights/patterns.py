@@ -131,7 +131,7 @@ def learned_patterns(
   def hard(params: PyTree, learned: PyTree) -> PyTree:
     def mask(name: str, leaf: Float[Array, "..."], logits: Float[Array, "..."]) -> Array:
       hidden = along_inputs(jnp.asarray(book)[jnp.argmax(logits, axis=-1)])
-      return hide.fill(leaf[..., None], hidden, 0.0)[..., 0]
+      return hide.fill(jnp.asarray(leaf)[..., None], hidden, 0.0)[..., 0]
 
     return _masked(mask, params, learned)
 
@@ -140,7 +140,8 @@ def learned_patterns(
     size = sum(leaf.size for leaf in first.values())
     changed = sum(jnp.sum(jnp.argmax(x, -1) != first[name]) for name, x in logits.items())
     likeliest = lambda x: jnp.sum(jnp.max(jax.nn.softmax(kappa * x, axis=-1), axis=-1))
-    return {"changed": changed / size, "probability": sum(map(likeliest, logits.values())) / size}
+    sure = sum(map(likeliest, logits.values()))
+    return {"changed": jnp.asarray(changed / size), "probability": jnp.asarray(sure / size)}
 
   return View(init, begin, soft, hard, figures)
 

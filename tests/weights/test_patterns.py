@@ -212,6 +212,9 @@ def test_figures_tell_of_the_first_masks_and_of_how_sure_they_are():
 def test_what_cannot_work_is_named(options, says):
   params = {"kernel": jnp.ones((4, 3))}
 
-  with pytest.raises(BadInput, match=says):
+  def begin():
     view = learned_patterns(**options)
     view.begin(params, view.init(params, KEY)[0], {})
+
+  with pytest.raises(BadInput, match=says):
+    begin()
