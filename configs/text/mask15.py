@@ -3,7 +3,20 @@ r"""Should You Mask 15 %? (Wettig et al., 2023): rates, units, corruption of mas
 Paper: "Should You Mask 15% in Masked Language Modeling?", EACL 2023, arXiv:2202.08005. BERT-large,
        English Wikipedia and BookCorpus: hiding 40 % of the tokens goes before 15 % (MNLI 84.5 and
        84.2), 80 % keeps 95 % of the performance (80.8).
-Here:  not measured.
+Here:  `laptop`, Tiny Shakespeare, 500 steps of 8 windows of 64 pieces (256,000 of 320 kinds), three
+       seeds, f32, one shared core, 2026-11-21, each seed about a minute. The last 5 %, 15 % of the
+       tokens hidden by masks that are the same for all runs, nats a hidden token and accuracy:
+
+       |                    | untrained | 15 % hidden   | 40 % hidden   |
+       |--------------------|-----------|---------------|---------------|
+       | random, nats       | 6.2       | 3.715 ± 0.487 | 3.482 ± 0.436 |
+       | random, accuracy   | 0.004     | 0.148 ± 0.076 | 0.182 ± 0.065 |
+       | units, nats        | 6.2       | 4.134 ± 0.092 | 3.968 ± 0.165 |
+       | units, accuracy    | 0.003     | 0.103 ± 0.015 | 0.118 ± 0.019 |
+
+       Most of the spread is between seeds: 40 % goes before 15 % with each of them, by 0.14, 0.19
+       and 0.37 nats (reproduced, at a budget at which the network has only begun to learn). 80 %,
+       spans, units, other prediction rates and BERT's shares, and the default: not measured.
 Run:   python launch.py --config=configs/text/mask15.py:laptop --workdir=runs/mask15
        --config.data.path=tiny_shakespeare.txt.gz
 
@@ -43,7 +56,7 @@ NOTE = dict(
   family="text_mlm",
   title="Should You Mask 15% in Masked Language Modeling?",
   claim="BERT-large: hiding 40 % beats 15 % on GLUE and SQuAD, 80 % keeps 95 % of the performance",
-  measured="not measured",
+  measured="Tiny Shakespeare, 500 steps: 40 % hidden 3.48 ± 0.44 nats a token, 15 % 3.72 ± 0.49",
   citation="Wettig, Gao, Zhong, Chen. EACL 2023. arXiv:2202.08005",
   scale=dict(shape=(128,), vocabulary=50_265, examples=31_400_000, parameters=355_085_312),
 )
@@ -79,11 +92,11 @@ def laptop(c: ConfigDict) -> None:
   c.model.update(width=128, depth=2, heads=4, mlp=256, scan=False, tied=False)
   c.data.update(vocabulary=320, length=64)
   c.data.collocations.size = 1600
-  c.batch_size, c.eval_batch_size, c.total_steps = 8, 32, 400
+  c.batch_size, c.eval_batch_size, c.total_steps = 8, 32, 500
   c.optimizer.update(learning_rate=3e-3, warmup_steps=40)
   c.evals.random.update(every=0)
   c.evals.whole.update(every=0)
-  c.checkpoint.every, c.log.every = 400, 100
+  c.checkpoint.every, c.log.every = 500, 100
 
 
 def smoke(c: ConfigDict) -> None:
