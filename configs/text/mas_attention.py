@@ -3,7 +3,17 @@ r"""MAS (Katz et al., 2025): a prompt is read both ways within its blocks, the a
 Paper: "Segment-Based Attention Masking for GPTs", ACL 2025, arXiv:2412.18487. Fine-tuned by LoRA on
        commonsense reasoning, mean accuracy of eight tasks, causal in brackets: Llama-3-8B 85.8 %
        (84.0), Llama-3.2-3B 82.3 (79.0), Qwen2.5-7B 88.8 (86.6).
-Here:  not measured.
+Here:  `laptop`, Tiny Shakespeare, f32, shared cores, 2026-11-21: one causal network of 0.17 M
+       weights (600 steps, 2.754 bits per character on plain windows), then 150 steps of 16 speeches
+       with three seeds. Bits per character of the answers in the last 5 %: 2.808 ± 0.009, causal
+       2.809 ± 0.010; the difference by seed is -0.001 ± 0.002: not visible at this scale. Before,
+       2.821 and 2.820. Of what a prompt's tokens attend to, 0.585 ± 0.002 comes later (0.589
+       before; 0.493 if attention were even), in a prompt's first quarter 0.746 ± 0.002 (0.758;
+       0.865); of what answers attend to, nothing; causal nothing at all. By the command below with
+       --config.init_from=runs/base, hide.fn as said, and runs/base from python launch.py
+       --config=configs/text/causal_lm.py:laptop,model.width=64,model.depth=3,model.mlp=192
+       --config.total_steps=600 --config.optimizer.learning_rate=3e-3 --config.seeds=1
+       --workdir=runs/base. The default: not measured.
 Run:   python launch.py --config=configs/text/mas_attention.py:laptop --workdir=runs/mas
        --config.data.path=tiny_shakespeare.txt.gz
        --config.stages.pretrained.data.path=tiny_shakespeare.txt.gz
@@ -39,7 +49,7 @@ NOTE = dict(
   family="attention_mask",
   title="Segment-Based Attention Masking for GPTs",
   claim="eight commonsense tasks, LoRA: Llama-3-8B 85.8 % (causal 84.0), Llama-3.2-3B 82.3 (79.0)",
-  measured="not measured",
+  measured="Tiny Shakespeare, bits per character of answers: 2.808 ± 0.009, causal 2.809 ± 0.010",
   citation="Katz, Ringel, Romano, Wolf. ACL 2025. arXiv:2412.18487",
   # Llama-3.2-1B's, whose vocabulary of 128,256 holds the begin token.
   scale=dict(shape=(256,), vocabulary=128_255, examples=170_420, parameters=1_235_814_400),
@@ -86,8 +96,8 @@ def small(c: ConfigDict, length: int, separator: str, steps: int) -> None:
 
 
 def laptop(c: ConfigDict) -> None:
-  """0.2 M weights: 600 steps on the characters of a play, then 200 on its speeches; three seeds."""
-  small(c, 128, "\n\n", 200)
+  """0.2 M weights: 600 steps on the characters of a play, then 150 on its speeches; three seeds."""
+  small(c, 128, "\n\n", 150)
   c.seeds = 3
   before = c.stages.pretrained
   for config in (c, before):
