@@ -3,7 +3,14 @@ r"""Bandana (Zhao et al., 2024): edges carry shares of a message, not all or not
 Paper: "Masked Graph Autoencoder with Non-discrete Bandwidths", WWW 2024, arXiv:2402.03814; code at
        github.com/Newiz430/Bandana. Cora, linear probe on the public split: 84.62 ± 0.37 (notebook
        of the code, ten probes of one encoder). Held-out links up to 20 % better than by hard masks.
-Here:  not measured.
+Here:  `laptop` and `hard` on Cora, 100 epochs, three seeds, f32, shared cores, 2026-11-21, by the
+       command below: linear probe of the 1,000 test nodes 0.811 ± 0.013, hard masks 0.739 ± 0.006,
+       untrained 0.654 ± 0.034; AUC of held-out links by cosine 0.895 ± 0.006, hard masks 0.762 ±
+       0.022, untrained 0.880 ± 0.008. Reproduced at this budget, in which hard masks have hardly
+       begun to learn: their loss is 1.31 ± 0.02, that of guessing 1.386. Between what the decoder
+       says of the edges of a node and their gates the correlation rose from -0.03 ± 0.05 to
+       0.170 ± 0.006. Width 128, seed 0: 0.705 untrained, 0.801 after 50 epochs, 0.812 after 100.
+       The paper's scale: not measured.
 Run:   python launch.py --config=configs/graph/bandana.py:laptop --workdir=runs/bandana
        --config.data.path=cora.npz
 
@@ -35,7 +42,7 @@ NOTE = dict(
   family="graph_3d_tabular_series_mim",
   title="Masked Graph Autoencoder with Non-discrete Bandwidths",
   claim="Cora 84.62 ± 0.37 (node classification, linear probe); links up to 20 % better",
-  measured="not measured",
+  measured="Cora, width 64, 100 epochs: 0.811 ± 0.013, hard masks 0.739 ± 0.006",
   citation="Zhao, Li, Zou, Tang, Li. WWW 2024. arXiv:2402.03814",
   scale=dict(
     kind="graph", shape=(2708, 1433), edges=8972, classes=7, examples=1, parameters=566_530

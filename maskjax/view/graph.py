@@ -60,11 +60,11 @@ def bandwidths(
   edges, gate = np.asarray(edges), np.asarray(gate, np.float64)
   degree = np.bincount(edges[:, 1])
   figure = Figure(figsize=(9, 6), dpi=DPI, layout="constrained")
-  axes = figure.subplot_mosaic([["a"] * 2 + ["b"] * 2, list("cdef")])
-  axes["a"].hist(gate, np.linspace(0, 1, 41), color=INK)
+  axes = figure.subplot_mosaic("aabb;cdef")
+  axes["a"].hist(gate, np.linspace(0, 1, 41).tolist(), color=INK)
   axes["a"].set(xlabel="gate", ylabel="edges")
   even = gate * degree[edges[:, 1]]
-  axes["b"].hist(np.minimum(even, 4), np.linspace(0, 4, 41), color=INK)
+  axes["b"].hist(np.minimum(even, 4), np.linspace(0, 4, 41).tolist(), color=INK)
   axes["b"].axvline(1, color="black", linewidth=0.8)
   axes["b"].set(xlabel="gate · edges of the node", ylabel="edges")
   for spot, node in zip("cdef", _typical(degree), strict=False):

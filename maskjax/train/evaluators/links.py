@@ -46,9 +46,8 @@ def links(context: Any, *, split: str = "graph", seed: int = 0) -> dict[str, flo
   views = context.mesh.get(jax.jit(context.task.views)(context.variables, placed, context.key))
   context.picture("gates", masks_graph(views, context.record))
   there = edges[:, 1] < size
-  told = correlation(
-    *(np.asarray(views[name])[0][:, there] for name in ("prediction", "gate")), edges[there, 1]
-  )
+  said, gate = (np.asarray(views[name])[0][:, there] for name in ("prediction", "gate"))
+  told = correlation(said, gate, edges[there, 1])
   return {"auc": auc(product(held), product(apart)), "gate": told}
 
 
