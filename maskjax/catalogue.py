@@ -48,6 +48,16 @@ def entry(path: pathlib.Path) -> dict[str, Any]:
   }
 
 
+def markdown(entries: Sequence[Mapping[str, Any]]) -> str:
+  """The table of the README: methods family by family, then what they are measured against."""
+  rows = sorted(entries, key=lambda e: (e["kind"] != "method", e["family"], e["id"]))
+  line = lambda *cells: f"| {' | '.join(cells)} |"
+  name = lambda e: f"[`{e['id']}`]({e['config']})"
+  columns = "kind", "family", "claim", "measured"
+  head = line("id", "kind", "family", "claim of the paper", "measured here"), line(*["---"] * 5)
+  return "\n".join([*head, *(line(name(e), *(e[c] for c in columns)) for e in rows)])
+
+
 def nearby(path: pathlib.Path) -> str:
   """The path from the current folder where it lies below that, else the whole path."""
   whole, here = path.absolute(), pathlib.Path.cwd()
