@@ -4,11 +4,11 @@ Paper: "Hard Patches Mining for Masked Image Modeling", CVPR 2023, arXiv:2304.05
        github.com/Haochen-Wang409/HPM. ViT-B/16, 800 epochs of ImageNet-1k: 84.2 % after
        fine-tuning (MAE with 1600 epochs: 83.6), 48.5 mIoU on ADE20K (48.1); 200 epochs: 83.0 (82.2)
        and 42.1 (40.5).
-Here:  CIFAR-10, `laptop`, 400 steps of 64, seed 0, f32, one shared core, 2026-11-21. Rank correlation
-       (Spearman) of foreseen and true loss within an image: at hidden patches 0.174 untrained, 0.289
-       trained, of images shown whole 0.171 and 0.208. kNN 0.294 to 0.314; `plain`, seeds 0 and 1,
-       0.294 to 0.334 and 0.292 to 0.330. *Opposite* at this budget, one seed. Three seeds, `ranked`,
-       linear probe, longer runs: not measured.
+Here:  CIFAR-10, `laptop`, 400 steps of 64, seed 0, f32, one shared core, 2026-11-21. Rank
+       correlation (Spearman) of foreseen and true loss within an image: at hidden patches 0.174
+       untrained, 0.289 trained, of images shown whole 0.171 and 0.208. kNN 0.294 to 0.314; `plain`,
+       seeds 0 and 1, 0.294 to 0.334 and 0.292 to 0.330. *Opposite* at this budget, one seed. Three
+       seeds, `ranked`, linear probe, longer runs: not measured.
 Run:   python launch.py --config=configs/image/hpm.py:laptop --workdir=runs/hpm
        --config.data.name=zip --config.data.path=cifar10.zip
 
