@@ -18,10 +18,10 @@ class Draw(NamedTuple):
   """
 
   scores: Float[Array, "*b n"]
-  log_prob: Float[Array, "*b n"]
+  log_prob: Float[Array, "*#b n"]
 
 
-def draw_kept(keys: Key[Array, "*b"], logits: Float[Array, "*b n"]) -> Draw:
+def draw_kept(keys: Key[Array, "*b"], logits: Float[Array, "*#b n"]) -> Draw:
   r"""Draws which positions are kept: those with the lowest k scores, without replacement.
 
   The lowest k scores are k draws from $p = \mathrm{softmax}(\ell)$, each without those before it,
