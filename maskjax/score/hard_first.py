@@ -23,6 +23,7 @@ def hard_first(
   one that hides fewer draws among the picked. Arguments of `select` may move with the step: from
   easy to hard.
 
+  >>> import jax
   >>> from maskjax import keys, select
   >>> loss, half = jnp.array([[1., 3., 2., 0.]]), functools.partial(select.top, ratio=0.5)
   >>> scores = hard_first(keys(jax.random.key(0), 1), loss, select=half)

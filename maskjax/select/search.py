@@ -115,7 +115,7 @@ def _highest(
   steps = -(-bits // digit)
   digits = jnp.arange(1, 1 << digit, dtype=dtype).reshape(-1, *[1] * k.ndim)
 
-  def refine(i: Array, level: Array) -> Array:
+  def refine(i: int | Array, level: Array) -> Array:
     shift = (steps - 1 - jnp.asarray(i, dtype)) * jnp.asarray(digit, dtype)
     counts = number(level + (digits << shift))
     return level + (jnp.sum(counts >= k, axis=0, dtype=dtype) << shift)

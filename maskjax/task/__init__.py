@@ -7,5 +7,11 @@ from maskjax.task.next_token import next_token
 from maskjax.task.reconstruct import reconstruct
 from maskjax.task.reconstruct_edges import reconstruct_edges
 
-__all__ = ["classify", "diffuse", "masked_token", "next_token", "reconstruct"]
-__all__ = ["classify", "diffuse", "next_token", "reconstruct", "reconstruct_edges"]
+__all__ = [
+  "classify",
+  "diffuse",
+  "masked_token",
+  "next_token",
+  "reconstruct",
+  "reconstruct_edges",
+]

@@ -52,7 +52,7 @@ def decoder(depth, **changes):
   )
   draw = lambda leaf: jnp.asarray(rng.normal(size=leaf.shape) / 4, jnp.float32)
   variables = jax.tree.map(draw, shapes)
-  return jax.jit(lambda tokens: model.apply(variables, tokens, hidden, GRID)), tokens
+  return jax.jit(lambda tokens: model.apply(variables, tokens, hidden, GRID).prediction), tokens
 
 
 def reach(depth, **changes):
@@ -82,7 +82,8 @@ def test_another_grid_has_windows_of_its_own():
   model = Decoder(**sizes, window=WINDOW, shift=SHIFT)
   tokens, hidden = jnp.ones((N + 1, 8)), jnp.zeros(N, bool)
   variables = model.init(jax.random.key(0), tokens, hidden, GRID)
-  assert model.apply(variables, jnp.ones((49, 8)), jnp.zeros(48, bool), (8, 6)).shape == (48, 3)
+  decoded = model.apply(variables, jnp.ones((49, 8)), jnp.zeros(48, bool), (8, 6))
+  assert decoded.prediction.shape == (48, 3)
 
 
 def test_windows_cost_no_parameters():

@@ -247,7 +247,7 @@ def test_a_mask_of_the_callers_own_replaces_that_of_the_sampler():
   batch = {"video": clips(KEY)[:3], "position": jnp.arange(3)}
   variables = task.init(KEY, batch)
   hidden = select.top(jnp.arange(96.0).reshape(3, 32), count=28)
-  views = jax.jit(task.views)(variables, batch, KEY, hidden)
+  views = jax.jit(task.views)(variables, batch, KEY, hidden=hidden)
   seen = recover.patchify(jnp.isnan(views["seen"]), (2, 2, 2)).all(-1)
   np.testing.assert_array_equal(seen, hidden)
   patches = recover.patchify(batch["video"], (2, 2, 2))

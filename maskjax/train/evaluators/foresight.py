@@ -53,7 +53,7 @@ def foresight(context: Any, *, split: str = "test", batch_size: int = 256) -> di
 def spearman(a: Float[np.ndarray, "b n"], b: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b"]:
   """Rank correlation of each row where neither is NaN; NaN of rows without two ranks.
 
-  >>> spearman(np.array([[1., 2., 9., 0.]]), np.array([[3., 4., 5., np.nan]])).tolist()
+  >>> spearman(np.array([[1., 2., 9., 0.]]), np.array([[3., 4., 5., np.nan]])).round(6).tolist()
   [1.0]
   """
   return np.array([_one(x, y) for x, y in zip(a, b, strict=True)])
