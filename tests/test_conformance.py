@@ -36,7 +36,7 @@ def agree(got, expected):
 
 def in_a_process(script):
   command = [sys.executable, "-c", script]
-  done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent, timeout=300)
+  done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent, timeout=900)
   assert done.returncode == 0, done.stderr[-3000:]
   return done.stdout
 
