@@ -11,6 +11,8 @@ collect_ignore_glob = ["golden/make_*.py", "check_*.py", "*/check_*.py"]
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Tests compile thousands of small programs and run each for a moment.
+os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,10 +23,19 @@ def compile_cache(tmp_path_factory):
   base = tmp_path_factory.getbasetemp()
   shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
   settings = {"compilation_cache_dir": str(shared / "compile_cache")}
-  settings["persistent_cache_min_compile_time_secs"] = "0.1"
+  settings["persistent_cache_min_compile_time_secs"] = "0"
   for name, value in settings.items():
     value = os.environ.setdefault(f"JAX_{name}".upper(), value)
     jax.config.update(f"jax_{name}", float(value) if name.endswith("secs") else value)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten():
+  """Forgets a file's compiled functions once it is done: over a suite they fill the memory."""
+  yield
+  import jax
+
+  jax.clear_caches()
 
 
 @pytest.fixture(autouse=True)

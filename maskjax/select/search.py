@@ -11,9 +11,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt, UInt32
 
+from maskjax.select import level
+
 Leaves = Sequence[Array]
 # Which entries reach the levels: of some x, those of them that compete, and how early they come.
 Reach = Callable[[Array, Array, Array, Array], Bool[Array, "*t"]]
+MANY = 1 << 20  # of more entries a sample is asked first
+STEP = 61  # one in so many, which columns of a matrix are hardly a multiple of
 PART = 1 << 12  # entries that a CPU meets at once, so that they and their counts stay near
 
 
@@ -41,23 +45,55 @@ def best(
   order = ordered if axis is None else lambda x: x
   leaves = [x if axis is None else ordered(x) for x in jax.lax.stop_gradient(list(leaves))]
   pairs = list(zip(leaves, among, strict=True))
-  high = lambda level, x, a, _: a & (order(x) >= level)
-  number = lambda level: [_number(high, level, x, a, axis, room.dtype) for x, a in pairs]
-  total = lambda level: functools.reduce(operator.add, number(level))
-  level = _highest(total, room, bits=32, dtype=jnp.uint32, digit=_digit(axis))
+  low, high, reached, above = (_of_rows if axis is not None else _of_all)(pairs, room)
 
-  # Without room the level is the highest of all, and 0 what follows it: nothing is left to cut.
-  reached, above = zip(*number(jnp.stack([level, level + 1])), strict=True)
   ties = list(map(operator.sub, reached, above))
   left = functools.reduce(operator.sub, above, room)
   rooms = list(itertools.accumulate(ties[:-1], operator.sub, initial=left))
-  tie = lambda x, a: a & (order(x) == level)
+  tie = lambda x, a: a & (order(x) >= low) & (order(x) < high)
   divided = _divided(ties, rooms, axis)
   cuts = [_cut(tie, x, a, k, axis, divided) for (x, a), k in zip(pairs, rooms, strict=True)]
   return [
-    (a & (order(x) > level)) | (tie(x, a) & (k > 0) & (_early(x, axis, cut.dtype) >= cut))
+    (a & (order(x) >= high)) | (tie(x, a) & (k > 0) & (_early(x, axis, cut.dtype) >= cut))
     for (x, a), k, cut in zip(pairs, rooms, cuts, strict=True)
   ]
+
+
+def _of_rows(
+  pairs: Sequence[tuple[Array, Array]], room: Int[Array, "*b 1"]
+) -> tuple[Array, Array, Leaves, Leaves]:
+  """The level of each row, what follows it, and how many reach the two."""
+  [(x, among)] = pairs
+  high = lambda levels, x, a, _: a & (x >= levels)
+  number = lambda levels: _number(high, levels, x, among, -1, room.dtype)
+  low = _highest(number, room, bits=32, dtype=jnp.uint32, digit=1)
+  low = jnp.minimum(low, jnp.uint32(level.HIGHEST - 1))
+  reached, above = number(jnp.stack([low, low + 1]))
+  return low, low + 1, [reached], [above]
+
+
+def _of_all(
+  pairs: Sequence[tuple[Array, Array]], room: Int[Array, ""]
+) -> tuple[Array, Array, Leaves, Leaves]:
+  """Two levels between which the last of the `room` highest lies, and how many reach the two."""
+  number, every = _counted(pairs, room.dtype)
+  levels = level.quarters(every.low, every.high)
+  if sum(x.size for x, _ in pairs) >= MANY and jax.device_count() == 1:
+    part = lambda x: x.reshape(-1)[::STEP] if x.size > 1 else x
+    few = [(part(x), part(a)) for x, a in pairs]
+    levels = level.around(*_counted(few, room.dtype), room.astype(jnp.float32) / STEP)
+  found = level.search(number, every, room, levels)
+  return found.low, found.high, [*found.reach_low], [*found.reach_high]
+
+
+def _counted(
+  pairs: Sequence[tuple[Array, Array]], dtype: Any
+) -> tuple[level.Number, level.Bracket]:
+  """How many of each leaf reach given levels, and the bracket of all levels."""
+  high = lambda levels, x, a, _: a & (ordered(x) >= levels)
+  number = lambda levels: jnp.stack([_number(high, levels, x, a, None, dtype) for x, a in pairs], 1)
+  sizes = [jnp.sum(jnp.broadcast_to(a, x.shape), dtype=dtype) for x, a in pairs]
+  return number, level.whole(jnp.stack(sizes))
 
 
 def _digit(axis: int | None) -> int:

@@ -264,6 +264,24 @@ def test_entries_counted_in_parts_give_the_same_masks(monkeypatch, part):
     np.testing.assert_array_equal(as_row(compiled(scores, count)), mask)
 
 
+@pytest.mark.parametrize("step", [1, 2, 7])
+def test_a_sample_only_leads_the_search(monkeypatch, step):
+  search = importlib.import_module("maskjax.select.search")
+  monkeypatch.setattr(search, "MANY", 1)
+  monkeypatch.setattr(search, "STEP", step)
+  compiled = jax.jit(lambda s, count, allowed: top(s, count=count, allowed=allowed, axis=None))
+  draw = np.random.default_rng(0)
+  for scale in (1, 1e3, np.nan):  # many ties, hardly any, no numbers
+    # One sample in seven of rows of seven sees a column of zeros only.
+    scores = np.round(draw.normal(size=(40, 7)) * scale).astype(np.float32)
+    scores[:, 0] = 0
+    allowed = draw.random((40, 7)) < 0.8
+    for count in (0, 1, 100, 223, 280):
+      hidden = np.asarray(compiled(jnp.asarray(scores), count, jnp.asarray(allowed)))
+      expected = oracle(scores.reshape(1, -1), [count], allowed.reshape(1, -1))
+      np.testing.assert_array_equal(hidden.reshape(1, -1), expected)
+
+
 def test_five_billion_entries_can_be_counted():
   scores = {"a": jax.ShapeDtypeStruct((5, 2**30), jnp.float32)}
   hide = jax.jit(lambda s, r: top(s, ratio=r, axis=None))
