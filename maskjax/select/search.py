@@ -168,7 +168,10 @@ def _number(
   """How many reach each of the levels: in each row `[t, *b, 1]`, or in the whole array `[t]`."""
   early = _early(x, axis, _unsigned(dtype))
   if axis is not None:
-    return jnp.sum(reach(levels, x, among, early), axis=axis, keepdims=True, dtype=dtype)
+    # Short rows are counted in bytes, of which a CPU adds more at once.
+    short = jnp.uint8 if x.shape[axis] <= 255 else dtype
+    reached = reach(levels, x, among, early)
+    return jnp.sum(reached, axis=axis, keepdims=True, dtype=short).astype(dtype)
   inner = lambda reached: tuple(range(1, reached.ndim))
   total = lambda reached: jnp.sum(reached, axis=inner(reached), dtype=dtype)
   whole = lambda x, a: total(reach(levels.reshape(-1, *[1] * x.ndim), x, a, early))
