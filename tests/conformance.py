@@ -69,6 +69,7 @@ packed = lambda key: (smooth(key, KEEP, WIDTH),)
 counts = lambda key: (jax.random.randint(key, (BATCH,), 0, N + 1),)
 few = lambda key: (jax.random.randint(key, (BATCH, 2), 0, 4),)
 own = lambda key: (keys(key, BATCH),)
+uniforms = lambda key: (jax.random.uniform(key, (BATCH, 10)),)
 unit = lambda key: (jax.random.randint(key, (BATCH, N), -1, 3),)
 boxes = lambda key: (jax.random.randint(key, (BATCH, 2, len(GRID)), -1, 4),)
 share = lambda key: (jax.random.uniform(key, (BATCH,)),)
@@ -183,6 +184,16 @@ ROWS = {
     lambda s, x, n: select.spread(s, length=x, limit=n), one(ragged, ids, counts)
   ),
   "select.rectangles": Row(partial(select.rectangles, grid=GRID), one(boxes, boxes)),
+  "select.block_size": Row(
+    lambda u: select.block_size(u[..., :2], grid=(8, 6), scale=(0.1, 0.4), aspect=(0.5, 2.0)),
+    uniforms,
+  ),
+  "select.multiblock": Row(
+    lambda u: jnp.moveaxis(select.multiblock(u, grid=(4, 6), targets=2).asked, 0, -2), uniforms
+  ),
+  "select.multiblock/hidden": Row(
+    lambda u: select.multiblock(u, grid=(4, 6), targets=1, least=9, tied=True).hidden, uniforms
+  ),
   # Views lead; here they come after the batch, as everything else does.
   "select.nested": Row(lambda s: jnp.moveaxis(select.nested(s, counts=(2, 0, 3)), 0, -2), scores),
   "select.disjoint": Row(
@@ -223,9 +234,15 @@ ROWS = {
   "hide.fill": Row(partial(hide.fill, value=-1.0), one(tokens, ragged)),
   "hide.gate": Row(hide.gate, one(tokens, gates)),
   "hide.mix": Row(lambda x, y, h: hide.mix(x, h, y), one(tokens, tokens, ragged)),
+  "hide.noise": Row(
+    lambda x, h, k, a: hide.noise(x, h, k, alpha=a), one(tokens, ragged, own, share)
+  ),
   "hide.token": Row(partial(hide.token, mask_id=0), one(ids, ragged)),
   "recover.absolute_error": Row(recover.absolute_error, one(tokens, tokens, ragged), sums=True),
   "recover.squared_error": Row(recover.squared_error, one(tokens, tokens, ragged), sums=True),
+  "recover.smooth_l1": Row(
+    partial(recover.smooth_l1, beta=0.7), one(tokens, tokens, ragged), sums=True
+  ),
   "recover.info_nce": Row(recover.info_nce, one(tokens, tokens), sums=True),
   "recover.info_nce/valid": Row(
     lambda a, b, v: recover.info_nce(a, b, valid=v), one(tokens, tokens, ragged), sums=True
@@ -258,6 +275,9 @@ ROWS = {
   "recover.unpatchify": Row(
     partial(recover.unpatchify, patch=PATCH, grid=GRID, channels=3), patches
   ),
+  "recover.latents": Row(recover.latents().encode, patches),
+  "recover.latents/plain": Row(recover.latents(normalise=False).encode, patches),
+  "recover.latents/decode": Row(recover.latents().decode, one(patches, patches)),
   "recover.pixels": Row(recover.pixels().encode, patches),
   "recover.pixels/plain": Row(recover.pixels(normalise=False).encode, patches),
   "recover.pixels/apart": Row(recover.pixels(apart=3).encode, patches),

@@ -104,6 +104,8 @@ takers = {
   "restore": lambda: hide.restore(x, ints, 0.0),
   "fill": lambda: hide.fill(x, ints, 0.0),
   "mix": lambda: hide.mix(x, ints, x),
+  "noise": lambda: hide.noise(x, ints, None, alpha=0.5),
+  "smooth_l1": lambda: recover.smooth_l1(x, x, ints),
   "squared_error": lambda: recover.squared_error(x, x, ints),
   "absolute_error": lambda: recover.absolute_error(x, x, ints),
   "shares": lambda: select.shares(x[:, 0], segment=ints, segments=2, allowed=ints),

@@ -4,6 +4,7 @@ from maskjax.hide.drop import Seen, drop, restore
 from maskjax.hide.fill import fill
 from maskjax.hide.gate import gate
 from maskjax.hide.mix import mix
+from maskjax.hide.noise import noise
 from maskjax.hide.pairs import Pair, blocks, both, causal, either, prefix, segments, window, within
 from maskjax.hide.token import corrupt, token
 
@@ -19,6 +20,7 @@ __all__ = [
   "fill",
   "gate",
   "mix",
+  "noise",
   "prefix",
   "restore",
   "segments",

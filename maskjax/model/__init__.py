@@ -2,6 +2,7 @@
 
 from maskjax.model.classifier import ViTClassifier, vit_classifier
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
+from maskjax.model.latent_predictor import LatentPredictor, latent_predictor
 from maskjax.model.masked_autoencoder import MaskedAutoencoder, masked_autoencoder
 from maskjax.model.resnet import ResNetClassifier, resnet
 from maskjax.model.sampler import Sampler
@@ -11,6 +12,7 @@ from maskjax.model.vit import SIZES, ViT
 __all__ = [
   "SIZES",
   "GraphAutoencoder",
+  "LatentPredictor",
   "MaskedAutoencoder",
   "ResNetClassifier",
   "Sampler",
@@ -18,6 +20,7 @@ __all__ = [
   "ViT",
   "ViTClassifier",
   "graph_autoencoder",
+  "latent_predictor",
   "masked_autoencoder",
   "resnet",
   "text_transformer",

@@ -2,11 +2,11 @@
 
 from maskjax.recover.contrastive import info_nce
 from maskjax.recover.likelihood import cross_entropy, elbo, surprise
-from maskjax.recover.loss import absolute_error, squared_error
+from maskjax.recover.loss import absolute_error, smooth_l1, squared_error
 from maskjax.recover.patches import patchify, unpatchify
 from maskjax.recover.policy import policy_gradient
 from maskjax.recover.ranking import pairwise_ranking
-from maskjax.recover.target import Target, pixels
+from maskjax.recover.target import Target, latents, pixels
 
 __all__ = [
   "Target",
@@ -14,10 +14,12 @@ __all__ = [
   "cross_entropy",
   "elbo",
   "info_nce",
+  "latents",
   "pairwise_ranking",
   "patchify",
   "pixels",
   "policy_gradient",
+  "smooth_l1",
   "squared_error",
   "surprise",
   "unpatchify",

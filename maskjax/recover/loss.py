@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from maskjax import masks, reduce
+from maskjax.errors import BadInput
 
 
 def squared_error(
@@ -41,6 +42,35 @@ def absolute_error(
   """
   gap = _gap(prediction, target, asked)
   return reduce.term(jnp.mean(jnp.abs(gap), axis=-1), asked)
+
+
+def smooth_l1(
+  prediction: Float[Array, "*b n d"],
+  target: Float[Array, "*b n d"],
+  asked: Bool[Array, "*b n"],
+  *,
+  beta: float = 1.0,
+) -> reduce.Term:
+  r"""Absolute error that is squared near zero, meaned over a position's features.
+
+  $\sum_{i\,\mathrm{asked}} \frac1d \sum_j \ell(y_{ij} - t_{ij})$ with $\ell(g) = g^2 / (2 \beta)$
+  where $|g| < \beta$, else $|g| - \beta / 2$.
+
+  Raises:
+    BadInput: a `beta` that is not positive.
+
+  Source: Girshick 2015 (Fast R-CNN), equation 3; with beta, Baevski et al. 2022 (data2vec),
+  section 3.3.
+
+  >>> gap = jnp.array([[0.5, 3.0]])
+  >>> float(smooth_l1(gap, jnp.zeros((1, 2)), jnp.array([True])).sum)
+  1.3125
+  """
+  if not beta > 0:
+    raise BadInput(f"smooth_l1 wants a beta above 0, got {beta}")
+  gap = jnp.abs(_gap(prediction, target, asked))
+  cost = jnp.where(gap < beta, gap * gap / (2 * beta), gap - beta / 2)
+  return reduce.term(jnp.mean(cost, axis=-1), asked)
 
 
 def _gap(

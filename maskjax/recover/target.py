@@ -68,3 +68,33 @@ def pixels(*, normalise: bool = True, eps: float = 1e-6, apart: int = 1) -> Targ
     return (split(prediction) * deviation + mean).reshape(prediction.shape)
 
   return Target(encode, decode)
+
+
+def latents(*, normalise: bool = True, eps: float = 1e-5) -> Target:
+  r"""Tokens of a network, a teacher's say, with `normalise` each by its own mean and deviation.
+
+  $t = (z - \mu_z) / \sqrt{\sigma_z^2 + \epsilon}$ over the features of a token, a layer
+  normalisation without weights. Decoding uses the true mean and deviation of each token.
+
+  Source: Baevski et al. 2022 (data2vec), section 3.3; the code of Assran et al. 2023 (I-JEPA).
+
+  >>> latents().encode(jnp.array([[[1., 3.]]])).round(3).tolist()
+  [[[-1.0, 1.0]]]
+  """
+  if not normalise:
+    return Target(lambda tokens: tokens, lambda prediction, tokens: prediction)
+
+  def statistics(tokens: Patches) -> tuple[Array, Array]:
+    tokens = tokens.astype(jnp.float32)
+    variance = jnp.var(tokens, axis=-1, keepdims=True)
+    return jnp.mean(tokens, axis=-1, keepdims=True), jnp.sqrt(variance + eps)
+
+  def encode(tokens: Patches) -> Patches:
+    mean, deviation = statistics(tokens)
+    return (tokens - mean) / deviation
+
+  def decode(prediction: Patches, tokens: Patches) -> Patches:
+    mean, deviation = statistics(tokens)
+    return prediction * deviation + mean
+
+  return Target(encode, decode)

@@ -1,6 +1,7 @@
 """Select: which positions to hide, given scores. Deterministic: all randomness is in the score."""
 
 from maskjax.select.axes import per_axis
+from maskjax.select.blocks import Views, block_size, multiblock
 from maskjax.select.gate import harden, shares, sigmoid, softmax, straight_through
 from maskjax.select.groups import n_of_m, per_block, per_section, whole
 from maskjax.select.regions import rectangles, spread
@@ -8,9 +9,12 @@ from maskjax.select.top import count_of, threshold, top, top_up
 from maskjax.select.views import disjoint, nested
 
 __all__ = [
+  "Views",
+  "block_size",
   "count_of",
   "disjoint",
   "harden",
+  "multiblock",
   "n_of_m",
   "nested",
   "per_axis",

@@ -4,6 +4,7 @@ from maskjax.task.classify import classify
 from maskjax.task.diffuse import diffuse
 from maskjax.task.masked_token import masked_token
 from maskjax.task.next_token import next_token
+from maskjax.task.predict_latent import predict_latent
 from maskjax.task.reconstruct import reconstruct
 from maskjax.task.reconstruct_edges import reconstruct_edges
 
@@ -12,6 +13,7 @@ __all__ = [
   "diffuse",
   "masked_token",
   "next_token",
+  "predict_latent",
   "reconstruct",
   "reconstruct_edges",
 ]

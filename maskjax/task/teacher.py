@@ -57,3 +57,9 @@ def taught_by(variables: Variables) -> Variables:
   """The variables with the teacher's parameters where there is one, without gradients."""
   params = variables.get(TEACHER, variables["params"])
   return {**variables, "params": jax.lax.stop_gradient(params)}
+
+
+def taught(variables: Variables) -> Variables:
+  """The variables where the teacher is what was wanted: its parameters alone, if there is one."""
+  rest = {name: value for name, value in variables.items() if name != TEACHER}
+  return {**rest, "params": variables.get(TEACHER, variables["params"])}

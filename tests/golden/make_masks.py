@@ -74,6 +74,9 @@ def by_kind():
     "per_block": lambda keys: select.per_block(white(keys), grid=GRID, size=(2, 2), count=3),
     "per_axis": lambda keys: select.per_axis(white(keys), grid=GRID, counts=(1, 2)),
     "nested": lambda keys: jnp.moveaxis(nested(keys), 0, -2),
+    "multiblock": lambda keys: jnp.moveaxis(
+      select.multiblock(score.white(keys, (10, 2)), grid=GRID).asked, 0, -2
+    ),
     "top_up": lambda keys: select.top_up(white(keys), ratio=0.5, allowed=there),
     "logistic": lambda keys: missing(score.logistic(keys, tables(keys), ratio=0.5)),
     "self_masked": lambda keys: missing(score.self_masked(keys, tables(keys), ratio=0.5)),

@@ -9,6 +9,7 @@ from maskjax.train.evaluators.foresight import foresight
 from maskjax.train.evaluators.imputation import imputation
 from maskjax.train.evaluators.infilling import infilling
 from maskjax.train.evaluators.knn import knn
+from maskjax.train.evaluators.latent import latent
 from maskjax.train.evaluators.linear import fewlabel, linear
 from maskjax.train.evaluators.links import links
 from maskjax.train.evaluators.motion import motion
@@ -28,6 +29,7 @@ __all__ = [
   "imputation",
   "infilling",
   "knn",
+  "latent",
   "linear",
   "links",
   "motion",

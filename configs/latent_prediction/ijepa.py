@@ -1,0 +1,138 @@
+r"""I-JEPA (Assran et al., 2023)
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
+
+from maskjax import lab
+
+NOTE = dict(
+  id="ijepa",
+  kind="base",
+  family="base",
+  title="Self-Supervised Learning from Images with a Joint-Embedding Predictive Architecture",
+  claim="ViT-H/14, 300 epochs, ImageNet-1k, linear probe: 79.3 %, MAE with 1600 epochs 77.2",
+  measured="not measured",
+  citation="Assran, Duval, Misra, Bojanowski, Vincent, Rabbat, LeCun, Ballas. CVPR 2023. arXiv:2301.08243",
+  scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=652_713_984),
+)
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+  """The paper's ViT-H/14 at 224 px for 300 epochs, or a preset of it."""
+  c = lab.common()
+  c.batch_size, c.eval_batch_size = 2048, 1024
+  c.total_epochs, c.total_steps = 300.0, 0
+
+  c.task = dict(fn="predict_latent", keep=168, ask=54)
+  c.model = dict(
+    fn="latent_predictor",
+    size="H",
+    patch=(14, 14),
+    width=config_dict.placeholder(int),
+    depth=config_dict.placeholder(int),
+    heads=config_dict.placeholder(int),
+    predictor_width=384,
+    predictor_depth=12,
+    predictor_heads=config_dict.placeholder(int),
+    dtype="bfloat16",
+    remat=False,
+    scan=False,
+  )
+  # Pairs of numbers: the sizes of targets and context, 4 corners, and 20 corners to try.
+  c.score = dict(fn="white", grid=(26, 2))
+  c.select = dict(
+    fn="multiblock",
+    targets=4,
+    scale=(0.15, 0.2),
+    aspect=(0.75, 1.5),
+    context=(0.85, 1.0),
+    least=11,
+    tied=True,
+  )
+  c.target = dict(fn="latents", normalise=True)
+  c.recover = dict(fn="smooth_l1")
+  c.teacher = dict(fn="ema", momentum=dict(fn="linear", start=0.996, end=1.0))
+
+  c.data = dict(
+    name="imagenet2012",
+    path="",
+    train="train",
+    test="validation",
+    size=(224, 224),
+    augment=dict(crop=(0.3, 1.0)),
+    on_error="raise",
+  )
+  c.optimizer = dict(
+    fn="adamw",
+    learning_rate=1e-3,
+    scale_by_batch=0,
+    schedule="cosine",
+    end=1e-3,
+    warmup_epochs=40.0,
+    warmup_steps=0,
+    weight_decay=0.22,
+  )
+  c.evals = dict(
+    knn=dict(fn="knn", every=0, test="validation"),
+    linear=dict(fn="linear", every=0, test="validation"),
+    latent=dict(fn="latent", every=0, split="validation"),
+    reconstruction=dict(fn="reconstruction", every=0, split="validation"),
+  )
+  return lab.finish(c, arg, PRESETS)
+
+
+def laptop(c: ConfigDict) -> None:
+  """A small ViT/4 on 5,000 images of CIFAR-10, 8 x 8 patches, three seeds."""
+  small_images(c, "cifar10", dict(crop=(0.3, 1.0), flip=True))
+  c.data.limit = 5_000
+  c.seeds, c.batch_size, c.total_epochs, c.total_steps = 3, 32, 0.0, 300
+  c.task.update(keep=38, ask=12)
+  c.model.update(size="mu", width=64, depth=2, heads=2, patch=(4, 4), dtype="float32")
+  c.model.update(predictor_width=32, predictor_depth=1, predictor_heads=2)
+  c.optimizer.update(learning_rate=1e-3, warmup_epochs=0.0, warmup_steps=30, weight_decay=0.05)
+  c.teacher.momentum.start = 0.98
+  c.evals.latent.examples = 1024
+  c.evals.fewlabel.every = c.evals.linear.every = -1
+  c.checkpoint.every, c.log.every = 0, 50
+
+
+def smoke(c: ConfigDict) -> None:
+  """Two steps on digits: everything runs, nothing is learned."""
+  small_images(c, "digits", config_dict.placeholder(dict))
+  c.batch_size, c.total_epochs, c.total_steps = 16, 0.0, 2
+  c.task.update(keep=9, ask=4)
+  c.model.update(size="mu", width=32, depth=1, heads=2, patch=(2, 2), dtype="float32")
+  c.model.update(predictor_width=16, predictor_depth=1, predictor_heads=2)
+  c.optimizer.update(warmup_epochs=0.0, warmup_steps=1)
+  # Each evaluator compiles for one shape only.
+  c.evals.fewlabel.pixels = False
+  c.evals.linear.update(pixels=False, l2=1e-2)
+  c.checkpoint.every, c.log.every = 1, 1
+
+
+def small_images(c: ConfigDict, name: str, augment: Any) -> None:
+  """Data in memory with a split called "test", few positions, no worker processes."""
+  c.data = dict(
+    name=name,
+    path="",
+    train="train",
+    test="test",
+    size=config_dict.placeholder(tuple),
+    augment=augment,
+    on_error="raise",
+  )
+  c.eval_batch_size = 512
+  c.select.least = 5
+  c.loader.workers = 0
+  c.evals = dict(
+    knn=dict(fn="knn", pixels=False, every=0),
+    fewlabel=dict(fn="fewlabel", pixels=True, every=0),
+    linear=dict(fn="linear", pixels=True, every=0),
+    latent=dict(fn="latent", every=0, examples=2048),
+    reconstruction=dict(fn="reconstruction", every=0),
+  )
+
+
+PRESETS = {"laptop": laptop, "smoke": smoke}

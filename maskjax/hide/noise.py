@@ -1,0 +1,38 @@
+"""Hiding behind noise: content fades into it, by a little or for good."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
+
+from maskjax import masks
+
+
+def noise(
+  x: Float[Array, "*b n d"],
+  hidden: Bool[Array, "*b n"],
+  keys: Key[Array, "*b"],
+  *,
+  alpha: float | Float[Array, ""] | Float[Array, "*b"],
+) -> Float[Array, "*b n d"]:
+  r"""Degrades: $\sqrt\alpha\,x + \sqrt{1 - \alpha}\,\epsilon$ with Gaussian $\epsilon$ where hidden.
+
+  `alpha`, one for all or one per example, is the share of the content's variance that is left: 1
+  changes nothing, 0 leaves nothing of what is hidden, which is then as good as removed. One key per
+  example.
+
+  Raises:
+    TypeError: `hidden` is not bool.
+
+  Source: Ho et al. 2020, "Denoising Diffusion Probabilistic Models", equation 4.
+
+  >>> x, hidden = jnp.ones((2, 1)), jnp.array([False, True])
+  >>> noise(x, hidden, jax.random.key(0), alpha=1.0).tolist()
+  [[1.0], [1.0]]
+  >>> (noise(x, hidden, jax.random.key(0), alpha=0.5) == x)[:, 0].tolist()
+  [True, False]
+  """
+  masks.check(hidden=hidden)
+  drawn = jax.vmap(lambda key: jax.random.normal(key, x.shape[-2:], jnp.float32))(keys.reshape(-1))
+  left = jnp.asarray(alpha, jnp.float32)[..., None, None]
+  mixed = jnp.sqrt(left) * x + jnp.sqrt(1 - left) * drawn.reshape(x.shape)
+  return jnp.where(hidden[..., None], mixed.astype(x.dtype), x)

@@ -1,0 +1,131 @@
+"""Blocks as views: sizes and overlaps as the public code has them, and every position reached."""
+
+import pathlib
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from maskjax import keys, score, select
+from maskjax.errors import BadInput
+
+GOLDEN = load_file(pathlib.Path(__file__).parents[1] / "golden" / "multiblock.safetensors")
+CASES = {"14x14": (0.15, 0.2), "16x16": (0.15, 0.2), "8x8": (0.2, 0.3)}
+every_case = pytest.mark.parametrize("case", CASES)
+
+
+def plane(case):
+  return tuple(map(int, case.split("x")))
+
+
+@every_case
+def test_sizes_equal_those_of_the_public_code(case):
+  stored = GOLDEN[f"{case}.sizes"]
+  u = jnp.broadcast_to(((jnp.arange(400) + 0.5) / 400)[:, None], (400, 2))
+  size = partial(select.block_size, u, grid=plane(case))
+  np.testing.assert_array_equal(size(scale=CASES[case], aspect=(0.75, 1.5)), stored[0])
+  np.testing.assert_array_equal(size(scale=(0.85, 1.0), aspect=(1.0, 1.0)), stored[1])
+
+
+def numbers(case):
+  """The numbers by which ours draws the corners that the public code drew: one fewer to choose."""
+  given = lambda name: GOLDEN[f"{case}.{name}"]
+  side, both = plane(case)[0], jnp.repeat(jnp.asarray(given("u"))[:, :, None], 2, axis=2)
+  size = partial(select.block_size, grid=plane(case))
+  target = np.asarray(size(both[:, 0], scale=CASES[case], aspect=(0.75, 1.5)))
+  around = np.asarray(size(both[:, 1], scale=(0.85, 1.0), aspect=(1.0, 1.0)))
+  pairs = [both]
+  for shares, sizes in ((given("corners"), target), (given("tries"), around)):
+    room = side - sizes[:, None]
+    pairs.append((np.floor(shares * room) + 0.5) / (room + 1))
+  return jnp.asarray(np.concatenate(pairs, axis=1).reshape(len(both), -1), jnp.float32)
+
+
+@every_case
+def test_masks_equal_those_of_the_public_code(case):
+  stored = GOLDEN[f"{case}.masks"] == 1
+  draw = partial(select.multiblock, grid=plane(case), scale=CASES[case], least=11)
+  for tied in (True, False):
+    views = jax.jit(partial(draw, tied=tied))(numbers(case))
+    np.testing.assert_array_equal(jnp.moveaxis(views.asked, 0, 1), stored[:, 1:])
+    np.testing.assert_array_equal(~views.hidden, stored[:, 0])
+  tried = GOLDEN[f"{case}.tried"]
+  lets_go = (stored[:, :1] & stored[:, 1:]).any(axis=(1, 2))
+  # On the small grid some images let go of one target, and of two; the others need no second try.
+  assert sorted({*(tried[lets_go] // 20)}) == ([1, 2] if case == "8x8" else [])
+  np.testing.assert_array_equal(lets_go, tried > 20)
+
+
+def drawn(grid, count, **words):
+  u = score.white(keys(jax.random.key(0), count), (26, 2))
+  return jax.jit(partial(select.multiblock, grid=grid, **words))(u)
+
+
+def test_every_row_and_column_is_reached_alike():
+  """The public code's blocks begin one place too early: its last row and column are never asked."""
+  asked = np.asarray(drawn((8, 8), 4000, tied=True, least=5).asked).reshape(-1, 8, 8).mean(axis=0)
+  for turned in (asked[::-1], asked[:, ::-1]):
+    # Four deviations of a share of 16,000 blocks.
+    np.testing.assert_allclose(asked, turned, atol=4 * np.sqrt(2 * 0.25 / 16_000))
+  assert asked.min() > 0.02
+  public = (GOLDEN["8x8.masks"] == 1)[:, 1:].reshape(-1, 8, 8)
+  assert not public[:, -1].any()
+  assert not public[:, :, -1].any()
+  assert public[:, 0].any()
+
+
+def test_targets_are_blocks_of_one_size_and_the_context_a_larger_one_without_them():
+  """What masks of single positions, equally many, would not be."""
+  views = drawn((12, 10), 64)
+  asked = np.asarray(views.asked).reshape(4, 64, 12, 10)
+  rows, columns = asked.any(-1), asked.any(-2)
+  np.testing.assert_array_equal(asked, rows[..., None] & columns[..., None, :])
+  for axis in (rows, columns):
+    # One run, of the same length in all four.
+    assert (np.abs(np.diff(np.pad(axis.astype(int), ((0, 0), (0, 0), (1, 1))))).sum(-1) == 2).all()
+    assert (axis.sum(-1) == axis.sum(-1)[:1]).all()
+  # Blocks of other examples lie elsewhere and are of other sizes.
+  assert len({*zip(rows[0].sum(-1), columns[0].sum(-1), strict=True)}) > 3
+  seen = ~np.asarray(views.hidden).reshape(64, 12, 10)
+  assert not (seen & asked.any(0)).any()
+  # Between the first and last that is seen, nothing is hidden but targets.
+  for one, taken in zip(seen, asked.any(0), strict=True):
+    box = np.ix_(*(np.arange(i.min(), i.max() + 1) for i in np.nonzero(one)))
+    assert (one[box] | taken[box]).all()
+  share = seen.reshape(64, -1).mean(-1)
+  assert 0.2 < share.mean() < 0.55
+
+
+def test_sizes_have_a_scale_and_a_proportion_of_their_own_unless_tied():
+  u = score.white(keys(jax.random.key(1), 500), (1, 2))
+  size = partial(select.block_size, grid=(64, 64), scale=(0.15, 0.2), aspect=(0.75, 1.5))
+  for tied, related in ((False, False), (True, True)):
+    height, width = np.asarray(size(u, tied=tied)).T.astype(float)
+    area, ratio = height * width / 64**2, height / width
+    assert ((area > 0.14) & (area < 0.21)).all()
+    assert ((ratio > 0.7) & (ratio < 1.6)).all()
+    assert (abs(np.corrcoef(area, ratio)[0, 1]) > 0.9) == related
+
+
+def test_a_block_never_fills_the_grid_and_is_never_empty():
+  size = partial(select.block_size, jnp.array([0.5, 0.5]), aspect=(1.0, 1.0))
+  assert size(grid=(4, 6), scale=(1.0, 1.0)).tolist() == [3, 5]
+  assert size(grid=(1, 1), scale=(0.1, 0.1)).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+  ("words", "says"),
+  [
+    ({"targets": 0}, "0 targets need pairs of numbers, at least 4, got 52"),
+    ({"targets": 24}, "24 targets need pairs of numbers, at least 27, got 52"),
+    ({"grid": (4, 4, 4)}, "blocks lie in a plane, the grid .4, 4, 4. has 3 axes"),
+    ({"scale": (0.0, 0.2)}, "a scale is a range in .0, 1., an aspect above 0"),
+    ({"aspect": (1.5, 0.75)}, "a scale is a range"),
+  ],
+)
+def test_what_cannot_be_is_named(words, says):
+  with pytest.raises(BadInput, match=says):
+    select.multiblock(jnp.zeros(52), **{"grid": (8, 8), **words})
