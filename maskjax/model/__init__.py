@@ -5,6 +5,7 @@ from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.masked_autoencoder import MaskedAutoencoder, masked_autoencoder
 from maskjax.model.resnet import ResNetClassifier, resnet
 from maskjax.model.sampler import Sampler
+from maskjax.model.separator import Separator, separator
 from maskjax.model.text import TextTransformer, text_transformer
 from maskjax.model.vit import SIZES, ViT
 
@@ -14,12 +15,14 @@ __all__ = [
   "MaskedAutoencoder",
   "ResNetClassifier",
   "Sampler",
+  "Separator",
   "TextTransformer",
   "ViT",
   "ViTClassifier",
   "graph_autoencoder",
   "masked_autoencoder",
   "resnet",
+  "separator",
   "text_transformer",
   "vit_classifier",
 ]

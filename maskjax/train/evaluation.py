@@ -33,6 +33,7 @@ from maskjax.train.evaluators import (
   motion,
   reconstruction,
   recovery,
+  separation,
 )
 from maskjax.train.mesh import Mesh
 
@@ -58,6 +59,7 @@ NEEDS = {
   motion: ("views", False),
   reconstruction: ("views", False),
   recovery: ("views", False),
+  separation: ("views", False),
 }
 # What an evaluator looks at, where that is not any kind of data.
 KINDS = {
@@ -69,6 +71,7 @@ KINDS = {
   motion: ("video",),
   reconstruction: ("image", "video", "table"),
   recovery: ("image", "video"),
+  separation: ("mixture",),
 }
 
 

@@ -14,6 +14,7 @@ from maskjax.train.evaluators.links import links
 from maskjax.train.evaluators.motion import motion
 from maskjax.train.evaluators.recovery import recovery
 from maskjax.train.evaluators.selected import selected
+from maskjax.train.evaluators.separation import separation
 from maskjax.train.evaluators.sparsity import sparsity
 from maskjax.view.reconstruction import reconstruction
 
@@ -34,5 +35,6 @@ __all__ = [
   "reconstruction",
   "recovery",
   "selected",
+  "separation",
   "sparsity",
 ]
