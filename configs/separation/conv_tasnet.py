@@ -78,9 +78,9 @@ def laptop(c: ConfigDict) -> None:
   """Half a second of two spoken digits, a small network, three seeds."""
   digits(c)
   c.seeds = 3
-  c.batch_size, c.total_steps = 4, 1500
+  c.batch_size, c.total_steps = 4, 1000
   c.optimizer.update(learning_rate=2e-3, warmup_steps=20)
-  c.checkpoint.every, c.log.every = 500, 50
+  c.checkpoint.every, c.log.every = 250, 50
 
 
 def fourier(c: ConfigDict) -> None:
@@ -110,7 +110,7 @@ def digits(c: ConfigDict) -> None:
     test_where=dict(n=("0", "1", "2", "3", "4")),
   )
   c.eval_batch_size, c.total_epochs, c.loader.workers = 50, 0.0, 0
-  c.model.update(filters=128, size=32, width=64, hidden=128, skip=64, depth=5, repeats=2)
+  c.model.update(filters=128, size=64, width=64, hidden=128, skip=64, depth=5, repeats=2)
   c.optimizer.warmup_epochs = 0.0
 
 

@@ -128,7 +128,8 @@ class Separator(nn.Module):
     """The sources, each by sigmoid gates of its own on the content of the mixture."""
     content = self.encode(mixture)
     gates = select.sigmoid(self.scores(content))
-    return self.decode(hide.gate(content[..., None, :, :, :], gates), mixture.shape[-1])
+    each = jnp.broadcast_to(content[..., None, :, :, :], (*gates.shape, content.shape[-1]))
+    return self.decode(hide.gate(each, gates), mixture.shape[-1])
 
   def encode(self, mixture: Signal) -> Content:
     """What stands at every time and filter: a number, or real and imaginary part of a frequency."""

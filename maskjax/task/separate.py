@@ -68,7 +68,8 @@ def separate(
     chosen = bind.call(bind.at(select, step), offers, row)
     gate = masks.to_keep(chosen).astype(row.dtype) if chosen.dtype == bool else chosen
     gate = gate.reshape(scores.shape)
-    seen = hide.gate(content[:, None], gate)
+    each = jnp.broadcast_to(content[:, None], (*gate.shape, content.shape[-1]))
+    seen = hide.gate(each, gate)
     return Separated(gate, network.apply(variables, seen, mixture.shape[-1], method="decode"))
 
   def init(key: Key[Array, ""], batch: Batch) -> Variables:

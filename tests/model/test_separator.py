@@ -93,7 +93,7 @@ def test_norms_are_over_all_frames_or_those_that_have_been(causal):
   x = np.random.default_rng(0).normal(2, 3, size=(2, 7, 4)).astype(np.float32)
   layer = FrameNorm(causal)
   variables = layer.init(jax.random.key(0), x)
-  out = layer.apply(variables, x)
+  out = np.asarray(jax.jit(layer.apply)(variables, x))
   for t in range(7):
     seen = x[:, : t + 1] if causal else x
     mean, std = seen.mean((1, 2)), seen.std((1, 2))
@@ -122,29 +122,30 @@ def test_causal_looks_ahead_by_less_than_a_frame(made):
 
 def test_examples_do_not_see_each_other(made):
   network, variables, mixture = made
-  whole = network.apply(variables, mixture)
-  np.testing.assert_allclose(network.apply(variables, mixture[1]), whole[1], atol=1e-5)
+  apply = jax.jit(network.apply)
+  alone = apply(variables, mixture.at[::2].set(0))[1]
+  np.testing.assert_allclose(alone, apply(variables, mixture)[1], atol=1e-5)
 
 
-@pytest.mark.parametrize("length", [64, 67, 80])
+@pytest.mark.parametrize("length", [64, 67])
 def test_open_gates_give_the_mixture_back_on_the_fourier_basis(length):
   network = separator(record_shape=(2, length), basis="fourier", hop=2, **SMALL)
   mixture = jax.random.normal(jax.random.key(1), (2, length))
-  variables = network.init(jax.random.key(0), mixture)
-  content = network.apply(variables, mixture, method="encode")
-  gate = jnp.ones((2, 1, *content.shape[1:3]))
-  kept = hide.gate(content[:, None], gate)
-  back = network.apply(variables, kept, length, method="decode")
-  np.testing.assert_allclose(back[:, 0], mixture, atol=1e-4)
-  assert network.apply(variables, content, method="scores").shape == (2, 2, *content.shape[1:3])
+
+  @jax.jit
+  def through(mixture):
+    content = network.apply({}, mixture, method="encode")
+    kept = hide.gate(content, jnp.ones(content.shape[:-1]))
+    return network.apply({}, kept, length, method="decode")
+
+  np.testing.assert_allclose(through(mixture), mixture, atol=1e-4)
 
 
 def test_peaks_tell_the_frequency_of_a_filter():
   network = separator(record_shape=(2, 80), **{**SMALL, "size": 32})
-  variables = network.init(jax.random.key(0), jnp.zeros((1, 80)))
   at = jnp.array([0.0, 0.25, 0.5, 0.75, 0.9, 1.0])
   tones = jnp.cos(jnp.pi * at * jnp.arange(32)[:, None])
-  variables = {"params": {**variables["params"], "synthesis": tones}}
+  variables = {"params": {"analysis": tones, "synthesis": tones}}
   np.testing.assert_allclose(network.apply(variables, method="peaks"), at, atol=0.02)
 
 

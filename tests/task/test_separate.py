@@ -15,7 +15,7 @@ from maskjax.record import Record
 from maskjax.task import separate
 from maskjax.task.base import total
 
-N, BATCH = 160, 16
+N, BATCH = 96, 8
 RECORD = Record("mixture", (2, N), {"train": 1}, rate=8000)
 MODEL = functools.partial(separator, filters=16, size=16, width=8, hidden=16, depth=2, repeats=1)
 
@@ -39,10 +39,10 @@ def batch(key):
   return {"mixture": sources.sum(1), "sources": sources, "position": position}
 
 
-def trained(made, steps=120):
+def trained(made, steps=80):
   """The ratio in dB, of served sources, of a network after some steps."""
   tx = optax.adam(1e-2)
-  variables = made.init(jax.random.key(0), batch(jax.random.key(1)))
+  variables = jax.jit(made.init)(jax.random.key(0), batch(jax.random.key(1)))
 
   def step(carry, key):
     variables, state = carry
@@ -66,24 +66,21 @@ def trained(made, steps=120):
 def test_it_learns_by_permutation_invariant_training_alone():
   _, free = trained(task())
   _, fixed = trained(task(permute=False))
-  assert free > 8
+  assert free > 6
   # Asked for the first source first, it can do no better than the mixture, at 0 dB.
   assert fixed < 3
-
-
-def test_gates_that_know_nothing_separate_nothing():
-  made = task()
-  given = batch(jax.random.key(1))
-  variables = made.init(jax.random.key(0), given)
-  views = made.views(variables, given, jax.random.key(0))
-  assert recover.si_snr(views["estimates"], given["sources"]).mean() < 1
 
 
 @pytest.fixture(scope="module")
 def plain():
   """The task, its weights and a batch."""
   made, given = task(), batch(jax.random.key(1))
-  return made, made.init(jax.random.key(0), given), given
+  return made, jax.jit(made.init)(jax.random.key(0), given), given
+
+
+def seen(made, variables, given):
+  """The views of a batch, compiled."""
+  return jax.jit(made.views)(variables, given, jax.random.key(0))
 
 
 def test_the_order_of_the_sources_changes_neither_loss_nor_slope(plain):
@@ -99,30 +96,31 @@ def test_the_order_of_the_sources_changes_neither_loss_nor_slope(plain):
 def test_silent_sources_are_not_asked(plain):
   made, variables, given = plain
   silent = {**given, "sources": given["sources"].at[0, 1].set(0)}
-  [term] = made.loss(variables, silent, jax.random.key(0), 0)[0].values()
+  [term] = jax.jit(made.loss)(variables, silent, jax.random.key(0), 0)[0].values()
   assert term.count == 2 * BATCH - 1
   assert jnp.isfinite(term.sum)
 
 
 def test_views_serve_the_sources(plain):
   made, variables, given = plain
-  views = made.views(variables, given, jax.random.key(0))
+  views = seen(made, variables, given)
   assert (recover.serving(views["estimates"], given["sources"]) == jnp.arange(2)).all()
-  assert views["gate"].shape == (BATCH, 2, 21, 16)
+  # Gates that know nothing yet separate nothing.
+  assert recover.si_snr(views["estimates"], given["sources"]).mean() < 1
+  assert views["gate"].shape == (BATCH, 2, 13, 16)
   assert views["peaks"].shape == (16,)
 
 
 def test_sources_share_the_mixture_where_the_selection_divides_it(plain):
   _, variables, given = plain
   made = task(chosen=select.shares)
-  views = made.views(variables, given, jax.random.key(0))
-  np.testing.assert_allclose(views["gate"].sum(1), 1, atol=1e-5)
+  np.testing.assert_allclose(seen(made, variables, given)["gate"].sum(1), 1, atol=1e-5)
 
 
 def test_a_mask_is_a_gate_too(plain):
   _, variables, given = plain
   made = task(chosen=functools.partial(select.top, ratio=0.75))
-  gate = made.views(variables, given, jax.random.key(0))["gate"]
+  gate = seen(made, variables, given)["gate"]
   assert set(np.unique(gate)) == {0, 1}
   assert gate.reshape(BATCH, -1).mean(-1) == pytest.approx(0.25)
 
