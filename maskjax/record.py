@@ -8,18 +8,19 @@ class Record:
   """The facts about a data set that the rest of a run follows.
 
   Attributes:
-    kind: what an example is: "image", "video", "audio", "text", "series", "table" or "graph".
+    kind: what an example is: "image", "video", "audio", "mixture", "text", "series", "table" or
+      "graph".
     shape: shape of one example as the model gets it, for images (height, width, channels), for
       videos (frames, height, width, channels), for the row of a table (columns, 1), for a graph
-      (nodes, features of each).
+      (nodes, features of each), for a mixture that of what is asked for, (sources, samples).
     sizes: number of examples by split, after bad files were left out.
     class_names: names of the classes in label order; empty without labels.
     mean: mean of each channel over the training split, in units of the stored range mapped to
       [0, 1] (of a series: in the units of its file).
     std: deviation of each channel, likewise, never zero.
     vocabulary: what each token id of a text stands for, in order of id; see `data.tokens`.
-    rate: samples a second of audio, and of that which an image is a spectrogram of, (time,
-      frequency, 1); 0 for others.
+    rate: samples a second of audio, mixtures, and of that which an image is a spectrogram of,
+      (time, frequency, 1); 0 for others.
     unit: what a token of text is: "characters", "words" or "bpe"; empty for other kinds.
     columns: names of the columns of a table.
     low: smallest value of each column that was there to learn from, in the units of its file: a

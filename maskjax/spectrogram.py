@@ -69,6 +69,52 @@ def stft(
   return xp.fft.rfft(x * np.hanning(size).astype(np.float32), n=fft)
 
 
+def overlap_add(
+  frames: Float[Array, "*b f s"] | Float[np.ndarray, "*b f s"], *, hop: int
+) -> Float[Array, "*b n"] | Float[np.ndarray, "*b n"]:
+  """Lays frames of s samples down `hop` apart and adds up where they overlap.
+
+  n is `(f - 1) * hop + s`: the transpose of `frames`.
+
+  Raises:
+    BadInput: a hop below 1.
+
+  >>> overlap_add(np.ones((3, 2)), hop=1).tolist()
+  [1.0, 2.0, 2.0, 1.0]
+  """
+  if hop < 1:
+    raise BadInput(f"frames lie at least 1 apart, got {hop=}")
+  xp = _of(frames)
+  *batch, number, size = frames.shape
+  parts = -(-size // hop)  # of a frame, each as long as a hop
+  even = [(0, 0)] * len(batch)
+  x = xp.pad(frames, [*even, (0, 0), (0, parts * hop - size)])
+  x = x.reshape(*batch, number, parts, hop)
+  moved = [xp.pad(x[..., i, :], [*even, (i, parts - 1 - i), (0, 0)]) for i in range(parts)]
+  return sum(moved[1:], moved[0]).reshape(*batch, -1)[..., : (number - 1) * hop + size]
+
+
+def istft(
+  transform: Complex[Array, "*b f k"] | Complex[np.ndarray, "*b f k"], *, size: int, hop: int
+) -> Float[Array, "*b n"] | Float[np.ndarray, "*b n"]:
+  r"""The signal whose `stft`, with `centre=False, emphasis=0`, is nearest to this one.
+
+  $\sum_f w\,x_f / \sum_f w^2$, frames $x_f$ laid down by `overlap_add`; 0 where no window reaches.
+
+  >>> x = np.sin(np.arange(64.0))
+  >>> y = istft(stft(x, size=16, hop=4, centre=False, emphasis=0.0), size=16, hop=4)
+  >>> bool(np.allclose(x[4:-4], y[4:-4]))
+  True
+
+  Source: Griffin and Lim, "Signal Estimation from Modified Short-Time Fourier Transform", 1984.
+  """
+  xp = _of(transform)
+  window = np.hanning(size).astype(np.float32)
+  x = xp.fft.irfft(transform, n=2 * (transform.shape[-1] - 1))[..., :size] * window
+  weight = overlap_add(np.tile(window**2, (transform.shape[-2], 1)), hop=hop)
+  return xp.where(weight > 1e-6, overlap_add(x, hop=hop) / np.maximum(weight, 1e-6), 0)
+
+
 def mel_filters(
   bins: int, *, rate: int, fft: int, low: float = 20.0, high: float | None = None
 ) -> Float[np.ndarray, "k {bins}"]:

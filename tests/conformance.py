@@ -71,6 +71,8 @@ few = lambda key: (jax.random.randint(key, (BATCH, 2), 0, 4),)
 own = lambda key: (keys(key, BATCH),)
 uniforms = lambda key: (jax.random.uniform(key, (BATCH, 10)),)
 unit = lambda key: (jax.random.randint(key, (BATCH, N), -1, 3),)
+signals = lambda key: (smooth(key, 3, 12),)
+some = lambda key: (ragged(key)[0][:, :3],)
 boxes = lambda key: (jax.random.randint(key, (BATCH, 2, len(GRID)), -1, 4),)
 share = lambda key: (jax.random.uniform(key, (BATCH,)),)
 progress = lambda key: (jax.random.uniform(key, (BATCH, 3)),)
@@ -204,6 +206,9 @@ ROWS = {
   "select.harden/counts": Row(
     lambda g, c, a: select.harden(g, count=c, allowed=a), one(scores, counts, ragged)
   ),
+  "select.ideal_binary": Row(select.ideal_binary, signals),
+  "select.ideal_ratio": Row(select.ideal_ratio, signals),
+  "select.ideal_ratio/power": Row(partial(select.ideal_ratio, power=2.0), signals),
   "select.sigmoid": Row(partial(select.sigmoid, temperature=0.5, stretch=(-0.1, 1.1)), scores),
   "select.shares": Row(
     lambda s, u: select.shares(s, segment=u, segments=3, temperature=0.5), one(scores, unit)
@@ -271,6 +276,14 @@ ROWS = {
     partial(recover.policy_gradient, baseline=0.5), one(gates, gates, ragged), sums=True
   ),
   "recover.pairwise_ranking": Row(recover.pairwise_ranking, one(gates, gates, ragged), sums=True),
+  "recover.si_snr": Row(recover.si_snr, one(signals, signals)),
+  "recover.assignment": Row(recover.assignment, lambda key: (smooth(key, 3, 3),)),
+  "recover.serving": Row(recover.serving, one(signals, signals)),
+  "recover.serving/asked": Row(recover.serving, one(signals, signals, some)),
+  "recover.negative_si_snr": Row(recover.negative_si_snr, one(signals, signals, some), sums=True),
+  "recover.negative_si_snr/order": Row(
+    partial(recover.negative_si_snr, permute=False), one(signals, signals, some), sums=True
+  ),
   "recover.patchify": Row(partial(recover.patchify, patch=PATCH), images),
   "recover.unpatchify": Row(
     partial(recover.unpatchify, patch=PATCH, grid=GRID, channels=3), patches

@@ -103,7 +103,7 @@ def launch(file, job, workdir, paths):
 def paths(prepared, novel, table, recordings, graph):
   """Data of each kind, small."""
   kinds = {"digits": prepared, "motion": prepared, "text": novel, "table": table}
-  return {**kinds, "wav": recordings, "graph": graph}
+  return {**kinds, "wav": recordings, "mixtures": recordings, "graph": graph}
 
 
 @every_config
@@ -158,6 +158,10 @@ def abstract_data(scale, split, batch_size):
     record, m = Record("graph", shape, sizes, names), scale["edges"]
     nodes, unit = array(*shape, dtype=np.float32), array(m)
     return record, {"nodes": nodes, "edges": array(m, 2), "unit": unit, "size": array()}
+  if scale.get("kind") == "mixture":
+    record, signal = Record("mixture", shape, sizes, rate=8000), shape[1:]
+    both = {"mixture": array(*signal, dtype=np.float32), "sources": array(*shape, dtype=np.float32)}
+    return record, both
   record = Record("image", shape, sizes, class_names=names, mean=(0.5,) * 3, std=(0.2,) * 3)
   labels = {"label": array()} if names else {}
   return record, {"image": array(*shape, dtype=np.float32), **labels}

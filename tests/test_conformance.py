@@ -115,6 +115,8 @@ takers = {
   "token": lambda: hide.token(ints, ints, 0),
   "corrupt": lambda: hide.corrupt(ints, ints, None, vocabulary=2, mask_id=0),
   "info_nce": lambda: recover.info_nce(x, x, valid=ints),
+  "negative_si_snr": lambda: recover.negative_si_snr(x, x, ints),
+  "serving": lambda: recover.serving(x, x, ints),
   "policy_gradient": lambda: recover.policy_gradient(x[:, 0], x[:, 0], ints),
   "pairwise_ranking": lambda: recover.pairwise_ranking(x[:, 0], x[:, 0], ints),
   "count": lambda: reduce.count(ints),

@@ -34,6 +34,7 @@ OPENERS = {
   "csv": ("maskjax.data.series", "open"),
   "table": ("maskjax.data.table", "open"),
   "motion": ("maskjax.data.motion", "open"),
+  "mixtures": ("maskjax.data.mixtures", "open"),
   "graph": ("maskjax.data.graph", "open"),
 }
 

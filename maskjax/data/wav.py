@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import struct
+import wave
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,6 +106,18 @@ def open(
       sources[split] = Recordings(path, tuple(names[n] for n in held), labels, length, channels)
   sizes = {split: len(source) for split, source in sources.items()}
   return Record("audio", (length, channels), sizes, classes, rate=rate), sources
+
+
+def write(path: str | os.PathLike[str], audio: np.ndarray, rate: int) -> None:
+  """Writes samples in [-1, 1], [n] or [n, channels], as a `.wav` file of 16-bit integers.
+
+  Those beyond are clipped.
+  """
+  audio = np.asarray(audio).reshape(len(audio), -1)
+  whole = np.rint(np.clip(audio * 2**15, -(2**15), 2**15 - 1)).astype("<i2")
+  with wave.open(os.fspath(path), "wb") as file:
+    file.setparams((audio.shape[1], 2, rate, len(audio), "NONE", ""))
+    file.writeframes(whole.tobytes())
 
 
 class Format(NamedTuple):

@@ -6,6 +6,7 @@ from maskjax.model.latent_predictor import LatentPredictor, latent_predictor
 from maskjax.model.masked_autoencoder import MaskedAutoencoder, masked_autoencoder
 from maskjax.model.resnet import ResNetClassifier, resnet
 from maskjax.model.sampler import Sampler
+from maskjax.model.separator import Separator, separator
 from maskjax.model.text import TextTransformer, text_transformer
 from maskjax.model.vit import SIZES, ViT
 
@@ -16,6 +17,7 @@ __all__ = [
   "MaskedAutoencoder",
   "ResNetClassifier",
   "Sampler",
+  "Separator",
   "TextTransformer",
   "ViT",
   "ViTClassifier",
@@ -23,6 +25,7 @@ __all__ = [
   "latent_predictor",
   "masked_autoencoder",
   "resnet",
+  "separator",
   "text_transformer",
   "vit_classifier",
 ]

@@ -7,19 +7,25 @@ from maskjax.recover.patches import patchify, unpatchify
 from maskjax.recover.policy import policy_gradient
 from maskjax.recover.ranking import pairwise_ranking
 from maskjax.recover.target import Target, latents, pixels
+from maskjax.recover.signal import assignment, negative_si_snr, serving, si_snr
+from maskjax.recover.target import Target, pixels
 
 __all__ = [
   "Target",
   "absolute_error",
+  "assignment",
   "cross_entropy",
   "elbo",
   "info_nce",
   "latents",
+  "negative_si_snr",
   "pairwise_ranking",
   "patchify",
   "pixels",
   "policy_gradient",
   "smooth_l1",
+  "serving",
+  "si_snr",
   "squared_error",
   "surprise",
   "unpatchify",

@@ -4,6 +4,7 @@ from maskjax.select.axes import per_axis
 from maskjax.select.blocks import Views, block_size, multiblock
 from maskjax.select.gate import harden, shares, sigmoid, softmax, straight_through
 from maskjax.select.groups import n_of_m, per_block, per_section, whole
+from maskjax.select.ideal import ideal_binary, ideal_ratio
 from maskjax.select.regions import rectangles, spread
 from maskjax.select.top import count_of, threshold, top, top_up
 from maskjax.select.views import disjoint, nested
@@ -15,6 +16,8 @@ __all__ = [
   "disjoint",
   "harden",
   "multiblock",
+  "ideal_binary",
+  "ideal_ratio",
   "n_of_m",
   "nested",
   "per_axis",

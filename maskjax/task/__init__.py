@@ -7,6 +7,7 @@ from maskjax.task.next_token import next_token
 from maskjax.task.predict_latent import predict_latent
 from maskjax.task.reconstruct import reconstruct
 from maskjax.task.reconstruct_edges import reconstruct_edges
+from maskjax.task.separate import separate
 
 __all__ = [
   "classify",
@@ -16,4 +17,5 @@ __all__ = [
   "predict_latent",
   "reconstruct",
   "reconstruct_edges",
+  "separate",
 ]

@@ -34,6 +34,7 @@ from maskjax.train.evaluators import (
   motion,
   reconstruction,
   recovery,
+  separation,
 )
 from maskjax.train.mesh import Mesh
 
@@ -60,6 +61,7 @@ NEEDS = {
   motion: ("views", False),
   reconstruction: ("views", False),
   recovery: ("views", False),
+  separation: ("views", False),
 }
 # What an evaluator looks at, where that is not any kind of data.
 KINDS = {
@@ -72,6 +74,7 @@ KINDS = {
   motion: ("video",),
   reconstruction: ("image", "video", "table"),
   recovery: ("image", "video"),
+  separation: ("mixture",),
 }
 
 

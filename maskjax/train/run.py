@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from maskjax.data import pipeline
+from maskjax.data import pipeline, wav
 from maskjax.data.table import written
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
@@ -35,6 +35,7 @@ from maskjax.view.graph import masks_graph
 from maskjax.view.heat import masks_table
 from maskjax.view.masks import masks
 from maskjax.view.reconstruction import pick, spaced
+from maskjax.view.separation import masks_mixture, recordings
 from maskjax.view.text import masks_text
 from maskjax.view.video import stills
 
@@ -94,11 +95,12 @@ def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   """Samples from the newest good checkpoint of the first seed, as `config.sample` asks.
 
   The transcript shows how each sample was revealed; it is kept under `views/` with a picture. Of a
-  table, whose missing cells are filled in, it is a csv file in the units of the data.
+  table, whose missing cells are filled in, it is a csv file in the units of the data; of mixtures
+  recordings to listen to: each mixture, its sources, and what was made of it.
   """
   with _opened(config, workdir) as (parts, folders):
-    if parts.data.record.kind == "table":
-      return _filled(parts, *next(iter(folders.items())))
+    if write := FILES.get(parts.data.record.kind):
+      return write(parts, *next(iter(folders.items())))
     if parts.task.generate is None:
       raise BadInput(f"the task {parts.config['task']['fn']} generates nothing as configured")
     seed, folder = next(iter(folders.items()))
@@ -123,6 +125,23 @@ def _filled(parts: Parts, seed: int, folder: pathlib.Path) -> str:
     path.parent.mkdir(exist_ok=True)
     path.write_text(written(rows, parts.data.record), encoding="utf-8")
   return f"filled in: {path}" if me().first else ""
+
+
+def _separated(parts: Parts, seed: int, folder: pathlib.Path) -> str:
+  """Writes some mixtures of a run, their sources and the estimates as recordings; says where."""
+  step, state = trained(parts, folder, seed)
+  context = make_context(parts, state, seed, step, lambda name, image: None)
+  split = parts.data.test or parts.data.train
+  wanted = spaced(parts.data.record.sizes[split], parts.config.get("sample", {}).get("count", 4))
+  batch = pick(context.examples(split, context.batch_size), wanted)
+  views = context.mesh.get(jax.jit(parts.task.views)(context.variables, batch, context.key))
+  place = folder / "views" / f"{step:08d}_separated"
+  if not me().first:
+    return ""
+  place.mkdir(parents=True, exist_ok=True)
+  for name, signal in recordings(views).items():
+    wav.write(place / f"{name}.wav", signal, parts.data.record.rate)
+  return f"recordings: {place}"
 
 
 def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, State]:
@@ -154,6 +173,7 @@ def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     key = stream(stream(jax.random.key(seed), "evaluation"), "view")
     views = parts.mesh.get(jax.jit(parts.task.views)(state.variables, batch, key))
     drawers = {"text": masks_text, "table": masks_table, "graph": masks_graph}
+    drawers |= {"mixture": masks_mixture}
     draw = drawers.get(data.record.kind, masks)
     if data.record.kind == "video":
       views = stills(views)
@@ -208,6 +228,8 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
   return {k: plain(v) if isinstance(v, Mapping) else v for k, v in config.items()}
 
 
+# Kinds of data of which a run's samples are files, and what writes them.
+FILES = {"table": _filled, "mixture": _separated}
 JOBS: dict[str, Callable[[Mapping[str, Any], str | os.PathLike[str]], str]] = {
   "train": train,
   "evaluate": evaluate,

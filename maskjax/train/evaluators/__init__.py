@@ -15,6 +15,7 @@ from maskjax.train.evaluators.links import links
 from maskjax.train.evaluators.motion import motion
 from maskjax.train.evaluators.recovery import recovery
 from maskjax.train.evaluators.selected import selected
+from maskjax.train.evaluators.separation import separation
 from maskjax.train.evaluators.sparsity import sparsity
 from maskjax.view.reconstruction import reconstruction
 
@@ -36,5 +37,6 @@ __all__ = [
   "reconstruction",
   "recovery",
   "selected",
+  "separation",
   "sparsity",
 ]
