@@ -1,5 +1,6 @@
 """Hide: what stands where something was hidden. Each hider says whether it removes or degrades."""
 
+from maskjax.hide.around import average, blur, carry, neighbours
 from maskjax.hide.drop import Seen, drop, restore
 from maskjax.hide.fill import fill
 from maskjax.hide.gate import gate
@@ -10,8 +11,11 @@ from maskjax.hide.token import corrupt, token
 __all__ = [
   "Pair",
   "Seen",
+  "average",
   "blocks",
+  "blur",
   "both",
+  "carry",
   "causal",
   "corrupt",
   "drop",
@@ -19,6 +23,7 @@ __all__ = [
   "fill",
   "gate",
   "mix",
+  "neighbours",
   "prefix",
   "restore",
   "segments",
