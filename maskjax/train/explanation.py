@@ -97,7 +97,7 @@ def explain(
 
   - Curves over the `shares` of segments hidden in random order: "accuracy", "unchanged" predictions
     and "entropy", in nats, of the predicted classes; as figures, their means over the shares.
-  - LIME of the likeliest class of the first `explained` examples, by `draws` masks each:
+  - LIME of the likeliest class of `explained` of the examples, by `draws` masks each:
     "agreement", its rank correlation with how much the probability falls as each segment is hidden
     alone; "deletion", the share of predictions unchanged once the `deleted` share of segments that
     count most is hidden by the `judge`, one of `hides` and the same for all (lower is better).
@@ -124,16 +124,15 @@ def explain(
   unit = np.asarray(unit).reshape(len(batch["image"]), -1)
   there = np.any(unit[..., None] == np.arange(segments), axis=1)
   all_of = Cut(batch["image"], batch["label"], unit, there)
-  some = Cut(*(x[:explained] for x in all_of))
+  few = np.array(spaced(len(unit), explained))
+  some = Cut(*(x[few] for x in all_of))
 
-  order, noise = _noise(context, "order", all_of, 1)[:, 0], _noise(context, "lime", some, draws)
-  levels = [select.top(order, ratio=share, allowed=there) for share in shares]
-  hidden = all_of.pixels(jnp.stack(levels, axis=1))
+  order, noise = _noise(context, "order", all_of, 1), _noise(context, "lime", some, draws)
+  hidden = all_of.pixels(_hide(order, there, [*shares, 0.5]))
+  hidden, half = hidden[:, :-1], hidden[few, -1:]
   drawn = ((noise < 0.5) & some.there[:, None]).at[:, 0].set(False)
-  half = some.pixels(select.top(order[: len(some.label)], ratio=0.5, allowed=some.there)[:, None])
-  cut = np.broadcast_to(
-    shapes(record.shape[:2], share=shape), (len(unit), *[len(SHAPES), unit[0].size])
-  )
+  h, w, _ = record.shape
+  cut = np.broadcast_to(shapes((h, w), share=shape), (len(unit), len(SHAPES), h * w))
 
   found = Explained({}, {"accuracy": {}, "unchanged": {}, "entropy": {}}, some.image, {}, {})
   for name in ways:
@@ -141,8 +140,8 @@ def explain(
     for figure, values in rows.items():
       found.curves[figure][name] = list(zip(shares, values, strict=True))
     weight, best, agreement = _lime(ask[name], some, drawn)
-    most = select.top(jnp.asarray(weight), ratio=deleted, allowed=some.there)
-    after = ask[judge](some.image, some.pixels(most[:, None]))[0][:, 0]
+    most = _hide(jnp.asarray(weight)[:, None], some.there, [deleted])
+    after = ask[judge](some.image, some.pixels(most))[0][:, 0]
     found.figures[name] = {
       **{figure: float(np.mean(values)) for figure, values in rows.items()},
       "agreement": agreement,
@@ -150,7 +149,7 @@ def explain(
       "leak": _leak(ask[name](all_of.image, cut)[1]),
     }
     painted = np.take_along_axis(weight, some.unit, axis=-1)
-    found.maps[name] = painted.reshape(-1, *record.shape[:2])
+    found.maps[name] = painted.reshape(-1, h, w)
     found.seen[name] = ask[name](some.image, half, pictures=True)[2][:, 0]
   return found
 
@@ -158,6 +157,15 @@ def explain(
 def _noise(context: Context, name: str, of: Cut, draws: int) -> Float[Array, "n m k"]:
   given, k = keys(stream(context.key, name), len(of.label)), of.there.shape[-1]
   return score.white(given, (draws, k)).reshape(-1, draws, k)
+
+
+def _hide(
+  scores: Float[Array, "n 1 k"], there: Bool[np.ndarray, "n k"], shares: Sequence[float]
+) -> Bool[Array, "n m k"]:
+  """The segments of the highest scores, so many for each share of those that are there."""
+  spread = jnp.broadcast_to(scores, (len(there), len(shares), there.shape[-1]))
+  ratio = jnp.broadcast_to(jnp.asarray(shares, jnp.float32), spread.shape[:-1])
+  return jax.jit(select.top)(spread, ratio=ratio, allowed=there[:, None])
 
 
 def _curves(
@@ -178,10 +186,9 @@ def _lime(
 ) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, "n"], float]:
   """LIME's weights, NaN for what is no segment, of which class, and how they agree with drops."""
   alone = np.eye(of.there.shape[-1], dtype=bool) & of.there[:, None]
-  chance = jax.nn.softmax(ask(of.image, of.pixels(np.concatenate([drawn, alone], axis=1)))[0])
-  chance, m = np.asarray(chance), drawn.shape[1]
-  best = np.argmax(chance[:, 0], axis=-1)  # the first mask hides nothing
-  chance = np.take_along_axis(chance, best[:, None, None], axis=-1)[..., 0]
+  logits, m = ask(of.image, of.pixels(np.concatenate([drawn, alone], axis=1)))[0], drawn.shape[1]
+  best = np.argmax(logits[:, 0], axis=-1)  # the first mask hides nothing
+  chance = np.asarray(jax.nn.softmax(logits))[np.arange(len(best)), :, best]
   weight = np.where(of.there, np.asarray(lime(jnp.asarray(chance[:, :m]), drawn)), np.nan)
   drop = np.where(of.there, chance[:, :1] - chance[:, m:], np.nan)
   return weight, best, rank_agreement(weight, drop)
