@@ -227,8 +227,11 @@ ROWS = {
   "hide.drop/ragged": Row(partial(hide.drop, keep=KEEP), one(tokens, ragged)),
   "hide.restore": Row(partial(hide.restore, fill=jnp.full(WIDTH, 7.0)), one(packed, exact)),
   "hide.restore/ragged": Row(partial(hide.restore, fill=jnp.zeros(WIDTH)), one(packed, ragged)),
+  "hide.average": Row(hide.average, one(tokens, ragged)),
   "hide.blocks": pairs(hide.blocks()),
+  "hide.blur": Row(partial(hide.blur, grid=GRID, sigma=0.8), one(tokens, ragged)),
   "hide.both": pairs(hide.both(hide.causal(), hide.blocks())),
+  "hide.carry": Row(hide.carry, one(tokens, ragged)),
   "hide.causal": pairs(hide.causal()),
   "hide.either": pairs(hide.either(hide.causal(), hide.segments(), hide.window(2))),
   "hide.prefix": pairs(hide.prefix(2)),
@@ -242,6 +245,8 @@ ROWS = {
   "hide.noise": Row(
     lambda x, h, k, a: hide.noise(x, h, k, alpha=a), one(tokens, ragged, own, share)
   ),
+  "hide.neighbours": Row(partial(hide.neighbours, grid=GRID, steps=1), one(tokens, ragged)),
+  "hide.neighbours/all": Row(partial(hide.neighbours, grid=(N,), steps=N + 4), one(tokens, ragged)),
   "hide.token": Row(partial(hide.token, mask_id=0), one(ids, ragged)),
   "recover.absolute_error": Row(recover.absolute_error, one(tokens, tokens, ragged), sums=True),
   "recover.squared_error": Row(recover.squared_error, one(tokens, tokens, ragged), sums=True),

@@ -1,5 +1,6 @@
 """Hide: what stands where something was hidden. Each hider says whether it removes or degrades."""
 
+from maskjax.hide.around import average, blur, carry, neighbours
 from maskjax.hide.drop import Seen, drop, restore
 from maskjax.hide.fill import fill
 from maskjax.hide.gate import gate
@@ -11,8 +12,11 @@ from maskjax.hide.token import corrupt, token
 __all__ = [
   "Pair",
   "Seen",
+  "average",
   "blocks",
+  "blur",
   "both",
+  "carry",
   "causal",
   "corrupt",
   "drop",
@@ -21,6 +25,7 @@ __all__ = [
   "gate",
   "mix",
   "noise",
+  "neighbours",
   "prefix",
   "restore",
   "segments",

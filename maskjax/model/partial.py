@@ -5,16 +5,19 @@ positions, NaN too, changes neither output nor gradient, and what comes out ther
 is `[*b, *space]`, or of fewer leading axes for a mask that examples share.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from maskjax import masks, reduce
 from maskjax.errors import BadInput
+from maskjax.hide import neighbours
 
 Carried = tuple[Float[Array, "..."], Bool[Array, "..."] | None]
 
@@ -72,17 +75,48 @@ class PartialConv(nn.Module):
 
   def _count(self, where: Bool[Array, "..."]) -> Float[Array, "... 1"]:
     """How many positions of each window are True."""
-    sides = self.kernel_size
-    sides = (sides,) if isinstance(sides, int) else tuple(sides)
-    ones = {"params": {"kernel": jnp.ones((*sides, 1, 1))}}
+    ones = {"params": {"kernel": jnp.ones((*self._sides(), 1, 1))}}
     # Rounded: fast convolutions of some machines are off by an ulp, and 0 must be 0.
     count: Any = self._conv(1).apply(ones, where[..., None].astype(jnp.float32))
     return jnp.round(count)
+
+  def _sides(self) -> tuple[int, ...]:
+    sides = self.kernel_size
+    return (sides,) if isinstance(sides, int) else tuple(sides)
 
   def _add_bias(self, y: Float[Array, "... c"]) -> Float[Array, "... c"]:
     if not self.use_bias:
       return y
     return y + self.param("bias", self.bias_init, (self.features,)).astype(y.dtype)
+
+
+class NeighbourConv(PartialConv):
+  """Convolution of a picture whose hidden part is filled in from its border, ring by ring.
+
+  As many rings as a window that sees something can reach, each the mean of the neighbours that are
+  known (`hide.neighbours`). A window that sees nothing gives zero and stays hidden, all others come
+  out visible. Beyond the picture there is the plain convolution's padding.
+
+  Source: Balasubramanian and Feizi, "Towards Improved Input Masking for Convolutional Neural
+  Networks", 2023, section 3.
+  """
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "*b_space c"], hidden: Bool[Array, "..."] | None = None
+  ) -> Carried:
+    """`[*b, *space, c]` to `[*b, *space', features]` and the hidden of `space'`."""
+    if hidden is None:
+      return self._add_bias(self.conv(x)), None
+    x, hidden = _cut(x, hidden, 0)
+    sides, dilation = self._sides(), np.broadcast_to(self.kernel_dilation or 1, len(self._sides()))
+    grid = hidden.shape[-len(sides) :]
+    reach = max((side - 1) * int(d) for side, d in zip(sides, dilation, strict=True))
+    flat = x.reshape(*x.shape[: -len(sides) - 1], -1, x.shape[-1])
+    filled = neighbours(flat, hidden.reshape(flat.shape[:-1]), grid=grid, steps=reach)
+    y = self._add_bias(self.conv(filled.reshape(x.shape)))
+    seen = self._count(~hidden) > 0
+    return jnp.where(seen, y, 0), ~seen[..., 0]
 
 
 class MaskedNorm(nn.BatchNorm):
@@ -136,6 +170,40 @@ class MaskedNorm(nn.BatchNorm):
     scale, bias = (self.get_variable("params", *pair) for pair in (("scale", 1), ("bias", 0)))
     y = (wide - mean) * (jax.lax.rsqrt(var + self.epsilon) * scale) + bias
     return y.astype(self.dtype or jnp.promote_types(x.dtype, self.param_dtype))
+
+
+class GroupNorm(nn.Module):
+  """Normalisation of groups of channels over an example's visible positions; couples no examples.
+
+  32 groups, fewer where they would have less than two channels.
+
+  Source: Wu and He, "Group Normalization", 2018, section 3.1.
+  """
+
+  epsilon: float
+  dtype: str
+  scale_init: Any
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "*b h w c"], hidden: Bool[Array, "*b h w"] | None = None
+  ) -> Carried:
+    """Normalises what is visible; what comes out where it is hidden is zero."""
+    groups = math.gcd(32, x.shape[-1])
+    groups = groups // 2 if 1 < groups == x.shape[-1] else groups
+    norm = nn.GroupNorm(
+      groups,
+      epsilon=self.epsilon,
+      dtype=self.dtype,
+      scale_init=self.scale_init,
+      reduction_axes=(-3, -2, -1),
+      name="groups",
+    )
+    if hidden is None:
+      return norm(x), None
+    seen = jnp.broadcast_to(~hidden[..., None], x.shape)
+    nothing = ~jnp.any(seen, axis=(-3, -2, -1), keepdims=True)
+    return jnp.where(seen, norm(jnp.where(seen, x, 0), mask=seen | nothing), 0), hidden
 
 
 def max_pool(

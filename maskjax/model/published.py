@@ -1,4 +1,4 @@
-"""Published MAE weights, read from and written to safetensors: no file here can run code."""
+"""Published weights, read from and written to safetensors: no file here can run code."""
 
 import dataclasses
 import math
@@ -19,10 +19,11 @@ from maskjax.model.published_names import (
   CLASS_TOKEN,
   LAYOUTS,
   POSITION,
+  READ,
   Entry,
-  canonical,
   detect,
   entry,
+  in_order,
 )
 
 Variables = Mapping[str, Any]
@@ -35,7 +36,7 @@ class Report:
   """What became of each name when a file was read; `str()` shows it as a table.
 
   Attributes:
-    layout: the file's layout, "facebook" or "huggingface".
+    layout: the file's layout, "facebook", "huggingface" or "torchvision".
     mapped: `(ours, theirs, note)` of every leaf that was filled; the note says what was changed.
     missing: leaves of ours that the file does not have, kept as they were.
     unused: names of the file that we have no place for.
@@ -63,14 +64,14 @@ def load(
   path: str | os.PathLike[str],
   variables: Variables,
   *,
-  patch: Sequence[int],
-  grid: Sequence[int],
+  patch: Sequence[int] = (),
+  grid: Sequence[int] = (),
   layout: str = "auto",
   file_grid: Sequence[int] | None = None,
 ) -> tuple[dict[str, Any], Report]:
-  """Fills a masked autoencoder's variables from a file of published weights.
+  """Fills the variables of a masked autoencoder or a residual network from published weights.
 
-  `patch` and `grid` are the model's (`model.encoder.patch`, `model.encoder.grid`). Position
+  `patch` and `grid` are those of a transformer (`model.encoder.patch`, `.grid`). Position
   tables of another grid are resized; `file_grid` says which one the file was made for (else what
   `save` noted, else a square, else the model's). What a file lacks is kept from `variables`, as
   the decoder is where the file is an encoder's.
@@ -78,12 +79,13 @@ def load(
   Raises:
     BadInput: a pickle, no safetensors file, an unknown layout, or a shape that does not fit.
 
-  Source: github.com/facebookresearch/mae and `ViTMAEForPreTraining` of transformers.
+  Source: github.com/facebookresearch/mae, `ViTMAEForPreTraining` of transformers, and the networks
+  of torchvision.models.resnet, whose batch normalisation comes with its running statistics.
   """
   tensors, metadata = _read(Path(path))
   layout = detect(tensors) if layout == "auto" else layout
-  if layout not in LAYOUTS:
-    raise unknown("layout", layout, (*LAYOUTS, "auto"))
+  if layout not in READ:
+    raise unknown("layout", layout, (*READ, "auto"))
   ours: dict[str, Any] = flatten_dict(variables, sep="/")
   made_for = tuple(file_grid) if file_grid else _grid_of(tensors, metadata, layout, tuple(grid))
   filled, mapped = dict(ours), []
@@ -152,8 +154,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     raise BadInput(f"no weights at {path}")
   try:
     with safe_open(path, framework="flax") as file:
-      names = list(file.keys())
-      return {canonical(name): file.get_tensor(name) for name in names}, file.metadata() or {}
+      names = in_order(list(file.keys()))
+      return {ours: file.get_tensor(name) for name, ours in names.items()}, file.metadata() or {}
   except SafetensorError as error:
     raise BadInput(f"{path} is not a whole safetensors file: {error}") from error
 
@@ -168,10 +170,12 @@ def _from_file(
 ) -> tuple[np.ndarray, str]:
   """The file's arrays as one leaf of ours, and what was changed on the way."""
   note, value = "", np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
-  ranks = {"dense": 2, "patch": 2 + len(patch), "plain": 1, "token": 3, "table": 3}
+  ranks = {"dense": 2, "patch": 2 + len(patch), "conv": 4, "plain": 1, "token": 3, "table": 3}
   fits = value.ndim == ranks[found.kind]
   if fits and found.kind == "dense":
     value = value.T
+  elif fits and found.kind == "conv":
+    value = np.moveaxis(value, (0, 1), (-1, -2))
   elif fits and found.kind == "token":
     value = value.reshape(-1)
   elif fits and found.kind == "patch":
@@ -227,7 +231,7 @@ def _grid_of(
   """The grid that a file was made for: the one it notes, else a square, else the model's."""
   if GRID_NOTE in metadata:
     return tuple(int(size) for size in metadata[GRID_NOTE].split("x"))
-  token, table = (names[layout] for names in (CLASS_TOKEN, POSITION))
+  token, table = (names.get(layout, "") for names in (CLASS_TOKEN, POSITION))
   if table not in tensors or len(grid) != 2:
     return grid
   positions = tensors[table].shape[-2] - int(token in tensors)

@@ -1,13 +1,15 @@
-"""The names that published MAE weights have in their files, beside ours."""
+"""The names that published weights have in their files, beside ours."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple
 
 from maskjax.errors import BadInput
 
-Kind = Literal["dense", "patch", "plain", "token", "table"]
-LAYOUTS = ("facebook", "huggingface")
+Kind = Literal["dense", "patch", "conv", "plain", "token", "table"]
+LAYOUTS = ("facebook", "huggingface")  # of masked autoencoders
+READ = (*LAYOUTS, "torchvision")  # and of residual networks
 
 
 class Entry(NamedTuple):
@@ -83,6 +85,17 @@ _IN_BLOCK: dict[str, dict[str, tuple[str, ...]]] = {
     "mlp/down": ("output.dense",),
   },
 }
+_TORCHVISION = {"encoder/embed": "conv1", "encoder/embed_norm": "bn1", "head": "fc"}
+_IN_RESIDUAL = (("shortcut_norm", "downsample.1"), ("shortcut", "downsample.0"), ("norm", "bn"))
+_LEAF = {
+  "kernel": "weight",
+  "scale": "weight",
+  "bias": "bias",
+  "mean": "running_mean",
+  "var": "running_var",
+}
+_RESIDUAL = re.compile(r"encoder/block_(\d+)/(\w+)")
+_LAYER = re.compile(r"layer(\d+)\.(\d+)\.(.+)")
 _BLOCK = re.compile(r"params/(encoder|decoder|decoder/losses)/block_(\d+)/(.+)")
 
 
@@ -92,6 +105,8 @@ def entry(path: str, layout: str) -> Entry | None:
   >>> entry("params/encoder/block_03/mlp/up/kernel", "facebook").theirs
   ('blocks.3.mlp.fc1.weight',)
   """
+  if layout == "torchvision":
+    return _residual(path)
   top = _TOP[layout]
   if path in top:
     name, kind = top[path]
@@ -112,6 +127,36 @@ def entry(path: str, layout: str) -> Entry | None:
   return Entry(
     path, tuple(f"{name}.{ending}" for name in stems), kernel if leaf == "kernel" else "plain"
   )
+
+
+def _residual(path: str) -> Entry | None:
+  """Where a leaf of a residual network stands, by the numbers that `in_order` gives to blocks."""
+  stem, _, leaf = path.partition("/")[2].rpartition("/")
+  name = _TORCHVISION.get(stem)
+  if match := _RESIDUAL.fullmatch(stem):
+    layer = match[2]
+    for ours, theirs in _IN_RESIDUAL:
+      layer = layer.replace(ours, theirs)
+    name = f"block.{int(match[1])}.{layer}"
+  if name is None or leaf not in _LEAF:
+    return None
+  kernel: Kind = "dense" if stem == "head" else "conv"
+  return Entry(path, (f"{name}.{_LEAF[leaf]}",), kernel if leaf == "kernel" else "plain")
+
+
+def in_order(names: Collection[str]) -> dict[str, str]:
+  """Canonical names of a file's: the blocks of residual networks are counted through all layers.
+
+  >>> list(in_order(["layer1.0.bn1.bias", "layer1.1.bn1.bias", "layer2.0.bn1.bias"]).values())
+  ['block.0.bn1.bias', 'block.1.bn1.bias', 'block.2.bn1.bias']
+  """
+  matches = {name: _LAYER.fullmatch(name) for name in names}
+  sizes = Counter(layer for layer, _ in {(int(m[1]), m[2]) for m in matches.values() if m})
+
+  def number(match: re.Match[str]) -> int:
+    return sum(n for layer, n in sizes.items() if layer < int(match[1])) + int(match[2])
+
+  return {n: f"block.{number(m)}.{m[3]}" if m else canonical(n) for n, m in matches.items()}
 
 
 def canonical(name: str) -> str:
@@ -136,11 +181,12 @@ def detect(names: Collection[str]) -> str:
   marks: Mapping[str, str] = {
     "facebook": "patch_embed.proj.weight",
     "huggingface": "vit.embeddings.patch_embeddings.projection.weight",
+    "torchvision": "bn1.running_mean",
   }
   for layout, mark in marks.items():
     if mark in names:
       return layout
   some = ", ".join(sorted(names)[:3])
   raise BadInput(
-    f"not a published MAE: the file has none of {list(marks.values())} (it has {some})"
+    f"not a published MAE or ResNet: it has none of {list(marks.values())} (it has {some})"
   )

@@ -1,6 +1,5 @@
 """Residual networks for images, which carry a mask of pixels through all their layers."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from maskjax.errors import BadInput, unknown
-from maskjax.model.partial import Carried, MaskedNorm, PartialConv, global_average_pool, max_pool
+from maskjax.model.partial import (
+  Carried,
+  GroupNorm,
+  MaskedNorm,
+  NeighbourConv,
+  PartialConv,
+  global_average_pool,
+  max_pool,
+)
 
 # Blocks of each stage, by the number of layers with weights; from 50 on they are bottlenecks.
 STAGES = {
@@ -21,47 +28,15 @@ STAGES = {
 }
 NORMS = ("batch", "group")
 STEMS = ("auto", "small", "imagenet")
+# How masks are carried: the convolution, and whether a sum is hidden where either part of it is.
+CARRIES = {"partial": (PartialConv, False), "neighbours": (NeighbourConv, True)}
 SMALL = 64  # images with a side below this get the small stem
 
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
-class GroupNorm(nn.Module):
-  """Normalisation of groups of channels over an example's visible positions; couples no examples.
-
-  32 groups, fewer where they would have less than two channels.
-
-  Source: Wu and He, "Group Normalization", 2018, section 3.1.
-  """
-
-  epsilon: float
-  dtype: str
-  scale_init: Any
-
-  @nn.compact
-  def __call__(
-    self, x: Float[Array, "*b h w c"], hidden: Bool[Array, "*b h w"] | None = None
-  ) -> Carried:
-    """Normalises what is visible; what comes out where it is hidden is zero."""
-    groups = math.gcd(32, x.shape[-1])
-    groups = groups // 2 if 1 < groups == x.shape[-1] else groups
-    norm = nn.GroupNorm(
-      groups,
-      epsilon=self.epsilon,
-      dtype=self.dtype,
-      scale_init=self.scale_init,
-      reduction_axes=(-3, -2, -1),
-      name="groups",
-    )
-    if hidden is None:
-      return norm(x), None
-    seen = jnp.broadcast_to(~hidden[..., None], x.shape)
-    nothing = ~jnp.any(seen, axis=(-3, -2, -1), keepdims=True)
-    return jnp.where(seen, norm(jnp.where(seen, x, 0), mask=seen | nothing), 0), hidden
-
-
 class Block(nn.Module):
-  """A residual block: `relu(shortcut(x) + layers(x))`, pixels hidden where both of them are.
+  """A residual block: `relu(shortcut(x) + layers(x))`.
 
   Two 3 x 3 convolutions, or as `bottleneck` 1 x 1, 3 x 3 and 1 x 1 with four times the channels;
   the first 3 x 3 one has the strides. Where the shape changes, the shortcut is a 1 x 1 convolution
@@ -69,6 +44,8 @@ class Block(nn.Module):
 
   With `preact` it is `shortcut(x) + layers(x)`, norm and rectifier come before each convolution,
   and a shortcut that changes the shape begins after the first of them.
+
+  Pixels of the sum are hidden where both parts are (`carry` "partial") or either ("neighbours").
 
   Source: He et al., "Deep Residual Learning for Image Recognition", 2016, sections 3.2 and 4.1; the
   place of the bottleneck's strides is torchvision's. `preact`: He et al., "Identity Mappings in
@@ -83,6 +60,7 @@ class Block(nn.Module):
   norm: str
   zero_init: bool
   dtype: str
+  carry: str
 
   @nn.compact
   def __call__(
@@ -97,12 +75,12 @@ class Block(nn.Module):
     y, unseen = x, hidden
     for i, (side, strides, width) in enumerate(layers, 1):
       last = i == len(layers)
-      y, unseen = _conv(width, side, strides, self.dtype, f"conv{i}")(y, unseen)
+      y, unseen = self._conv(width, side, strides, f"conv{i}")(y, unseen)
       norm = _norm(self.norm, train, self.dtype, f"norm{i}", zero=last and self.zero_init)
       y, unseen = norm(y, unseen)
       y = y if last else nn.relu(y)
     x, hidden = self._shortcut(x, hidden, y.shape[-1], train)
-    return nn.relu(x + y), None if hidden is None or unseen is None else hidden & unseen
+    return nn.relu(x + y), self._joined(hidden, unseen)
 
   def _preactivated(
     self, x: Float[Array, "*b h w c"], hidden: Any, layers: list[tuple[int, int, int]], train: bool
@@ -113,8 +91,16 @@ class Block(nn.Module):
       y = nn.relu(y)
       if i == 1 and not self._keeps(x, layers[-1][2]):
         x, hidden = self._shortcut(y, unseen, layers[-1][2], train)
-      y, unseen = _conv(width, side, strides, self.dtype, f"conv{i}")(y, unseen)
-    return x + y, None if hidden is None or unseen is None else hidden & unseen
+      y, unseen = self._conv(width, side, strides, f"conv{i}")(y, unseen)
+    return x + y, self._joined(hidden, unseen)
+
+  def _conv(self, width: int, side: int, strides: int, name: str) -> PartialConv:
+    return _conv(width, side, strides, self.dtype, name, self.carry)
+
+  def _joined(self, hidden: Any, unseen: Any) -> Any:
+    if hidden is None or unseen is None:
+      return None
+    return hidden | unseen if CARRIES[self.carry][1] else hidden & unseen
 
   def _keeps(self, x: Float[Array, "*b h w c"], channels: int) -> bool:
     return self.strides == 1 and x.shape[-1] == channels
@@ -125,7 +111,7 @@ class Block(nn.Module):
     if self._keeps(x, channels):
       return x, hidden
     if self.project:
-      x, hidden = _conv(channels, 1, self.strides, self.dtype, "shortcut")(x, hidden)
+      x, hidden = self._conv(channels, 1, self.strides, "shortcut")(x, hidden)
       if self.preact:
         return x, hidden
       return _norm(self.norm, train, self.dtype, "shortcut_norm")(x, hidden)
@@ -141,7 +127,7 @@ class ResNet(nn.Module):
   Attributes:
     stages: blocks of each stage; every stage but the first halves the sides.
     width: channels of the first stage's 3 x 3 convolutions, doubled by each further stage.
-    bottleneck, project, preact, norm, zero_init, dtype: see `Block`.
+    bottleneck, project, preact, norm, zero_init, dtype, carry: see `Block`.
     small: whether the stem is one 3 x 3 convolution, not 7 x 7 with strides and a pool.
   """
 
@@ -154,6 +140,7 @@ class ResNet(nn.Module):
   norm: str = "batch"
   zero_init: bool = False
   dtype: str = "float32"
+  carry: str = "partial"
 
   @nn.compact
   def __call__(
@@ -165,16 +152,17 @@ class ResNet(nn.Module):
   ) -> Carried:
     """The last maps, and those of their pixels that saw nothing but what was hidden."""
     side, strides = (3, 1) if self.small else (7, 2)
-    x, hidden = _conv(self.width, side, strides, self.dtype, "embed")(image, hidden)
+    x, hidden = _conv(self.width, side, strides, self.dtype, "embed", self.carry)(image, hidden)
     x, hidden = _norm(self.norm, train, self.dtype, "embed_norm")(x, hidden)
     x = nn.relu(x)
     if not self.small:
       x, hidden = max_pool(x, hidden, window=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-    options = self.bottleneck, self.project, self.preact, self.norm, self.zero_init, self.dtype
+    kind, form = (self.bottleneck, self.project, self.preact), (self.norm, self.zero_init)
     firsts = [sum(self.stages[:stage]) for stage in range(1, len(self.stages))]
     for i in range(sum(self.stages)):
       width = self.width * 2 ** sum(i >= first for first in firsts)
-      block = Block(width, 2 if i in firsts else 1, *options, name=f"block_{i:02d}")
+      strides, name = 2 if i in firsts else 1, f"block_{i:02d}"
+      block = Block(width, strides, *kind, *form, self.dtype, self.carry, name=name)
       x, hidden = block(x, hidden, train)
     return x, hidden
 
@@ -229,6 +217,7 @@ def resnet(
   preact: bool = False,
   zero_init: bool = False,
   dtype: str = "float32",
+  carry: str = "partial",
 ) -> ResNetClassifier:
   """A residual network of `depth` layers with weights, for images `(h, w, c)` of any shape.
 
@@ -238,8 +227,10 @@ def resnet(
   "imagenet", 7 x 7 with strides and a pool, or "small", 3 x 3; "auto" makes it small for the CIFAR
   depths and for images with a side below 64. `zero_init` begins with blocks that are shortcuts
   only. With `preact` nothing follows the last block but the mean, as in the networks of
-  github.com/kuangliu/pytorch-cifar. `BadInput` for an unknown depth, norm or stem, data that are no
-  images, or `zero_init` with `preact`, whose blocks end in no norm.
+  github.com/kuangliu/pytorch-cifar. Masks are carried by convolutions that weigh the visible pixels
+  of a window up ("partial") or fill hidden ones in from their border ("neighbours"). `BadInput` for
+  an unknown depth, norm, stem or carry, data that are no images, or `zero_init` with `preact`,
+  whose blocks end in no norm.
 
   >>> resnet(record_shape=(32, 48, 3), classes=10, depth=20).encoder.stages
   (3, 3, 3)
@@ -248,7 +239,8 @@ def resnet(
   """
   if len(record_shape) != 3:
     raise BadInput(f"resnet takes images (h, w, c), the data have shape {tuple(record_shape)}")
-  for what, name, choices in (("norm", norm, NORMS), ("stem", stem, STEMS)):
+  named = ("norm", norm, NORMS), ("stem", stem, STEMS), ("carry", carry, CARRIES)
+  for what, name, choices in named:
     if name not in choices:
       raise unknown(what, name, choices)
   if preact and zero_init:
@@ -267,12 +259,13 @@ def resnet(
     norm=norm,
     zero_init=zero_init,
     dtype=dtype,
+    carry=carry,
   )
   return ResNetClassifier(encoder, classes, grid)
 
 
-def _conv(width: int, side: int, strides: int, dtype: str, name: str) -> PartialConv:
-  return PartialConv(
+def _conv(width: int, side: int, strides: int, dtype: str, name: str, carry: str) -> PartialConv:
+  return CARRIES[carry][0](
     width,
     (side, side),
     (strides, strides),

@@ -38,7 +38,8 @@ class Task(NamedTuple):
     views: `(variables, batch, key) -> {name: array}`, what pictures are made from; it may name
       `step`, which is 0 unless said, for what moves over a run.
     network: the linen module that holds most of the weights, for loading published ones.
-    predict: `(variables, batch) -> Float[b, classes]`, logits with nothing hidden.
+    predict: `(variables, batch, hidden=None) -> Float[b, classes]`, logits; with a mask of the
+      network's `grid`, of what is left to see.
     nats: `(variables, batch, key, draws) -> Float[b]`, each example's negative log-likelihood over
       its valid positions (those "asked", where the batch says), or a bound on it averaged over
       `draws` (a static int).

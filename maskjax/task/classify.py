@@ -82,8 +82,8 @@ def classify(
     term = bind.at(recover, step)(logits, target, asked)
     return {"recover": term}, Aux(variables=new)
 
-  def predict(variables: Variables, batch: Batch) -> Float[Array, "b classes"]:
-    return network.apply(variables, batch["image"])
+  def predict(variables: Variables, batch: Batch, hidden: Any = None) -> Float[Array, "b classes"]:
+    return network.apply(variables, batch["image"], hidden)
 
   def features(variables: Variables, batch: Batch, hidden: Any = None) -> Mapping[str, Array]:
     return network.apply(variables, batch["image"], hidden, method="encode")
@@ -125,7 +125,7 @@ def _hiding(
     raise BadInput("classify hides what a score and a selection say: the config needs both")
   bind.check(score, OFFERS, "classify")
   # The first two, pixels and what is hidden of them, are handed over by place, not by name.
-  bind.check(hide, [*list(bind.needs(hide))[:2], "other"], "classify")
+  bind.check(hide, [*list(bind.needs(hide))[:2], "other", "grid"], "classify")
   grid, channels = record.shape[:-1], record.shape[-1]
   flat = lambda image: image.reshape(len(image), -1, channels)
   classes = lambda label: jax.nn.one_hot(label, record.classes)
@@ -135,7 +135,7 @@ def _hiding(
     scores = bind.call(score, {"keys": drawn("mask"), "grid": grid, "step": step})
     hidden = bind.call(bind.at(select, step, drawn("amount")), {"grid": grid}, scores)
     image, target, other = batch["image"], classes(batch["label"]), batch.get("other")
-    offers = {} if other is None else {"other": flat(other["image"])}
+    offers = {"grid": grid} | ({} if other is None else {"other": flat(other["image"])})
     seen = bind.call(bind.at(hide, step), offers, flat(image), hidden).reshape(image.shape)
     if other is not None:
       share = hidden if hidden.dtype == bool else 1 - hidden

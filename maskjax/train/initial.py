@@ -88,7 +88,8 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
   foreign = source.suffix == ".safetensors" and not export.is_ours(source)
   if foreign or source.suffix in published.PICKLES:  # the latter only to be refused with a cure
     encoder = parts.task.network.encoder
-    variables, report = published.load(source, variables, patch=encoder.patch, grid=encoder.grid)
+    patch, grid = (getattr(encoder, name, ()) for name in ("patch", "grid"))
+    variables, report = published.load(source, variables, patch=patch, grid=grid)
     log.info("%s", report)
     loaded = flatten_dict(variables, sep="/")
     return unflatten_dict({**loaded, **{name: ours[name] for name in new}}, sep="/")

@@ -1,4 +1,4 @@
-"""The jobs of a config: train, evaluate, generate, view; for one seed or several."""
+"""The jobs of a config: train, evaluate, generate, explain, view; for one seed or several."""
 
 import contextlib
 import hashlib
@@ -14,14 +14,14 @@ from maskjax.data import pipeline, wav
 from maskjax.data.table import written
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
-from maskjax.train import remote
+from maskjax.train import explanation, remote
 from maskjax.train.build import Parts, make_parts
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.evaluation import check_evaluators, on
 from maskjax.train.evaluation import evaluate as run_evaluators
 from maskjax.train.evaluators.imputation import fill_in
 from maskjax.train.generation import sample
-from maskjax.train.initial import snapshot
+from maskjax.train.initial import first_state, snapshot
 from maskjax.train.loop import check_identity, fit, keep_picture, make_context, open_writers
 from maskjax.train.metrics import Writers
 from maskjax.train.pod.member import me
@@ -113,6 +113,46 @@ def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
       return ""
     path.with_suffix(".txt").write_text(samples.text, encoding="utf-8")
     return f"{samples.text}\n\npicture: {path}"
+
+
+def explain(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
+  """Compares ways of hiding on the classifier of every seed, as `config.explain` asks.
+
+  A seed without a checkpoint begins from what `init_from` names, a stage too. Figures go to
+  metrics.jsonl, the table and the pictures to `views/`.
+  """
+  with _opened(config, workdir) as (parts, folders):
+    found = []
+    for seed, folder in folders.items():
+      log.info("explaining seed %d in %s", seed, remote.told(str(folder)))
+      step, state = _begun(parts, folder, seed)
+      context = make_context(parts, state, seed, step, lambda name, image: None)
+      found.append(explanation.explain(context, **(parts.config.get("explain") or {})))
+      with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
+        writers.scalars(step, explanation.numbers(found[-1]))
+        for name, image in explanation.pictures(found[-1], parts.data.record).items():
+          keep_picture(folder, writers, step, name, image)
+    table, plots = explanation.together(found)
+    paths = [
+      keep_picture(folders[parts.config["seed"]], Writers(()), step, *p) for p in plots.items()
+    ]
+    if not me().first:
+      return ""
+    paths[0].with_name(f"{step:08d}_explained.txt").write_text(f"{table}\n", encoding="utf-8")
+    return f"{table}\n\npictures: {paths[0].parent}"
+
+
+def _begun(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, State]:
+  """The step and the state of a run's newest good checkpoint, or what it would begin from."""
+  if any((folder / "checkpoints").glob("[0-9]*")):
+    return trained(parts, folder, seed)
+  if not (parts.config.get("init_from") or parts.config.get("resume")):
+    raise BadInput(f"{folder} has no checkpoint yet: train first, or name weights by init_from")
+  if me().first:
+    folder.mkdir(parents=True, exist_ok=True)
+  run_stages({**parts.config, "seed": seed}, folder, train)
+  with Checkpoints(folder) as checkpoints:
+    return 0, first_state(parts, checkpoints, seed, folder)[0]
 
 
 def _filled(parts: Parts, seed: int, folder: pathlib.Path) -> str:
@@ -234,5 +274,6 @@ JOBS: dict[str, Callable[[Mapping[str, Any], str | os.PathLike[str]], str]] = {
   "train": train,
   "evaluate": evaluate,
   "generate": generate,
+  "explain": explain,
   "view": view,
 }

@@ -222,7 +222,7 @@ def test_bad_input(tmp_path):
     published.load(good, variables, layout="huggingface", **where)
   other = tmp_path / "other.safetensors"
   save_file({"fc.weight": np.zeros((2, 2), np.float32)}, other)
-  with pytest.raises(BadInput, match=r"not a published MAE: .*fc.weight"):
+  with pytest.raises(BadInput, match=r"not a published MAE or ResNet: .*fc.weight"):
     published.load(other, variables, **where)
   with pytest.raises(BadInput, match=r"written as \.safetensors"):
     published.save(tmp_path / "w.pth", variables, **where)

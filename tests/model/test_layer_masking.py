@@ -1,0 +1,106 @@
+"""Masks carried by neighbour padding: the authors' network, and torchvision's weights in ours."""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from maskjax.errors import BadInput
+from maskjax.model import published, resnet
+from maskjax.model.published_names import entry, in_order
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "layer_masking.safetensors"
+TENSORS = load_file(GOLDEN)
+STAGES = {"basic": (18, (2, 2, 2, 2)), "bottleneck": (50, (2, 1, 1, 1))}
+
+
+def network(kind, carry="neighbours"):
+  """A narrow network of the fixture's widths, and its variables all zero."""
+  depth, stages = STAGES[kind]
+  whole = resnet(
+    record_shape=(46, 38, 3), classes=5, depth=depth, width=2, stem="imagenet", carry=carry
+  )
+  made = whole.clone(encoder=whole.encoder.clone(stages=stages))
+  shapes = jax.eval_shape(made.init, jax.random.key(0), jnp.zeros((1, 46, 38, 3)))
+  return made, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+  """The public networks' weights, a file each, as torchvision names them."""
+  folder = tmp_path_factory.mktemp("weights")
+  for kind in STAGES:
+    named = {k.removeprefix(f"{kind}."): v for k, v in TENSORS.items() if k.startswith(f"{kind}.")}
+    save_file(named, folder / f"{kind}.safetensors")
+  return folder
+
+
+@pytest.fixture(scope="module")
+def masked(files):
+  """`(image, hidden) -> logits` of the public bottlenecks, compiled once for all tests."""
+  made, blank = network("bottleneck")
+  variables, _ = published.load(files / "bottleneck.safetensors", blank)
+  return jax.jit(lambda image, hidden: made.apply(variables, image, hidden))
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_torchvisions_weights_load_and_answer_alike(files, kind):
+  made, blank = network(kind)
+  variables, report = published.load(files / f"{kind}.safetensors", blank)
+  assert report.layout == "torchvision"
+  assert not report.missing
+  assert all(name.endswith("num_batches_tracked") for name in report.unused)
+  plain = jax.jit(made.apply)(variables, TENSORS["golden.images"])
+  np.testing.assert_allclose(plain, TENSORS[f"golden.{kind}.plain"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_every_name_of_torchvision_has_its_place(depth):
+  with safe_open(GOLDEN, framework="np") as file:
+    shapes = json.loads(file.metadata()[str(depth)])
+  made = resnet(record_shape=(224, 224, 3), classes=1000, depth=depth)
+  image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+  ours = flatten_dict(jax.eval_shape(made.init, jax.random.key(0), image), sep="/")
+  theirs = {canonical: shapes[name] for name, canonical in in_order(shapes).items()}
+  for path, leaf in ours.items():
+    (name,) = entry(path, "torchvision").theirs
+    assert np.prod(theirs.pop(name)) == leaf.size, path
+  assert all(name.endswith("num_batches_tracked") for name in theirs)
+
+
+def test_masked_networks_answer_as_the_authors_do(masked):
+  logits = masked(TENSORS["golden.images"], TENSORS["golden.hidden"])
+  expected = TENSORS["golden.bottleneck.masked"]
+  np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+  assert np.abs(expected - TENSORS["golden.bottleneck.plain"])[1:].max(axis=-1).min() > 0.02
+
+
+def test_hidden_pixels_change_nothing_and_nothing_hidden_changes_nothing(masked):
+  images, hidden = TENSORS["golden.images"], TENSORS["golden.hidden"]
+  logits = masked(images, hidden)
+  for value in (np.nan, np.inf, 7.0):
+    other = np.where(hidden[..., None], value, images).astype(np.float32)
+    np.testing.assert_array_equal(masked(other, hidden), logits)
+  np.testing.assert_allclose(masked(images, np.zeros_like(hidden)), masked(images, None), atol=1e-5)
+
+
+def test_other_rules_answer_otherwise(files, masked):
+  made, blank = network("bottleneck", carry="partial")
+  variables, _ = published.load(files / "bottleneck.safetensors", blank)
+  images, hidden = TENSORS["golden.images"], TENSORS["golden.hidden"]
+  rescaled = jax.jit(made.apply)(variables, images, hidden)
+  expected = TENSORS["golden.bottleneck.masked"]
+  assert np.abs(rescaled - expected)[1:].max(axis=-1).min() > 0.02
+  filled = masked(np.where(hidden[..., None], 0, images).astype(np.float32), None)
+  assert np.abs(filled - expected)[1:].max(axis=-1).min() > 0.02
+
+
+def test_unknown_rules_are_named():
+  with pytest.raises(BadInput, match="unknown carry 'neighbour'; did you mean 'neighbours'"):
+    resnet(record_shape=(32, 32, 3), classes=5, depth=8, carry="neighbour")
