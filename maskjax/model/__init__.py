@@ -3,6 +3,7 @@
 from maskjax.model.classifier import ViTClassifier, vit_classifier
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.masked_autoencoder import MaskedAutoencoder, masked_autoencoder
+from maskjax.model.multimodal import MultimodalAutoencoder, multimodal_autoencoder
 from maskjax.model.resnet import ResNetClassifier, resnet
 from maskjax.model.sampler import Sampler
 from maskjax.model.text import TextTransformer, text_transformer
@@ -12,6 +13,7 @@ __all__ = [
   "SIZES",
   "GraphAutoencoder",
   "MaskedAutoencoder",
+  "MultimodalAutoencoder",
   "ResNetClassifier",
   "Sampler",
   "TextTransformer",
@@ -19,6 +21,7 @@ __all__ = [
   "ViTClassifier",
   "graph_autoencoder",
   "masked_autoencoder",
+  "multimodal_autoencoder",
   "resnet",
   "text_transformer",
   "vit_classifier",

@@ -6,6 +6,7 @@ from maskjax.task.masked_token import masked_token
 from maskjax.task.next_token import next_token
 from maskjax.task.reconstruct import reconstruct
 from maskjax.task.reconstruct_edges import reconstruct_edges
+from maskjax.task.reconstruct_modalities import reconstruct_modalities
 
 __all__ = [
   "classify",
@@ -14,4 +15,5 @@ __all__ = [
   "next_token",
   "reconstruct",
   "reconstruct_edges",
+  "reconstruct_modalities",
 ]

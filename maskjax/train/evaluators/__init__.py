@@ -11,6 +11,7 @@ from maskjax.train.evaluators.infilling import infilling
 from maskjax.train.evaluators.knn import knn
 from maskjax.train.evaluators.linear import fewlabel, linear
 from maskjax.train.evaluators.links import links
+from maskjax.train.evaluators.modalities import modalities
 from maskjax.train.evaluators.motion import motion
 from maskjax.train.evaluators.recovery import recovery
 from maskjax.train.evaluators.selected import selected
@@ -30,6 +31,7 @@ __all__ = [
   "knn",
   "linear",
   "links",
+  "modalities",
   "motion",
   "reconstruction",
   "recovery",
