@@ -83,15 +83,15 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
 
 def laptop(c: ConfigDict) -> None:
-  """A small ViT/4 on 10,000 images of CIFAR-10 and three maps of each, three seeds."""
+  """A small ViT/4 on 5,000 images of CIFAR-10 and three maps of each, three seeds."""
   small(c)
   mae.small_images(c, "cifar10", dict(crop=(0.2, 1.0), flip=True))
-  c.data.limit = 10_000
-  c.seeds, c.batch_size, c.total_steps = 3, 64, 300
+  c.data.limit = 5_000
+  c.seeds, c.batch_size, c.total_steps = 3, 32, 300
   c.eval_batch_size = 500
   c.model.update(width=64, depth=4, heads=4, patch=(4, 4), label_width=16)
   c.model.update(decoder_width=48, decoder_depth=1, decoder_heads=4)
-  c.optimizer.update(learning_rate=8e-3, warmup_steps=30)
+  c.optimizer.update(learning_rate=1.6e-2, warmup_steps=30)
   evaluators(c)
   c.checkpoint.every, c.log.every = 0, 50
 
@@ -121,7 +121,7 @@ def smoke(c: ConfigDict) -> None:
   c.batch_size, c.total_steps, c.eval_batch_size = 16, 2, 512
   c.optimizer.warmup_steps = 1
   evaluators(c)
-  c.evals.modalities.update(examples=256, pictured=2)
+  c.evals.modalities.update(examples=256)
   c.evals.recovery.every = -1
   c.checkpoint.every, c.log.every = 1, 1
 
@@ -148,7 +148,7 @@ def evaluators(c: ConfigDict) -> None:
   c.evals.knn.pixels = False
   masks = dict(score=dict(fn="white"), select=dict(fn="top", ratio=0.75))
   c.evals.recovery = dict(fn="recovery", every=0, **masks)
-  c.evals.modalities = dict(fn="modalities", every=0)
+  c.evals.modalities = dict(fn="modalities", every=0, examples=512)
 
 
 PRESETS = {"laptop": laptop, "even": even, "plain": plain, "smoke": smoke}
