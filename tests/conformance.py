@@ -129,6 +129,10 @@ ROWS = {
   "score.self_masked": Row(partial(score.self_masked, ratio=0.3), one(own, tables)),
   "score.spans": Row(partial(score.spans, grid=GRID), own),
   "score.spans/short": Row(partial(score.spans, grid=GRID, p=0.5, longest=2), own),
+  "score.split": Row(partial(score.split, sizes=(2, 4), keep=KEEP), own),
+  "score.split/subsets": Row(
+    partial(score.split, sizes=(2, 1, 3), keep=KEEP, alpha=(0.5, 1.0, 2.0), subsets=True), own
+  ),
   "score.words": Row(score.words, one(own, unit)),
   "score.confidence": Row(
     partial(score.confidence, noise=0.5),

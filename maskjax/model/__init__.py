@@ -4,6 +4,7 @@ from maskjax.model.classifier import ViTClassifier, vit_classifier
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.latent_predictor import LatentPredictor, latent_predictor
 from maskjax.model.masked_autoencoder import MaskedAutoencoder, masked_autoencoder
+from maskjax.model.multimodal import MultimodalAutoencoder, multimodal_autoencoder
 from maskjax.model.resnet import ResNetClassifier, resnet
 from maskjax.model.sampler import Sampler
 from maskjax.model.separator import Separator, separator
@@ -15,6 +16,7 @@ __all__ = [
   "GraphAutoencoder",
   "LatentPredictor",
   "MaskedAutoencoder",
+  "MultimodalAutoencoder",
   "ResNetClassifier",
   "Sampler",
   "Separator",
@@ -24,6 +26,7 @@ __all__ = [
   "graph_autoencoder",
   "latent_predictor",
   "masked_autoencoder",
+  "multimodal_autoencoder",
   "resnet",
   "separator",
   "text_transformer",

@@ -9,6 +9,7 @@ from maskjax.score.inherit import inherit
 from maskjax.score.log_prob import log_prob
 from maskjax.score.missing import logistic, self_masked
 from maskjax.score.noise import blocks, gumbel, normal, spans, white, words
+from maskjax.score.split import split
 from maskjax.score.uncertainty import confidence, entropy, margin
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
   "normal",
   "self_masked",
   "spans",
+  "split",
   "white",
   "words",
 ]

@@ -8,6 +8,7 @@ from maskjax.task.predict_latent import predict_latent
 from maskjax.task.reconstruct import reconstruct
 from maskjax.task.reconstruct_edges import reconstruct_edges
 from maskjax.task.separate import separate
+from maskjax.task.reconstruct_modalities import reconstruct_modalities
 
 __all__ = [
   "classify",
@@ -18,4 +19,5 @@ __all__ = [
   "reconstruct",
   "reconstruct_edges",
   "separate",
+  "reconstruct_modalities",
 ]

@@ -70,6 +70,7 @@ def by_kind():
     ),
     "normal": lambda keys: select.top(score.normal(keys, GRID), ratio=0.5),
     "gumbel": lambda keys: select.top(score.gumbel(keys, logits), count=4),
+    "split": lambda keys: select.top(score.split(keys, (8, 6, 10), 7), count=17),
     "n_of_m": lambda keys: select.n_of_m(white(keys), keep=2, of=4),
     "per_block": lambda keys: select.per_block(white(keys), grid=GRID, size=(2, 2), count=3),
     "per_axis": lambda keys: select.per_axis(white(keys), grid=GRID, counts=(1, 2)),

@@ -12,6 +12,7 @@ from maskjax.train.evaluators.knn import knn
 from maskjax.train.evaluators.latent import latent
 from maskjax.train.evaluators.linear import fewlabel, linear
 from maskjax.train.evaluators.links import links
+from maskjax.train.evaluators.modalities import modalities
 from maskjax.train.evaluators.motion import motion
 from maskjax.train.evaluators.recovery import recovery
 from maskjax.train.evaluators.selected import selected
@@ -33,6 +34,7 @@ __all__ = [
   "latent",
   "linear",
   "links",
+  "modalities",
   "motion",
   "reconstruction",
   "recovery",

@@ -79,7 +79,7 @@ def _masks(
     return lambda batch, key: {}
   if score is None or select is None:
     raise BadInput("recovery: masks of its own need both a score and a select")
-  grid = context.task.network.encoder.grid
+  grid = context.task.network.grid
   scores, choose = bind.bind(score, "maskjax.score"), bind.bind(select, "maskjax.select")
   bind.check(scores, ("keys", "grid"), "recovery")
 
