@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "maskjax"
 # From the top; those on one line may import from each other.
 LAYERS = [
-  ("errors", "record", "masks", "keys", "reduce", "bind", "lab", "units", "spectrogram"),
+  ("errors", "record", "masks", "keys", "reduce", "bind", "lab", "units", "spectrogram", "pace"),
   ("schedule",),
   ("score",),
   ("select",),

@@ -1,5 +1,6 @@
 """Linen modules and the weights that were published for them."""
 
+from maskjax.model.autoencoder import Autoencoder, autoencoder
 from maskjax.model.classifier import ViTClassifier, vit_classifier
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.masked_autoencoder import MaskedAutoencoder, masked_autoencoder
@@ -10,6 +11,7 @@ from maskjax.model.vit import SIZES, ViT
 
 __all__ = [
   "SIZES",
+  "Autoencoder",
   "GraphAutoencoder",
   "MaskedAutoencoder",
   "ResNetClassifier",
@@ -17,6 +19,7 @@ __all__ = [
   "TextTransformer",
   "ViT",
   "ViTClassifier",
+  "autoencoder",
   "graph_autoencoder",
   "masked_autoencoder",
   "resnet",

@@ -1,5 +1,6 @@
 """Tasks: compositions that hold the grammar's words together; few of them serve all methods."""
 
+from maskjax.task.autoencode import autoencode
 from maskjax.task.classify import classify
 from maskjax.task.diffuse import diffuse
 from maskjax.task.masked_token import masked_token
@@ -8,6 +9,7 @@ from maskjax.task.reconstruct import reconstruct
 from maskjax.task.reconstruct_edges import reconstruct_edges
 
 __all__ = [
+  "autoencode",
   "classify",
   "diffuse",
   "masked_token",

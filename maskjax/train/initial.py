@@ -79,6 +79,7 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
   """Variables with what `source` has for them: a run's workdir, its export, or published weights.
 
   Those whose names match `config.init_except`, say "params/head/", begin as if nothing was given.
+  With `config.init_as` it is no parameters that the source's become, but that collection: a codec.
 
   Raises:
     BadInput: nothing there fits, an array has another shape, or no name is excepted.
@@ -92,7 +93,10 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
     log.info("%s", report)
     loaded = flatten_dict(variables, sep="/")
     return unflatten_dict({**loaded, **{name: ours[name] for name in new}}, sep="/")
-  theirs = flatten_dict(export.read(source) if source.is_file() else stored(source), sep="/")
+  tree = export.read(source) if source.is_file() else stored(source)
+  if place := parts.config.get("init_as"):
+    tree = {place: tree.get("params", {})}
+  theirs = flatten_dict(tree, sep="/")
   fits = {name: theirs[name] for name in ours if name in theirs and name not in new}
   for name, array in fits.items():
     if array.shape != ours[name].shape:

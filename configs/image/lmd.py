@@ -1,0 +1,135 @@
+r"""LMD (Ma et al., 2024): masks in the latent space of an autoencoder, ever more of them."""
+
+import pathlib
+
+from ml_collections import ConfigDict, config_dict
+
+from maskjax import lab
+
+mae = lab.load(pathlib.Path(__file__).with_name("mae.py"))
+
+NOTE = dict(
+  id="lmd",
+  family="diffusion_mask",
+  title="LMD: Faster Image Reconstruction with Latent Masking Diffusion",
+  claim="training 3x or more faster than diffusion models and MAE, barely less accurate",
+  measured="not measured",
+  citation="Ma, Yu, Li, Zhou. AAAI 2024. arXiv:2312.07971",
+  scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=111_000_000),
+)
+# The share that is hidden, from easy to hard in the first two thirds of a run.
+LINEAR = dict(fn="linear", start=0.15, end=0.75, stop=2 / 3)
+PIECES = dict(
+  fn="lines", values=(0.15, 0.4, 0.4, 0.75), boundaries=(0.25, 0.5), begin=0.0, stop=2 / 3
+)
+COSINE = dict(fn="cosine", start=0.15, end=0.75, offset=0.008, stop=2 / 3)
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+  """The paper's pre-training, or a preset of it."""
+  c = mae.get_config()
+  c.batch_size, c.eval_batch_size, c.total_epochs = 64, 256, 400.0
+  c.data.mean, c.data.std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+  c.codec = dict(
+    fn="autoencoder",
+    latent=4,
+    widths=(128, 256, 512, 512),
+    depth=2,
+    patch=config_dict.placeholder(tuple),
+    middle=True,
+    groups=32,
+    dtype="bfloat16",
+  )
+  c.model.update(size="B", patch=(4, 4))
+  c.select = dict(fn="top", ratio=COSINE)
+  # 49 patches of latents.
+  c.task = dict(fn="reconstruct", keep=(13, 20, 30, 42))
+  c.optimizer.update(learning_rate=3e-4, warmup_epochs=1.0, b1=0.98)
+  c.evals.finetune.batch_size = 256
+  c.stages = dict(codec=codec(c))
+  c.init_from, c.init_as = "stages/codec", "codec"
+  return lab.finish(c, arg, PRESETS)
+
+
+def codec(c: ConfigDict) -> ConfigDict:
+  """The training of the codec of a config, on its data."""
+  s = lab.common()
+  s.batch_size, s.eval_batch_size = c.batch_size, c.eval_batch_size
+  s.total_epochs, s.total_steps = 10.0, 0
+  s.task = dict(fn="autoencode", divergence=1e-6)
+  s.model = c.codec.copy_and_resolve_references()
+  s.recover = dict(fn="squared_error")
+  s.data = c.data.copy_and_resolve_references()
+  s.loader = c.loader.copy_and_resolve_references()
+  s.optimizer = c.optimizer.copy_and_resolve_references()
+  s.optimizer.update(learning_rate=1e-4, weight_decay=0.0, b1=0.9, b2=0.95)
+  test = c.data.test
+  s.evals = dict(
+    recovery=dict(fn="recovery", every=0, test=test),
+    reconstruction=dict(fn="reconstruction", every=0, split=test),
+  )
+  return s
+
+
+def laptop(c: ConfigDict) -> None:
+  """A small ViT on the 64 latents, 8 numbers each, of CIFAR-10's images, three seeds."""
+  cifar(c)
+  c.total_steps = 240
+  c.evals.recovery.every = 40
+  c.model.patch = (1, 1)
+  c.task.keep = (16, 32, 54)
+  c.codec.update(latent=8, widths=(64,), depth=1, patch=(4, 4), middle=False, groups=8)
+  c.codec.dtype = "float32"
+  s = codec(c)
+  s.total_epochs, s.total_steps = 0.0, 240
+  s.task.divergence = 1e-3
+  s.optimizer.update(learning_rate=8e-3, warmup_steps=24)
+  s.checkpoint.every, s.log.every = 0, 40
+  s.evals.recovery.update(every=80, examples=512)
+  c.stages = dict(codec=s)
+
+
+def pixels(c: ConfigDict) -> None:
+  """MAE with 256 patches of 2 x 2 pixels, of which blocks of 2 x 2 are hidden, 75 % throughout."""
+  cifar(c)
+  c.total_steps = 90
+  c.evals.recovery.every = 15
+  c.model.patch = (2, 2)
+  c.score = dict(fn="blocks", size=(2, 2))
+  c.evals.recovery.score = dict(fn="blocks", size=(2, 2))
+  c.select = dict(fn="top", ratio=0.75)
+  c.task.keep = config_dict.placeholder(tuple)
+  c.codec, c.stages, c.init_from, c.init_as = None, {}, "", ""
+
+
+def cifar(c: ConfigDict) -> None:
+  """What `laptop` and `pixels` share: data, network, rate, and the masks they are evaluated by."""
+  mae.cifar(c)
+  c.seeds, c.batch_size, c.total_epochs = 3, 64, 0.0
+  c.data.augment = dict(flip=True)
+  c.model.update(size="mu", width=64, depth=3, heads=2)
+  c.model.update(decoder_width=64, decoder_depth=1, decoder_heads=2)
+  c.target.normalise = False
+  c.optimizer.update(learning_rate=8e-3, warmup_epochs=0.0, warmup_steps=24, b1=0.9)
+  masks = dict(score=dict(fn="white"), select=dict(fn="top", ratio=0.75))
+  c.evals.recovery.update(examples=512, **masks)
+  for name in ("knn", "fewlabel", "linear"):
+    c.evals[name].every = -1
+  c.checkpoint.every, c.log.every = 0, 10
+
+
+def smoke(c: ConfigDict) -> None:
+  """Two steps of each: everything runs, nothing is learned."""
+  mae.smoke(c)
+  c.model.patch = (1, 1)
+  c.task.keep = (4, 12)
+  c.codec.update(latent=2, widths=(8,), depth=1, patch=(2, 2), middle=False, groups=4)
+  c.codec.dtype = "float32"
+  s = codec(c)
+  s.total_epochs, s.total_steps = 0.0, 2
+  s.optimizer.update(warmup_steps=1)
+  s.checkpoint.every, s.log.every = 1, 1
+  c.stages = dict(codec=s)
+
+
+PRESETS = {"laptop": laptop, "pixels": pixels, "smoke": smoke}
