@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from maskjax.data import pipeline
 from maskjax.errors import BadInput, unknown
-from maskjax.model import published
+from maskjax.model import published, published_autoencoder
 from maskjax.task.base import Variables
 from maskjax.train import export, remote
 from maskjax.train.build import Parts
@@ -87,6 +87,9 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
   ours = flatten_dict(variables, sep="/")
   new = _excepted(parts.config.get("init_except", ""), list(ours))
   foreign = source.suffix == ".safetensors" and not export.is_ours(source)
+  place = parts.config.get("init_as", "")
+  if foreign and place:
+    return {**variables, place: published_autoencoder.load(source, variables[place])}
   if foreign or source.suffix in published.PICKLES:  # the latter only to be refused with a cure
     encoder = parts.task.network.encoder
     variables, report = published.load(source, variables, patch=encoder.patch, grid=encoder.grid)
@@ -94,7 +97,7 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
     loaded = flatten_dict(variables, sep="/")
     return unflatten_dict({**loaded, **{name: ours[name] for name in new}}, sep="/")
   tree = export.read(source) if source.is_file() else stored(source)
-  if place := parts.config.get("init_as"):
+  if place:
     tree = {place: tree.get("params", {})}
   theirs = flatten_dict(tree, sep="/")
   fits = {name: theirs[name] for name in ours if name in theirs and name not in new}
