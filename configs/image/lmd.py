@@ -1,4 +1,30 @@
-r"""LMD (Ma et al., 2024): masks in the latent space of an autoencoder, ever more of them."""
+r"""LMD (Ma et al., 2024): masks in the latent space of an autoencoder, ever more of them.
+
+Paper: "LMD: Faster Image Reconstruction with Latent Masking Diffusion", AAAI 2024,
+       arXiv:2312.07971; code at github.com/AnonymousPony/lmd. Training three times as fast as
+       diffusion models and MAE, or more, at nearly the same accuracy.
+Here:  HERE
+Run:   python launch.py --config=configs/image/lmd.py:laptop --workdir=runs/lmd
+       --config.data.name=zip --config.data.path=cifar10.zip
+       --config.stages.codec.data.name=zip --config.stages.codec.data.path=cifar10.zip
+
+A frozen autoencoder makes 28 x 28 x 4 latents of an image, and 49 patches of them go through MAE,
+15 % of them hidden at first and 75 % after two thirds of the run, by one of three schedulers. What
+is seen fills one of a few buckets of `task.keep`, compiled once each. The autoencoder is a stage,
+trained first; --config.init_from=FILE.safetensors takes a published one instead, as diffusers
+writes Stable Diffusion's.
+
+Presets: `laptop` has 64 latents of 4 x 4 pixels and the cosine, `pieces` and `line` are the other
+schedulers; `pixels` is MAE with 256 patches and the same blocks hidden, 75 % throughout; all are
+evaluated by the same masks, as images. `smoke` is two steps of each stage.
+Deviations: the text of the paper was not at hand, its code was. The code has the cosine and, in a
+comment, the pieces; there the third piece counts its steps from the beginning of the run, and
+would pass 1, here from its own. The line is ours: over the same two thirds. Numbers of hidden
+patches are rounded to the nearest, in the code up. It leaves the number of epochs open, 400 is its
+default, and has Stable Diffusion's autoencoder; the stage here is trained by squared error and
+divergence alone, without a perceptual and an adversarial loss. Latents of what is seen know a
+little of what is hidden beside it, here as there: the convolutions of the encoder overlap.
+"""
 
 import pathlib
 
@@ -19,9 +45,7 @@ NOTE = dict(
 )
 # The share that is hidden, from easy to hard in the first two thirds of a run.
 LINEAR = dict(fn="linear", start=0.15, end=0.75, stop=2 / 3)
-PIECES = dict(
-  fn="lines", values=(0.15, 0.4, 0.4, 0.75), boundaries=(0.25, 0.5), begin=0.0, stop=2 / 3
-)
+PIECES = dict(fn="lines", values=(0.15, 0.4, 0.4, 0.75), boundaries=(0.25, 0.5), stop=2 / 3)
 COSINE = dict(fn="cosine", start=0.15, end=0.75, offset=0.008, stop=2 / 3)
 
 
@@ -43,11 +67,13 @@ def get_config(arg: str | None = None) -> ConfigDict:
   c.model.update(size="B", patch=(4, 4))
   c.select = dict(fn="top", ratio=COSINE)
   # 49 patches of latents.
-  c.task = dict(fn="reconstruct", keep=(13, 20, 30, 42))
-  c.optimizer.update(learning_rate=3e-4, warmup_epochs=1.0, b1=0.98)
-  c.evals.finetune.batch_size = 256
+  c.task = dict(fn="reconstruct", keep=(12, 20, 30, 42))
+  c.optimizer.warmup_epochs = 1.0
   c.stages = dict(codec=codec(c))
   c.init_from, c.init_as = "stages/codec", "codec"
+  c.optimizer.update(fn="optax:adan", learning_rate=3e-4, clip=10.0)
+  c.optimizer.update(b1=0.98, b2=0.92, b3=0.9)
+  c.evals.finetune.batch_size = 256
   return lab.finish(c, arg, PRESETS)
 
 
@@ -62,7 +88,7 @@ def codec(c: ConfigDict) -> ConfigDict:
   s.data = c.data.copy_and_resolve_references()
   s.loader = c.loader.copy_and_resolve_references()
   s.optimizer = c.optimizer.copy_and_resolve_references()
-  s.optimizer.update(learning_rate=1e-4, weight_decay=0.0, b1=0.9, b2=0.95)
+  s.optimizer.update(learning_rate=1e-4, weight_decay=0.0, b1=0.9)
   test = c.data.test
   s.evals = dict(
     recovery=dict(fn="recovery", every=0, test=test),
@@ -89,11 +115,23 @@ def laptop(c: ConfigDict) -> None:
   c.stages = dict(codec=s)
 
 
+def pieces(c: ConfigDict) -> None:
+  """`laptop` by the scheduler of three pieces."""
+  laptop(c)
+  c.select = dict(fn="top", ratio=PIECES)
+
+
+def line(c: ConfigDict) -> None:
+  """`laptop` by the scheduler that is a line."""
+  laptop(c)
+  c.select = dict(fn="top", ratio=LINEAR)
+
+
 def pixels(c: ConfigDict) -> None:
   """MAE with 256 patches of 2 x 2 pixels, of which blocks of 2 x 2 are hidden, 75 % throughout."""
   cifar(c)
   c.total_steps = 90
-  c.evals.recovery.every = 15
+  c.evals.recovery.every = 30
   c.model.patch = (2, 2)
   c.score = dict(fn="blocks", size=(2, 2))
   c.evals.recovery.score = dict(fn="blocks", size=(2, 2))
@@ -110,7 +148,8 @@ def cifar(c: ConfigDict) -> None:
   c.model.update(size="mu", width=64, depth=3, heads=2)
   c.model.update(decoder_width=64, decoder_depth=1, decoder_heads=2)
   c.target.normalise = False
-  c.optimizer.update(learning_rate=8e-3, warmup_epochs=0.0, warmup_steps=24, b1=0.9)
+  c.optimizer = mae.get_config("cifar").optimizer
+  c.optimizer.update(learning_rate=8e-3, warmup_epochs=0.0, warmup_steps=24)
   masks = dict(score=dict(fn="white"), select=dict(fn="top", ratio=0.75))
   c.evals.recovery.update(examples=512, **masks)
   for name in ("knn", "fewlabel", "linear"):
@@ -121,6 +160,7 @@ def cifar(c: ConfigDict) -> None:
 def smoke(c: ConfigDict) -> None:
   """Two steps of each: everything runs, nothing is learned."""
   mae.smoke(c)
+  c.optimizer = mae.get_config("smoke").optimizer
   c.model.patch = (1, 1)
   c.task.keep = (4, 12)
   c.codec.update(latent=2, widths=(8,), depth=1, patch=(2, 2), middle=False, groups=4)
@@ -132,4 +172,4 @@ def smoke(c: ConfigDict) -> None:
   c.stages = dict(codec=s)
 
 
-PRESETS = {"laptop": laptop, "pixels": pixels, "smoke": smoke}
+PRESETS = {"laptop": laptop, "pieces": pieces, "line": line, "pixels": pixels, "smoke": smoke}

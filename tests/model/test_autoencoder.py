@@ -85,17 +85,17 @@ def test_the_default_has_the_parameters_of_stable_diffusions(given):
   assert parameter_count(made) == int(given[1]["parameters_of_autoencoder"]) == 83_653_863
 
 
-@pytest.mark.parametrize("space", [(16,), (8, 12), (2, 8, 8)])
-@pytest.mark.parametrize("patch", [1, 2])
-def test_any_number_of_axes_and_what_comes_back_has_the_shape_that_went_in(space, patch):
-  widths = (4, 8) if patch == 1 else (4,)
-  network = TINY(record_shape=(*space, 3), patch=(patch,) * len(space), widths=widths)
+@pytest.mark.parametrize(
+  ("space", "patch", "widths"), [((16,), 1, (4, 8)), ((8, 12), 2, (4,)), ((2, 8, 8), 2, (4,))]
+)
+def test_any_number_of_axes_and_what_comes_back_has_the_shape_that_went_in(space, patch, widths):
+  network = TINY(record_shape=(*space, 3), patch=(patch,) * len(space), widths=widths, middle=False)
   x = jax.ShapeDtypeStruct((2, *space, 3), jnp.float32)
-  both = lambda key, x: network.init_with_output(key, x)[0]
-  assert jax.eval_shape(both, jax.random.key(0), x).shape == x.shape
-  encode = lambda key, x: network.init_with_output(key, x, method="encode")[0]
-  assert jax.eval_shape(encode, jax.random.key(0), x).mean.shape[1:] == network.latent_shape
-  assert network.latent_shape == (*(side // 2 for side in space), 4)
+  both = lambda network, x: (network(x), network.encode(x).mean)
+  run = lambda key, x: network.init_with_output(key, x, method=both)[0]
+  back, mean = jax.eval_shape(run, jax.random.key(0), x)
+  assert back.shape == x.shape
+  assert mean.shape[1:] == network.latent_shape == (*(side // 2 for side in space), 4)
 
 
 def test_draws_have_the_gaussians_moments_and_divergence():
