@@ -100,7 +100,7 @@ def test_any_number_of_axes_and_what_comes_back_has_the_shape_that_went_in(space
 
 def test_draws_have_the_gaussians_moments_and_divergence():
   posterior = Posterior(jnp.full((4000, 2), 1.5), jnp.full((4000, 2), jnp.log(0.25)))
-  drawn = np.asarray(posterior.sample(jax.random.split(jax.random.key(0), 4000)))
+  drawn = np.asarray(jax.jit(posterior.sample)(jax.random.split(jax.random.key(0), 4000)))
   np.testing.assert_allclose(drawn.mean(0), 1.5, atol=0.05)
   np.testing.assert_allclose(drawn.std(0), 0.5, atol=0.03)
   # The mean of log q - log p over draws from q.
