@@ -5,18 +5,20 @@ A factory binds the numbers and gives back a `Schedule`, `u -> value`, elementwi
 between them. `at_step` and `at_epoch` turn a schedule into a function of the training step.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy import stats
-from jaxtyping import Array, ArrayLike, Float, Int, Real
+from jaxtyping import Array, ArrayLike, Float, Real
 from scipy import special
 
 from maskjax.errors import BadInput
+from maskjax.pace import Schedule, at_epoch, at_step, fraction
 
 __all__ = [
   "at_epoch",
@@ -27,6 +29,7 @@ __all__ = [
   "during",
   "exponential",
   "linear",
+  "lines",
   "piecewise",
   "polynomial",
   "power",
@@ -35,10 +38,6 @@ __all__ = [
   "step",
   "warmup",
 ]
-
-Schedule = Callable[[Real[ArrayLike, "*b"]], Float[Array, "*b"]]
-Step = int | np.integer | Int[Array, "*b"] | Int[np.ndarray, "*b"]
-LARGEST_STEP = 2**31 - 1  # steps are int32
 
 
 def constant(value: float) -> Schedule:
@@ -64,20 +63,28 @@ def linear(start: float, end: float) -> Schedule:
   return value
 
 
-def cosine(start: float, end: float) -> Schedule:
+def cosine(start: float, end: float, offset: float = 0.0) -> Schedule:
   r"""Half a cosine, flat at both ends: $f(u) = s + (e - s)\,(1 - \cos \pi u) / 2$.
+
+  With an `offset` o, not negative, otherwise `BadInput`, it begins with a slope:
+  $f(u) = s + (e - s)\,(1 - c(u)^2 / c(0)^2)$ where $c(u) = \cos(\frac\pi2 (u + o) / (1 + o))$.
 
   >>> cosine(1.0, 0.0)(jnp.array([0.0, 0.5, 1.0])).round(4).tolist()
   [1.0, 0.5, 0.0]
 
-  Loshchilov and Hutter, "SGDR", 2017, equation 5, without restarts.
+  Loshchilov and Hutter, "SGDR", 2017, equation 5, without restarts; the offset: Nichol and
+  Dhariwal, "Improved Denoising Diffusion Probabilistic Models", 2021, equation 17.
   """
-  # sin²(πu/2) is the same weight without the cancellation of 1 - cos near its zero.
-  weight = lambda u: jnp.square(jnp.sin(np.float32(np.pi / 2) * u))
+  if not offset >= 0:
+    raise BadInput(f"cosine: offset must not be negative, got {offset}")
+  # The weights without the cancellation of 1 - cos near its zero.
+  turn, top = np.float32(np.pi / 2 / (1 + offset)), np.cos(np.pi / 2 * offset / (1 + offset))
+  weight = lambda u: jnp.sin(turn * u) * jnp.sin(turn * (u + 2 * offset)) / np.float32(top**2)
+  rest = lambda u: jnp.square(jnp.sin(turn * u) / np.float32(top))
 
   def value(u: Real[ArrayLike, "*b"]) -> Float[Array, "*b"]:
     u = _clamp(u)
-    return _between(start, end, weight(u), weight(1 - u))
+    return _between(start, end, weight(u), rest(1 - u))
 
   return value
 
@@ -208,6 +215,17 @@ def step(values: Sequence[float], boundaries: Sequence[float]) -> Schedule:
   return piecewise([constant(value) for value in values], boundaries)
 
 
+def lines(values: Sequence[float], boundaries: Sequence[float] = ()) -> Schedule:
+  r"""Straight lines from value to value: $f(b_i) = v_i$, where $b_0 = 0$ and the last is 1.
+
+  `boundaries` increase strictly inside (0, 1), two fewer than `values`, otherwise `BadInput`.
+
+  >>> lines([0.0, 1.0, 1.0, 0.5], [0.25, 0.5])(jnp.array([0.125, 0.25, 0.5, 0.75])).tolist()
+  [0.5, 1.0, 1.0, 0.75]
+  """
+  return piecewise([linear(a, b) for a, b in itertools.pairwise(values)], boundaries)
+
+
 def piecewise(schedules: Sequence[Schedule], boundaries: Sequence[float]) -> Schedule:
   r"""Schedules one after the other, each over its own [0, 1].
 
@@ -235,7 +253,7 @@ def piecewise(schedules: Sequence[Schedule], boundaries: Sequence[float]) -> Sch
     for schedule, low, high in zip(schedules, edges, edges[1:], strict=False):
       here = (low <= u) & ((u < high) | (high == 1))
       # Elsewhere any harmless place will do: an infinite slope there would turn gradients to NaN.
-      inside = jnp.where(here, _fraction(u - low, high - low), 0.5)
+      inside = jnp.where(here, fraction(u - low, high - low), 0.5)
       result = jnp.where(here, schedule(inside), result)
     return result
 
@@ -253,7 +271,7 @@ def during(schedule: Schedule, begin: float, stop: float) -> Schedule:
   if not 0 <= begin < stop <= 1:
     raise BadInput(f"during: 0 <= begin < stop <= 1 is needed, got {begin} and {stop}")
   low, high = np.float32(begin), np.float32(stop)
-  return lambda u: schedule(_fraction(_clamp(u) - low, high - low))
+  return lambda u: schedule(fraction(_clamp(u) - low, high - low))
 
 
 def warmup(schedule: Schedule, fraction: float) -> Schedule:
@@ -272,34 +290,6 @@ def warmup(schedule: Schedule, fraction: float) -> Schedule:
   return piecewise([linear(0.0, float(schedule(0.0))), schedule], [fraction])
 
 
-def at_step(schedule: Schedule, total_steps: int) -> Callable[[Step], Float[Array, "*b"]]:
-  r"""The schedule as a function of the step: $f(\min(t, T) / T)$.
-
-  Step 0 has $u = 0$ and step `total_steps`, the first after the run, $u = 1$.
-  Clamped as an integer and divided once: $u$ is $t / T$ to float32 at any step up to 2³¹.
-
-  >>> at_step(linear(0.0, 1.0), 1000)(jnp.array([0, 250, 1000, 2000])).tolist()
-  [0.0, 0.25, 1.0, 1.0]
-  """
-  _check_duration("total_steps", total_steps)
-  return lambda step: schedule(_share(step, total_steps))
-
-
-def at_epoch(
-  schedule: Schedule, epochs: int, steps_per_epoch: int
-) -> Callable[[Step], Float[Array, "*b"]]:
-  r"""The schedule as a function of the step, moved by whole epochs: $f(\lfloor t / n \rfloor / E)$.
-
-  The first epoch has $u = 0$, the last $(E - 1) / E$; `end` is reached after the last epoch.
-
-  >>> at_epoch(linear(0.0, 1.0), epochs=4, steps_per_epoch=10)(jnp.array([9, 10, 39, 40])).tolist()
-  [0.0, 0.25, 0.75, 1.0]
-  """
-  _check_duration("epochs", epochs)
-  _check_duration("steps_per_epoch", steps_per_epoch)
-  return lambda step: schedule(_share(step // steps_per_epoch, epochs))
-
-
 def _clamp(u: Real[ArrayLike, "*b"]) -> Float[Array, "*b"]:
   # Not jnp.clip, which halves the slope at 0 and 1.
   u = jnp.asarray(u, jnp.float32)
@@ -312,19 +302,3 @@ def _between(
   """`start + (end - start) · weight`, measured from the nearer end so that both are met exactly."""
   low, high = np.float32(start), np.float32(end)
   return jnp.where(weight < 0.5, low + (high - low) * weight, high - (high - low) * rest)
-
-
-def _share(step: Step, total: int) -> Float[Array, "*b"]:
-  clip = jnp.clip if isinstance(step, jax.Array) else np.clip
-  return _fraction(jnp.asarray(clip(step, 0, total)), total)
-
-
-def _fraction(part: Real[Array, "*b"], whole: int | float | np.floating) -> Float[Array, "*b"]:
-  """`part / whole`, exactly 1 at its end: XLA may multiply by a reciprocal, and n · (1 / n) < 1."""
-  divide = lambda x: jnp.asarray(x, jnp.float32) / np.float32(whole)
-  return jnp.where(part < 0.5 * whole, divide(part), 1 - divide(whole - part))
-
-
-def _check_duration(name: str, value: int) -> None:
-  if not 1 <= value <= LARGEST_STEP:
-    raise BadInput(f"{name} must lie in 1 … {LARGEST_STEP}, got {value}")

@@ -312,6 +312,7 @@ ROWS = {
   "schedule.during": at(schedule.during, line, 0.25, 0.75),
   "schedule.exponential": at(schedule.exponential, 0.75, 0.25),
   "schedule.linear": at(schedule.linear, 0.75, 0.25),
+  "schedule.lines": at(schedule.lines, [0.75, 0.5, 0.25], [0.5]),
   "schedule.piecewise": at(schedule.piecewise, [line, schedule.constant(0.1)], [0.5]),
   "schedule.polynomial": at(schedule.polynomial, 0.75, 0.25),
   "schedule.power": at(schedule.power, 0.75, 0.25),

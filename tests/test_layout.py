@@ -22,6 +22,7 @@ LAYERS = [
     "units",
     "spectrogram",
     "modalities",
+    "pace",
   ),
   ("schedule",),
   ("score",),

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ GRID = np.linspace(0, 1, 4001, dtype=np.float32)
 MONOTONE = {
   "linear": schedule.linear,
   "cosine": schedule.cosine,
+  "cosine with an offset": partial(schedule.cosine, offset=0.25),
   "polynomial": schedule.polynomial,
   "exponential": schedule.exponential,
   "power": schedule.power,
@@ -28,6 +30,9 @@ MONOTONE = {
 EQUATIONS = {
   "linear": lambda s, e, u: s + (e - s) * u,
   "cosine": lambda s, e, u: s + (e - s) * (1 - np.cos(np.pi * u)) / 2,
+  "cosine with an offset": lambda s, e, u: (
+    e + (s - e) * (np.cos(np.pi / 2 * (u + 0.25) / 1.25) / np.cos(np.pi / 2 * 0.25 / 1.25)) ** 2
+  ),
   "polynomial": lambda s, e, u: e + (s - e) * (1 - u) ** 3,
   "exponential": lambda s, e, u: s * (e / s) ** u,
   "power": lambda s, e, u: s + (e - s) * u**2,
@@ -37,6 +42,7 @@ EQUATIONS = {
 COMPOSED = {
   "warmup": schedule.warmup(schedule.cosine(0.7, 0.1), 0.3),
   "piecewise": schedule.piecewise([schedule.linear(0.3, 0.1), schedule.cosine(0.1, 0.9)], [0.4]),
+  "lines": schedule.lines([0.3, 0.1, 0.1, 0.9], [0.2, 0.4]),
   "step": schedule.step([0.3, 0.2, 0.1], [1 / 3, 2 / 3]),
   "constant": schedule.constant(0.3),
   "during": schedule.during(schedule.linear(0.1, 0.9), 0.2, 0.7),

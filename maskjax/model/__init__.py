@@ -1,5 +1,6 @@
 """Linen modules and the weights that were published for them."""
 
+from maskjax.model.autoencoder import Autoencoder, autoencoder
 from maskjax.model.classifier import ViTClassifier, vit_classifier
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.latent_predictor import LatentPredictor, latent_predictor
@@ -13,6 +14,7 @@ from maskjax.model.vit import SIZES, ViT
 
 __all__ = [
   "SIZES",
+  "Autoencoder",
   "GraphAutoencoder",
   "LatentPredictor",
   "MaskedAutoencoder",
@@ -23,6 +25,7 @@ __all__ = [
   "TextTransformer",
   "ViT",
   "ViTClassifier",
+  "autoencoder",
   "graph_autoencoder",
   "latent_predictor",
   "masked_autoencoder",

@@ -1,5 +1,6 @@
 """Tasks: compositions that hold the grammar's words together; few of them serve all methods."""
 
+from maskjax.task.autoencode import autoencode
 from maskjax.task.classify import classify
 from maskjax.task.diffuse import diffuse
 from maskjax.task.masked_token import masked_token
@@ -11,6 +12,7 @@ from maskjax.task.separate import separate
 from maskjax.task.reconstruct_modalities import reconstruct_modalities
 
 __all__ = [
+  "autoencode",
   "classify",
   "diffuse",
   "masked_token",

@@ -18,6 +18,7 @@ from maskjax.recover import Target, patchify, unpatchify
 from maskjax.reduce import Term
 from maskjax.score import Draw
 from maskjax.task.base import Aux, Batch, Task, Variables
+from maskjax.task.codec import codec_of
 from maskjax.task.scorer import scorer
 from maskjax.task.teacher import taught_by, with_teacher
 
@@ -38,6 +39,7 @@ def reconstruct(
   select: functools.partial[Bool[Array, "b n"]],
   target: Callable[[], Target],
   recover: Callable[..., Term],
+  codec: Callable[..., Any] | None = None,
   teach: functools.partial[Term] | None = None,
   teacher: functools.partial[Any] | None = None,
   teaching: float = 1.0,
@@ -59,6 +61,8 @@ def reconstruct(
   of `select` tells; where that moves, `keep` is several buckets, compiled once each, and a step
   uses the smallest that holds its visible patches (of more than the largest, the later are left
   out).
+  With a `codec`, an autoencoder that is given, not trained, patches are those of its latents, and
+  so are targets; views are images decoded from them, "prediction" with what is seen in its place.
   Of data with a `valid` for every value, patches with a value that is missing are never seen, never
   asked, and not `allowed` to be selected; they may hold anything, NaN too.
   Terms: "recover", of the hidden patches; with `seen`, its weight, "seen", the same of those that
@@ -70,14 +74,20 @@ def reconstruct(
   `hidden`.
 
   Raises:
-    BadInput: data of another kind, a word needs what is not offered, or nothing is left visible.
+    BadInput: data of another kind, a word needs what is not offered, nothing is left visible, or
+      values may be missing from what a codec encodes.
   """
   if record.kind not in KINDS:
     raise BadInput(f"reconstruct takes images, videos and tables, the data set holds {record.kind}")
-  network = model(record_shape=record.shape)
+  if codec is not None and record.kind == "table":
+    raise BadInput("a codec encodes whole examples, and values of a table may be missing")
+  lens = codec_of(codec, record)
+  network = model(record_shape=lens.shape)
   foresees = getattr(network, "loss_depth", 0) > 0
   scores_of = scorer(score, OFFERS + FORESEEN * foresees, "reconstruct")
   patch, grid = network.encoder.patch, network.encoder.grid
+  # What a patch covers of an example.
+  cell = tuple(side // n for side, n in zip(record.shape, grid, strict=False))
   buckets = _buckets(keep, select, grid)
   exact = keep is None
   aim = target()
@@ -86,15 +96,20 @@ def reconstruct(
   if teach is not None:
     bind.check(teach, TEACHING + GUESSED * foresees, "reconstruct")
 
-  def read(batch: Batch) -> tuple[Float[Array, "b n p"], Bool[Array, "b n"] | None]:
+  def read(
+    variables: Variables, batch: Batch
+  ) -> tuple[Float[Array, "b n p"], Bool[Array, "b n"] | None]:
     """The patches, and which are there as a whole; None where nothing can be missing."""
-    values, valid = batch[record.kind], batch.get("valid")
+    values, valid = lens.encode(variables, batch[record.kind]), batch.get("valid")
     patches = patchify(values, patch)
     # One flag an example is not about values: it tells examples from padding of the batch.
     if valid is None or valid.ndim < values.ndim:
       return patches, None
     there = patchify(valid, patch).all(axis=-1)
     return fill(patches, ~there, 0.0), there
+
+  def decoded(variables: Variables, patches: Array) -> Array:
+    return lens.decode(variables, unpatchify(patches, patch, grid, lens.shape[-1]))
 
   def foresee(variables: Variables, patches: Array, there: Any) -> Float[Array, "b n"]:
     gone = absent(jnp.zeros(patches.shape[:-1], bool), there)
@@ -136,9 +151,11 @@ def reconstruct(
     return jax.lax.switch(bucket, [see(keep) for keep in buckets], gone)
 
   def init(key: Key[Array, ""], batch: Batch) -> Variables:
-    patches, there = read(batch)
+    given = lens.init(key)
+    patches, there = read(given, batch)
     nothing = jnp.zeros(patches.shape[:-1], jnp.bool_)
     made = network.init(stream(key, "init"), patches, nothing, keep=buckets[-1], exact=exact)
+    made = {**made, **given}
     drawn = keys(stream(key, "mask", 0), batch["position"])
     taught = scores_of.init(stream(key, "score"), offers(made, drawn, patches, there, 0))
     return {**made, "params": {**made["params"], **taught}}
@@ -146,7 +163,7 @@ def reconstruct(
   def loss(
     variables: Variables, batch: Batch, key: Key[Array, ""], step: Any
   ) -> tuple[Mapping[str, Term], Aux]:
-    patches, there = read(batch)
+    patches, there = read(variables, batch)
     drawn = keys(stream(key, "mask", step), batch["position"])
     found, hidden = choose(variables, drawn, patches, there, step)
     prediction, guess = predict(variables, patches, hidden, there)
@@ -163,18 +180,18 @@ def reconstruct(
   def features(
     variables: Variables, batch: Batch, hidden: Bool[Array, "b n"] | None = None
   ) -> Mapping[str, Array]:
-    patches, there = read(batch)
+    patches, there = read(variables, batch)
     if hidden is not None:
       there = ~absent(hidden, there)
     holes = {} if there is None else {"valid": there}
     return network.apply(variables, patches, **holes, method="encode")
 
   def impute(variables: Variables, batch: Batch) -> Array:
-    patches, there = read(batch)
+    patches, there = read(variables, batch)
     gone = absent(jnp.zeros(patches.shape[:-1], bool), there)
     prediction = network.apply(variables, patches, gone, keep=math.prod(grid))
     filled = jnp.where(gone[..., None], aim.decode(prediction, patches), patches)
-    return unpatchify(filled, patch, grid, record.shape[-1])
+    return decoded(variables, filled)
 
   def views(
     variables: Variables,
@@ -183,7 +200,7 @@ def reconstruct(
     step: Any = 0,
     hidden: Array | None = None,
   ) -> Mapping[str, Array]:
-    patches, there = read(batch)
+    patches, there = read(variables, batch)
     found, own = choose(
       variables, keys(stream(key, "mask"), batch["position"]), patches, there, step
     )
@@ -191,17 +208,21 @@ def reconstruct(
     raw, guess = predict(variables, patches, hidden, there, given)
     prediction = aim.decode(raw, patches)
     gone = absent(hidden, there)
+    cells, whole = patches, prediction
+    if codec is not None:
+      pasted = jnp.where(gone[..., None], prediction, patches)
+      cells, whole = (patchify(x, cell) for x in (batch[record.kind], decoded(variables, pasted)))
     parts = {
-      "input": patches if there is None else fill(patches, ~there, jnp.nan),
-      "seen": fill(patches, gone, jnp.nan),
-      "prediction": prediction,
-      "pasted": jnp.where(gone[..., None], prediction, patches),
+      "input": cells if there is None else fill(cells, ~there, jnp.nan),
+      "seen": fill(cells, gone, jnp.nan),
+      "prediction": whole,
+      "pasted": jnp.where(gone[..., None], whole, cells),
     }
-    show = lambda part, channels: unpatchify(part, patch, grid, channels)
+    show = lambda part, channels: unpatchify(part, cell, grid, channels)
     shown = {name: show(part, record.shape[-1]) for name, part in parts.items()}
     if isinstance(found, Draw):
       share = jnp.exp(found.log_prob - found.log_prob.max(axis=-1, keepdims=True))
-      wide = jnp.broadcast_to(share[..., None], (*share.shape, math.prod(patch)))
+      wide = jnp.broadcast_to(share[..., None], (*share.shape, math.prod(cell)))
       shown["chance"] = show(wide, 1)[..., 0]
     if guess is not None:
       had = each(raw, aim.encode(patches), hidden)

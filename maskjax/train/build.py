@@ -33,7 +33,8 @@ IDENTITY = (
 )  # fmt: skip
 FREE = (
   "job", "seeds", "accumulate", "loader", "evals", "eval_batch_size", "checkpoint", "log", "resume",
-  "init_from", "init_except", "stages", "debug", "profile", "generate", "sample", "explain", "mesh",
+  "init_from", "init_except", "init_as", "stages", "debug", "profile", "generate", "sample",
+  "explain", "mesh",
 )  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
 # Where the functions of sections about weights are found.

@@ -139,9 +139,14 @@ class Context:
       parts.append(part)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-  def examples(self, split: str, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """One pass over a split, not augmented, the last batch padded: `valid` tells."""
-    for batch in pipeline.examples(self.data, split, batch_size=batch_size):
+  def examples(
+    self, split: str, batch_size: int, limit: int | None = None
+  ) -> Iterator[dict[str, np.ndarray]]:
+    """One pass over a split, not augmented, the last batch padded: `valid` tells.
+
+    `limit` takes so many evenly spaced examples.
+    """
+    for batch in pipeline.examples(self.data, split, batch_size=batch_size, limit=limit):
       self.pause()
       yield batch
 

@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from maskjax.data import pipeline
 from maskjax.errors import BadInput, unknown
-from maskjax.model import published
+from maskjax.model import published, published_autoencoder
 from maskjax.task.base import Variables
 from maskjax.train import export, remote
 from maskjax.train.build import Parts
@@ -79,6 +79,7 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
   """Variables with what `source` has for them: a run's workdir, its export, or published weights.
 
   Those whose names match `config.init_except`, say "params/head/", begin as if nothing was given.
+  With `config.init_as` it is no parameters that the source's become, but that collection: a codec.
 
   Raises:
     BadInput: nothing there fits, an array has another shape, or no name is excepted.
@@ -86,6 +87,9 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
   ours = flatten_dict(variables, sep="/")
   new = _excepted(parts.config.get("init_except", ""), list(ours))
   foreign = source.suffix == ".safetensors" and not export.is_ours(source)
+  place = parts.config.get("init_as", "")
+  if foreign and place:
+    return {**variables, place: published_autoencoder.load(source, variables[place])}
   if foreign or source.suffix in published.PICKLES:  # the latter only to be refused with a cure
     encoder = parts.task.network.encoder
     patch, grid = (getattr(encoder, name, ()) for name in ("patch", "grid"))
@@ -93,7 +97,10 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
     log.info("%s", report)
     loaded = flatten_dict(variables, sep="/")
     return unflatten_dict({**loaded, **{name: ours[name] for name in new}}, sep="/")
-  theirs = flatten_dict(export.read(source) if source.is_file() else stored(source), sep="/")
+  tree = export.read(source) if source.is_file() else stored(source)
+  if place:
+    tree = {place: tree.get("params", {})}
+  theirs = flatten_dict(tree, sep="/")
   fits = {name: theirs[name] for name in ours if name in theirs and name not in new}
   for name, array in fits.items():
     if array.shape != ours[name].shape:

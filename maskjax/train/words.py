@@ -11,6 +11,7 @@ from maskjax.schedule import at_epoch, at_step, during
 
 # The sections whose functions a task is handed, and the packages that hold those functions.
 WORDS = {
+  "codec": "maskjax.model",
   "model": "maskjax.model",
   "score": "maskjax.score",
   "select": "maskjax.select",

@@ -17,6 +17,7 @@ def recovery(
   train: str = "train",
   test: str = "test",
   batch_size: int = 256,
+  examples: int | None = None,
   score: Mapping[str, Any] | None = None,
   select: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
@@ -28,7 +29,8 @@ def recovery(
   `score` and `select` are given (sections as in a config, the score of `keys` and `grid` alone)
   theirs, so that methods with different masks are asked for the same. A task whose target is
   normalised per patch shows its prediction with each patch's true mean and deviation, which
-  flatters this ratio.
+  flatters this ratio. Where a task's views say nothing of what is seen, all pixels count.
+  `examples` takes so many of either split, evenly spaced.
 
   Returns:
     "ratio" and "error".
@@ -41,7 +43,8 @@ def recovery(
     raise BadInput("recovery: this task has no views to compare")
   context.mesh.check(batch_size, 1)
   masks = _masks(context, score, select)
-  mean = _mean_image(context, train, batch_size)
+  few = {} if examples is None else {"limit": examples}
+  mean = _mean_image(context, train, batch_size, few)
 
   @jax.jit
   def errors(variables, batch, key):
@@ -49,13 +52,14 @@ def recovery(
     if "prediction" not in views:
       raise BadInput("recovery: this task predicts no images")
     valid = batch["valid"].reshape(-1, *[1] * len(context.record.shape))
-    hidden = jax.numpy.isnan(views["seen"]) & valid
+    hidden = jax.numpy.isnan(views.get("seen", jax.numpy.nan)) & valid
+    hidden = jax.numpy.broadcast_to(hidden, views["input"].shape)
     square = lambda guess: jax.numpy.where(hidden, (guess - views["input"]) ** 2, 0).sum()
     return square(views["prediction"]), square(mean), hidden.sum()
 
   totals = np.zeros(3)
   with jax.debug_nans(False):
-    for i, batch in enumerate(context.examples(test, batch_size)):
+    for i, batch in enumerate(context.examples(test, batch_size, **few)):
       batch = {**batch, "position": np.arange(batch_size, dtype=np.int32)}
       placed = context.mesh.put_whole(batch)
       totals += np.array(errors(context.variables, placed, stream(context.key, "batch", i)), float)
@@ -63,9 +67,9 @@ def recovery(
   return {"ratio": float(ours / baseline), "error": float(ours / count)}
 
 
-def _mean_image(context: Any, split: str, batch_size: int) -> np.ndarray:
+def _mean_image(context: Any, split: str, batch_size: int, few: Mapping[str, int]) -> np.ndarray:
   total, count = np.zeros(context.record.shape), 0
-  for batch in context.examples(split, batch_size):
+  for batch in context.examples(split, batch_size, **few):
     total += batch[context.record.kind][batch["valid"]].sum(axis=0, dtype=np.float64)
     count += int(batch["valid"].sum())
   return (total / count).astype(np.float32)

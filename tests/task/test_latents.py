@@ -1,0 +1,254 @@
+"""Hiding latents of a given autoencoder, ever more of them: LMD, and the authors' code."""
+
+import functools
+import pathlib
+from functools import partial
+from types import SimpleNamespace
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from maskjax import lab, recover, score, select
+from maskjax.errors import BadInput
+from maskjax.keys import keys, stream
+from maskjax.model import autoencoder, published
+from maskjax.model.masked_autoencoder import masked_autoencoder
+from maskjax.record import Record
+from maskjax.task import reconstruct
+from maskjax.task.base import total
+from maskjax.train import export, initial
+from maskjax.train.state import State
+from maskjax.train.step import make_step
+from maskjax.train.words import Lengths, word
+
+KEY = jax.random.key(0)
+ROOT = pathlib.Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden" / "lmd.safetensors"
+CONFIG = lab.load(ROOT / "configs" / "image" / "lmd.py")
+TINY = dict(width=16, depth=1, heads=2, decoder_width=8, decoder_depth=1, decoder_heads=2)
+
+
+class Rotation(nn.Module):
+  """An exact codec: every cell of 2 x 2 pixels is turned by one orthogonal matrix."""
+
+  latent_shape = (4, 4, 4)
+
+  def setup(self):
+    """The matrix."""
+    self.turn = self.param("turn", nn.initializers.orthogonal(), (4, 4))
+
+  def encode(self, x):
+    """Latents, as the mean of a Gaussian."""
+    cells = recover.patchify(x, (2, 2)) @ self.turn
+    return SimpleNamespace(mean=cells.reshape(len(x), 4, 4, 4))
+
+  def decode(self, z):
+    """Pixels."""
+    return recover.unpatchify(z.reshape(len(z), 16, 4) @ self.turn.T, (2, 2), (4, 4), 1)
+
+  def __call__(self, x):
+    """There and back."""
+    return self.decode(self.encode(x).mean)
+
+
+def build(keep=None, ratio=0.75, codec=Rotation):
+  """A tiny task on 16 latents, each of 2 x 2 pixels."""
+  return reconstruct(
+    record=Record("image", (8, 8, 1), {"train": 8}),
+    model=partial(masked_autoencoder, patch=(1, 1), **TINY),
+    score=partial(score.white),
+    select=shares(ratio, 10) if isinstance(ratio, dict) else partial(select.top, ratio=ratio),
+    target=partial(recover.pixels, normalise=False),
+    recover=partial(recover.squared_error),
+    codec=codec and partial(codec),
+    keep=keep,
+  )
+
+
+def shares(section, steps):
+  """The selection of a config whose ratio moves as a section says, over so many steps."""
+  return word(dict(fn="top", ratio=section), "maskjax.select", Lengths(steps, steps))
+
+
+@functools.cache
+def tiny():
+  """A task, a batch, variables, and the views, compiled once."""
+  task, rng = build(), np.random.default_rng(0)
+  draw = lambda *shape: jnp.asarray(rng.normal(0, 0.3, shape), jnp.float32)
+  batch = {"image": draw(8, 8, 8, 1), "position": jnp.arange(8)}
+  shapes = jax.eval_shape(task.init, KEY, batch)
+  variables = jax.tree.map(lambda leaf: draw(*leaf.shape), shapes)
+  turn = jnp.asarray(np.linalg.qr(variables["codec"]["turn"])[0])
+  return task, batch, {**variables, "codec": {"turn": turn}}, jax.jit(task.views)
+
+
+@functools.cache
+def given():
+  """What the authors' code answered."""
+  found = load_file(GOLDEN)
+  return {k.removeprefix("golden."): v for k, v in found.items() if k.startswith("golden.")}
+
+
+@jax.jit
+def hidden_of(ratio):
+  """How many of 64 latents each of 8 examples hides."""
+  return select.top(score.white(keys(KEY, 8), (64,)), ratio=ratio).sum(-1)
+
+
+def moving(section, steps):
+  """The share of every step."""
+  return np.asarray(shares(section, steps).keywords["ratio"].value(jnp.arange(steps)))
+
+
+def test_the_cosine_share_is_that_of_the_authors_code():
+  steps = int(given()["steps"])
+  ours, theirs = moving(CONFIG.COSINE, steps), given()["cosine"]
+  np.testing.assert_allclose(ours[: len(theirs)], theirs, atol=1e-6)
+  np.testing.assert_allclose(ours[len(theirs) :], 0.75, atol=1e-6)
+
+
+def test_the_pieces_are_those_of_the_authors_code():
+  steps = int(given()["steps"])
+  ours, rise, steeper = moving(CONFIG.PIECES, steps), given()["rise"], given()["steeper"]
+  np.testing.assert_allclose(ours[: steps // 6], rise, atol=1e-6)
+  np.testing.assert_allclose(ours[steps // 6 : steps // 3], 0.4, atol=1e-6)
+  np.testing.assert_allclose(ours[steps // 3 : steps * 2 // 3], steeper, atol=1e-6)
+  np.testing.assert_allclose(ours[steps * 2 // 3 :], 0.75, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["LINEAR", "PIECES", "COSINE"])
+def test_every_scheduler_goes_from_easy_to_hard_and_stays_there(name):
+  ratios = moving(getattr(CONFIG, name), 90)[::5]
+  counts = np.stack([hidden_of(ratio) for ratio in ratios])
+  assert (counts == counts[:, :1]).all()
+  assert (np.diff(counts[:, 0]) >= 0).all()
+  assert counts[0, 0] == round(0.15 * 64)
+  assert (counts[12:] == 48).all()
+  assert counts[11, 0] < 48
+
+
+def test_latents_are_hidden_and_come_back_as_pixels():
+  task, batch, variables, views = tiny()
+  assert task.network.grid == (4, 4)
+  shown = views(variables, batch, KEY)
+  hidden = select.top(score.white(keys(stream(KEY, "mask"), batch["position"]), (4, 4)), ratio=0.75)
+  cells = lambda x: recover.patchify(x, (2, 2))
+  np.testing.assert_array_equal(jnp.isnan(cells(shown["seen"])).all(-1), hidden)
+  kept = ~np.asarray(hidden)
+  for name in ("input", "seen", "prediction", "pasted"):
+    np.testing.assert_allclose(cells(shown[name])[kept], cells(batch["image"])[kept], atol=1e-5)
+  np.testing.assert_array_equal(shown["input"], batch["image"])
+  gap = cells(shown["prediction"] - batch["image"])[~kept]
+  np.testing.assert_array_equal(gap, cells(shown["pasted"] - batch["image"])[~kept])
+  # The codec is orthogonal: errors of pixels are errors of latents, which is what is asked.
+  key = stream(KEY, "none")
+  loss = jax.jit(task.loss)(variables, batch, key, 0)[0]["recover"]
+  drawn = keys(stream(key, "mask", 0), batch["position"])
+  mask = select.top(score.white(drawn, (4, 4)), ratio=0.75)
+  again = views(variables, batch, KEY, 0, mask)
+  error = jnp.square(again["prediction"] - batch["image"]).sum() / (int(mask.sum()) * 4)
+  np.testing.assert_allclose(loss.sum / loss.count, error, rtol=1e-4)
+
+
+def test_what_is_hidden_of_a_latent_changes_no_prediction():
+  _, batch, variables, views = tiny()
+  mask = select.top(score.white(keys(KEY, 8), (4, 4)), ratio=0.75)
+  empty = recover.patchify(batch["image"], (2, 2))
+  empty = jnp.where(mask[..., None], 7.0, empty)
+  other = {**batch, "image": recover.unpatchify(empty, (2, 2), (4, 4), 1)}
+  a, b = (views(variables, x, KEY, 0, mask)["prediction"] for x in (batch, other))
+  np.testing.assert_array_equal(a, b)
+
+
+def test_the_codec_is_no_parameter_and_passes_a_step_untouched():
+  task, batch, variables, _ = tiny()
+  assert "turn" not in str(jax.tree_util.tree_structure(variables["params"]))
+  tx = optax.adamw(1e-2, weight_decay=0.1)
+  state = State(jnp.int32(0), KEY, variables, tx.init(variables["params"]), {})
+  program = jax.make_jaxpr(make_step(task, tx))(state, batch).jaxpr
+  place = lambda tree: [
+    "turn" in jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)
+  ].index(True)
+  after = jax.eval_shape(make_step(task, tx), state, batch)
+  assert program.outvars[place(after)] is program.invars[place((state, batch))]
+
+
+def test_buckets_of_kept_latents_change_no_loss_while_the_share_grows():
+  _, batch, variables, _ = tiny()
+  some, all_of_them = (
+    jax.jit(partial(build(keep, CONFIG.LINEAR).loss, variables, batch, KEY))
+    for keep in ((4, 10, 14), 16)
+  )
+  counts = []
+  for step in (0, 3, 9):
+    a, b = some(step)[0]["recover"], all_of_them(step)[0]["recover"]
+    np.testing.assert_allclose(a.sum, b.sum, rtol=1e-4)
+    counts.append(int(a.count) // 8)
+  assert counts == [2, 7, 12]
+
+
+def test_a_plain_task_is_that_of_a_codec_that_does_nothing():
+  task = build(codec=None)
+  assert task.network.grid == (8, 8)
+  batch = tiny()[1]
+  assert "codec" not in jax.eval_shape(task.init, KEY, batch)
+
+
+def test_tables_have_no_codec():
+  with pytest.raises(BadInput, match="table"):
+    reconstruct(
+      record=Record("table", (4, 1), {"train": 8}),
+      model=partial(masked_autoencoder, patch=(1,), **TINY),
+      score=partial(score.white),
+      select=partial(select.top, ratio=0.5),
+      target=partial(recover.pixels, normalise=False),
+      recover=partial(recover.squared_error),
+      codec=partial(Rotation),
+    )
+
+
+def test_a_stage_becomes_the_codec_not_parameters(tmp_path):
+  _, _, variables, _ = tiny()
+  export.export(
+    tmp_path / "codec.safetensors", {"params": {"turn": 2 * variables["codec"]["turn"]}}
+  )
+  parts = SimpleNamespace(config={"init_as": "codec"})
+  found = initial.given(tmp_path / "codec.safetensors", variables, parts)
+  np.testing.assert_array_equal(found["codec"]["turn"], 2 * variables["codec"]["turn"])
+  for a, b in zip(*(jax.tree.leaves(x["params"]) for x in (found, variables)), strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_published_weights_become_the_codec(tmp_path):
+  vae = {k.removeprefix("vae."): v for k, v in load_file(GOLDEN).items() if k.startswith("vae.")}
+  save_file(vae, tmp_path / "vae.safetensors")
+  network = autoencoder(record_shape=(8, 8, 3), widths=(4, 8), depth=1, groups=2)
+  images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+  variables = {"codec": jax.eval_shape(network.init, KEY, images)["params"], "params": {}}
+  parts = SimpleNamespace(config={"init_as": "codec"})
+  found = initial.given(tmp_path / "vae.safetensors", variables, parts)
+  np.testing.assert_array_equal(found["codec"]["to_latent"]["bias"], vae["quant_conv.bias"])
+
+
+def test_the_authors_network_predicts_the_same_latents_and_has_the_same_loss():
+  golden = given()
+  network = masked_autoencoder(record_shape=(8, 8, 4), patch=(2, 2), **{**TINY, "depth": 2})
+  patches = recover.patchify(jnp.asarray(golden["latents"]), (2, 2))
+  hidden = jnp.asarray(golden["hidden"]) == 1
+  init = lambda key: network.init(key, patches, hidden, keep=6, exact=True)
+  variables = jax.eval_shape(init, KEY)
+  variables, _ = published.load(GOLDEN, variables, patch=(2, 2), grid=(4, 4))
+  see = jax.jit(partial(network.apply, keep=6, exact=True))
+  prediction = see(variables, patches, hidden)
+  np.testing.assert_allclose(prediction, golden["prediction"], rtol=2e-4, atol=5e-5)
+  term = recover.squared_error(prediction, recover.pixels().encode(patches), hidden)
+  np.testing.assert_allclose(total({"recover": term}, {}), golden["loss"], rtol=1e-4)
+
+
+def test_the_papers_model_has_the_authors_parameters():
+  assert CONFIG.NOTE["scale"]["parameters"] == int(given()["parameters_of_base"])
