@@ -12,6 +12,7 @@ PACKAGE = ROOT / "maskjax"
 # From the top; those on one line may import from each other.
 LAYERS = [
   ("errors", "record", "masks", "keys", "reduce", "bind", "lab", "units", "spectrogram"),
+  ("quantiles",),
   ("schedule",),
   ("score",),
   ("select",),

@@ -5,21 +5,27 @@ from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.masked_autoencoder import MaskedAutoencoder, masked_autoencoder
 from maskjax.model.resnet import ResNetClassifier, resnet
 from maskjax.model.sampler import Sampler
+from maskjax.model.code_autoencoder import CodeAutoencoder, code_autoencoder
 from maskjax.model.text import TextTransformer, text_transformer
+from maskjax.model.tokenizer import Tokenizer, tokenizer
 from maskjax.model.vit import SIZES, ViT
 
 __all__ = [
   "SIZES",
+  "CodeAutoencoder",
   "GraphAutoencoder",
   "MaskedAutoencoder",
   "ResNetClassifier",
   "Sampler",
   "TextTransformer",
+  "Tokenizer",
   "ViT",
   "ViTClassifier",
+  "code_autoencoder",
   "graph_autoencoder",
   "masked_autoencoder",
   "resnet",
   "text_transformer",
+  "tokenizer",
   "vit_classifier",
 ]

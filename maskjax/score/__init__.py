@@ -9,7 +9,7 @@ from maskjax.score.inherit import inherit
 from maskjax.score.log_prob import log_prob
 from maskjax.score.missing import logistic, self_masked
 from maskjax.score.noise import blocks, gumbel, normal, spans, white, words
-from maskjax.score.uncertainty import confidence, entropy, margin
+from maskjax.score.uncertainty import confidence, entropy, margin, noisy_confidence
 
 __all__ = [
   "Draw",
@@ -27,6 +27,7 @@ __all__ = [
   "log_prob",
   "logistic",
   "margin",
+  "noisy_confidence",
   "normal",
   "self_masked",
   "spans",

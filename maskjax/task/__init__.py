@@ -2,16 +2,20 @@
 
 from maskjax.task.classify import classify
 from maskjax.task.diffuse import diffuse
+from maskjax.task.masked_code import masked_code
 from maskjax.task.masked_token import masked_token
 from maskjax.task.next_token import next_token
 from maskjax.task.reconstruct import reconstruct
 from maskjax.task.reconstruct_edges import reconstruct_edges
+from maskjax.task.tokenize import tokenize
 
 __all__ = [
   "classify",
   "diffuse",
+  "masked_code",
   "masked_token",
   "next_token",
   "reconstruct",
   "reconstruct_edges",
+  "tokenize",
 ]

@@ -5,6 +5,7 @@ import functools
 import inspect
 import itertools
 import logging
+import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ from maskjax.train.evaluators import (
   figures,
   finetune,
   foresight,
+  frechet,
   imputation,
   infilling,
   knn,
@@ -33,6 +35,7 @@ from maskjax.train.evaluators import (
   motion,
   reconstruction,
   recovery,
+  samples,
 )
 from maskjax.train.mesh import Mesh
 
@@ -50,6 +53,7 @@ NEEDS = {
   figures: ("figures", False),
   finetune: ("features", True),
   foresight: ("views", False),
+  frechet: ("sample", False),
   imputation: ("impute", False),
   infilling: ("infill", False),
   knn: ("features", True),
@@ -58,17 +62,20 @@ NEEDS = {
   motion: ("views", False),
   reconstruction: ("views", False),
   recovery: ("views", False),
+  samples: ("sample", False),
 }
 # What an evaluator looks at, where that is not any kind of data.
 KINDS = {
   ahead: ("text",),
   foresight: ("image", "table"),
+  frechet: ("image",),
   imputation: ("table",),
   infilling: ("text",),
   links: ("graph",),
   motion: ("video",),
   reconstruction: ("image", "video", "table"),
   recovery: ("image", "video"),
+  samples: ("image",),
 }
 
 
@@ -88,6 +95,7 @@ class Context:
     batch_size: examples at a time where features are computed.
     picture: takes `(name, uint8 [h w 3])`.
     encode: the task's features, compiled.
+    place: where a run lies that the config names, "stages/NAME" within the workdir.
     pause: called before each batch; may raise to end the evaluation early.
   """
 
@@ -102,6 +110,7 @@ class Context:
   batch_size: int
   picture: Callable[[str, np.ndarray], None]
   encode: Callable[..., Mapping[str, jax.Array]]
+  place: Callable[[str], pathlib.Path] = pathlib.Path
   pause: Callable[[], None] = lambda: None
   cache: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
 
@@ -130,9 +139,14 @@ class Context:
       parts.append(part)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-  def examples(self, split: str, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """One pass over a split, not augmented, the last batch padded: `valid` tells."""
-    for batch in pipeline.examples(self.data, split, batch_size=batch_size):
+  def examples(
+    self, split: str, batch_size: int, limit: int | None = None
+  ) -> Iterator[dict[str, np.ndarray]]:
+    """One pass over a split, or `limit` evenly spaced examples of it.
+
+    Not augmented, the last batch padded: `valid` tells.
+    """
+    for batch in pipeline.examples(self.data, split, batch_size=batch_size, limit=limit):
       self.pause()
       yield batch
 

@@ -93,7 +93,10 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
     loaded = flatten_dict(variables, sep="/")
     return unflatten_dict({**loaded, **{name: ours[name] for name in new}}, sep="/")
   theirs = flatten_dict(export.read(source) if source.is_file() else stored(source), sep="/")
-  fits = {name: theirs[name] for name in ours if name in theirs and name not in new}
+  # What is frozen here was trained there.
+  source_of = lambda name: name if name in theirs else re.sub("^frozen/", "params/", name)
+  fits = {name: theirs[source_of(name)] for name in ours if source_of(name) in theirs}
+  fits = {name: array for name, array in fits.items() if name not in new}
   for name, array in fits.items():
     if array.shape != ours[name].shape:
       raise BadInput(f"{source}: {name} has shape {array.shape}, the model's {ours[name].shape}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from maskjax import bind
 from maskjax.data import pipeline
 from maskjax.data.table import written
 from maskjax.errors import BadInput, Restart, unknown
@@ -17,6 +18,7 @@ from maskjax.keys import stream
 from maskjax.train import remote
 from maskjax.train.build import Parts, make_parts
 from maskjax.train.checkpoint import Checkpoints
+from maskjax.train.evaluation import HOME as EVALUATORS
 from maskjax.train.evaluation import check_evaluators, on
 from maskjax.train.evaluation import evaluate as run_evaluators
 from maskjax.train.evaluators.imputation import fill_in
@@ -83,7 +85,7 @@ def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
       step, state = trained(parts, folder, seed)
       with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
         picture = lambda name, image: keep_picture(folder, writers, step, name, image)  # noqa: B023
-        context = make_context(parts, state, seed, step, picture)
+        context = make_context(parts, state, seed, step, picture, folder)
         sections = parts.config.get("evals", {})
         names = [name for name, section in sections.items() if on(section)]
         writers.scalars(step, run_evaluators(context, sections, names))
@@ -94,11 +96,14 @@ def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   """Samples from the newest good checkpoint of the first seed, as `config.sample` asks.
 
   The transcript shows how each sample was revealed; it is kept under `views/` with a picture. Of a
-  table, whose missing cells are filled in, it is a csv file in the units of the data.
+  table, whose missing cells are filled in, it is a csv file in the units of the data; of images,
+  the pictures of the evaluator `samples`, whose arguments `config.sample` holds.
   """
   with _opened(config, workdir) as (parts, folders):
     if parts.data.record.kind == "table":
       return _filled(parts, *next(iter(folders.items())))
+    if parts.data.record.kind == "image":
+      return _painted(parts, *next(iter(folders.items())))
     if parts.task.generate is None:
       raise BadInput(f"the task {parts.config['task']['fn']} generates nothing as configured")
     seed, folder = next(iter(folders.items()))
@@ -116,13 +121,26 @@ def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
 def _filled(parts: Parts, seed: int, folder: pathlib.Path) -> str:
   """Writes the table of a run with its missing cells filled in; says where."""
   step, state = trained(parts, folder, seed)
-  context = make_context(parts, state, seed, step, lambda name, image: None)
+  context = make_context(parts, state, seed, step, lambda name, image: None, folder)
   rows = fill_in(context, parts.data.train, context.batch_size)
   path = folder / "views" / f"{step:08d}_filled.csv"
   if me().first:
     path.parent.mkdir(exist_ok=True)
     path.write_text(written(rows, parts.data.record), encoding="utf-8")
   return f"filled in: {path}" if me().first else ""
+
+
+def _painted(parts: Parts, seed: int, folder: pathlib.Path) -> str:
+  """Draws images that the run makes; says where."""
+  if parts.task.sample is None:
+    raise BadInput(f"the task {parts.config['task']['fn']} generates nothing as configured")
+  step, state = trained(parts, folder, seed)
+  paths: list[pathlib.Path] = []
+  with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
+    picture = lambda name, image: paths.append(keep_picture(folder, writers, step, name, image))
+    context = make_context(parts, state, seed, step, picture, folder)
+    bind.bind({"fn": "samples", **parts.config.get("sample", {})}, EVALUATORS)(context)
+  return "\n".join(f"picture: {path}" for path in paths) if me().first else ""
 
 
 def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, State]:

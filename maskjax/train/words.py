@@ -12,11 +12,14 @@ from maskjax.schedule import at_epoch, at_step, during
 # The sections whose functions a task is handed, and the packages that hold those functions.
 WORDS = {
   "model": "maskjax.model",
+  "tokenizer": "maskjax.model",
   "score": "maskjax.score",
   "select": "maskjax.select",
+  "drop": "maskjax.select",
   "hide": "maskjax.hide",
   "target": "maskjax.recover",
   "recover": "maskjax.recover",
+  "contrast": "maskjax.recover",
   "teach": "maskjax.recover",
   "teacher": "maskjax.task.teacher",
   "schedule": "maskjax.schedule",

@@ -39,8 +39,8 @@ class Context(Protocol):
   def batches(self, batch_size: int, seed: int, steps: int) -> Iterator[Batch]:
     """`steps` augmented training batches: "image", "label", "position"."""
 
-  def examples(self, split: str, batch_size: int) -> Iterator[Batch]:
-    """One pass over a split, not augmented: "image", "label", "valid"."""
+  def examples(self, split: str, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
+    """One pass over a split or `limit` of it, not augmented: "image", "label", "valid"."""
 
 
 def labelled(context: Context, evaluator: str) -> int:
