@@ -7,7 +7,6 @@ between them. `at_step` and `at_epoch` turn a schedule into a function of the tr
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp

@@ -25,7 +25,7 @@ NOTE = dict(
   claim="ViT-L, ImageNet-1k: FID 9.10 without labels, linear probe 78.9 %",
   measured="not measured",
   citation="Li, Chang, Mishra, Zhang, Katabi, Krishnan. CVPR 2023. arXiv:2211.09117",
-  scale=dict(shape=(256, 256, 3), classes=1000, examples=1_281_167, parameters=0),
+  scale=dict(shape=(256, 256, 3), classes=1000, examples=1_281_167, parameters=406_764_544),
 )
 
 
@@ -87,7 +87,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   c.evals.frechet = dict(
     fn="frechet", every=0, split="validation", network="stages/classifier", examples=10_000
   )
-  c.evals.samples = dict(fn="samples", every=0)
+  c.evals.samples = dict(fn="samples", every=0, split="validation", examples=16)
   return lab.finish(c, arg, PRESETS)
 
 
@@ -143,16 +143,38 @@ def token_mae(c: ConfigDict) -> None:
   c.drop.ratio = 0.75
 
 
+def smoke(c: ConfigDict) -> None:
+  """Two steps on digits: everything runs, nothing is learned."""
+  mae.small_images(c, "digits", config_dict.placeholder(dict))
+  small(c)
+  c.eval_batch_size, c.batch_size, c.total_epochs, c.total_steps = 64, 16, 0.0, 2
+  c.tokenizer.update(codes=16, code_width=4, patch=(2, 2), widths=(8,), blocks=1)
+  c.model.update(size="mu", width=16, decoder_depth=1, decoder_heads=2)
+  c.optimizer.update(warmup_epochs=0.0, warmup_steps=1)
+  c.generate.steps = 2
+  c.stages = dict(tokenizer=tokenizer(c), classifier=supervised.get_config("smoke"))
+  t = c.stages.tokenizer
+  t.batch_size, t.total_epochs, t.total_steps = 16, 0.0, 2
+  t.optimizer.update(warmup_epochs=0.0, warmup_steps=1)
+  t.loader.workers, t.evals.reconstruction.every = 0, -1
+  c.stages.classifier.evals.accuracy.every = -1
+  for name in ("knn", "linear", "reconstruction"):
+    c.evals[name].every = -1
+  c.evals.frechet.update(examples=16, batch_size=16)
+  c.evals.samples.update(examples=2, columns=2)
+  c.checkpoint.every, c.log.every = 1, 1
+
+
 def small(c: ConfigDict) -> None:
   """What `laptop` and `smoke` share: evaluators of a split called "test", float32."""
-  c.model.dtype = "float32"
+  c.model.dtype, c.sample.split = "float32", "test"
   c.evals = dict(
     knn=dict(fn="knn", every=0),
     linear=dict(fn="linear", every=0, l2=1e-3),
     reconstruction=dict(fn="reconstruction", every=0),
-    frechet=dict(fn="frechet", every=0, network="stages/classifier", examples=2000),
-    samples=dict(fn="samples", every=0),
+    frechet=dict(fn="frechet", every=0, network="stages/classifier", examples=1000, batch_size=250),
+    samples=dict(fn="samples", every=0, examples=16, columns=4),
   )
 
 
-PRESETS = {"laptop": laptop, "token_mae": token_mae}
+PRESETS = {"laptop": laptop, "smoke": smoke, "token_mae": token_mae}

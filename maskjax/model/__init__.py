@@ -1,11 +1,11 @@
 """Linen modules and the weights that were published for them."""
 
 from maskjax.model.classifier import ViTClassifier, vit_classifier
+from maskjax.model.code_autoencoder import CodeAutoencoder, code_autoencoder
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.masked_autoencoder import MaskedAutoencoder, masked_autoencoder
 from maskjax.model.resnet import ResNetClassifier, resnet
 from maskjax.model.sampler import Sampler
-from maskjax.model.code_autoencoder import CodeAutoencoder, code_autoencoder
 from maskjax.model.text import TextTransformer, text_transformer
 from maskjax.model.tokenizer import Tokenizer, tokenizer
 from maskjax.model.vit import SIZES, ViT

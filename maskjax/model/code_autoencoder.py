@@ -1,4 +1,4 @@
-"""An encoder and a decoder over the codes of images: mask tokens are seen, dropped codes are not."""
+"""An encoder and a decoder over the codes of images: masks are seen, dropped codes are not."""
 
 from collections.abc import Sequence
 

@@ -193,7 +193,7 @@ def _to_unit(x: Float[Array, "*b e"]) -> Float[Array, "*b e"]:
 def _norm(x: Float[Array, "b h w c"], name: str) -> Float[Array, "b h w c"]:
   """Normalisation of groups of channels: 32, fewer where there are not so many."""
   groups = next(
-    g for g in (32, 16, 8, 4, 2, 1) if x.shape[-1] % g == 0 and x.shape[-1] > g or g == 1
+    g for g in (32, 16, 8, 4, 2, 1) if (x.shape[-1] % g == 0 and x.shape[-1] > g) or g == 1
   )
   return nn.GroupNorm(groups, epsilon=1e-6, dtype=x.dtype, name=name)(x)
 

@@ -46,9 +46,9 @@ class Task(NamedTuple):
       which, as the loss has it.
     generate: `(variables, keys, tokens, hidden) -> {"tokens": Int[b, n], "step": Int[b, n]}`, the
       hidden positions filled, and the step at which each was revealed (0 = given).
-    sample: `(variables, keys, batch) -> {"image": Float[b …], …}`, an example of the model's own for
-      each of a batch, which may tell what it is conditioned on; "step" as in `generate`, over the
-      `grid` of the network.
+    sample: `(variables, keys, batch) -> {"image": Float[b …], …}`, an example of the model's own
+      for each of a batch, which may tell what it is conditioned on; "step" as in `generate`, over
+      the `grid` of the network.
     impute: `(variables, batch) -> array`, the batch's examples with what is missing in them
       (not `valid`) predicted from all that is there, the rest as it was.
     infill: `(variables, batch, hidden) -> Float[b, n, vocabulary]`, logits of every token of a text

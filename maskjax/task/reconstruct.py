@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from maskjax import bind, reduce
+from maskjax import bind
 from maskjax.errors import BadInput
 from maskjax.hide import fill
 from maskjax.keys import keys, stream

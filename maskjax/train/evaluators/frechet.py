@@ -32,9 +32,9 @@ def frechet(
   alone, and with no figure of another network (FID, say, which is that of Inception-v3).
 
   Protocol: `examples` of `split`, evenly spaced, say what samples are conditioned on, one sample
-  each, with the same keys at every step; pixels are cut to [0, 1]. Those real images themselves, and as
-  many of uniform noise in every pixel, are measured alike. The reference is five times as many of
-  `reference`, evenly spaced, or all. Few examples make every distance larger than it is.
+  each, with the same keys at every step; pixels are cut to [0, 1]. Those real images themselves,
+  and as many of uniform noise in every pixel, are measured alike. The reference is five times as
+  many of `reference`, evenly spaced, or all. Few examples make every distance larger than it is.
 
   Returns:
     "distance" of samples, "real" that of the images of `split`, and "noise".
@@ -89,8 +89,8 @@ def frechet(
 def distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
   r"""The Fréchet distance of two normal distributions with the moments of these features.
 
-  $\mathrm{tr} (\Sigma_1 \Sigma_2)^{1/2}$ is the sum of the roots of the eigenvalues of the symmetric
-  $\Sigma_1^{1/2} \Sigma_2 \Sigma_1^{1/2}$, which are those of the product.
+  $\mathrm{tr} (\Sigma_1 \Sigma_2)^{1/2}$ is the sum of the roots of the eigenvalues of the
+  symmetric $\Sigma_1^{1/2} \Sigma_2 \Sigma_1^{1/2}$, which are those of the product.
 
   >>> x = np.array([[-1.0], [1.0]])
   >>> distance(x, x), distance(x, x + 3), round(distance(x, 2 * x), 4)

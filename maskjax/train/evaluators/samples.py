@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from maskjax.errors import BadInput
@@ -55,11 +56,11 @@ def drawn(
     return pictures
   step, grid = np.asarray(made["step"])[valid], context.task.network.grid
   side = [size // g for size, g in zip(image.shape[1:3], grid, strict=True)]
-  patches = np.asarray(patchify(image, side))
+  patches = np.asarray(patchify(jnp.asarray(image), side))
   shown = {}
   for last in _spread(int(step.max(initial=0)), stages):
     there = np.where((step <= last)[..., None], patches, np.nan)
-    came = np.asarray(unpatchify(there, side, grid, image.shape[-1]))
+    came = np.asarray(unpatchify(jnp.asarray(there), side, grid, image.shape[-1]))
     shown[f"step {last}"] = show(came)[:columns]
   pictures["decoding"] = layout.sheet(
     [list(row) for row in zip(*shown.values(), strict=True)], list(shown)
