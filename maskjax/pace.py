@@ -55,6 +55,17 @@ def fraction(part: Real[Array, "*b"], whole: int | float | np.floating) -> Float
   return jnp.where(part < 0.5 * whole, divide(part), 1 - divide(whole - part))
 
 
+def clamp(u: Real[ArrayLike, "*b"]) -> Float[Array, "*b"]:
+  """`u` in float32, between 0 and 1.
+
+  >>> clamp(1.5).item()
+  1.0
+  """
+  # Not jnp.clip, which halves the slope at 0 and 1.
+  u = jnp.asarray(u, jnp.float32)
+  return jnp.where(u < 0, 0.0, jnp.where(u > 1, 1.0, u))
+
+
 def _check_duration(name: str, value: int) -> None:
   if not 1 <= value <= LARGEST_STEP:
     raise BadInput(f"{name} must lie in 1 … {LARGEST_STEP}, got {value}")

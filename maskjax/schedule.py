@@ -8,17 +8,15 @@ between them. `at_step` and `at_epoch` turn a schedule into a function of the tr
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy import stats
 from jaxtyping import Array, ArrayLike, Float, Real
-from scipy import special
 
 from maskjax.errors import BadInput
-from maskjax.pace import Schedule, at_epoch, at_step, fraction
+from maskjax.pace import Schedule, at_epoch, at_step, clamp, fraction
+from maskjax.quantiles import beta, truncated_normal
 
 __all__ = [
   "at_epoch",
@@ -36,6 +34,7 @@ __all__ = [
   "quarter_cosine",
   "quarter_sine",
   "step",
+  "truncated_normal",
   "warmup",
 ]
 
@@ -46,7 +45,7 @@ def constant(value: float) -> Schedule:
   >>> constant(0.75)(0.3).item()
   0.75
   """
-  return lambda u: jnp.full_like(_clamp(u), value)
+  return lambda u: jnp.full_like(clamp(u), value)
 
 
 def linear(start: float, end: float) -> Schedule:
@@ -57,7 +56,7 @@ def linear(start: float, end: float) -> Schedule:
   """
 
   def value(u: Real[ArrayLike, "*b"]) -> Float[Array, "*b"]:
-    u = _clamp(u)
+    u = clamp(u)
     return _between(start, end, u, 1 - u)
 
   return value
@@ -83,7 +82,7 @@ def cosine(start: float, end: float, offset: float = 0.0) -> Schedule:
   rest = lambda u: jnp.square(jnp.sin(turn * u) / np.float32(top))
 
   def value(u: Real[ArrayLike, "*b"]) -> Float[Array, "*b"]:
-    u = _clamp(u)
+    u = clamp(u)
     return _between(start, end, weight(u), rest(1 - u))
 
   return value
@@ -102,7 +101,7 @@ def quarter_cosine(start: float, end: float) -> Schedule:
   rest = lambda u: jnp.sin(np.float32(np.pi / 2) * (1 - u))
 
   def value(u: Real[ArrayLike, "*b"]) -> Float[Array, "*b"]:
-    u = _clamp(u)
+    u = clamp(u)
     return _between(start, end, weight(u), rest(u))
 
   return value
@@ -117,7 +116,7 @@ def quarter_sine(start: float, end: float) -> Schedule:
   Shi et al., "MD4", 2024, table 4: its cosine schedule, from 1 to 0.
   """
   mirrored = quarter_cosine(end, start)
-  return lambda u: mirrored(1 - _clamp(u))
+  return lambda u: mirrored(1 - clamp(u))
 
 
 def power(start: float, end: float, power: float = 2.0) -> Schedule:
@@ -131,7 +130,7 @@ def power(start: float, end: float, power: float = 2.0) -> Schedule:
   Shi et al., "MD4", 2024, table 4: its polynomial schedule, from 1 to 0.
   """
   mirrored = polynomial(end, start, power)
-  return lambda u: mirrored(1 - _clamp(u))
+  return lambda u: mirrored(1 - clamp(u))
 
 
 def polynomial(start: float, end: float, power: float = 3.0) -> Schedule:
@@ -148,7 +147,7 @@ def polynomial(start: float, end: float, power: float = 3.0) -> Schedule:
     raise BadInput(f"polynomial: power must be positive, got {power}")
 
   def value(u: Real[ArrayLike, "*b"]) -> Float[Array, "*b"]:
-    rest = (1 - _clamp(u)) ** float(power)
+    rest = (1 - clamp(u)) ** float(power)
     return _between(start, end, 1 - rest, rest)
 
   return value
@@ -167,41 +166,10 @@ def exponential(start: float, end: float) -> Schedule:
   log_ratio = math.log(end) - math.log(start)
 
   def value(u: Real[ArrayLike, "*b"]) -> Float[Array, "*b"]:
-    u = _clamp(u)
+    u = clamp(u)
     return jnp.where(u < 0.5, start * jnp.exp(u * log_ratio), end * jnp.exp((u - 1) * log_ratio))
 
   return value
-
-
-def beta(a: float, b: float) -> Schedule:
-  r"""The quantiles of a beta distribution: $f(u) = x$ where $I_x(a, b) = u$.
-
-  Of numbers u that are drawn uniformly it makes draws of Beta(a, b). Both are positive, otherwise
-  `BadInput`; above 1, `a` makes the slope at `u = 0` infinite, and `b` that at `u = 1`.
-
-  >>> beta(2.0, 1.0)(jnp.array([0.0, 0.25, 1.0])).round(4).tolist()
-  [0.0, 0.5, 1.0]
-
-  Zhang et al., "mixup", 2018, section 2 (the share of the other example, with a = b).
-  """
-  if not (a > 0 and b > 0):
-    raise BadInput(f"beta: a and b must be positive, got {a} and {b}")
-
-  # Points close to each other both in u and in x, as the curve may be steep or flat at its ends.
-  grid = np.linspace(0, 1, 1 << 12)
-  share = np.sort(np.concatenate([grid, special.betainc(a, b, grid)])).astype(np.float32)
-  value = np.sort(np.concatenate([special.betaincinv(a, b, grid), grid])).astype(np.float32)
-
-  @jax.custom_jvp
-  def quantile(u: Float[Array, "*b"]) -> Float[Array, "*b"]:
-    return jnp.interp(u, share, value)
-
-  @quantile.defjvp
-  def slope(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    x = quantile(*primals)
-    return x, tangents[0] * jnp.exp(-stats.beta.logpdf(x, a, b))
-
-  return lambda u: quantile(_clamp(u))
 
 
 def step(values: Sequence[float], boundaries: Sequence[float]) -> Schedule:
@@ -248,7 +216,7 @@ def piecewise(schedules: Sequence[Schedule], boundaries: Sequence[float]) -> Sch
     raise BadInput(f"boundaries must increase strictly inside (0, 1), got {list(boundaries)}")
 
   def value(u: Real[ArrayLike, "*b"]) -> Float[Array, "*b"]:
-    u = _clamp(u)
+    u = clamp(u)
     result = jnp.full_like(u, jnp.nan)
     for schedule, low, high in zip(schedules, edges, edges[1:], strict=False):
       here = (low <= u) & ((u < high) | (high == 1))
@@ -271,7 +239,7 @@ def during(schedule: Schedule, begin: float, stop: float) -> Schedule:
   if not 0 <= begin < stop <= 1:
     raise BadInput(f"during: 0 <= begin < stop <= 1 is needed, got {begin} and {stop}")
   low, high = np.float32(begin), np.float32(stop)
-  return lambda u: schedule(fraction(_clamp(u) - low, high - low))
+  return lambda u: schedule(fraction(clamp(u) - low, high - low))
 
 
 def warmup(schedule: Schedule, fraction: float) -> Schedule:
@@ -288,12 +256,6 @@ def warmup(schedule: Schedule, fraction: float) -> Schedule:
   if fraction == 0:
     return schedule
   return piecewise([linear(0.0, float(schedule(0.0))), schedule], [fraction])
-
-
-def _clamp(u: Real[ArrayLike, "*b"]) -> Float[Array, "*b"]:
-  # Not jnp.clip, which halves the slope at 0 and 1.
-  u = jnp.asarray(u, jnp.float32)
-  return jnp.where(u < 0, 0.0, jnp.where(u > 1, 1.0, u))
 
 
 def _between(

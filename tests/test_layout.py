@@ -24,6 +24,7 @@ LAYERS = [
     "modalities",
     "pace",
   ),
+  ("quantiles",),
   ("schedule",),
   ("score",),
   ("select",),

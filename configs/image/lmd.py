@@ -70,7 +70,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   c.task = dict(fn="reconstruct", keep=(12, 20, 30, 42))
   c.optimizer.warmup_epochs = 1.0
   c.stages = dict(codec=codec(c))
-  c.init_from, c.init_as = "stages/codec", "codec"
+  c.init_from = "stages/codec"
   c.optimizer.update(fn="optax:adan", learning_rate=3e-4, clip=10.0)
   c.optimizer.update(b1=0.98, b2=0.92, b3=0.9)
   c.evals.finetune.batch_size = 256
@@ -137,7 +137,7 @@ def pixels(c: ConfigDict) -> None:
   c.evals.recovery.score = dict(fn="blocks", size=(2, 2))
   c.select = dict(fn="top", ratio=0.75)
   c.task.keep = config_dict.placeholder(tuple)
-  c.codec, c.stages, c.init_from, c.init_as = None, {}, "", ""
+  c.codec, c.stages, c.init_from = None, {}, ""
 
 
 def cifar(c: ConfigDict) -> None:

@@ -1,5 +1,4 @@
-r"""I-JEPA (Assran et al., 2023)
-"""
+r"""I-JEPA (Assran et al., 2023)"""
 
 from typing import Any
 

@@ -1,5 +1,4 @@
-r"""N-JEPA (Qiu et al., 2025)
-"""
+r"""N-JEPA (Qiu et al., 2025)"""
 
 import pathlib
 

@@ -2,6 +2,7 @@
 
 from maskjax.model.autoencoder import Autoencoder, autoencoder
 from maskjax.model.classifier import ViTClassifier, vit_classifier
+from maskjax.model.code_autoencoder import CodeAutoencoder, code_autoencoder
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.latent_predictor import LatentPredictor, latent_predictor
 from maskjax.model.masked_autoencoder import MaskedAutoencoder, masked_autoencoder
@@ -10,11 +11,13 @@ from maskjax.model.resnet import ResNetClassifier, resnet
 from maskjax.model.sampler import Sampler
 from maskjax.model.separator import Separator, separator
 from maskjax.model.text import TextTransformer, text_transformer
+from maskjax.model.tokenizer import Tokenizer, tokenizer
 from maskjax.model.vit import SIZES, ViT
 
 __all__ = [
   "SIZES",
   "Autoencoder",
+  "CodeAutoencoder",
   "GraphAutoencoder",
   "LatentPredictor",
   "MaskedAutoencoder",
@@ -23,9 +26,11 @@ __all__ = [
   "Sampler",
   "Separator",
   "TextTransformer",
+  "Tokenizer",
   "ViT",
   "ViTClassifier",
   "autoencoder",
+  "code_autoencoder",
   "graph_autoencoder",
   "latent_predictor",
   "masked_autoencoder",
@@ -33,5 +38,6 @@ __all__ = [
   "resnet",
   "separator",
   "text_transformer",
+  "tokenizer",
   "vit_classifier",
 ]

@@ -11,6 +11,7 @@ from maskjax.score.missing import logistic, self_masked
 from maskjax.score.noise import blocks, gumbel, normal, spans, white, words
 from maskjax.score.split import split
 from maskjax.score.uncertainty import confidence, entropy, margin
+from maskjax.score.uncertainty import confidence, entropy, margin, noisy_confidence
 
 __all__ = [
   "Draw",
@@ -28,6 +29,7 @@ __all__ = [
   "log_prob",
   "logistic",
   "margin",
+  "noisy_confidence",
   "normal",
   "self_masked",
   "spans",

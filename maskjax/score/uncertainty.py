@@ -23,13 +23,33 @@ def confidence(
   >>> round(score.item(), 4)
   1.3863
   """
-  chosen = tokens[..., None] == jnp.arange(logits.shape[-1])
-  known = jnp.sum(jnp.where(chosen, jax.nn.log_softmax(logits.astype(jnp.float32)), 0), axis=-1)
+  known = -surprise_at(logits, tokens)
   draw = lambda key: jax.random.gumbel(
     stream(key, "confidence", step), logits.shape[-2:-1], mode="high"
   )
   gumbel = jax.vmap(draw)(keys.reshape(-1)).reshape(known.shape)
   return -(known + noise * gumbel)
+
+
+def noisy_confidence(
+  noisy: Float[Array, "*b n v"], tokens: Int[Array, "*b n"]
+) -> Float[Array, "*b n"]:
+  r"""Surprise at the token that was drawn, after the noise of drawing: $-\log p'(x_i)$.
+
+  $p'$ is the softmax of the logits with the Gumbel noise whose largest is $x_i$: every token is the
+  likeliest there, so that rare ones count as sure too. `confidence` is that before the noise.
+
+  >>> round(noisy_confidence(jnp.array([[0., 3.]]), jnp.array([1])).item(), 4)
+  0.0486
+  """
+  return surprise_at(noisy, tokens)
+
+
+def surprise_at(logits: Float[Array, "*b n v"], tokens: Int[Array, "*b n"]) -> Float[Array, "*b n"]:
+  """`-log softmax(logits)` at the tokens, in float32."""
+  chosen = tokens[..., None] == jnp.arange(logits.shape[-1])
+  known = jnp.where(chosen, jax.nn.log_softmax(logits.astype(jnp.float32)), 0)
+  return -jnp.sum(known, axis=-1)
 
 
 def entropy(logits: Float[Array, "*b n v"]) -> Float[Array, "*b n"]:

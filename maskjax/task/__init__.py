@@ -3,6 +3,7 @@
 from maskjax.task.autoencode import autoencode
 from maskjax.task.classify import classify
 from maskjax.task.diffuse import diffuse
+from maskjax.task.masked_code import masked_code
 from maskjax.task.masked_token import masked_token
 from maskjax.task.next_token import next_token
 from maskjax.task.predict_latent import predict_latent
@@ -10,11 +11,13 @@ from maskjax.task.reconstruct import reconstruct
 from maskjax.task.reconstruct_edges import reconstruct_edges
 from maskjax.task.separate import separate
 from maskjax.task.reconstruct_modalities import reconstruct_modalities
+from maskjax.task.tokenize import tokenize
 
 __all__ = [
   "autoencode",
   "classify",
   "diffuse",
+  "masked_code",
   "masked_token",
   "next_token",
   "predict_latent",
@@ -22,4 +25,5 @@ __all__ = [
   "reconstruct_edges",
   "separate",
   "reconstruct_modalities",
+  "tokenize",
 ]

@@ -13,6 +13,7 @@ from maskjax.reduce import Term
 
 Batch = Mapping[str, Any]
 Variables = Mapping[str, Any]
+FROZEN = "frozen"  # the collection of what was trained before, and is not here
 
 
 class Aux(NamedTuple):
@@ -47,6 +48,9 @@ class Task(NamedTuple):
       which, as the loss has it.
     generate: `(variables, keys, tokens, hidden) -> {"tokens": Int[b, n], "step": Int[b, n]}`, the
       hidden positions filled, and the step at which each was revealed (0 = given).
+    sample: `(variables, keys, batch) -> {"image": Float[b …], …}`, an example of the model's own
+      for each of a batch, which may tell what it is conditioned on; "step" as in `generate`, over
+      the `grid` of the network.
     impute: `(variables, batch) -> array`, the batch's examples with what is missing in them
       (not `valid`) predicted from all that is there, the rest as it was.
     infill: `(variables, batch, hidden) -> Float[b, n, vocabulary]`, logits of every token of a text
@@ -78,6 +82,7 @@ class Task(NamedTuple):
   nats: Callable[..., Float[Array, "b"]] | None = None
   attention: Callable[..., Float[Array, "b layers heads n n"]] | None = None
   generate: Callable[..., Mapping[str, Array]] | None = None
+  sample: Callable[..., Mapping[str, Array]] | None = None
   impute: Callable[..., Array] | None = None
   infill: Callable[..., Array] | None = None
   prepare: Callable[..., Variables] | None = None

@@ -9,9 +9,7 @@ from jaxtyping import Array, Key
 
 from maskjax.keys import stream
 from maskjax.record import Record
-from maskjax.task.base import Variables, network_of
-
-CODEC = "codec"
+from maskjax.task.base import FROZEN, Variables, network_of
 
 
 class Codec(NamedTuple):
@@ -33,8 +31,8 @@ class Codec(NamedTuple):
 def codec_of(model: Callable[..., Any] | None, record: Record) -> Codec:
   """The codec of a bound autoencoder, the examples themselves without one.
 
-  Its weights lie in the collection "codec", which no optimiser moves; `config.init_from` with
-  `init_as="codec"` takes them from a run of `autoencode`. A code is the mean of its Gaussian.
+  Its weights lie in the collection "frozen", which no optimiser moves; `config.init_from` takes
+  them from a run of `autoencode`. A code is the mean of its Gaussian.
   """
   if model is None:
     plain = lambda variables, x: x
@@ -42,11 +40,11 @@ def codec_of(model: Callable[..., Any] | None, record: Record) -> Codec:
   network = network_of(model, record)
 
   def init(key: Key[Array, ""]) -> Variables:
-    made = network.init(stream(key, CODEC), jnp.zeros((1, *record.shape)))
-    return {CODEC: made["params"]}
+    made = network.init(stream(key, "codec"), jnp.zeros((1, *record.shape)))
+    return {FROZEN: made["params"]}
 
   def apply(variables: Variables, x: Array, method: str) -> Any:
-    return network.apply({"params": variables[CODEC]}, x, method=method)
+    return network.apply({"params": variables[FROZEN]}, x, method=method)
 
   return Codec(
     network.latent_shape,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from maskjax import bind, reduce
+from maskjax import bind
 from maskjax.errors import BadInput
 from maskjax.hide import fill
 from maskjax.keys import keys, stream
@@ -18,14 +18,13 @@ from maskjax.recover import Target, patchify, unpatchify
 from maskjax.reduce import Term
 from maskjax.score import Draw
 from maskjax.task.base import Aux, Batch, Task, Variables
+from maskjax.task.buckets import kept, smallest
 from maskjax.task.codec import codec_of
 from maskjax.task.scorer import scorer
 from maskjax.task.teacher import taught_by, with_teacher
 
 KINDS = ("image", "video", "table")
 OFFERS = ("keys", "grid", "step", "patches", "tokens")
-# With one of these bound, a selection hides the same number whatever the scores.
-FIXED = ("count", "ratio", "keep", "counts", "ratios")
 TEACHING = ("scores", "log_prob", "reward", "asked")
 # Offered besides where the model foresees its own loss: to a score, and to what teaches.
 FORESEEN, GUESSED = ("loss",), ("predicted",)
@@ -88,7 +87,7 @@ def reconstruct(
   patch, grid = network.encoder.patch, network.encoder.grid
   # What a patch covers of an example.
   cell = tuple(side // n for side, n in zip(record.shape, grid, strict=False))
-  buckets = _buckets(keep, select, grid)
+  buckets = kept(keep, select, grid)
   exact = keep is None
   aim = target()
   # The loss at each position by itself.
@@ -144,11 +143,7 @@ def reconstruct(
       see = lambda keep: lambda gone: tuple(apply(gone, keep=keep, method="foresee"))
     else:
       see = lambda keep: lambda gone: (apply(gone, keep=keep), None)
-    if len(buckets) == 1:
-      return see(buckets[0])(gone)
-    needed = reduce.combine(jax.lax.pmax, jnp.max(jnp.sum(~gone, axis=-1, dtype=jnp.int32)))
-    bucket = jnp.sum(jnp.asarray(buckets[:-1]) < needed)
-    return jax.lax.switch(bucket, [see(keep) for keep in buckets], gone)
+    return smallest(buckets, gone, see)
 
   def init(key: Key[Array, ""], batch: Batch) -> Variables:
     given = lens.init(key)
@@ -249,20 +244,3 @@ def reconstruct(
 def absent(hidden: Bool[Array, "b n"], there: Bool[Array, "b n"] | None) -> Bool[Array, "b n"]:
   """What the model does not see: what is hidden, and what is missing."""
   return hidden if there is None else hidden | ~there
-
-
-def _buckets(
-  keep: int | Sequence[int] | None, select: functools.partial[Any], grid: tuple[int, ...]
-) -> tuple[int, ...]:
-  """Numbers of patches that the model may see, rising."""
-  n = math.prod(grid)
-  if keep is None:
-    given = [v for k, v in select.keywords.items() if k in FIXED and v is not None]
-    if not given or any(isinstance(value, bind.Moving) for value in given):
-      raise BadInput(f"{select.func.__name__} hides no fixed number of patches: set task.keep")
-    keep = n - int(bind.call(select, {"grid": grid}, jnp.zeros(n)).sum())
-  buckets = (keep,) if isinstance(keep, int) else tuple(sorted(set(keep)))
-  for size in buckets or (0,):
-    if not 0 < size <= n:
-      raise BadInput(f"{size} of {n} patches would be left visible; at least one is needed")
-  return buckets

@@ -33,7 +33,7 @@ IDENTITY = (
 )  # fmt: skip
 FREE = (
   "job", "seeds", "accumulate", "loader", "evals", "eval_batch_size", "checkpoint", "log", "resume",
-  "init_from", "init_except", "init_as", "stages", "debug", "profile", "generate", "sample",
+  "init_from", "init_except", "stages", "debug", "profile", "generate", "sample",
   "explain", "mesh",
 )  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")

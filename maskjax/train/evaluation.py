@@ -5,6 +5,7 @@ import functools
 import inspect
 import itertools
 import logging
+import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ from maskjax.train.evaluators import (
   figures,
   finetune,
   foresight,
+  frechet,
   imputation,
   infilling,
   knn,
@@ -35,6 +37,7 @@ from maskjax.train.evaluators import (
   motion,
   reconstruction,
   recovery,
+  samples,
   separation,
 )
 from maskjax.train.mesh import Mesh
@@ -53,6 +56,7 @@ NEEDS = {
   figures: ("figures", False),
   finetune: ("features", True),
   foresight: ("views", False),
+  frechet: ("sample", False),
   imputation: ("impute", False),
   infilling: ("infill", False),
   knn: ("features", True),
@@ -63,12 +67,14 @@ NEEDS = {
   motion: ("views", False),
   reconstruction: ("views", False),
   recovery: ("views", False),
+  samples: ("sample", False),
   separation: ("views", False),
 }
 # What an evaluator looks at, where that is not any kind of data.
 KINDS = {
   ahead: ("text",),
   foresight: ("image", "table"),
+  frechet: ("image",),
   imputation: ("table",),
   infilling: ("text",),
   latent: ("image",),
@@ -77,6 +83,7 @@ KINDS = {
   motion: ("video",),
   reconstruction: ("image", "video", "table"),
   recovery: ("image", "video"),
+  samples: ("image",),
   separation: ("mixture",),
 }
 
@@ -97,6 +104,7 @@ class Context:
     batch_size: examples at a time where features are computed.
     picture: takes `(name, uint8 [h w 3])`.
     encode: the task's features, compiled.
+    place: where a run lies that the config names, "stages/NAME" within the workdir.
     pause: called before each batch; may raise to end the evaluation early.
   """
 
@@ -111,6 +119,7 @@ class Context:
   batch_size: int
   picture: Callable[[str, np.ndarray], None]
   encode: Callable[..., Mapping[str, jax.Array]]
+  place: Callable[[str], pathlib.Path] = pathlib.Path
   pause: Callable[[], None] = lambda: None
   cache: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
 
@@ -142,9 +151,9 @@ class Context:
   def examples(
     self, split: str, batch_size: int, limit: int | None = None
   ) -> Iterator[dict[str, np.ndarray]]:
-    """One pass over a split, not augmented, the last batch padded: `valid` tells.
+    """One pass over a split, or `limit` evenly spaced examples of it.
 
-    `limit` takes so many evenly spaced examples.
+    Not augmented, the last batch padded: `valid` tells.
     """
     for batch in pipeline.examples(self.data, split, batch_size=batch_size, limit=limit):
       self.pause()

@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from maskjax.data import pipeline
 from maskjax.errors import BadInput, unknown
 from maskjax.model import published, published_autoencoder
-from maskjax.task.base import Variables
+from maskjax.task.base import FROZEN, Variables
 from maskjax.train import export, remote
 from maskjax.train.build import Parts
 from maskjax.train.checkpoint import Checkpoints
@@ -79,7 +79,7 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
   """Variables with what `source` has for them: a run's workdir, its export, or published weights.
 
   Those whose names match `config.init_except`, say "params/head/", begin as if nothing was given.
-  With `config.init_as` it is no parameters that the source's become, but that collection: a codec.
+  What is frozen here was trained there: of a source that froze nothing, its parameters become that.
 
   Raises:
     BadInput: nothing there fits, an array has another shape, or no name is excepted.
@@ -87,9 +87,8 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
   ours = flatten_dict(variables, sep="/")
   new = _excepted(parts.config.get("init_except", ""), list(ours))
   foreign = source.suffix == ".safetensors" and not export.is_ours(source)
-  place = parts.config.get("init_as", "")
-  if foreign and place:
-    return {**variables, place: published_autoencoder.load(source, variables[place])}
+  if foreign and FROZEN in variables:
+    return {**variables, FROZEN: published_autoencoder.load(source, variables[FROZEN])}
   if foreign or source.suffix in published.PICKLES:  # the latter only to be refused with a cure
     encoder = parts.task.network.encoder
     patch, grid = (getattr(encoder, name, ()) for name in ("patch", "grid"))
@@ -97,10 +96,9 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
     log.info("%s", report)
     loaded = flatten_dict(variables, sep="/")
     return unflatten_dict({**loaded, **{name: ours[name] for name in new}}, sep="/")
-  tree = export.read(source) if source.is_file() else stored(source)
-  if place:
-    tree = {place: tree.get("params", {})}
-  theirs = flatten_dict(tree, sep="/")
+  theirs = flatten_dict(export.read(source) if source.is_file() else stored(source), sep="/")
+  if FROZEN in variables and not any(name.startswith(FROZEN) for name in theirs):
+    theirs = {re.sub("^params/", f"{FROZEN}/", name): array for name, array in theirs.items()}
   fits = {name: theirs[name] for name in ours if name in theirs and name not in new}
   for name, array in fits.items():
     if array.shape != ours[name].shape:

@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import pathlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, SupportsFloat
 
 import jax
@@ -13,7 +14,7 @@ import numpy as np
 from maskjax.data import pipeline
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
-from maskjax.train import flops, metrics, progress, remote
+from maskjax.train import flops, metrics, progress, remote, stages
 from maskjax.train.build import IDENTITY, LENGTHS, Parts
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.evaluation import Context, due, evaluate, on
@@ -228,7 +229,7 @@ class Run:
     picture = lambda name, image: keep_picture(self.workdir, self.writers, step, name, image)
     with self.clock.phase("eval"):
       me().meet("an evaluation")
-      context = make_context(self.parts, state, self.seed, step, picture)
+      context = make_context(self.parts, state, self.seed, step, picture, self.workdir)
       try:
         results = evaluate(dataclasses.replace(context, pause=self.stop.check), sections, names)
       except Stopped:
@@ -277,6 +278,7 @@ def make_context(
   seed: int,
   step: int,
   picture: Callable[[str, np.ndarray], Any],
+  workdir: pathlib.Path,
 ) -> Context:
   """What evaluators may use, for one state of a run."""
   config = parts.config
@@ -292,4 +294,5 @@ def make_context(
     batch_size=config.get("eval_batch_size", config["batch_size"]),
     picture=picture,
     encode=parts.encode,
+    place=partial(stages.place, workdir=workdir, seed=seed),
   )

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from maskjax import bind
 from maskjax.data import pipeline, wav
 from maskjax.data.table import written
 from maskjax.errors import BadInput, Restart, unknown
@@ -17,6 +18,7 @@ from maskjax.keys import stream
 from maskjax.train import explanation, remote
 from maskjax.train.build import Parts, make_parts
 from maskjax.train.checkpoint import Checkpoints
+from maskjax.train.evaluation import HOME as EVALUATORS
 from maskjax.train.evaluation import check_evaluators, on
 from maskjax.train.evaluation import evaluate as run_evaluators
 from maskjax.train.evaluators.imputation import fill_in
@@ -84,7 +86,7 @@ def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
       step, state = trained(parts, folder, seed)
       with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
         picture = lambda name, image: keep_picture(folder, writers, step, name, image)  # noqa: B023
-        context = make_context(parts, state, seed, step, picture)
+        context = make_context(parts, state, seed, step, picture, folder)
         sections = parts.config.get("evals", {})
         names = [name for name, section in sections.items() if on(section)]
         writers.scalars(step, run_evaluators(context, sections, names))
@@ -96,7 +98,8 @@ def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
 
   The transcript shows how each sample was revealed; it is kept under `views/` with a picture. Of a
   table, whose missing cells are filled in, it is a csv file in the units of the data; of mixtures
-  recordings to listen to: each mixture, its sources, and what was made of it.
+  recordings to listen to: each mixture, its sources, and what was made of it; of images the
+  pictures of the evaluator `samples`, whose arguments `config.sample` holds.
   """
   with _opened(config, workdir) as (parts, folders):
     if write := FILES.get(parts.data.record.kind):
@@ -158,7 +161,7 @@ def _begun(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, State]:
 def _filled(parts: Parts, seed: int, folder: pathlib.Path) -> str:
   """Writes the table of a run with its missing cells filled in; says where."""
   step, state = trained(parts, folder, seed)
-  context = make_context(parts, state, seed, step, lambda name, image: None)
+  context = make_context(parts, state, seed, step, lambda name, image: None, folder)
   rows = fill_in(context, parts.data.train, context.batch_size)
   path = folder / "views" / f"{step:08d}_filled.csv"
   if me().first:
@@ -182,6 +185,19 @@ def _separated(parts: Parts, seed: int, folder: pathlib.Path) -> str:
   for name, signal in recordings(views).items():
     wav.write(place / f"{name}.wav", signal, parts.data.record.rate)
   return f"recordings: {place}"
+
+
+def _painted(parts: Parts, seed: int, folder: pathlib.Path) -> str:
+  """Draws images that the run makes; says where."""
+  if parts.task.sample is None:
+    raise BadInput(f"the task {parts.config['task']['fn']} generates nothing as configured")
+  step, state = trained(parts, folder, seed)
+  paths: list[pathlib.Path] = []
+  with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
+    picture = lambda name, image: paths.append(keep_picture(folder, writers, step, name, image))
+    context = make_context(parts, state, seed, step, picture, folder)
+    bind.bind({"fn": "samples", **parts.config.get("sample", {})}, EVALUATORS)(context)
+  return "\n".join(f"picture: {path}" for path in paths) if me().first else ""
 
 
 def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, State]:
@@ -269,7 +285,7 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # Kinds of data of which a run's samples are files, and what writes them.
-FILES = {"table": _filled, "mixture": _separated}
+FILES = {"table": _filled, "mixture": _separated, "image": _painted}
 JOBS: dict[str, Callable[[Mapping[str, Any], str | os.PathLike[str]], str]] = {
   "train": train,
   "evaluate": evaluate,

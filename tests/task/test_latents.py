@@ -83,8 +83,8 @@ def tiny():
   batch = {"image": draw(8, 8, 8, 1), "position": jnp.arange(8)}
   shapes = jax.eval_shape(task.init, KEY, batch)
   variables = jax.tree.map(lambda leaf: draw(*leaf.shape), shapes)
-  turn = jnp.asarray(np.linalg.qr(variables["codec"]["turn"])[0])
-  return task, batch, {**variables, "codec": {"turn": turn}}, jax.jit(task.views)
+  turn = jnp.asarray(np.linalg.qr(variables["frozen"]["turn"])[0])
+  return task, batch, {**variables, "frozen": {"turn": turn}}, jax.jit(task.views)
 
 
 @functools.cache
@@ -196,7 +196,7 @@ def test_a_plain_task_is_that_of_a_codec_that_does_nothing():
   task = build(codec=None)
   assert task.network.grid == (8, 8)
   batch = tiny()[1]
-  assert "codec" not in jax.eval_shape(task.init, KEY, batch)
+  assert "frozen" not in jax.eval_shape(task.init, KEY, batch)
 
 
 def test_tables_have_no_codec():
@@ -215,11 +215,11 @@ def test_tables_have_no_codec():
 def test_a_stage_becomes_the_codec_not_parameters(tmp_path):
   _, _, variables, _ = tiny()
   export.export(
-    tmp_path / "codec.safetensors", {"params": {"turn": 2 * variables["codec"]["turn"]}}
+    tmp_path / "codec.safetensors", {"params": {"turn": 2 * variables["frozen"]["turn"]}}
   )
-  parts = SimpleNamespace(config={"init_as": "codec"})
+  parts = SimpleNamespace(config={})
   found = initial.given(tmp_path / "codec.safetensors", variables, parts)
-  np.testing.assert_array_equal(found["codec"]["turn"], 2 * variables["codec"]["turn"])
+  np.testing.assert_array_equal(found["frozen"]["turn"], 2 * variables["frozen"]["turn"])
   for a, b in zip(*(jax.tree.leaves(x["params"]) for x in (found, variables)), strict=True):
     np.testing.assert_array_equal(a, b)
 
@@ -229,10 +229,10 @@ def test_published_weights_become_the_codec(tmp_path):
   save_file(vae, tmp_path / "vae.safetensors")
   network = autoencoder(record_shape=(8, 8, 3), widths=(4, 8), depth=1, groups=2)
   images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
-  variables = {"codec": jax.eval_shape(network.init, KEY, images)["params"], "params": {}}
-  parts = SimpleNamespace(config={"init_as": "codec"})
+  variables = {"frozen": jax.eval_shape(network.init, KEY, images)["params"], "params": {}}
+  parts = SimpleNamespace(config={})
   found = initial.given(tmp_path / "vae.safetensors", variables, parts)
-  np.testing.assert_array_equal(found["codec"]["to_latent"]["bias"], vae["quant_conv.bias"])
+  np.testing.assert_array_equal(found["frozen"]["to_latent"]["bias"], vae["quant_conv.bias"])
 
 
 def test_the_authors_network_predicts_the_same_latents_and_has_the_same_loss():

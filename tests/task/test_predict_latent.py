@@ -151,9 +151,7 @@ def test_the_teacher_gets_no_gradient_and_is_what_training_comes_to():
   assert "teacher" not in final
   jax.tree.map(np.testing.assert_array_equal, final["params"], variables["teacher"])
   features = jax.jit(task.features)
-  np.testing.assert_array_equal(
-    features(variables, batch)["mean"], features(final, batch)["mean"]
-  )
+  np.testing.assert_array_equal(features(variables, batch)["mean"], features(final, batch)["mean"])
   assert task.final(final) == final
 
 

@@ -6,6 +6,7 @@ from maskjax.train.evaluators.bits import bits
 from maskjax.train.evaluators.figures import figures
 from maskjax.train.evaluators.finetune import finetune
 from maskjax.train.evaluators.foresight import foresight
+from maskjax.train.evaluators.frechet import frechet
 from maskjax.train.evaluators.imputation import imputation
 from maskjax.train.evaluators.infilling import infilling
 from maskjax.train.evaluators.knn import knn
@@ -15,6 +16,7 @@ from maskjax.train.evaluators.links import links
 from maskjax.train.evaluators.modalities import modalities
 from maskjax.train.evaluators.motion import motion
 from maskjax.train.evaluators.recovery import recovery
+from maskjax.train.evaluators.samples import samples
 from maskjax.train.evaluators.selected import selected
 from maskjax.train.evaluators.separation import separation
 from maskjax.train.evaluators.sparsity import sparsity
@@ -28,6 +30,7 @@ __all__ = [
   "figures",
   "finetune",
   "foresight",
+  "frechet",
   "imputation",
   "infilling",
   "knn",
@@ -38,6 +41,7 @@ __all__ = [
   "motion",
   "reconstruction",
   "recovery",
+  "samples",
   "selected",
   "separation",
   "sparsity",

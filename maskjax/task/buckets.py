@@ -1,0 +1,51 @@
+"""How many positions a model sees: static numbers, of which a step takes the smallest that do."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+from maskjax import bind, reduce
+from maskjax.errors import BadInput
+
+# With one of these bound, a selection hides the same number whatever the scores.
+FIXED = ("count", "ratio", "keep", "counts", "ratios")
+
+
+def kept(
+  keep: int | Sequence[int] | None, select: functools.partial[Any], grid: tuple[int, ...]
+) -> tuple[int, ...]:
+  """Numbers of positions that a model may see, rising; None asks `select` for the only one.
+
+  Raises:
+    BadInput: `select` hides no fixed number, or nothing would be left visible.
+  """
+  n = math.prod(grid)
+  if keep is None:
+    given = [v for k, v in select.keywords.items() if k in FIXED and v is not None]
+    if not given or any(isinstance(value, bind.Moving) for value in given):
+      raise BadInput(f"{select.func.__name__} hides no fixed number of patches: set task.keep")
+    keep = n - int(bind.call(select, {"grid": grid}, jnp.zeros(n)).sum())
+  buckets = (keep,) if isinstance(keep, int) else tuple(sorted(set(keep)))
+  for size in buckets or (0,):
+    if not 0 < size <= n:
+      raise BadInput(f"{size} of {n} patches would be left visible; at least one is needed")
+  return buckets
+
+
+def smallest(
+  buckets: Sequence[int], gone: Bool[Array, "b n"], see: Callable[[int], Callable[..., Any]]
+) -> Any:
+  """`see(keep)(gone)` for the smallest bucket that holds what is not gone of any example.
+
+  Each is compiled once; of more than the largest holds, the later positions are left out.
+  """
+  if len(buckets) == 1:
+    return see(buckets[0])(gone)
+  needed = reduce.combine(jax.lax.pmax, jnp.max(jnp.sum(~gone, axis=-1, dtype=jnp.int32)))
+  bucket = jnp.sum(jnp.asarray(buckets[:-1]) < needed)
+  return jax.lax.switch(bucket, [see(keep) for keep in buckets], gone)
