@@ -6,9 +6,8 @@ from maskjax.recover.loss import absolute_error, smooth_l1, squared_error
 from maskjax.recover.patches import patchify, unpatchify
 from maskjax.recover.policy import policy_gradient
 from maskjax.recover.ranking import pairwise_ranking
-from maskjax.recover.target import Target, latents, pixels
 from maskjax.recover.signal import assignment, negative_si_snr, serving, si_snr
-from maskjax.recover.target import Target, pixels
+from maskjax.recover.target import Target, latents, pixels
 
 __all__ = [
   "Target",
@@ -23,9 +22,9 @@ __all__ = [
   "patchify",
   "pixels",
   "policy_gradient",
-  "smooth_l1",
   "serving",
   "si_snr",
+  "smooth_l1",
   "squared_error",
   "surprise",
   "unpatchify",

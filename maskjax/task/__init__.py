@@ -9,8 +9,8 @@ from maskjax.task.next_token import next_token
 from maskjax.task.predict_latent import predict_latent
 from maskjax.task.reconstruct import reconstruct
 from maskjax.task.reconstruct_edges import reconstruct_edges
-from maskjax.task.separate import separate
 from maskjax.task.reconstruct_modalities import reconstruct_modalities
+from maskjax.task.separate import separate
 from maskjax.task.tokenize import tokenize
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
   "predict_latent",
   "reconstruct",
   "reconstruct_edges",
-  "separate",
   "reconstruct_modalities",
+  "separate",
   "tokenize",
 ]

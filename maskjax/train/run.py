@@ -129,7 +129,7 @@ def explain(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     for seed, folder in folders.items():
       log.info("explaining seed %d in %s", seed, remote.told(str(folder)))
       step, state = _begun(parts, folder, seed)
-      context = make_context(parts, state, seed, step, lambda name, image: None)
+      context = make_context(parts, state, seed, step, lambda name, image: None, folder)
       found.append(explanation.explain(context, **(parts.config.get("explain") or {})))
       with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
         writers.scalars(step, explanation.numbers(found[-1]))
@@ -173,7 +173,7 @@ def _filled(parts: Parts, seed: int, folder: pathlib.Path) -> str:
 def _separated(parts: Parts, seed: int, folder: pathlib.Path) -> str:
   """Writes some mixtures of a run, their sources and the estimates as recordings; says where."""
   step, state = trained(parts, folder, seed)
-  context = make_context(parts, state, seed, step, lambda name, image: None)
+  context = make_context(parts, state, seed, step, lambda name, image: None, folder)
   split = parts.data.test or parts.data.train
   wanted = spaced(parts.data.record.sizes[split], parts.config.get("sample", {}).get("count", 4))
   batch = pick(context.examples(split, context.batch_size), wanted)

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 sys.path.insert(0, sys.argv[1])
-from src.helper import init_model  # noqa: E402
-from src.masks import multiblock  # noqa: E402
+from src.helper import init_model
+from src.masks import multiblock
 
 logging.disable(logging.CRITICAL)
 TARGETS, TRIES, EXAMPLES = 4, 20, 24
