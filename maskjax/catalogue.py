@@ -8,7 +8,7 @@ from typing import Any
 from maskjax import lab
 from maskjax.errors import BadInput
 
-WIDEST = {"presets": 20, "measured": 22}
+WIDEST = {"presets": 18, "measured": 20}
 NOTE = ("id", "family", "title", "claim", "measured", "citation")
 
 
@@ -80,13 +80,13 @@ def functions(section: Mapping[str, Any], name: str = "") -> Iterator[str]:
 
 def _word(within: str, key: str) -> str:
   """Which word the section `key` within another one is about; "" for a config of its own."""
-  if not within or (within in ("evals", "modalities") and key not in ("score", "select")):
+  if not within or (within in ("evals", "modalities", "hides") and key not in ("score", "select")):
     return within or key
   if within == "stages":
     return ""
   if key == "score" and within in ("hold", "view"):
     return "weights"
-  return key if key in ("score", "select", "modalities") else "schedule"
+  return key if key in ("score", "select", "modalities", "hides") else "schedule"
 
 
 def table(rows: Sequence[Mapping[str, Any]], width: int = 100) -> str:
