@@ -1,6 +1,7 @@
 """Linen modules and the weights that were published for them."""
 
 from maskjax.model.classifier import ViTClassifier, vit_classifier
+from maskjax.model.dual_encoder import DualEncoder, dual_encoder
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.masked_autoencoder import MaskedAutoencoder, masked_autoencoder
 from maskjax.model.resnet import ResNetClassifier, resnet
@@ -10,6 +11,7 @@ from maskjax.model.vit import SIZES, ViT
 
 __all__ = [
   "SIZES",
+  "DualEncoder",
   "GraphAutoencoder",
   "MaskedAutoencoder",
   "ResNetClassifier",
@@ -17,6 +19,7 @@ __all__ = [
   "TextTransformer",
   "ViT",
   "ViTClassifier",
+  "dual_encoder",
   "graph_autoencoder",
   "masked_autoencoder",
   "resnet",

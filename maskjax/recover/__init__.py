@@ -1,6 +1,6 @@
 """Recover: what is asked back for the hidden part, and what a wrong answer costs."""
 
-from maskjax.recover.contrastive import info_nce
+from maskjax.recover.contrastive import equal_rows, info_nce
 from maskjax.recover.likelihood import cross_entropy, elbo, surprise
 from maskjax.recover.loss import absolute_error, squared_error
 from maskjax.recover.patches import patchify, unpatchify
@@ -13,6 +13,7 @@ __all__ = [
   "absolute_error",
   "cross_entropy",
   "elbo",
+  "equal_rows",
   "info_nce",
   "pairwise_ranking",
   "patchify",

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from maskjax import bind, reduce
+from maskjax import bind
 from maskjax.errors import BadInput
 from maskjax.hide import fill
 from maskjax.keys import keys, stream
@@ -18,13 +18,12 @@ from maskjax.recover import Target, patchify, unpatchify
 from maskjax.reduce import Term
 from maskjax.score import Draw
 from maskjax.task.base import Aux, Batch, Task, Variables
+from maskjax.task.buckets import buckets, in_bucket
 from maskjax.task.scorer import scorer
 from maskjax.task.teacher import taught_by, with_teacher
 
 KINDS = ("image", "video", "table")
 OFFERS = ("keys", "grid", "step", "patches", "tokens")
-# With one of these bound, a selection hides the same number whatever the scores.
-FIXED = ("count", "ratio", "keep", "counts", "ratios")
 TEACHING = ("scores", "log_prob", "reward", "asked")
 # Offered besides where the model foresees its own loss: to a score, and to what teaches.
 FORESEEN, GUESSED = ("loss",), ("predicted",)
@@ -78,7 +77,7 @@ def reconstruct(
   foresees = getattr(network, "loss_depth", 0) > 0
   scores_of = scorer(score, OFFERS + FORESEEN * foresees, "reconstruct")
   patch, grid = network.encoder.patch, network.encoder.grid
-  buckets = _buckets(keep, select, grid)
+  sizes = buckets(keep, select, grid)
   exact = keep is None
   aim = target()
   # The loss at each position by itself.
@@ -129,16 +128,12 @@ def reconstruct(
       see = lambda keep: lambda gone: tuple(apply(gone, keep=keep, method="foresee"))
     else:
       see = lambda keep: lambda gone: (apply(gone, keep=keep), None)
-    if len(buckets) == 1:
-      return see(buckets[0])(gone)
-    needed = reduce.combine(jax.lax.pmax, jnp.max(jnp.sum(~gone, axis=-1, dtype=jnp.int32)))
-    bucket = jnp.sum(jnp.asarray(buckets[:-1]) < needed)
-    return jax.lax.switch(bucket, [see(keep) for keep in buckets], gone)
+    return in_bucket(sizes, gone, see)
 
   def init(key: Key[Array, ""], batch: Batch) -> Variables:
     patches, there = read(batch)
     nothing = jnp.zeros(patches.shape[:-1], jnp.bool_)
-    made = network.init(stream(key, "init"), patches, nothing, keep=buckets[-1], exact=exact)
+    made = network.init(stream(key, "init"), patches, nothing, keep=sizes[-1], exact=exact)
     drawn = keys(stream(key, "mask", 0), batch["position"])
     taught = scores_of.init(stream(key, "score"), offers(made, drawn, patches, there, 0))
     return {**made, "params": {**made["params"], **taught}}
@@ -228,20 +223,3 @@ def reconstruct(
 def absent(hidden: Bool[Array, "b n"], there: Bool[Array, "b n"] | None) -> Bool[Array, "b n"]:
   """What the model does not see: what is hidden, and what is missing."""
   return hidden if there is None else hidden | ~there
-
-
-def _buckets(
-  keep: int | Sequence[int] | None, select: functools.partial[Any], grid: tuple[int, ...]
-) -> tuple[int, ...]:
-  """Numbers of patches that the model may see, rising."""
-  n = math.prod(grid)
-  if keep is None:
-    given = [v for k, v in select.keywords.items() if k in FIXED and v is not None]
-    if not given or any(isinstance(value, bind.Moving) for value in given):
-      raise BadInput(f"{select.func.__name__} hides no fixed number of patches: set task.keep")
-    keep = n - int(bind.call(select, {"grid": grid}, jnp.zeros(n)).sum())
-  buckets = (keep,) if isinstance(keep, int) else tuple(sorted(set(keep)))
-  for size in buckets or (0,):
-    if not 0 < size <= n:
-      raise BadInput(f"{size} of {n} patches would be left visible; at least one is needed")
-  return buckets

@@ -33,6 +33,7 @@ from maskjax.train.evaluators import (
   motion,
   reconstruction,
   recovery,
+  zero_shot,
 )
 from maskjax.train.mesh import Mesh
 
@@ -58,6 +59,7 @@ NEEDS = {
   motion: ("views", False),
   reconstruction: ("views", False),
   recovery: ("views", False),
+  zero_shot: ("describe", True),
 }
 # What an evaluator looks at, where that is not any kind of data.
 KINDS = {
@@ -69,6 +71,7 @@ KINDS = {
   motion: ("video",),
   reconstruction: ("image", "video", "table"),
   recovery: ("image", "video"),
+  zero_shot: ("image",),
 }
 
 
@@ -103,25 +106,27 @@ class Context:
   picture: Callable[[str, np.ndarray], None]
   encode: Callable[..., Mapping[str, jax.Array]]
   pause: Callable[[], None] = lambda: None
-  cache: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+  cache: dict[Any, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
 
-  def features(self, split: str, pooling: str) -> tuple[np.ndarray, np.ndarray]:
+  def features(
+    self, split: str, pooling: str, limit: int | None = None
+  ) -> tuple[np.ndarray, np.ndarray]:
     """Frozen features `[n, d]` and labels `[n]` of a split, computed once for all evaluators.
 
-    Of all that is `valid`: examples, or the nodes of graphs.
+    Of all that is `valid`: examples, at most `limit` evenly spaced ones, or the nodes of graphs.
     """
-    if split not in self.cache:
-      self.cache[split] = self._encode(split)
-    found = self.cache[split]
+    if (split, limit) not in self.cache:
+      self.cache[split, limit] = self._encode(split, limit)
+    found = self.cache[split, limit]
     if pooling not in found:
       poolings = ", ".join(name for name in found if name != "label")
       raise BadInput(f"the task has no features pooled by {pooling!r} (known: {poolings})")
     return found[pooling], found.get("label", np.zeros(len(found[pooling]), np.int32))
 
-  def _encode(self, split: str) -> dict[str, np.ndarray]:
+  def _encode(self, split: str, limit: int | None) -> dict[str, np.ndarray]:
     self.mesh.check(self.batch_size, 1)
     parts: list[dict[str, np.ndarray]] = []
-    for batch in self.examples(split, self.batch_size):
+    for batch in self.examples(split, self.batch_size, limit):
       valid = batch.pop("valid")
       pooled = self.mesh.get(self.encode(self.variables, self.mesh.put_whole(batch)))
       part = {k: v[valid] for k, v in pooled.items() if v.ndim == valid.ndim + 1}
@@ -130,9 +135,11 @@ class Context:
       parts.append(part)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-  def examples(self, split: str, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+  def examples(
+    self, split: str, batch_size: int, limit: int | None = None
+  ) -> Iterator[dict[str, np.ndarray]]:
     """One pass over a split, not augmented, the last batch padded: `valid` tells."""
-    for batch in pipeline.examples(self.data, split, batch_size=batch_size):
+    for batch in pipeline.examples(self.data, split, batch_size=batch_size, limit=limit):
       self.pause()
       yield batch
 

@@ -15,6 +15,7 @@ from maskjax.train.evaluators.motion import motion
 from maskjax.train.evaluators.recovery import recovery
 from maskjax.train.evaluators.selected import selected
 from maskjax.train.evaluators.sparsity import sparsity
+from maskjax.train.evaluators.zero_shot import zero_shot
 from maskjax.view.reconstruction import reconstruction
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
   "recovery",
   "selected",
   "sparsity",
+  "zero_shot",
 ]
