@@ -80,13 +80,13 @@ def functions(section: Mapping[str, Any], name: str = "") -> Iterator[str]:
 
 def _word(within: str, key: str) -> str:
   """Which word the section `key` within another one is about; "" for a config of its own."""
-  if not within or (within in ("evals", "modalities", "hides") and key not in ("score", "select")):
+  if not within or (within in ("evals", "modalities") and key not in ("score", "select")):
     return within or key
   if within == "stages":
     return ""
   if key == "score" and within in ("hold", "view"):
     return "weights"
-  return key if key in ("score", "select", "modalities", "hides") else "schedule"
+  return key if key in ("score", "select", "modalities") else "schedule"
 
 
 def table(rows: Sequence[Mapping[str, Any]], width: int = 100) -> str:

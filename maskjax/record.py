@@ -19,9 +19,10 @@ class Record:
       [0, 1] (of a series: in the units of its file).
     std: deviation of each channel, likewise, never zero.
     vocabulary: what each token id of a text stands for, in order of id; see `data.tokens`.
+    caption: how many tokens of `vocabulary` describe an image, -1 behind the last; 0 for none.
     rate: samples a second of audio, mixtures, and of that which an image is a spectrogram of,
       (time, frequency, 1); 0 for others.
-    unit: what a token of text is: "characters", "words" or "bpe"; empty for other kinds.
+    unit: what a token of text is: "characters", "words" or "bpe"; empty where there is none.
     columns: names of the columns of a table.
     low: smallest value of each column that was there to learn from, in the units of its file: a
       table's 0. Of spectrograms one of about the smallest, which pictures show as dark.
@@ -40,6 +41,7 @@ class Record:
   columns: tuple[str, ...] = ()
   low: tuple[float, ...] = ()
   high: tuple[float, ...] = ()
+  caption: int = 0
 
   @property
   def classes(self) -> int:

@@ -62,6 +62,7 @@ scores = lambda key: (noise(key, N),)
 tokens = lambda key: (smooth(key, N, WIDTH),)
 tables = lambda key: (smooth(key, 5, 3),)
 ids = lambda key: (jax.random.randint(key, (BATCH, N), 0, 9),)
+pairs_of_ids = lambda key: (jax.random.randint(key, (BATCH, N, 2), 0, 2),)
 classes = lambda key: (jax.random.randint(key, (BATCH, N), 0, WIDTH),)
 gates = lambda key: (jax.nn.relu(smooth(key, N)),)
 documents = lambda key: (jnp.cumsum(jax.random.bernoulli(key, 0.4, (BATCH, N)), axis=-1),)
@@ -257,6 +258,7 @@ ROWS = {
   "recover.smooth_l1": Row(
     partial(recover.smooth_l1, beta=0.7), one(tokens, tokens, ragged), sums=True
   ),
+  "recover.equal_rows": Row(recover.equal_rows, pairs_of_ids),
   "recover.info_nce": Row(recover.info_nce, one(tokens, tokens), sums=True),
   "recover.info_nce/valid": Row(
     lambda a, b, v: recover.info_nce(a, b, valid=v), one(tokens, tokens, ragged), sums=True

@@ -35,7 +35,7 @@ def test_every_config_of_the_project_is_an_entry():
 
 def test_the_functions_that_configs_name_exist():
   homes = {**WORDS, "task": "maskjax.task", "evals": HOME, "modalities": "maskjax.modalities"}
-  homes |= {"hold": "maskjax.weights", "weights": "maskjax.weights", "hides": "maskjax.hide"}
+  homes |= {"hold": "maskjax.weights", "weights": "maskjax.weights"}
   homes |= {"prepare": "maskjax.task.prepare", "view": "maskjax.weights"}
   for entry in catalogue.entries(CONFIGS):
     for name in entry["functions"]:

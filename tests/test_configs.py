@@ -1,5 +1,6 @@
 """Every config: presets load, the smoke runs, and at the paper's scale it is the paper's model."""
 
+import dataclasses
 import itertools
 import math
 import pathlib
@@ -164,6 +165,10 @@ def abstract_data(scale, split, batch_size):
     return record, both
   record = Record("image", shape, sizes, class_names=names, mean=(0.5,) * 3, std=(0.2,) * 3)
   labels = {"label": array()} if names else {}
+  if "caption" in scale:
+    words, length = tuple(map(str, range(scale["words"]))), scale["caption"]
+    record = dataclasses.replace(record, vocabulary=words, unit="words", caption=length)
+    labels["caption"] = array(length)
   return record, {"image": array(*shape, dtype=np.float32), **labels}
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from absl import flags
 
 from maskjax.data import augment as augmentations
+from maskjax.data import captions as describe
 from maskjax.data import spectrograms
 from maskjax.data.classes import Classes, only
 from maskjax.data.images import evenly
@@ -75,6 +76,7 @@ def load(
   mean: Sequence[float] | None = None,
   std: Sequence[float] | None = None,
   mel: Mapping[str, Any] | None = None,
+  captions: Mapping[str, Any] | None = None,
   **kwargs: Any,
 ) -> Data:
   """Opens a data set: images, text, wav, csv, table, motion, graph, of files, or TFDS by name.
@@ -83,8 +85,9 @@ def load(
   examples of these only, and labels them in that order; of the training split `limit` then takes so
   many evenly spaced examples, or all. `size`, (height, width), is what images are resized to;
   without it all must be equally large. `augment` is that of `augment.bind`. `mean` and `std`
-  replace those of the training split. `mel` makes images of audio, see `spectrograms.of`. Other
-  arguments are those of the kind's opener. All that cannot work is a BadInput of one line.
+  replace those of the training split. `mel` makes images of audio, see `spectrograms.of`;
+  `captions` describes images, see `captions.of`. Other arguments are those of the kind's opener.
+  All that cannot work is a BadInput of one line.
   """
   size = _size(size)
   given = {k: v for k, v in [("size", size), ("on_error", on_error)] if v not in (None, "raise")}
@@ -96,6 +99,8 @@ def load(
     record, splits = only(record, splits, classes)
   if mel is not None:
     record, splits = spectrograms.of(record, splits, **mel)
+  if captions is not None:
+    record, splits = describe.of(record, splits, **captions)
   if limit is not None:
     if limit < 1:
       raise BadInput(f"data.limit must be positive, got {limit}")

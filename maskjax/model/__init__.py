@@ -3,6 +3,7 @@
 from maskjax.model.autoencoder import Autoencoder, autoencoder
 from maskjax.model.classifier import ViTClassifier, vit_classifier
 from maskjax.model.code_autoencoder import CodeAutoencoder, code_autoencoder
+from maskjax.model.dual_encoder import DualEncoder, dual_encoder
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.latent_predictor import LatentPredictor, latent_predictor
 from maskjax.model.masked_autoencoder import MaskedAutoencoder, masked_autoencoder
@@ -18,6 +19,7 @@ __all__ = [
   "SIZES",
   "Autoencoder",
   "CodeAutoencoder",
+  "DualEncoder",
   "GraphAutoencoder",
   "LatentPredictor",
   "MaskedAutoencoder",
@@ -31,6 +33,7 @@ __all__ = [
   "ViTClassifier",
   "autoencoder",
   "code_autoencoder",
+  "dual_encoder",
   "graph_autoencoder",
   "latent_predictor",
   "masked_autoencoder",

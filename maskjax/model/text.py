@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -25,6 +26,8 @@ class TextTransformer(nn.Module):
     causal: whether a token sees only itself and those before it.
     kv_heads: see `Attention`.
     tied: predict tokens with the embeddings that they are read with, not a matrix of their own.
+    gated: blocks of today's language models, else those of the first transformers; see `Block`.
+    learned: so many positions with a learned vector each, in place of rotary ones; 0 for these.
   """
 
   vocabulary: int
@@ -39,6 +42,8 @@ class TextTransformer(nn.Module):
   causal: bool = False
   kv_heads: int = 0
   tied: bool = False
+  gated: bool = True
+  learned: int = 0
 
   @nn.compact
   def __call__(
@@ -65,8 +70,14 @@ class TextTransformer(nn.Module):
       embedding_init=nn.initializers.normal(0.02),
       name="embed",
     )
+    x = embed(ids)
+    if self.learned:
+      shape = (self.learned, self.width)
+      table = self.param("position", nn.initializers.normal(0.02), shape)
+      first = 0 if start is None else start
+      x = x + jax.lax.dynamic_slice_in_dim(table, first, ids.shape[-1]).astype(x.dtype)
     x = transformer(
-      embed(ids),
+      x,
       valid,
       segments,
       start,
@@ -76,8 +87,8 @@ class TextTransformer(nn.Module):
       dtype=self.dtype,
       remat=self.remat,
       scan=self.scan,
-      gated=True,
-      rotary=True,
+      gated=self.gated,
+      rotary=not self.learned,
       pairs=pairs or seen_pairs(self.causal, segments is not None),
       kv_heads=self.kv_heads,
     )

@@ -1,6 +1,6 @@
 """Recover: what is asked back for the hidden part, and what a wrong answer costs."""
 
-from maskjax.recover.contrastive import info_nce
+from maskjax.recover.contrastive import equal_rows, info_nce
 from maskjax.recover.likelihood import cross_entropy, elbo, surprise
 from maskjax.recover.loss import absolute_error, smooth_l1, squared_error
 from maskjax.recover.patches import patchify, unpatchify
@@ -15,6 +15,7 @@ __all__ = [
   "assignment",
   "cross_entropy",
   "elbo",
+  "equal_rows",
   "info_nce",
   "latents",
   "negative_si_snr",

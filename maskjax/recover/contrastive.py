@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Num
 
 from maskjax import masks, reduce
 
@@ -46,7 +46,7 @@ def info_nce(
   valid = jnp.ones((), jnp.bool_) if valid is None else valid
   masks.check(valid=valid)
   valid = jnp.broadcast_to(valid, (*groups, n))
-  a, b = (_unit(jnp.where(valid[..., None], x.astype(jnp.float32), 0)) for x in (a, b))
+  a, b = (unit(jnp.where(valid[..., None], x.astype(jnp.float32), 0)) for x in (a, b))
   axis_name = reduce.axis() if axis_name is None else axis_name
   gather, own = lambda x, axis: x, jnp.arange(n)
   if axis_name is not None:
@@ -65,8 +65,27 @@ def info_nce(
   return reduce.term(losses / 2, valid)
 
 
-def _unit(x: Float[Array, "... d"]) -> Float[Array, "... d"]:
-  """`x` at length 1; what is shorter than 1e-12 stays as it is."""
+def equal_rows(x: Num[Array, "*g b d"], *, axis_name: Any = None) -> Bool[Array, "*g b _"]:
+  """Which examples are the same, say have equal captions: the `positives` of `info_nce`.
+
+  Over a mapped axis, `axis_name` or else `reduce.axis()`, a device's rows against those of all.
+
+  >>> equal_rows(jnp.array([[1, 2], [1, 3], [1, 2]])).astype(int).tolist()
+  [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
+  """
+  axis_name = reduce.axis() if axis_name is None else axis_name
+  every = x
+  if axis_name is not None:
+    every = jax.lax.all_gather(x, axis_name, axis=x.ndim - 2, tiled=True)
+  return jnp.all(x[..., :, None, :] == every[..., None, :, :], axis=-1)
+
+
+def unit(x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+  """`x` at length 1; what is shorter than 1e-12 stays as it is.
+
+  >>> unit(jnp.array([3.0, 4.0])).round(4).tolist()
+  [0.6, 0.8]
+  """
   square = jnp.sum(x * x, axis=-1, keepdims=True)
   return x * jax.lax.rsqrt(jnp.where(square > 1e-24, square, 1))
 

@@ -2,6 +2,7 @@
 
 from maskjax.task.autoencode import autoencode
 from maskjax.task.classify import classify
+from maskjax.task.contrast import contrast
 from maskjax.task.diffuse import diffuse
 from maskjax.task.masked_code import masked_code
 from maskjax.task.masked_token import masked_token
@@ -16,6 +17,7 @@ from maskjax.task.tokenize import tokenize
 __all__ = [
   "autoencode",
   "classify",
+  "contrast",
   "diffuse",
   "masked_code",
   "masked_token",

@@ -55,6 +55,8 @@ class Task(NamedTuple):
       (not `valid`) predicted from all that is there, the rest as it was.
     infill: `(variables, batch, hidden) -> Float[b, n, vocabulary]`, logits of every token of a text
       of which the hidden ones are not seen.
+    describe: `(variables, captions) -> Float[b, d]`, where texts lie in the space in which the
+      features called "shared" of what they describe lie.
     prepare: `(variables, batches) -> variables` of the same shapes, once before step 0, from a
       bounded number of training batches: vocabularies, statistics, Fisher information (those that
       a config names, see `maskjax.task.prepare`). Batches lie whole on every device.
@@ -85,6 +87,7 @@ class Task(NamedTuple):
   sample: Callable[..., Mapping[str, Array]] | None = None
   impute: Callable[..., Array] | None = None
   infill: Callable[..., Array] | None = None
+  describe: Callable[..., Array] | None = None
   prepare: Callable[..., Variables] | None = None
   update: Callable[..., Variables] | None = None
   coupled: bool = False
@@ -97,7 +100,7 @@ def network_of(model: Callable[..., Any], record: Record) -> Any:
   """The network that a bound factory makes for data of this record, told what it names of it."""
   vocabulary = len(record.vocabulary)
   sizes = {"record_shape": record.shape, "classes": record.classes, "vocabulary": vocabulary}
-  return bind.call(model, sizes)
+  return bind.call(model, {**sizes, "caption": record.caption})
 
 
 def total(terms: Mapping[str, Term], weights: Mapping[str, float]) -> Float[Array, ""]:

@@ -39,6 +39,7 @@ from maskjax.train.evaluators import (
   recovery,
   samples,
   separation,
+  zero_shot,
 )
 from maskjax.train.mesh import Mesh
 
@@ -69,6 +70,7 @@ NEEDS = {
   recovery: ("views", False),
   samples: ("sample", False),
   separation: ("views", False),
+  zero_shot: ("describe", True),
 }
 # What an evaluator looks at, where that is not any kind of data.
 KINDS = {
@@ -85,6 +87,7 @@ KINDS = {
   recovery: ("image", "video"),
   samples: ("image",),
   separation: ("mixture",),
+  zero_shot: ("image",),
 }
 
 
@@ -121,25 +124,27 @@ class Context:
   encode: Callable[..., Mapping[str, jax.Array]]
   place: Callable[[str], pathlib.Path] = pathlib.Path
   pause: Callable[[], None] = lambda: None
-  cache: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+  cache: dict[Any, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
 
-  def features(self, split: str, pooling: str) -> tuple[np.ndarray, np.ndarray]:
+  def features(
+    self, split: str, pooling: str, limit: int | None = None
+  ) -> tuple[np.ndarray, np.ndarray]:
     """Frozen features `[n, d]` and labels `[n]` of a split, computed once for all evaluators.
 
-    Of all that is `valid`: examples, or the nodes of graphs.
+    Of all that is `valid`: examples, at most `limit` evenly spaced ones, or the nodes of graphs.
     """
-    if split not in self.cache:
-      self.cache[split] = self._encode(split)
-    found = self.cache[split]
+    if (split, limit) not in self.cache:
+      self.cache[split, limit] = self._encode(split, limit)
+    found = self.cache[split, limit]
     if pooling not in found:
       poolings = ", ".join(name for name in found if name != "label")
       raise BadInput(f"the task has no features pooled by {pooling!r} (known: {poolings})")
     return found[pooling], found.get("label", np.zeros(len(found[pooling]), np.int32))
 
-  def _encode(self, split: str) -> dict[str, np.ndarray]:
+  def _encode(self, split: str, limit: int | None) -> dict[str, np.ndarray]:
     self.mesh.check(self.batch_size, 1)
     parts: list[dict[str, np.ndarray]] = []
-    for batch in self.examples(split, self.batch_size):
+    for batch in self.examples(split, self.batch_size, limit):
       valid = batch.pop("valid")
       pooled = self.mesh.get(self.encode(self.variables, self.mesh.put_whole(batch)))
       part = {k: v[valid] for k, v in pooled.items() if v.ndim == valid.ndim + 1}

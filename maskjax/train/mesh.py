@@ -26,6 +26,7 @@ PRESETS: dict[str, dict[str, int]] = {
 # What of a task takes variables first and only reads them.
 READERS = (
   "loss", "features", "views", "predict", "nats", "attention", "generate", "impute", "infill",
+  "describe",
 )  # fmt: skip
 # Of these, what people look at: a few examples, whole in every process.
 SHOWN = ("views", "generate")

@@ -20,6 +20,7 @@ from maskjax.train.evaluators.samples import samples
 from maskjax.train.evaluators.selected import selected
 from maskjax.train.evaluators.separation import separation
 from maskjax.train.evaluators.sparsity import sparsity
+from maskjax.train.evaluators.zero_shot import zero_shot
 from maskjax.view.reconstruction import reconstruction
 
 __all__ = [
@@ -45,4 +46,5 @@ __all__ = [
   "selected",
   "separation",
   "sparsity",
+  "zero_shot",
 ]

@@ -33,8 +33,13 @@ class Context(Protocol):
   moments: Any
   mesh: Any
 
-  def features(self, split: str, pooling: str) -> tuple[np.ndarray, np.ndarray]:
-    """Frozen features `[n, d]` f32 and labels `[n]` int32 of a split, nothing hidden."""
+  def features(
+    self, split: str, pooling: str, limit: int | None = None
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Frozen features `[n, d]` f32 and labels `[n]` int32 of a split, nothing hidden.
+
+    With `limit` of so many evenly spaced examples.
+    """
 
   def batches(self, batch_size: int, seed: int, steps: int) -> Iterator[Batch]:
     """`steps` augmented training batches: "image", "label", "position"."""
@@ -50,13 +55,16 @@ def labelled(context: Context, evaluator: str) -> int:
   return context.record.classes
 
 
-def features(context: Context, split: str, pooling: str) -> tuple[np.ndarray, np.ndarray]:
+def features(
+  context: Context, split: str, pooling: str, limit: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
   """Features and labels of a split, sorted by class and otherwise in their order.
 
   Sorted, so that whatever depends on order (ties, held-out tenths) is balanced over the classes.
   BadInput if a feature is not finite or the split is empty.
   """
-  x, y = context.features(split, pooling)
+  several = {} if limit is None else {"limit": limit}
+  x, y = context.features(split, pooling, **several)
   if len(x) == 0:
     raise BadInput(f"split {split!r} has no examples to evaluate")
   if not np.isfinite(x).all():

@@ -1,0 +1,196 @@
+"""Captions for labelled images: templates over the class and what an image looks like."""
+
+import dataclasses
+import re
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any, SupportsIndex
+
+import numpy as np
+from jaxtyping import Int
+
+from maskjax.data import tokens
+from maskjax.data.source import Example, Source
+from maskjax.data.text import whole
+from maskjax.errors import BadInput, unknown
+from maskjax.record import Record
+
+TEMPLATES = (
+  "a photo of a {name}.",
+  "a {brightness} photo of a {name}.",
+  "a picture of the {name}, mostly {colour}.",
+  "a {contrast} image of a {name}.",
+  "a {brightness} picture of a {name}, mostly {colour}.",
+  "there is a {name} in this {contrast} {colour} photo.",
+)
+BRIGHTNESS = ("dark", "dim", "bright", "light")
+CONTRAST = ("soft", "plain", "sharp")
+# By hue, an eighth of the circle or two each, the first one centred at red.
+HUES = ("red", "orange", "yellow", "green", "green", "blue", "blue", "purple", "pink")
+COLOURS = ("grey", *dict.fromkeys(HUES))
+WORDS = {"brightness": BRIGHTNESS, "colour": COLOURS, "contrast": CONTRAST}
+
+_VOWEL = re.compile(r"\b([Aa]) (?=[aeiou])")
+
+
+class Captioned:
+  """Images with a "caption", int32 [length], -1 behind its last token.
+
+  The template of example i depends on (seed, i) alone, apart for each `stream`; so an image always
+  has the same caption, however it is augmented after. Copies for worker processes begin empty.
+  """
+
+  def __init__(self, images: Source, names: Sequence[str], encode: Any, **how: Any):
+    self.images, self.names, self.encode, self.how = images, names, encode, how
+    self._kept: dict[int, np.ndarray] = {}
+
+  def __getstate__(self) -> dict[str, Any]:
+    """All but the captions themselves."""
+    return {**self.__dict__, "_kept": {}}
+
+  def __len__(self) -> int:
+    """Number of images."""
+    return len(self.images)
+
+  def __getitem__(self, index: SupportsIndex, /) -> Example:
+    """The example at `index` with its caption."""
+    i, example = index.__index__(), self.images[index]
+    if i not in self._kept:
+      self._kept[i] = self.encode(self.text(i, example))
+    return {**example, "caption": self._kept[i]}
+
+  def text(self, index: int, example: Example) -> str:
+    """The caption of an example in words."""
+    templates, seed = self.how["templates"], self.how["seed"]
+    rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, index]))
+    template = templates[int(rng.integers(len(templates)))]
+    name = self.names[int(example["label"])]
+    return fill_in(template, name=name, **look(np.asarray(example["image"])))
+
+
+class Encode:
+  """The function from a text to its ids, int32 [length]; picklable."""
+
+  def __init__(self, record: Record, length: int):
+    self.record, self.length = record, length
+
+  def __call__(self, text: str) -> Int[np.ndarray, "length"]:
+    """Ids of the first `length` tokens, then -1."""
+    return encode([text], self.record, self.length)[0]
+
+
+def of(
+  record: Record,
+  splits: Mapping[str, Source],
+  *,
+  length: int = 16,
+  templates: Sequence[str] = TEMPLATES,
+  seed: int = 0,
+) -> tuple[Record, dict[str, Source]]:
+  """The record and splits of labelled images with a caption for each.
+
+  Templates may name {name}, that of the class, and what `look` tells: {brightness}, {colour} and
+  {contrast}. The record gets `length` as its `caption` and all words that templates can come to as
+  its vocabulary, and then `tokens.UNKNOWN`, whatever the images are.
+
+  Raises:
+    BadInput: no labelled images, no templates, or one that names something else.
+  """
+  if record.kind != "image" or not record.class_names:
+    raise BadInput(f"data.captions is for images with labels, the data set holds {record.kind}")
+  whole("captions.length", length, least=1)
+  whole("captions.seed", seed, least=0)
+  if not templates:
+    raise BadInput("data.captions.templates is empty")
+  named = [field for template in templates for field in fields(template)]
+  for field in named:
+    if field not in (*WORDS, "name"):
+      raise unknown("field of a caption's template", field, (*WORDS, "name"))
+  every = {"name": [spoken(name) for name in record.class_names], **WORDS}
+  texts = [fill_in(t, **filled) for t in templates for filled in _fillings(fields(t), every)]
+  known = tokens.learn(texts, unit="words", size=2**16)
+  vocabulary = (*known, tokens.UNKNOWN)
+  record = dataclasses.replace(record, vocabulary=vocabulary, unit="words", caption=length)
+  turn, names = Encode(record, length), every["name"]
+  sources: dict[str, Source] = {
+    name: Captioned(source, names, turn, templates=tuple(templates), seed=(seed, stream))
+    for stream, (name, source) in enumerate(sorted(splits.items()))
+  }
+  return record, sources
+
+
+def encode(texts: Sequence[str], record: Record, length: int) -> Int[np.ndarray, "b length"]:
+  """Ids of the first `length` tokens of each text, then -1.
+
+  >>> record = Record("image", (8, 8, 1), {}, vocabulary=("a", " cat"), unit="words")
+  >>> encode(["a cat", "a"], record, 3).tolist()
+  [[0, 1, -1], [0, -1, -1]]
+  """
+  turn = tokens.encoder(record)
+  rows = [turn(text)[:length] for text in texts]
+  padded = [np.pad(row, (0, length - len(row)), constant_values=-1) for row in rows]
+  return np.stack(padded).astype(np.int32)
+
+
+def decode(caption: Int[np.ndarray, "length"], record: Record) -> str:
+  """The text of a caption."""
+  return tokens.decode(caption[caption >= 0], record)
+
+
+def look(image: np.ndarray) -> dict[str, str]:
+  """What an image [h, w, c] of whole numbers looks like, in words.
+
+  "brightness": the quarter in which the mean lies. "contrast": whether its deviation is below an
+  eighth of the range, below a quarter, or above. "colour": the hue of the mean of three channels,
+  weighed by how far each pixel is from grey, or grey where there is little.
+
+  >>> look(np.full((2, 2, 3), [200, 30, 30], np.uint8))
+  {'brightness': 'dim', 'contrast': 'soft', 'colour': 'red'}
+  """
+  x = image.astype(np.float32) / np.iinfo(image.dtype).max
+  level = x.mean(axis=-1)
+  bright = BRIGHTNESS[min(int(4 * level.mean()), 3)]
+  contrast = CONTRAST[int(np.searchsorted((0.125, 0.25), level.std()))]
+  return {"brightness": bright, "contrast": contrast, "colour": _colour(x)}
+
+
+def fill_in(template: str, **words: str) -> str:
+  """The template with its fields filled in, "a" as "an" before a vowel.
+
+  >>> fill_in("a photo of a {name}.", name="airplane")
+  'a photo of an airplane.'
+  """
+  return _VOWEL.sub(r"\1n ", template.format(**words))
+
+
+def fields(template: str) -> list[str]:
+  """The names of a template's fields, each once.
+
+  >>> fields("a {colour} {name}.")
+  ['colour', 'name']
+  """
+  found = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+  return list(dict.fromkeys(found))
+
+
+def spoken(name: str) -> str:
+  """The name of a class as it is said: no underscores."""
+  return name.replace("_", " ")
+
+
+def _fillings(names: Sequence[str], words: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+  """Fillings in which each word of each field occurs, and next to each first letter of others."""
+  first = {name: words[name][0] for name in words}
+  return [{**first, name: word} for name in names for word in words[name]] or [first]
+
+
+def _colour(x: np.ndarray) -> str:
+  if x.shape[-1] != 3:
+    return "grey"
+  angle = 2 * np.pi * np.arange(3) / 3
+  around = x @ np.exp(1j * angle)  # how far from grey, and towards which hue
+  mean = around.mean()
+  if np.abs(mean) < 0.04:
+    return "grey"
+  turn = np.angle(mean) / (2 * np.pi) % 1
+  return HUES[int(turn * len(HUES) + 0.5) % len(HUES)]

@@ -1,0 +1,195 @@
+"""Two encoders, of images and of what is said of them, that meet in one space."""
+
+import math
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from maskjax import reduce
+from maskjax.errors import BadInput, unknown
+from maskjax.hide import drop, fill
+from maskjax.model.masked_autoencoder import masked_autoencoder
+from maskjax.model.text import TextTransformer
+from maskjax.model.vit import ViT
+from maskjax.recover.contrastive import unit
+
+SHARPEST = 100.0  # of the factor 1 / temperature
+POOLS = ("first", "mean")
+
+
+class DualEncoder(nn.Module):
+  """An image encoder and a text encoder, each with a linear map into a shared space.
+
+  Attributes:
+    encoder: of images; its tokens are averaged, the class token among them.
+    text: of texts, None where there are none.
+    shared: the width of the space.
+    pool: what stands for a text: its "first" token or the "mean" of all.
+    temperature: of the contrast between both, at first; it is learned.
+
+  Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision",
+  2021, section 2; pooling as in Li et al., "Scaling Language-Image Pre-training via Masking", 2023.
+  """
+
+  encoder: ViT
+  text: TextTransformer | None
+  shared: int
+  pool: str = "first"
+  temperature: float = 0.07
+
+  @property
+  def grid(self) -> tuple[int, ...]:
+    """Patches along each axis."""
+    return self.encoder.grid
+
+  def setup(self) -> None:
+    """Binds the maps and the logarithm of 1 / temperature."""
+    xavier = nn.initializers.xavier_uniform()
+    dense = lambda: nn.Dense(
+      self.shared, use_bias=False, dtype=self.encoder.dtype, kernel_init=xavier
+    )
+    self.project_image = dense()
+    if self.text is not None:
+      self.project_text = dense()
+    constant = nn.initializers.constant(-math.log(self.temperature))
+    self.log_scale = self.param("log_scale", constant, ())
+
+  def __call__(
+    self,
+    patches: Float[Array, "*b n p"],
+    hidden: Bool[Array, "*b n"],
+    caption: Int[Array, "*b m"] | None = None,
+    *,
+    keep: int,
+    exact: bool = False,
+  ) -> tuple[Float[Array, "*b d"], Float[Array, "*b d"] | None]:
+    """Where images of which some patches are hidden lie, and their captions."""
+    image = self.look(patches, hidden, keep=keep, exact=exact)
+    return image, None if caption is None else self.read(caption)
+
+  def look(
+    self,
+    patches: Float[Array, "*b n p"],
+    hidden: Bool[Array, "*b n"],
+    *,
+    keep: int,
+    exact: bool = False,
+  ) -> Float[Array, "*b d"]:
+    """Where images lie by those of their patches that are not hidden, whose content never enters.
+
+    `keep` and `exact` as in `MaskedAutoencoder`.
+    """
+    seen = drop(patches, hidden, keep=keep)
+    valid = None if exact else seen.valid
+    x = self.encoder(seen.tokens, index=seen.index, valid=valid).astype(jnp.float32)
+    return self._place(x, valid)
+
+  def read(self, caption: Int[Array, "*b m"]) -> Float[Array, "*b d"]:
+    """Where texts lie, ids that end in -1 where there are no tokens; these are seen by none."""
+    if self.text is None:
+      raise BadInput("this network has no encoder of texts: its data had no captions")
+    there = caption >= 0
+    x = self.text(jnp.maximum(caption, 0), there, features=True).astype(jnp.float32)
+    one = x[..., 0, :] if self.pool == "first" else reduce.mean(x, there[..., None], axis=-2)
+    return self.project_text(one).astype(jnp.float32)
+
+  def sharpness(self) -> Float[Array, ""]:
+    """The temperature as it is learned: not below a hundredth."""
+    return jnp.exp(-jnp.clip(self.log_scale, 0.0, math.log(SHARPEST)))
+
+  def encode(
+    self, patches: Float[Array, "*b n p"], *, valid: Bool[Array, "*b n"] | None = None
+  ) -> dict[str, Float[Array, "..."]]:
+    """Features of whole images, or of the patches that are `valid`, in float32.
+
+    "mean" `[*b d]` over the patches' tokens, where there is a class token "class" `[*b d]`, and
+    "shared" `[*b s]`, the place in the shared space, at length 1.
+    """
+    if valid is not None:
+      patches = fill(patches, ~valid, 0.0)
+    x = self.encoder(patches, valid=valid).astype(jnp.float32)
+    extra = int(self.encoder.class_token)
+    tokens, there = x[..., extra:, :], jnp.ones((), bool) if valid is None else valid[..., None]
+    features = {"mean": reduce.mean(tokens, there, axis=-2), "shared": unit(self._place(x, valid))}
+    return {**features, "class": x[..., 0, :]} if extra else features
+
+  def _place(
+    self, x: Float[Array, "*b m e"], valid: Bool[Array, "*b k"] | None
+  ) -> Float[Array, "*b d"]:
+    """The mean of all tokens, that of the class too, in the shared space."""
+    there = jnp.ones((), bool)
+    if valid is not None:
+      first = jnp.ones((*valid.shape[:-1], x.shape[-2] - valid.shape[-1]), bool)
+      there = jnp.concatenate([first, valid], axis=-1)[..., None]
+    return self.project_image(reduce.mean(x, there, axis=-2)).astype(jnp.float32)
+
+
+def dual_encoder(
+  *,
+  record_shape: Sequence[int],
+  patch: Sequence[int],
+  vocabulary: int = 0,
+  caption: int = 0,
+  size: str = "B",
+  width: int | None = None,
+  depth: int | None = None,
+  heads: int | None = None,
+  mlp: int | None = None,
+  class_token: bool = True,
+  text_width: int = 512,
+  text_depth: int = 12,
+  text_heads: int = 8,
+  shared: int = 512,
+  pool: str = "first",
+  temperature: float = 0.07,
+  dtype: str = "float32",
+  norm_eps: float = 1e-6,
+  remat: bool = False,
+  scan: bool = False,
+) -> DualEncoder:
+  """A dual encoder of images of `record_shape` and captions of so many tokens of a vocabulary.
+
+  The image encoder is that of `masked_autoencoder` of the same sizes, and its parameters lie under
+  `encoder/` as there. Texts are read both ways, with learned positions; without captions there is
+  no encoder of them. `BadInput` as in `masked_autoencoder`, and if the pool is unknown, the text's
+  width not divisible by its heads, or the first temperature not in [0.01, 1].
+
+  >>> dual_encoder(record_shape=(32, 32, 3), patch=(4, 4), vocabulary=9, caption=5, size="Ti").grid
+  (8, 8)
+  """
+  if pool not in POOLS:
+    raise unknown("pool", pool, POOLS)
+  if text_width % text_heads:
+    raise BadInput(f"text_width {text_width} is not divisible by {text_heads} heads")
+  if not 1 / SHARPEST <= temperature <= 1:
+    raise BadInput(f"the first temperature lies in [{1 / SHARPEST}, 1], got {temperature}")
+  encoder = masked_autoencoder(
+    record_shape=record_shape,
+    patch=patch,
+    size=size,
+    width=width,
+    depth=depth,
+    heads=heads,
+    mlp=mlp,
+    class_token=class_token,
+    dtype=dtype,
+    norm_eps=norm_eps,
+    remat=remat,
+    scan=scan,
+  ).encoder
+  text = TextTransformer(
+    vocabulary=vocabulary,
+    extra=0,
+    width=text_width,
+    depth=text_depth,
+    heads=text_heads,
+    mlp=4 * text_width,
+    dtype=dtype,
+    remat=remat,
+    scan=scan,
+    gated=False,
+    learned=caption,
+  )
+  return DualEncoder(encoder, text if caption else None, shared, pool, temperature)
