@@ -8,7 +8,7 @@ from typing import Any
 from maskjax import lab
 from maskjax.errors import BadInput
 
-WIDEST = {"presets": 20, "measured": 22}
+WIDEST = {"presets": 18, "measured": 20}
 NOTE = ("id", "family", "title", "claim", "measured", "citation")
 
 
@@ -84,6 +84,8 @@ def _word(within: str, key: str) -> str:
     return within or key
   if within == "stages":
     return ""
+  if within in ("explain", "hides"):  # the ways of hiding that are compared, by name
+    return "hide" if within == "hides" else key
   if key == "score" and within in ("hold", "view"):
     return "weights"
   return key if key in ("score", "select") else "schedule"
