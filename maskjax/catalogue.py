@@ -84,6 +84,8 @@ def _word(within: str, key: str) -> str:
     return within or key
   if within == "stages":
     return ""
+  if within in ("explain", "hides"):  # the ways of hiding that are compared, by name
+    return "hide" if within == "hides" else key
   if key == "score" and within in ("hold", "view"):
     return "weights"
   return key if key in ("score", "select", "modalities") else "schedule"

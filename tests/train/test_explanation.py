@@ -3,77 +3,93 @@
 import json
 import pathlib
 import runpy
+from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from maskjax.errors import BadInput
-from maskjax.train import run
+from maskjax.record import Record
+from maskjax.train import export, run
+from maskjax.train.explanation import _onto, explain
 
 tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["tiny"]
 HIDES = {"carried": {"fn": "carry"}, "half": {"fn": "fill", "value": 0.5}}
 FIGURES = {"accuracy", "unchanged", "entropy", "agreement", "deletion", "leak"}
-SMALL = dict(examples=8, segments=4, explained=2, draws=6, batch_size=16, shares=(0.0, 0.5, 1.0))
-MODELS = {
-  "resnet": {"fn": "resnet", "depth": 8, "width": 2, "carry": "neighbours"},
-  "vit": {"fn": "vit_classifier", "patch": (2, 2), "width": 8, "depth": 1, "heads": 2},
-}
+MODEL = {"fn": "resnet", "depth": 8, "width": 2, "carry": "neighbours"}
+SMALL = dict(
+  judge="half", examples=8, segments=4, explained=2, draws=6, batch_size=16, shares=(0.0, 0.5, 1.0)
+)
 
 
 @pytest.fixture(scope="module")
-def classifier(tiny):
-  """`classifier(model, **changes)` is a tiny run's config."""
+def config(tiny, tmp_path_factory):
+  """`config(**changes)` explains a network of drawn weights, which lie in a file."""
 
-  def config(model, **changes):
-    made = tiny.config(total_steps=1, **changes)
+  def make(**changes):
+    made = tiny.config(**changes)
     for name in ("score", "select", "target"):
       del made[name]
-    sections = dict(task={"fn": "classify"}, recover={"fn": "cross_entropy"}, model=MODELS[model])
-    return {**made, **sections, "explain": {**SMALL, "hides": HIDES, "judge": "half"}}
+    sections = dict(task={"fn": "classify"}, recover={"fn": "cross_entropy"}, model=MODEL)
+    return {**made, **sections, "job": "explain", "explain": {**SMALL, "hides": HIDES}}
 
-  return config
+  parts = run.make_parts(make())
+  rng, path = np.random.default_rng(0), tmp_path_factory.mktemp("weights") / "w.safetensors"
+  draw = lambda leaf: np.exp(rng.normal(size=leaf.shape) / 4).astype(np.float32) - 0.9
+  params = jax.tree.map(draw, parts.state.variables["params"])
+  export.export(path, {"params": params})
+  return lambda **changes: make(**{"init_from": str(path), **changes})
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_any_classifier_is_explained(classifier, tmp_path, model):
-  run.run(classifier(model), tmp_path)
-  said = run.run(classifier(model, job="explain"), tmp_path)
-  row = {}
-  for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
-    row |= {k: v for k, v in json.loads(line).items() if k.startswith("explain/")}
+def test_a_classifier_is_explained(config, tmp_path):
+  said = run.run(config(), tmp_path)
+  row = json.loads((tmp_path / "metrics.jsonl").read_text())
   for way in HIDES:
-    found = {k.split("/")[2]: v for k, v in row.items() if k.count("/") == 2 and way in k}
-    assert set(found) == FIGURES
-    assert 0 <= found["leak"] <= 1
+    assert {k.split("/")[2] for k in row if k.startswith(f"explain/{way}/")} == FIGURES
     assert row[f"explain/{way}/unchanged/0"] == 1
+    assert -1 <= row[f"explain/{way}/agreement"] <= 1
+    assert row[f"explain/{way}/entropy/1"] == 0  # with everything hidden all look alike
+    for figure in ("leak", "deletion", "accuracy", "unchanged/0.5"):
+      assert 0 <= row[f"explain/{way}/{figure}"] <= 1
     assert way in said
-  for share in (0.0, 0.5, 1.0):
-    assert 0 <= row[f"explain/half/entropy/{share:g}"] <= np.log(4) + 1e-6
-  # With everything hidden all examples look alike.
-  assert row["explain/carried/entropy/1"] == row["explain/half/entropy/1"] == 0
   drawn = {path.name for path in (tmp_path / "views").iterdir()}
   names = ("accuracy", "entropy", "explained", "hidden", "unchanged")
-  assert {f"00000001_{name}.png" for name in names} < drawn
-  assert (tmp_path / "views" / "00000001_explained.txt").read_text().strip() in said
-  if model == "resnet":
-    elsewhere = classifier(model, job="explain", init_from=str(tmp_path))
-    assert run.run(elsewhere, tmp_path / "other").splitlines()[:3] == said.splitlines()[:3]
+  assert {f"00000000_{name}.png" for name in names} < drawn
+  assert (tmp_path / "views" / "00000000_explained.txt").read_text().strip() in said
+  assert not (tmp_path / "checkpoints" / "0").exists()
 
 
-def test_what_cannot_be_explained_is_named(classifier, tiny, tmp_path):
+def test_weights_are_wanted(config, tmp_path):
   with pytest.raises(BadInput, match="no checkpoint yet: train first, or name weights"):
-    run.run(classifier("resnet", job="explain"), tmp_path)
-  run.run(classifier("resnet"), tmp_path)
-  for change, says in (
+    run.run(config(init_from=""), tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("change", "says"),
+  [
     ({"judge": "haf"}, "did you mean 'half'"),
     ({"split": "tets"}, "did you mean 'test'"),
     ({"hides": {"half": {"fn": "mix"}}}, "mix needs other"),
     ({"hides": {"half": {"fn": "fil"}}}, "did you mean 'fill'"),
-  ):
-    config = classifier("resnet", job="explain")
-    config["explain"] |= change
-    with pytest.raises(BadInput, match=says):
-      run.run(config, tmp_path)
-  run.run(tiny.config(total_steps=1), tmp_path / "mae")
+  ],
+)
+def test_what_cannot_be_explained_is_named(change, says):
+  record = Record("image", (8, 8, 1), {"test": 4}, mean=(0.5,), std=(0.5,))
+  task = SimpleNamespace(predict=len, features=len)
+  mesh = SimpleNamespace(check=lambda *given: None)
+  context = SimpleNamespace(record=record, task=task, mesh=mesh)
+  with pytest.raises(BadInput, match=says):
+    explain(context, **{"hides": HIDES, "judge": "half", **change})
+  context.task.predict = None
   with pytest.raises(BadInput, match="wants a task that classifies images"):
-    run.run(tiny.config(total_steps=1, job="explain"), tmp_path / "mae")
+    explain(context)
+
+
+def test_masks_of_pixels_become_those_of_patches():
+  hidden = np.zeros((1, 4, 6), bool)
+  hidden[0, :2, :3] = hidden[0, 0, 3] = hidden[0, 2, 3:] = True
+  flat = jnp.asarray(hidden.reshape(1, -1))
+  assert _onto(flat, (4, 6), (2, 2)).tolist() == [[True, False, False, False]]
+  np.testing.assert_array_equal(_onto(flat, (4, 6), (4, 6)), hidden)
