@@ -1,7 +1,28 @@
 r"""Conv-TasNet (Luo and Mesgarani, 2019): gates on a learned representation separate speakers.
 
 Paper: "Conv-TasNet: Surpassing Ideal Time-Frequency Magnitude Masking for Speech Separation",
-       IEEE/ACM TASLP 2019, arXiv:1809.07454.
+       IEEE/ACM TASLP 2019, arXiv:1809.07454. Two speakers of wsj0-2mix, 100 epochs: 15.3 dB of
+       SI-SNR improvement with 5.1 M parameters, more than by several ideal masks.
+Here:  HERE
+Run:   python launch.py --config=configs/separation/conv_tasnet.py:laptop --workdir=runs/conv_tasnet
+       --config.data.path=spoken_digit.zip
+
+A linear encoder of frames, sigmoid gates for each speaker from dilated convolutions over time, a
+linear decoder; the loss is minus SI-SNR, by the best of all ways to give the estimates to the
+speakers. Presets, on spoken digits (github.com/Jakobovski/free-spoken-digit-dataset): `laptop`,
+half a second of two of six speakers; recordings 0 to 4 of every speaker and digit are held out, the
+speakers are not (`data.test_where.label=("theo","yweweler")` instead of `n` would do that);
+`fourier`, the same with gates on a short-time Fourier transform of 32 ms every 8 ms, the phase kept;
+`smoke`, two steps. `--config.job=generate` writes mixtures, sources and estimates as recordings,
+`--config.job=view` draws gates before training. With model.causal=True the network does not look
+ahead; select.fn=shares divides the mixture among the speakers instead. The paper's data are
+recordings in folders of their speakers, below train and test: --config.data.path=DIR.
+Deviations: mixtures are drawn here, by one seed, not read from wsj0-2mix's list: each speaker at a
+level within 2.5 dB of the mean, short recordings repeated; training ones are as many as there, and
+the same in every epoch. The learning rate falls along a cosine rather than by half whenever three
+epochs did not help, the last epoch counts, and the batch size, which the paper does not say, is 8.
+The last block has no residual branch, which nothing would see, as in torchaudio's: 65,664 numbers
+fewer, 4,984,881. SDR, PESQ and listeners are not here.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -78,9 +99,9 @@ def laptop(c: ConfigDict) -> None:
   """Half a second of two spoken digits, a small network, three seeds."""
   digits(c)
   c.seeds = 3
-  c.batch_size, c.total_steps = 4, 1000
-  c.optimizer.update(learning_rate=2e-3, warmup_steps=20)
-  c.checkpoint.every, c.log.every = 250, 50
+  c.batch_size, c.total_steps = 4, 1200
+  c.optimizer.update(learning_rate=3e-3, warmup_steps=20)
+  c.checkpoint.every, c.log.every = 400, 50
 
 
 def fourier(c: ConfigDict) -> None:
@@ -110,7 +131,7 @@ def digits(c: ConfigDict) -> None:
     test_where=dict(n=("0", "1", "2", "3", "4")),
   )
   c.eval_batch_size, c.total_epochs, c.loader.workers = 50, 0.0, 0
-  c.model.update(filters=128, size=64, width=64, hidden=128, skip=64, depth=5, repeats=2)
+  c.model.update(filters=64, size=64, width=32, hidden=64, skip=32, depth=5, repeats=2)
   c.optimizer.warmup_epochs = 0.0
 
 

@@ -11,6 +11,7 @@ from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
 
+_KEPT = 1 << 30  # bytes of recordings of a split that stay in memory, if all of them fit
 PEAK = 0.9  # of the loudest of a mixture and its sources
 
 
@@ -18,7 +19,8 @@ class Mixtures:
   """Mixtures `{"mixture": float32 [n], "sources": float32 [k, n]}`, the same at every call.
 
   Source 0 of mixture i is recording i mod the number of recordings; the others, each of another
-  label than those before it, and all stretches and levels depend on (seed, i) alone.
+  label than those before it, and all stretches and levels depend on (seed, i) alone. Recordings
+  stay in memory with `keep`; copies sent to worker processes start empty.
   """
 
   def __init__(
@@ -31,9 +33,16 @@ class Mixtures:
     length: int,
     level: float,
     seed: tuple[int, int],
+    keep: bool = False,
   ):
     self.audio, self.labels, self.number = audio, np.asarray(labels), number
     self.sources, self.length, self.level, self.seed = sources, length, level, seed
+    self.keep = keep
+    self._kept: dict[int, np.ndarray] = {}
+
+  def __getstate__(self) -> dict[str, Any]:
+    """All but the recordings themselves."""
+    return {**self.__dict__, "_kept": {}}
 
   def __len__(self) -> int:
     """Number of mixtures."""
@@ -45,17 +54,26 @@ class Mixtures:
     rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, i]))
     chosen = [i % len(self.labels)]
     for _ in range(self.sources - 1):
-      others = np.flatnonzero(~np.isin(self.labels, self.labels[chosen]))
-      chosen.append(int(rng.choice(others)))
+      others = np.flatnonzero((self.labels[:, None] != self.labels[chosen]).all(1))
+      chosen.append(int(others[rng.integers(len(others))]))
     made = np.stack([self._source(at, rng) for at in chosen])
     peak = max(np.abs(made).max(), np.abs(made.sum(0)).max())
     made = (PEAK / peak * made if peak > 0 else made).astype(np.float32)
     return {"mixture": made.sum(0), "sources": made}
 
-  def _source(self, index: int, rng: np.random.Generator) -> np.ndarray:
-    """A stretch of a recording at a random level; a short recording is repeated."""
+  def _signal(self, index: int) -> np.ndarray:
+    """A recording, its channels averaged."""
+    if index in self._kept:
+      return self._kept[index]
     example = self.audio[index]
     signal = np.asarray(example["audio"])[np.asarray(example["valid"])].mean(axis=-1)
+    if self.keep:
+      self._kept[index] = signal
+    return signal
+
+  def _source(self, index: int, rng: np.random.Generator) -> np.ndarray:
+    """A stretch of a recording at a random level; a short recording is repeated."""
+    signal = self._signal(index)
     begin = int(rng.integers(max(len(signal) - self.length, 0) + 1))
     stretch = np.resize(signal[begin:] if len(signal) else np.zeros(1), self.length)
     stretch = stretch - stretch.mean(dtype=np.float64)
@@ -114,7 +132,8 @@ def open(
       raise BadInput(f"{name} has {len(set(labels))} speakers, mixtures of {sources} need as many")
     number = sizes.get(name, len(audio))
     text.whole(f"data.sizes.{name}", number, least=1)
-    drawn = dict(level=level, seed=(seed, zlib.crc32(name.encode())))
+    drawn: dict[str, Any] = dict(level=level, seed=(seed, zlib.crc32(name.encode())))
+    drawn["keep"] = 4 * record.shape[0] * len(audio) <= _KEPT
     found[name] = Mixtures(audio, labels, number, sources=sources, length=length, **drawn)
   counts = {name: len(source) for name, source in found.items()}
   return Record("mixture", (sources, length), counts, rate=record.rate), found

@@ -11,6 +11,7 @@ from maskjax.record import Record
 from maskjax.spectrogram import stft
 from maskjax.view import grid as layout
 from maskjax.view import heat
+from maskjax.view.legend import bar, under_legend
 
 SIZE, HOP = 0.032, 0.004  # of spectrograms, in seconds
 RANGE = 60.0  # dB below the loudest that are black
@@ -45,7 +46,8 @@ def masks_mixture(views: Mapping[str, Any], record: Record) -> layout.Picture:
     gates = [heat.tints(turned(gate[i, k][:, order])) for k in range(many)]
     rows.append([*map(fitted, [*spectrograms(signals, record.rate), *gates])])
   each = lambda name: [f"{name} {k + 1}" for k in range(many)]
-  return layout.sheet(rows, ["mixture", *each("source"), *each("estimate"), *each("gate")])
+  page = layout.sheet(rows, ["mixture", *each("source"), *each("estimate"), *each("gate")])
+  return under_legend(page, [["gate 0", bar(), "1"]])
 
 
 def scaled(
