@@ -34,7 +34,7 @@ def contrast(
   """Scores and selects patches to hide, and asks which of all captions belongs to what is left.
 
   A score may name `keys` (one per example), `grid`, `step` and `patches`. The model sees `keep`
-  patches: see `buckets`; ratios that move have several, so that a run may end with whole images.
+  patches: see `kept`; ratios that move have several, so that a run may end with whole images.
   `recover` is called with where the images and their captions lie, and may name `temperature`, as
   the model learns it, `valid`, and `positives`: with `equal` the examples whose captions are equal,
   in the whole batch. Data without captions are contrasted with themselves: two views of an image,
