@@ -14,7 +14,7 @@ def noise(
   *,
   alpha: float | Float[Array, ""] | Float[Array, "*b"],
 ) -> Float[Array, "*b n d"]:
-  r"""Degrades: $\sqrt\alpha\,x + \sqrt{1 - \alpha}\,\epsilon$ with Gaussian $\epsilon$ where hidden.
+  r"""Degrades: $\sqrt\alpha\,x + \sqrt{1 - \alpha}\,\epsilon$, Gaussian $\epsilon$, where hidden.
 
   `alpha`, one for all or one per example, is the share of the content's variance that is left: 1
   changes nothing, 0 leaves nothing of what is hidden, which is then as good as removed. One key per

@@ -79,17 +79,15 @@ def predict_latent(
     views = found if isinstance(found, Views) else Views(found, found[None])
     return views.hidden, jnp.moveaxis(views.asked, 0, -2)
 
-  def degrading(batch: Batch, key: Key[Array, ""], step: Any, views: int) -> Any:
-    """`hide` with what is drawn for each view, and the keys of each."""
-    own = keys(key, batch["position"])
-    own = jax.vmap(lambda key: keys(key, views))(own)
+  def degrading(batch: Batch, key: Key[Array, ""], step: Any, views: int) -> tuple[Any, Any]:
+    """How positions are degraded, `(x, hidden) -> x`, and what was drawn for that, by its name."""
+    if hide is None:
+      return None, {}
+    own = jax.vmap(lambda key: keys(key, views))(keys(key, batch["position"]))
     moved = bind.at(hide, step, own)
-    drawn = {
-      name: moved.keywords[name]
-      for name, value in hide.keywords.items()
-      if isinstance(value, bind.Moving) and value.each
-    }
-    return lambda x, hidden: bind.call(moved, {"keys": own}, x, hidden), drawn
+    each = [k for k, v in hide.keywords.items() if isinstance(v, bind.Moving) and v.each]
+    degrade = lambda x, hidden: bind.call(moved, {"keys": own}, x, hidden)
+    return degrade, {name: moved.keywords[name] for name in each}
 
   def predict(
     variables: Variables, batch: Batch, key: Key[Array, ""], step: Any
@@ -97,9 +95,7 @@ def predict_latent(
     """What is predicted, the truth there, the masks, and what was drawn."""
     patches = patchify(batch["image"], patch)
     hidden, asked = choose(batch, stream(key, "mask", step), step)
-    degrade, drawn = None, {}
-    if hide is not None:
-      degrade, drawn = degrading(batch, stream(key, "hide", step), step, asked.shape[-2])
+    degrade, drawn = degrading(batch, stream(key, "hide", step), step, asked.shape[-2])
     given = dict(keep=keep, ask=ask, degrade=degrade)
     found = network.apply(variables, patches, hidden, asked, **given)
     tokens = network.apply(taught_by(variables), patches, method="encode")["tokens"]

@@ -1,10 +1,10 @@
-"""Makes multiblock.safetensors: blocks that the public code of I-JEPA draws, and the numbers for it.
+"""Makes multiblock.safetensors: the blocks that the code of I-JEPA draws, and the numbers for it.
 
 Run as `python tests/golden/make_multiblock.py FOLDER`, where torch is and FOLDER is a checkout of
-github.com/facebookresearch/ijepa at 52c1ae9: its `src.masks.multiblock.MaskCollator` is imported and run
-unchanged, but for where its random numbers come from, which are stored beside what it makes of
-them. Corners come as so many hundredths of their range; when it lets go of a target it is given the
-same corners of the context again. Its models are counted, too.
+github.com/facebookresearch/ijepa at 52c1ae9: its `src.masks.multiblock.MaskCollator` is imported
+and run unchanged, but for where its random numbers come from, which are stored beside what it makes
+of them. Corners come as so many hundredths of their range; when it lets go of a target it is given
+the same corners of the context again. Its models are counted, too.
 """
 
 import logging

@@ -1,15 +1,22 @@
 """Losses against plain numpy."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from maskjax.recover import absolute_error, squared_error
+from maskjax.errors import BadInput
+from maskjax.recover import absolute_error, smooth_l1, squared_error
 
 LOSSES = {
   "squared": (squared_error, lambda gap: gap**2),
   "absolute": (absolute_error, np.abs),
+  "smooth": (
+    partial(smooth_l1, beta=0.8),
+    lambda gap: np.where(abs(gap) < 0.8, gap**2 / 1.6, abs(gap) - 0.4),
+  ),
 }
 every_loss = pytest.mark.parametrize(("loss", "cost"), LOSSES.values(), ids=LOSSES)
 
@@ -63,3 +70,8 @@ def test_half_precision_is_compared_in_float32(loss, cost):
   full = loss(half.astype(jnp.float32), jnp.asarray(target), jnp.asarray(asked))
   assert term.sum.dtype == jnp.float32
   assert float(term.sum) == float(full.sum)
+
+
+def test_a_corner_needs_a_width():
+  with pytest.raises(BadInput, match=r"smooth_l1 wants a beta above 0, got 0\.0"):
+    smooth_l1(jnp.zeros((2, 3)), jnp.zeros((2, 3)), jnp.ones(2, bool), beta=0.0)

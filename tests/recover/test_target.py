@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from maskjax.errors import BadInput
-from maskjax.recover import pixels
+from maskjax.recover import latents, pixels
 
 PATCHES = np.random.default_rng(0).normal(3, 2, (2, 5, 12)).astype(np.float32)
 
@@ -20,10 +20,18 @@ def test_normalised_pixels_have_unbiased_deviation():
 
 
 @pytest.mark.parametrize("normalise", [True, False])
-def test_decoding_undoes_encoding(normalise):
-  target = pixels(normalise=normalise)
+@pytest.mark.parametrize("kind", [pixels, latents])
+def test_decoding_undoes_encoding(kind, normalise):
+  target = kind(normalise=normalise)
   x = jnp.asarray(PATCHES)
   np.testing.assert_allclose(target.decode(target.encode(x), x), x, rtol=1e-5, atol=1e-5)
+
+
+def test_latents_are_layer_normalised():
+  # As torch's layer_norm over the last axis: the variance is that of all, not unbiased.
+  x = PATCHES.astype(np.float64)
+  expected = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+  np.testing.assert_allclose(latents().encode(jnp.asarray(PATCHES)), expected, rtol=2e-5, atol=1e-6)
 
 
 def test_plain_pixels_are_the_patches():

@@ -157,11 +157,13 @@ def _trained(
   context: Context, batch: Batch, pooling: str
 ) -> tuple[Leaves, Callable[..., Float[Array, "b d"]]]:
   """A copy of the parameters that the pooled features read, by name, and the features from them."""
-  whole = traverse_util.flatten_dict(context.variables["params"], sep="/")
+  # A teacher's features are what a teacher's task comes to, and it is these that are trained.
+  variables = context.task.final(context.variables)
+  whole = traverse_util.flatten_dict(variables["params"], sep="/")
 
   def pooled(leaves: Leaves, batch: Batch, *hidden: Array) -> Float[Array, "b d"]:
     params = traverse_util.unflatten_dict({**whole, **leaves}, sep="/")
-    features = context.task.features({**context.variables, "params": params}, batch, *hidden)
+    features = context.task.features({**variables, "params": params}, batch, *hidden)
     if pooling not in features:
       raise unknown("pooling", pooling, features)
     return features[pooling]

@@ -28,9 +28,10 @@ def latent(
   numbers first.
 
   Returns:
-    "loss", meaned over the views of these examples; for a number called `alpha`, "alpha 1" to "alpha
-    4", the same of each part; "spread", the features' deviation over examples as a share of their
-    root mean square, and "rank", how many directions they fill: both fall where they collapse.
+    "loss", meaned over the views of these examples; for a number called `alpha`, "alpha 1" to
+    "alpha 4", the same of each part; "spread", the features' deviation over examples as a share of
+    their root mean square, and "rank", how many directions they fill: both fall where they
+    collapse.
 
   Raises:
     BadInput: a task without costs of views or without features, an unknown split or pooling, or the
@@ -70,7 +71,9 @@ def spread(x: Float[np.ndarray, "n d"]) -> float:
 
 
 def rank(x: Float[np.ndarray, "n d"]) -> float:
-  r"""The effective rank of the centred rows: $\exp(-\sum_i p_i \log p_i)$, $p$ their singular values.
+  r"""The effective rank of the centred rows: $\exp(-\sum_i p_i \log p_i)$.
+
+  $p$ are the singular values as shares of their sum.
 
   Source: Roy and Vetterli 2007; as a sign of collapse, Garrido et al. 2023 (RankMe).
 

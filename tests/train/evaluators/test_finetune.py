@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from maskjax.errors import BadInput
 from maskjax.record import Record
-from maskjax.train.evaluators.finetune import finetune
+from maskjax.train.evaluators.finetune import _trained, finetune
 from maskjax.train.mesh import make_mesh
 
 N = 192
@@ -56,7 +57,7 @@ def context():
     record=Record("image", (2,), {"train": N, "test": N}, ("minus", "plus")),
     key=jax.random.key(0),
     step=0,
-    task=types.SimpleNamespace(features=encode),
+    task=types.SimpleNamespace(final=lambda v: v, features=encode),
     variables={"params": params, "buffers": {"gain": jnp.full(16, 2.0)}},
     mesh=make_mesh(),
     batches=batches,
@@ -125,3 +126,14 @@ def test_bad_input(context):
   context.record = Record("image", (2,), {"train": N})
   with pytest.raises(BadInput, match="'finetune' needs labels"):
     finetune(context, steps=1, **SETTINGS)
+
+
+def test_it_begins_with_what_training_comes_to(context):
+  first = next(context.batches(4, 0, 1))
+  grown = jax.tree.map(lambda x: x + 1, context.variables["params"])
+  context.task.final = lambda variables: {**variables, "params": grown}
+  params, _ = _trained(context, first, "mean")
+  grown = traverse_util.flatten_dict(grown, sep="/")
+  assert "encoder/embed/kernel" in params
+  for name, leaf in params.items():
+    np.testing.assert_array_equal(leaf, grown[name])

@@ -41,7 +41,9 @@ def context(seen, grid=GRID):
     record=Record("image", (12,), {"train": SIZE, "test": SIZE}, ("minus", "plus")),
     key=jax.random.key(0),
     step=0,
-    task=types.SimpleNamespace(features=features, network=types.SimpleNamespace(grid=grid)),
+    task=types.SimpleNamespace(
+      final=lambda v: v, features=features, network=types.SimpleNamespace(grid=grid)
+    ),
     variables={"params": {"gain": jnp.ones(12)}},
     mesh=make_mesh(),
     batches=batches,
