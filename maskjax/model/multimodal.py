@@ -238,7 +238,7 @@ class MultimodalAutoencoder(nn.Module):
     if hidden is not None:
       parts = jnp.split(hidden, len(names), axis=-1)
       patches = {
-        name: fill(patches[name], part, 0) for name, part in zip(names, parts, strict=True)
+        name: fill(patches[name], part, 0.0) for name, part in zip(names, parts, strict=True)
       }
     table = jnp.asarray(sincos(self.grid, self.width), self.dtype)
     return jnp.concatenate([self.embed[name](patches[name]) + table for name in names], axis=-2)
