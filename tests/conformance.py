@@ -141,6 +141,7 @@ ROWS = {
   ),
   "score.entropy": Row(score.entropy, tokens),
   "score.margin": Row(score.margin, tokens),
+  "score.noisy_confidence": Row(score.noisy_confidence, one(tokens, classes)),
   "select.top": Row(partial(select.top, count=2), scores),
   "select.top/ratio": Row(partial(select.top, ratio=0.5), scores),
   "select.top/counts": Row(
@@ -321,5 +322,6 @@ ROWS = {
   "schedule.quarter_cosine": at(schedule.quarter_cosine, 0.75, 0.25),
   "schedule.quarter_sine": at(schedule.quarter_sine, 0.75, 0.25),
   "schedule.step": at(schedule.step, [0.75, 0.5], [0.5]),
+  "schedule.truncated_normal": at(schedule.truncated_normal, 0.55, 0.25, 0.5, 1.0),
   "schedule.warmup": at(schedule.warmup, line, 0.25),
 }

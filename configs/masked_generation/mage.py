@@ -3,9 +3,29 @@ r"""MAGE (Li et al., 2023): one network that represents images and makes them, o
 Paper: "MAGE: MAsked Generative Encoder to Unify Representation Learning and Image Synthesis",
        CVPR 2023, arXiv:2211.09117; code at github.com/LTH14/mage. ViT-L, 1600 epochs of
        ImageNet-1k: FID 9.10 without labels, linear probe 78.9 %; ViT-B 11.1 and 74.7 %.
-Here:  not measured yet.
+Here:  HERE
 Run:   python launch.py --config=configs/masked_generation/mage.py:laptop --workdir=runs/mage
-       --config.data.name=zip --config.data.path=cifar10.zip
+       --config.data.name=zip --config.data.path=cifar10.zip and, likewise,
+       --config.stages.tokenizer.data.… and --config.stages.classifier.data.…; finished stages are
+       given by --config.init_from=DIR and --config.evals.frechet.network=DIR.
+
+The tokenizer is learned first (stages/tokenizer) and frozen; a classifier (stages/classifier) gives
+the features of the Fréchet distance. That is no FID, which is of Inception-v3. One ranking of the
+codes of an image is cut twice: those hidden, a share drawn from a normal distribution cut to
+[0.5, 1], and the half that the encoder does not see even as masks. Policies of decoding are words:
+--config.generate.score.fn=white, margin, entropy, noisy_confidence (confidence after the noise), or
+confidence with --config.generate.score.noise=…, --config.generate.remask=True,
+--config.generate.temperature=…; with the preset `labelled` --config.generate.guidance=….
+Presets: `laptop` is a small ViT over 8 x 8 codes of CIFAR-10; `token_mae` the same with 75 % hidden
+and all of it dropped; `maskgit` with nothing dropped; `labelled` is told the class; `contrasted`
+finds images again behind another mask (MAGE-C); `smoke` is two steps.
+Deviations: a ratio is drawn for every image, in the public code one for a device's batch; counts of
+hidden codes are rounded to the nearest, there up. No dropout. The public tokenizer is MaskGIT's
+VQGAN, with losses of a perceptual network and a discriminator; here the squared error of pixels
+alone, convolutions without attention. The label that stands for none has an embedding of its own,
+and embeddings of labels that are never told are left out: the public code has 1,023,977 parameters
+more, beside those that it never uses. MAGE-C contrasts two augmented crops, here two masks of the
+same. Labels and guidance are MaskGIT's and Ho and Salimans', not the paper's.
 """
 
 import pathlib
@@ -143,6 +163,26 @@ def token_mae(c: ConfigDict) -> None:
   c.drop.ratio = 0.75
 
 
+def maskgit(c: ConfigDict) -> None:
+  """`laptop` with nothing dropped: the encoder sees all masks, and hidden are 0 to 100 %."""
+  laptop(c)
+  c.select.ratio = dict(fn="quarter_cosine", start=1.0, end=0.0, by="example")
+  c.drop = None
+
+
+def labelled(c: ConfigDict) -> None:
+  """`laptop` that is told the class, but for a tenth of the images."""
+  laptop(c)
+  c.model.conditional = True
+
+
+def contrasted(c: ConfigDict) -> None:
+  """`laptop` that also tells images apart behind two masks."""
+  laptop(c)
+  c.model.project = 64
+  c.contrast = dict(fn="info_nce", temperature=0.2)
+
+
 def smoke(c: ConfigDict) -> None:
   """Two steps on digits: everything runs, nothing is learned."""
   mae.small_images(c, "digits", config_dict.placeholder(dict))
@@ -177,4 +217,11 @@ def small(c: ConfigDict) -> None:
   )
 
 
-PRESETS = {"laptop": laptop, "smoke": smoke, "token_mae": token_mae}
+PRESETS = {
+  "laptop": laptop,
+  "token_mae": token_mae,
+  "maskgit": maskgit,
+  "labelled": labelled,
+  "contrasted": contrasted,
+  "smoke": smoke,
+}

@@ -99,7 +99,8 @@ def test_the_network_and_its_loss_agree_with_the_public_code():
   network, variables = golden_model()
   tokens = jnp.asarray(GOLDEN["golden.tokens"], jnp.int32)
   hidden, dropped = (jnp.asarray(GOLDEN[f"golden.{name}"]) for name in ("hidden", "dropped"))
-  logits = network.apply(variables, tokens, hidden, dropped, keep=128, exact=True)
+  apply = jax.jit(functools.partial(network.apply, variables, keep=128, exact=True))
+  logits = apply(tokens, hidden, dropped)
   np.testing.assert_allclose(logits, GOLDEN["golden.logits"], atol=2e-5)
   term = recover.cross_entropy(logits, tokens, hidden, smoothing=0.1)
   np.testing.assert_allclose(term.sum / term.count, GOLDEN["golden.loss"], rtol=1e-5)
@@ -125,7 +126,7 @@ def test_decoding_with_it_agrees_with_the_public_code(monkeypatch):
 def made():
   """A task and its variables."""
   one = task()
-  return one, one.init(jax.random.key(0), batch())
+  return one, jax.jit(one.init)(jax.random.key(0), batch())
 
 
 def test_hidden_and_dropped_are_two_cuts_of_one_ranking():
@@ -152,7 +153,9 @@ def test_what_is_hidden_changes_nothing_but_the_loss_of_itself(made):
   tokens = jax.random.randint(jax.random.key(1), (2, 16), 0, 7)
   hidden = jnp.arange(16) < jnp.array([[12], [9]])
   dropped = jnp.broadcast_to(jnp.arange(16) < 8, hidden.shape)
-  see = lambda tokens, dropped, keep: net.apply(params, tokens, hidden, dropped, keep=keep)
+  see = lambda tokens, dropped, keep: jax.jit(functools.partial(net.apply, keep=keep))(
+    params, tokens, hidden, dropped
+  )
   plain = see(tokens, dropped, 8)
   np.testing.assert_array_equal(plain, see(jnp.where(hidden, 6 - tokens, tokens), dropped, 8))
   # Padding of a larger bucket is not seen.
@@ -170,9 +173,10 @@ def test_the_encoder_sees_half_whatever_the_ratio(made):
 def test_microbatches_draw_the_same_and_gradients_spare_the_tokenizer(made):
   one, variables = made
   data, key = batch(), jax.random.key(3)
-  whole = one.loss(variables, data, key, 5)[0]["masked"]
+  loss = jax.jit(one.loss)
+  whole = loss(variables, data, key, 5)[0]["masked"]
   cut = lambda i: jax.tree.map(lambda x: x[i : i + 2], data)
-  parts = [one.loss(variables, cut(i), key, 5)[0]["masked"] for i in (0, 2)]
+  parts = [loss(variables, cut(i), key, 5)[0]["masked"] for i in (0, 2)]
   np.testing.assert_allclose(whole.sum, sum(p.sum for p in parts), rtol=1e-5)
   assert int(whole.count) == sum(int(p.count) for p in parts) >= 4 * 8
   assert set(variables) == {"params", "frozen"}
@@ -188,14 +192,14 @@ def test_a_codes_embedding_learns_nothing_from_being_predicted(made):
     logits = one.network.apply({"params": params}, tokens, hidden, hidden & False, keep=16)
     return recover.cross_entropy(logits, tokens, hidden).sum
 
-  grad = jax.grad(loss)(variables["params"])["embed"]["embedding"]
+  grad = jax.jit(jax.grad(loss))(variables["params"])["embed"]["embedding"]
   assert np.abs(grad[:7]).max() == 0
   assert np.abs(grad[7]).max() > 0
 
 
 def test_labels_are_told_to_a_model_that_takes_them():
   told = task(model=functools.partial(NET, conditional=True), unlabelled=0.0)
-  variables = told.init(jax.random.key(0), batch())
+  variables = jax.jit(told.init)(jax.random.key(0), batch())
   keys = jax.random.split(jax.random.key(0), 4)
   params = jax.tree.map(lambda x: x * 8, variables["params"])
   run = jax.jit(told.sample)
@@ -234,9 +238,9 @@ def test_moving_drops_want_buckets():
 def test_a_tokenizer_brings_images_back():
   """Its loss is that of the paper, and its gradient passes the codebook straight through."""
   one = tokenize(record=RECORD, model=BOOK)
-  variables = one.init(jax.random.key(0), batch())
+  variables = jax.jit(one.init)(jax.random.key(0), batch())
   network, params = one.network, {"params": variables["params"]["tokenizer"]}
-  made = network.apply(params, batch()["image"])
+  made = jax.jit(network.apply)(params, batch()["image"])
   np.testing.assert_array_equal(
     made.tokens, network.apply(params, batch()["image"], method="encode")
   )
@@ -245,7 +249,7 @@ def test_a_tokenizer_brings_images_back():
   near = np.linalg.norm(made.latents[:, :, None] - book(params), axis=-1).argmin(-1)
   np.testing.assert_array_equal(made.tokens, near)
   first = lambda v: one.loss(v, batch(), jax.random.key(0), 0)[0]["recover"].sum
-  grads = jax.grad(first)(variables)["params"]["tokenizer"]
+  grads = jax.jit(jax.grad(first))(variables)["params"]["tokenizer"]
   assert np.abs(grads["encoder"]["embed"]["kernel"]).max() > 0
   assert np.abs(grads["codebook"]).max() == 0
 
