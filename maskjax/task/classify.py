@@ -136,11 +136,13 @@ def _hiding(
     hidden = bind.call(bind.at(select, step, drawn("amount")), {"grid": grid}, scores)
     image, target, other = batch["image"], classes(batch["label"]), batch.get("other")
     offers = {"grid": grid} | ({} if other is None else {"other": flat(other["image"])})
-    seen = bind.call(bind.at(hide, step), offers, flat(image), hidden).reshape(image.shape)
+    seen = bind.call(bind.at(hide, step), offers, flat(image), hidden)
+    if isinstance(seen, tuple):
+      raise BadInput("classify hides by what stands in place of pixels, not by a mask beside them")
     if other is not None:
       share = hidden if hidden.dtype == bool else 1 - hidden
       share = jnp.mean(share.astype(jnp.float32), axis=-1)[:, None]
       target = (1 - share) * target + share * classes(other["label"])
-    return Shown(seen, target, hidden.reshape(image.shape[:-1]))
+    return Shown(seen.reshape(image.shape), target, hidden.reshape(image.shape[:-1]))
 
   return show

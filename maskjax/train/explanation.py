@@ -274,10 +274,11 @@ def together(found: Sequence[Explained]) -> tuple[str, dict[str, Picture]]:
 
 def pictures(found: Explained, record: Any, count: int = 8) -> dict[str, Picture]:
   """What segments count by each way of hiding, and what each leaves of an image."""
-  few = lambda drawn: {way: x[:count] for way, x in drawn.items()}
+  few = np.array(spaced(len(found.images), count))
+  some = lambda drawn: {way: x[few] for way, x in drawn.items()}
   return {
-    "explained": explanations(found.images[:count], few(found.maps), record),
-    "hidden": left_over(found.images[:count], few(found.seen), record),
+    "explained": explanations(found.images[few], some(found.maps), record),
+    "hidden": left_over(found.images[few], some(found.seen), record),
   }
 
 
