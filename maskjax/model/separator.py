@@ -162,9 +162,8 @@ class Separator(nn.Module):
       laid = jnp.matmul(content[..., 0].astype(self.dtype), self.synthesis.astype(self.dtype).T)
       padded = overlap_add(laid.astype(jnp.float32), hop=self.hop)
     else:
-      padded = istft(
-        jax.lax.complex(content[..., 0], content[..., 1]), size=self.size, hop=self.hop
-      )
+      whole = jax.lax.complex(content[..., 0], content[..., 1])
+      padded = jnp.asarray(istft(whole, size=self.size, hop=self.hop))
     before, _ = self._room(length)
     return padded[..., before : before + length]
 
