@@ -160,7 +160,7 @@ class Separator(nn.Module):
     """Signals of `length` samples from what stands at every time and filter."""
     if self.basis == "learned":
       laid = jnp.matmul(content[..., 0].astype(self.dtype), self.synthesis.astype(self.dtype).T)
-      padded = overlap_add(laid.astype(jnp.float32), hop=self.hop)
+      padded = jnp.asarray(overlap_add(laid.astype(jnp.float32), hop=self.hop))
     else:
       whole = jax.lax.complex(content[..., 0], content[..., 1])
       padded = jnp.asarray(istft(whole, size=self.size, hop=self.hop))
