@@ -244,19 +244,20 @@ def test_counts_of_more_than_int32_holds_give_the_same_masks(monkeypatch):
   scores = as_tree(np.random.default_rng(0).integers(0, 4, total).astype(np.float32))
   allowed = as_tree(np.arange(total) % 3 > 0)
   ways = [({"count": 7}, None), ({"ratio": 0.5}, allowed), ({"ratio": jnp.float32(0.3)}, None)]
-  take = lambda given, allowed: as_row(top(scores, **given, allowed=allowed, axis=None))
-  narrow = [take(*way) for way in ways]
+  compiled = lambda way: jax.jit(lambda s: top(s, **way[0], allowed=way[1], axis=None))
+  narrow = [as_row(compiled(way)(scores)) for way in ways]
   monkeypatch.setattr(importlib.import_module("maskjax.select.top"), "LARGEST", total - 1)
   for way, expected in zip(ways, narrow, strict=True):
-    np.testing.assert_array_equal(take(*way), expected)
-    compiled = jax.jit(lambda s, way=way: top(s, **way[0], allowed=way[1], axis=None))
-    np.testing.assert_array_equal(as_row(compiled(scores)), expected)
+    np.testing.assert_array_equal(as_row(compiled(way)(scores)), expected)
+  eager = top(scores, **ways[0][0], axis=None)
+  np.testing.assert_array_equal(as_row(eager), narrow[0])
 
 
 @pytest.mark.parametrize("part", [1, 3, 4, 6])
 def test_entries_counted_in_parts_give_the_same_masks(monkeypatch, part):
   scores = as_tree(np.random.default_rng(0).integers(0, 4, total).astype(np.float32))
-  expected = [as_row(top(scores, count=count, axis=None)) for count in range(total + 1)]
+  whole = jax.jit(lambda s, count: top(s, count=count, axis=None))
+  expected = [as_row(whole(scores, count)) for count in range(total + 1)]
   monkeypatch.setattr(importlib.import_module("maskjax.select.search"), "PART", part)
   compiled = jax.jit(lambda s, count: top(s, count=count, axis=None))
   for count, mask in enumerate(expected):
