@@ -3,7 +3,14 @@ r"""N-JEPA (Qiu et al., 2025): I-JEPA whose mask tokens are told where they are 
 Paper: "Improving Joint Embedding Predictive Architecture with Diffusion Noise", 2025,
        arXiv:2507.15216. Its abstract claims robust features and gives no figures; the base that it
        improves on is I-JEPA, 79.3 % by a linear probe with ViT-H/14.
-Here:  HERE_NJEPA
+Here:  CIFAR-10, `laptop`, 300 steps of 32, f32, three seeds, one shared core, 2026-11-21. Loss on
+       1,024 test images, blocks cut into quarters by their level, noisiest first: 0.135 ± 0.006,
+       0.125 ± 0.007, 0.116 ± 0.006, 0.110 ± 0.007, in this order in every seed, 1.23 times from
+       end to end; untrained 0.625 ± 0.011 to 0.600 ± 0.034, 1.04 times. So the predictor uses where
+       it is asked as far as it is told. kNN 0.276 ± 0.003 to 0.252 ± 0.007 (`ijepa` at equal steps
+       0.262 ± 0.009), linear probe 0.390 to 0.375 (seed 2; `ijepa` 0.390). *Opposite* at
+       this budget, at which neither learns features. No collapse: features fill 12.3 ± 0.6 of 64
+       directions (untrained 18.0 ± 0.5, `ijepa` 14.3 ± 1.1). Longer runs: not measured.
 Run:   python launch.py --config=configs/latent_prediction/n_jepa.py:laptop --workdir=runs/n_jepa
        --config.data.name=zip --config.data.path=cifar10.zip
 
@@ -31,7 +38,7 @@ NOTE = dict(
   family="latent_prediction",
   title="Improving Joint Embedding Predictive Architecture with Diffusion Noise",
   claim="noise on mask tokens' positions makes features more robust; no figures in the abstract",
-  measured="not measured",
+  measured="CIFAR-10, 300 steps: loss by noise, most to least, 0.135 to 0.110; kNN 0.252 ± 0.007",
   citation="Qiu, Zhu, Chen. 2025. arXiv:2507.15216",
   scale=ijepa.NOTE["scale"],
 )
