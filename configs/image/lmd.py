@@ -3,7 +3,15 @@ r"""LMD (Ma et al., 2024): masks in the latent space of an autoencoder, ever mor
 Paper: "LMD: Faster Image Reconstruction with Latent Masking Diffusion", AAAI 2024,
        arXiv:2312.07971; code at github.com/AnonymousPony/lmd. Training three times as fast as
        diffusion models and MAE, or more, at nearly the same accuracy.
-Here:  HERE
+Here:  CIFAR-10, batches of 64, seed 0, f32, one shared core, 2026-11-21. Squared error where 75 %
+       is hidden over that of the mean image, 512 test images, the same masks: `laptop` 0.742 after
+       40 steps, 0.649 after 80, 0.566, 0.510, 0.490 and 0.486 after 240; `pixels` 0.816 after 30,
+       0.727 after 60, 0.700 after 90. Steps to 0.700, between evaluations 58 of `laptop`, 0.35
+       TFLOP and about 92 busy seconds, against 90 of `pixels`, 1.13 TFLOP and 229 s: a third of the
+       FLOPs. The autoencoder took 240 steps, 1.71 TFLOP and 283 s, to 0.083 of the mean image's
+       error with nothing hidden; with it 2.06 TFLOP and 375 s. *Reproduced* for a codec that is
+       there, *opposite* with its training, one seed; rates not tuned. Three seeds, `pieces`,
+       `line`: not measured.
 Run:   python launch.py --config=configs/image/lmd.py:laptop --workdir=runs/lmd
        --config.data.name=zip --config.data.path=cifar10.zip
        --config.stages.codec.data.name=zip --config.stages.codec.data.path=cifar10.zip
@@ -39,7 +47,7 @@ NOTE = dict(
   family="diffusion_mask",
   title="LMD: Faster Image Reconstruction with Latent Masking Diffusion",
   claim="training 3x or more faster than diffusion models and MAE, barely less accurate",
-  measured="not measured",
+  measured="CIFAR-10, one seed: MAE's 0.700 for 0.35 TFLOP (MAE 1.13), and 1.71 for the codec",
   citation="Ma, Yu, Li, Zhou. AAAI 2024. arXiv:2312.07971",
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=110_753_856),
 )
@@ -67,7 +75,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   c.model.update(size="B", patch=(4, 4))
   c.select = dict(fn="top", ratio=COSINE)
   # 49 patches of latents.
-  c.task = dict(fn="reconstruct", keep=(12, 20, 30, 42))
+  c.task = dict(fn="reconstruct", keep=(12, 24, 42))
   c.optimizer.warmup_epochs = 1.0
   c.stages = dict(codec=codec(c))
   c.init_from = "stages/codec"
