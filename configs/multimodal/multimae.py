@@ -4,8 +4,8 @@ Paper: "MultiMAE: Multi-modal Multi-task Masked Autoencoders", ECCV 2022, arXiv:
        at github.com/EPFL-VILAB/MultiMAE. ViT-B/16, 1600 epochs of ImageNet-1k with pseudo labels:
        83.3 % after fine-tuning (MAE 83.3), ADE20K 46.2 mIoU (46.2), Hypersim 37.0 (36.5), with
        depth 47.6, NYUv2 52.0 (50.8), with depth 56.0; its depth, δ1, 86.4 % (85.1).
-Here:  CIFAR-10, `laptop`, 300 steps of 32, seeds 0 to 1, f32, a busy core, 2026-11-21. Error of what
-       is hidden over that of the mean image (of labels, nats over those of their shares), 512 test
+Here:  CIFAR-10, `laptop`, 300 steps of 32, seeds 0 to 1, f32, 2026-11-21. Error of what is
+       hidden over that of the mean image (of labels, nats over those of their shares), 512 test
        images; "from x": x is shown whole, and nothing else:
 
        |          | untrained     | own masks     | from image    | from segments | from edges    |
