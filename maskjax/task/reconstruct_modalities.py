@@ -50,9 +50,9 @@ def reconstruct_modalities(
   """Scores and selects patches of all modalities in a row, and asks for the hidden ones of each.
 
   The first modality is the "image"; the others are made of it as `modalities` say, sections for
-  functions of `maskjax.modalities`, or found in a batch under their names by a function of one's
-  own; what they need to know of the training images they are told before step 0, from so many
-  `examples`. All have the grid of patches of the image.
+  functions of `maskjax.modalities` or of one's own that give such a `Modality`; what they need to
+  know of the training images they are told before step 0, from so many `examples`. All have the
+  grid of patches of the image.
   `score` may name `keys` (one per example), `sizes` (patches of each modality), `keep` (how many
   `select` leaves to see, the same for every example), `grid` (all patches, in one row) and `step`;
   `select` names `sizes` and `grid`.
