@@ -201,7 +201,7 @@ def smoke(c: ConfigDict) -> None:
   for name in ("knn", "linear", "reconstruction"):
     c.evals[name].every = -1
   c.evals.frechet.update(examples=16, batch_size=16)
-  c.evals.samples.update(examples=2, columns=2)
+  c.evals.samples.update(examples=16, columns=4)
   c.checkpoint.every, c.log.every = 1, 1
 
 

@@ -278,7 +278,7 @@ def make_context(
   seed: int,
   step: int,
   picture: Callable[[str, np.ndarray], Any],
-  workdir: pathlib.Path,
+  workdir: pathlib.Path = pathlib.Path(),
 ) -> Context:
   """What evaluators may use, for one state of a run."""
   config = parts.config

@@ -1,6 +1,5 @@
 """How far made images are from real ones, in the features of a classifier trained for this."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ from jaxtyping import Float
 from maskjax.errors import BadInput, unknown
 from maskjax.keys import keys, stream
 from maskjax.record import Record
+from maskjax.train.evaluators.samples import make
 from maskjax.train.load import load
 from maskjax.train.workdir import read_record
 
@@ -63,17 +63,13 @@ def frechet(
     features = loaded.apply(loaded.variables, {"image": translate(image)})["mean"]
     return np.asarray(context.mesh.get(features), np.float64)
 
-  @jax.jit
-  def samples(variables: Any, key: Any, batch: Mapping[str, Any]) -> Any:
-    made = context.task.sample(variables, keys(key, batch["position"]), batch)
-    return made["image"]
-
   parts: dict[str, list[np.ndarray]] = {"distance": [], "real": [], "noise": []}
   for i, batch in enumerate(context.examples(split, batch_size, examples)):
     valid = batch.pop("valid")
     placed = context.mesh.put_whole({**batch, "position": np.arange(batch_size, dtype=np.int32)})
     key = stream(context.key, "batch", i)
-    made = samples(context.variables, key, placed)
+    given = keys(key, np.arange(batch_size, dtype=np.int32))
+    made = make(context.task.sample, context.variables, given, placed)["image"]
     noise = jax.random.uniform(stream(key, "noise"), batch["image"].shape)
     blank = (noise - np.array(context.record.mean)) / np.array(context.record.std)
     for name, image in (("distance", made), ("real", batch["image"]), ("noise", blank)):

@@ -1,5 +1,7 @@
 """Pictures of what a task makes from nothing, and of how it came to be."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -26,7 +28,7 @@ def samples(
     No numbers.
 
   Raises:
-    BadInput: a task that samples nothing, or no example to draw.
+    BadInput: a task that samples nothing, no example to draw, or so many that devices do not divide.
   """
   if context.task.sample is None:
     raise BadInput("samples: this task samples nothing as configured")
@@ -41,10 +43,13 @@ def drawn(
   context: Any, split: str, examples: int, columns: int, stages: int
 ) -> dict[str, layout.Picture]:
   """The pictures of `samples` by name."""
+  context.mesh.check(examples, 1)
   batch = dict(next(iter(context.examples(split, examples, examples))))
   valid = batch.pop("valid")
-  given = keys(context.key, examples)
-  made = jax.device_get(jax.jit(context.task.sample)(context.variables, given, batch))
+  batch["position"] = np.arange(examples, dtype=np.int32)
+  given = keys(context.key, batch["position"])
+  placed = context.mesh.put_whole(batch)
+  made = context.mesh.get(make(context.task.sample, context.variables, given, placed))
   record = context.record
   image = np.asarray(made["image"])[valid]
   scale = layout.magnification(*image.shape[1:3])
@@ -66,6 +71,15 @@ def drawn(
     [list(row) for row in zip(*shown.values(), strict=True)], list(shown)
   )
   return pictures
+
+
+# By the task's own function, so that all evaluations of a run share one compilation.
+@partial(jax.jit, static_argnames="sample")
+def make(
+  sample: Callable[..., Mapping[str, Any]], variables: Any, keys: Any, batch: Mapping[str, Any]
+) -> Mapping[str, Any]:
+  """What a task samples, compiled once for batches of a size."""
+  return sample(variables, keys, batch)
 
 
 def _spread(last: int, count: int) -> list[int]:
