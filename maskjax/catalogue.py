@@ -8,7 +8,7 @@ from typing import Any
 from maskjax import lab
 from maskjax.errors import BadInput
 
-WIDEST = {"presets": 20, "measured": 22}
+WIDEST = {"presets": 20, "measured": 20}
 NOTE = ("id", "family", "title", "claim", "measured", "citation")
 
 

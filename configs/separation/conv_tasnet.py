@@ -3,7 +3,7 @@ r"""Conv-TasNet (Luo and Mesgarani, 2019): gates on a learned representation sep
 Paper: "Conv-TasNet: Surpassing Ideal Time-Frequency Magnitude Masking for Speech Separation",
        IEEE/ACM TASLP 2019, arXiv:1809.07454. Two speakers of wsj0-2mix, 100 epochs: 15.3 dB of
        SI-SNR improvement with 5.1 M parameters, more than by several ideal masks.
-Here:  `laptop` and `fourier`, 1,200 steps of 4 half seconds, seed 0, f32, a shared core, 2026-11-21,
+Here:  `laptop` and `fourier`, 1,200 steps of 4 half seconds, seed 0, f32, shared core, 2026-11-21,
        by the command below with seeds=1; 300 mixtures of held-out recordings of known speakers:
 
        | SI-SNR improvement, dB                     | untrained | trained |
