@@ -55,7 +55,7 @@ def separation(
     raise BadInput(f"separation.examples must be at least 1, got {examples}")
   context.mesh.check(batch_size, 1)
   rate = context.record.rate
-  cut = dict(size=int(rate * size), hop=int(rate * hop))
+  cut: dict[str, Any] = dict(size=int(rate * size), hop=int(rate * hop))
   views = jax.jit(partial(measured, context))
   oracle = jax.jit(partial(oracles, **cut))
   parts: list[dict[str, np.ndarray]] = []
@@ -96,8 +96,8 @@ def oracles(
   n = mixture.shape[-1]
   after = size + -(n + size) % hop
   room = lambda x: jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(size, after)])
-  known = dict(size=size, hop=hop, fft=size, centre=False, emphasis=0.0)
-  whole, parts = stft(room(mixture), **known), stft(room(sources), **known)
+  known: dict[str, Any] = dict(size=size, hop=hop, fft=size, centre=False, emphasis=0.0)
+  whole, parts = (jnp.asarray(stft(room(x), **known)) for x in (mixture, sources))
   row = parts.reshape(*parts.shape[:2], -1)
   content = jnp.stack([whole.real, whole.imag], axis=-1).reshape(len(mixture), 1, -1, 2)
   gates = {
@@ -109,5 +109,5 @@ def oracles(
   for name, gate in gates.items():
     kept = hide.gate(jnp.broadcast_to(content, (*gate.shape, 2)), gate).reshape(*parts.shape, 2)
     signal = istft(jax.lax.complex(kept[..., 0], kept[..., 1]), size=size, hop=hop)
-    found[name] = si_snr(signal[..., size : size + n], sources)
+    found[name] = si_snr(jnp.asarray(signal)[..., size : size + n], sources)
   return found
