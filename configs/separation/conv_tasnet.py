@@ -3,17 +3,29 @@ r"""Conv-TasNet (Luo and Mesgarani, 2019): gates on a learned representation sep
 Paper: "Conv-TasNet: Surpassing Ideal Time-Frequency Magnitude Masking for Speech Separation",
        IEEE/ACM TASLP 2019, arXiv:1809.07454. Two speakers of wsj0-2mix, 100 epochs: 15.3 dB of
        SI-SNR improvement with 5.1 M parameters, more than by several ideal masks.
-Here:  HERE
+Here:  `laptop` and `fourier`, 1,200 steps of 4 half seconds, seed 0, f32, shared core, 2026-11-21,
+       by the command below with seeds=1; 300 mixtures of held-out recordings of known speakers:
+
+       | SI-SNR improvement, dB                     | untrained | trained |
+       |--------------------------------------------|-----------|---------|
+       | `laptop`, gates on a learned basis         | -30.0     | 3.29    |
+       | `fourier`, gates on a Fourier transform    | -0.4      | 3.99    |
+       | ideal masks: ratio, binary, Wiener's       |           | 10.75, 11.50, 11.86 |
+
+       Opposite to the paper at this budget, 40 minutes of sound, in which a basis has to be learned
+       too; a network about four times as large came to 2.9 in 850 steps (100 of the mixtures, size
+       32). Both still improve. 5 dB were not reached; longer runs, seeds 1 and 2, `causal`, shared
+       gates and unknown speakers: not measured.
 Run:   python launch.py --config=configs/separation/conv_tasnet.py:laptop --workdir=runs/conv_tasnet
        --config.data.path=spoken_digit.zip
 
 A linear encoder of frames, sigmoid gates for each speaker from dilated convolutions over time, a
 linear decoder; the loss is minus SI-SNR, by the best of all ways to give the estimates to the
 speakers. Presets, on spoken digits (github.com/Jakobovski/free-spoken-digit-dataset): `laptop`,
-half a second of two of six speakers; recordings 0 to 4 of every speaker and digit are held out, the
-speakers are not (`data.test_where.label=("theo","yweweler")` instead of `n` would do that);
-`fourier`, the same with gates on a short-time Fourier transform of 32 ms every 8 ms, the phase kept;
-`smoke`, two steps. `--config.job=generate` writes mixtures, sources and estimates as recordings,
+half a second of two of six speakers; recordings 0 to 4 of every speaker and digit are held out,
+the speakers are not (`test_where=dict(label=("theo", "yweweler"))` would do that); `fourier`, the
+same with gates on a short-time Fourier transform of 32 ms every 8 ms, the phase kept; `smoke`, two
+steps. `--config.job=generate` writes mixtures, sources and estimates as recordings,
 `--config.job=view` draws gates before training. With model.causal=True the network does not look
 ahead; select.fn=shares divides the mixture among the speakers instead. The paper's data are
 recordings in folders of their speakers, below train and test: --config.data.path=DIR.
@@ -34,7 +46,7 @@ NOTE = dict(
   family="tf_mask_separation",
   title="Conv-TasNet: Surpassing Ideal Time-Frequency Magnitude Masking for Speech Separation",
   claim="wsj0-2mix: 15.3 dB SI-SNR improvement with 5.1 M parameters",
-  measured="not measured",
+  measured="spoken digits, 1,200 steps, one seed: 3.29 dB, on a Fourier basis 3.99",
   citation="Luo, Mesgarani. IEEE/ACM TASLP 2019. arXiv:1809.07454",
   scale=dict(kind="mixture", shape=(2, 32_000), examples=20_000, parameters=4_984_881),
 )

@@ -173,7 +173,7 @@ def _filled(parts: Parts, seed: int, folder: pathlib.Path) -> str:
 def _separated(parts: Parts, seed: int, folder: pathlib.Path) -> str:
   """Writes some mixtures of a run, their sources and the estimates as recordings; says where."""
   if parts.task.views is None:
-    raise BadInput(f"the task {parts.config['task']['fn']} has nothing to listen to")
+    raise BadInput(f"the task {parts.config['task']['fn']} separates nothing as configured")
   step, state = trained(parts, folder, seed)
   context = make_context(parts, state, seed, step, lambda name, image: None, folder)
   split = parts.data.test or parts.data.train

@@ -108,6 +108,6 @@ def oracles(
   found = {}
   for name, gate in gates.items():
     kept = hide.gate(jnp.broadcast_to(content, (*gate.shape, 2)), gate).reshape(*parts.shape, 2)
-    signal = jnp.asarray(istft(jax.lax.complex(kept[..., 0], kept[..., 1]), size=size, hop=hop))
-    found[name] = si_snr(signal[..., size : size + n], sources)
+    signal = istft(jax.lax.complex(kept[..., 0], kept[..., 1]), size=size, hop=hop)
+    found[name] = si_snr(jnp.asarray(signal)[..., size : size + n], sources)
   return found
