@@ -28,7 +28,7 @@ def samples(
     No numbers.
 
   Raises:
-    BadInput: a task that samples nothing, no example to draw, or so many that devices do not divide.
+    BadInput: a task that samples nothing, no example to draw, or more than devices can share.
   """
   if context.task.sample is None:
     raise BadInput("samples: this task samples nothing as configured")
