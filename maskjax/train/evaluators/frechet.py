@@ -68,7 +68,7 @@ def frechet(
     valid = batch.pop("valid")
     placed = context.mesh.put_whole({**batch, "position": np.arange(batch_size, dtype=np.int32)})
     key = stream(context.key, "batch", i)
-    given = keys(key, np.arange(batch_size, dtype=np.int32))
+    given = keys(key, batch_size)
     made = make(context.task.sample, context.variables, given, placed)["image"]
     noise = jax.random.uniform(stream(key, "noise"), batch["image"].shape)
     blank = (noise - np.array(context.record.mean)) / np.array(context.record.std)

@@ -28,7 +28,7 @@ def samples(
     No numbers.
 
   Raises:
-    BadInput: a task that samples nothing, no example to draw, or so many that devices do not divide.
+    BadInput: a task that samples nothing, no example to draw, or more than devices can share.
   """
   if context.task.sample is None:
     raise BadInput("samples: this task samples nothing as configured")
@@ -47,7 +47,7 @@ def drawn(
   batch = dict(next(iter(context.examples(split, examples, examples))))
   valid = batch.pop("valid")
   batch["position"] = np.arange(examples, dtype=np.int32)
-  given = keys(context.key, batch["position"])
+  given = keys(context.key, examples)
   placed = context.mesh.put_whole(batch)
   made = context.mesh.get(make(context.task.sample, context.variables, given, placed))
   record = context.record

@@ -49,9 +49,7 @@ def context(monkeypatch, sample):
   loaded = types.SimpleNamespace(apply=looked, variables={})
   monkeypatch.setattr(module, "load", lambda place: loaded)
   monkeypatch.setattr(module, "read_record", lambda place: RECORD)
-  mesh = types.SimpleNamespace(
-    check=lambda *_: None, put_whole=lambda x: x, get=jax.device_get
-  )
+  mesh = types.SimpleNamespace(check=lambda *_: None, put_whole=lambda x: x, get=jax.device_get)
   pictures = {}
   task = Task(lambda *_: {}, lambda *_: ({}, None), sample=sample, network=grid_of((2, 2)))
   made = dict(record=RECORD, task=task, variables={}, key=jax.random.key(0), mesh=mesh)
