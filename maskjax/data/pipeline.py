@@ -3,10 +3,9 @@
 import dataclasses
 import importlib
 import inspect
-import itertools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,16 +14,15 @@ import numpy as np
 from absl import flags
 
 from maskjax.data import augment as augmentations
+from maskjax.data import batch, spectrograms
 from maskjax.data import captions as describe
-from maskjax.data import spectrograms
+from maskjax.data.batch import Batch
 from maskjax.data.classes import Classes, only
 from maskjax.data.images import evenly
 from maskjax.data.source import Example, Part, Source
 from maskjax.data.statistics import mean_std
 from maskjax.errors import BadInput, nearest, unknown
 from maskjax.record import Record
-
-Batch = dict[str, np.ndarray]
 
 OPENERS = {
   "folder": ("maskjax.data.files", "open_folder"),
@@ -170,7 +168,7 @@ def batches(
     raise BadInput(f"data position {position} is not in [0, 2^62)")
   source = data.splits[data.train]
   assemble = partial(
-    _train_batch,
+    batch.training,
     source=source,
     order=grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat(),
     seed=seed,
@@ -209,7 +207,7 @@ def examples(
   source = data.splits[split]
   indices = evenly(len(source), limit)
   assemble = partial(
-    _test_batch,
+    batch.testing,
     source=source,
     indices=indices,
     size=batch_size,
@@ -234,62 +232,6 @@ def _open(name: str, path: str, kwargs: dict[str, Any]) -> tuple[Record, dict[st
         f"data.{key} is not for {name!r}{nearest(key, allowed)} (known: {', '.join(allowed)})"
       )
   return opener(path, **kwargs) if known else opener(path, name=name, **kwargs)
-
-
-def _train_batch(
-  batch: int,
-  *,
-  source: Source,
-  order: Sequence[int],
-  seed: int,
-  start: int,
-  step: int,
-  rows: range,
-  augment: Callable[[Example, np.random.Generator], Example] | None,
-  prepare: Callable[[Example], Example],
-  finish: Callable[[Batch], Batch],
-) -> Batch:
-  def example(position: int) -> Example:
-    stored = source[order[position]]
-    return augment(stored, _rng(seed, position)) if augment else prepare(stored)
-
-  begin = start + batch * step
-  out = finish(_stack([example(begin + row) for row in rows]))
-  return {**out, "position": np.asarray(rows, np.int32)}
-
-
-def _rng(seed: int, position: int) -> np.random.Generator:
-  """Randomness of one draw: a counter-based generator, so that no other draw has to come first."""
-  return np.random.Generator(np.random.Philox(key=[seed, 0], counter=[0, 0, 0, position]))
-
-
-def _test_batch(
-  batch: int,
-  *,
-  source: Source,
-  indices: Iterable[int],
-  size: int,
-  prepare: Callable,
-  finish: Callable,
-) -> Batch:
-  rows = itertools.islice(indices, batch * size, (batch + 1) * size)
-  out = finish(_stack([prepare(source[int(i)]) for i in rows]))
-  count = len(next(iter(out.values())))
-  out.setdefault("valid", np.ones(count, bool))
-  return {
-    k: np.concatenate([v, np.zeros((size - count, *v.shape[1:]), v.dtype)]) for k, v in out.items()
-  }
-
-
-def _stack(rows: Sequence[Example]) -> Batch:
-  """Arrays over examples; Python integers become int32."""
-  whole = {key for key, value in rows[0].items() if isinstance(value, (int, np.integer))}
-  return {
-    key: np.array([row[key] for row in rows], np.int32)
-    if key in whole
-    else np.stack([np.asarray(row[key]) for row in rows])
-    for key in rows[0]
-  }
 
 
 def _options(threads: int, prefetch: int) -> grain.ReadOptions:
