@@ -9,9 +9,9 @@ Here:  CIFAR-10 with captions from templates, zero-shot accuracy on 1,000 test i
        |                 | patches | steps of 128 | zero-shot     | FLOPs of a step | seconds |
        |-----------------|---------|--------------|---------------|-----------------|---------|
        | untrained       |         | 0            | 0.096 ± 0.012 |                 |         |
-       | `clip`          | 64      | 120          | 0.263 ± 0.019 | 6.02 G          | 45.1     |
-       | `laptop`        | 32      | 220          | 0.291 ± 0.015 | 2.91 G          | 46.1     |
-       | `quarter`       | 16      | 400          | 0.316 ± 0.007 | 1.51 G          | 44.6     |
+       | `clip`          | 64      | 120          | 0.263 ± 0.019 | 6.02 G          | 45.1    |
+       | `laptop`        | 32      | 220          | 0.291 ± 0.015 | 2.91 G          | 46.1    |
+       | `quarter`       | 16      | 400          | 0.316 ± 0.007 | 1.51 G          | 44.6    |
        | `tuned`, onward | 64      | 20           | 0.320 ± 0.007 | 6.02 G          |         |
 
        Seconds are steps by the median of 15 interleaved ones, in processor time of one thread as
@@ -19,7 +19,7 @@ Here:  CIFAR-10 with captions from templates, zero-shot accuracy on 1,000 test i
        a quarter, of 2.1 and 4.0 by FLOPs. The data, evaluations and compilation come on top.
        At equal steps, 120, between evaluations on a line: 0.263 ± 0.019, 0.263 ± 0.020 and 0.258 ±
        0.007, so what is dropped costs no accuracy here and the time is a gain: *reproduced*. The
-       gain by unmasked tuning, 0.005 ± 0.004 paired, is within what 1,000 images tell. Longer
+       gain by unmasked tuning, 0.004 ± 0.004 paired, is within what 1,000 images tell. Longer
        runs, other captions, a linear probe: not measured.
 Run:   python launch.py --config=configs/multimodal/flip.py:laptop --workdir=runs/flip
        --config.data.name=zip --config.data.path=cifar10.zip
@@ -33,7 +33,7 @@ values=(0.5, 0.0), boundaries=(0.98,)))`.
 Deviations: images have captions from templates over their class and looks, as no captions of LAION
 are read here; the default is the public code's ViT-L/16 on ImageNet-1k, by whose size it counts
 epochs. Padding of captions is hidden from attention, where the public code shows it. GELU is exact
-there where the code approximates it. Unmasked tuning of the code is a run of its own, at a
+here, the code approximates it. Unmasked tuning of the code is a run of its own, at a
 hundredth of the rate. With `task.equal`, in `laptop`, equal captions are each other's positives;
 over a batch the mean is the same either way, see `contrast`, and at 65,536 it would be dear.
 """
