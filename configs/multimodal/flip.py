@@ -3,9 +3,39 @@ r"""FLIP (Li et al., 2023): images and captions find each other, half of every i
 Paper: "Scaling Language-Image Pre-training via Masking", CVPR 2023, arXiv:2212.00794; code at
        github.com/facebookresearch/flip. LAION-400M, 12.8 billion pairs sampled, ImageNet-1k without
        its labels: ViT-B/16 68.0 %, ViT-L/16 74.3, ViT-H/14 75.5; LAION-2B: ViT-H/14 78.8.
-Here:  not measured.
+Here:  CIFAR-10 with captions from templates, zero-shot accuracy on 1,000 test images, by five
+       templates a class, three seeds, f32, one thread of a shared machine, 2026-11-21:
+
+       |                 | patches | steps of 128 | zero-shot     | FLOPs of a step | seconds |
+       |-----------------|---------|--------------|---------------|-----------------|---------|
+       | untrained       |         | 0            | 0.096 ± 0.012 |                 |         |
+       | `clip`          | 64      | 120          | 0.263 ± 0.019 | 6.02 G          | 45.1    |
+       | `laptop`        | 32      | 220          | 0.291 ± 0.015 | 2.91 G          | 46.1    |
+       | `quarter`       | 16      | 400          | 0.316 ± 0.007 | 1.51 G          | 44.6    |
+       | `tuned`, onward | 64      | 20           | 0.320 ± 0.007 | 6.02 G          |         |
+
+       Seconds are steps by the median of 15 interleaved ones, in processor time of one thread as
+       the machine was shared: 0.376, 0.210 and 0.112 s, so 1.8 and 3.4 times faster with half and
+       a quarter, of 2.1 and 4.0 by FLOPs. The data, evaluations and compilation come on top.
+       At equal steps, 120, between evaluations on a line: 0.263 ± 0.019, 0.263 ± 0.020 and 0.258 ±
+       0.007, so what is dropped costs no accuracy here and the time is a gain: *reproduced*. The
+       gain by unmasked tuning, 0.004 ± 0.004 paired, is within what 1,000 images tell. Longer
+       runs, other captions, a linear probe: not measured.
 Run:   python launch.py --config=configs/multimodal/flip.py:laptop --workdir=runs/flip
        --config.data.name=zip --config.data.path=cifar10.zip
+       (`quarter` and `clip` likewise; `tuned` with --config.init_from=runs/quarter)
+
+Random patches are removed before the image encoder, nothing is reconstructed, texts are read
+whole. Presets: `laptop` keeps half of 64 patches of CIFAR-10, `quarter` a quarter, `clip` all;
+`tuned` goes on with whole images; `smoke` is two steps. A run ends with whole images by itself
+where a config says `c.task.keep = (98, 196)` and `c.select = dict(fn="top", ratio=dict(fn="step",
+values=(0.5, 0.0), boundaries=(0.98,)))`.
+Deviations: images have captions from templates over their class and looks, as no captions of LAION
+are read here; the default is the public code's ViT-L/16 on ImageNet-1k, by whose size it counts
+epochs. Padding of captions is hidden from attention, where the public code shows it. GELU is exact
+here, the code approximates it. Unmasked tuning of the code is a run of its own, at a
+hundredth of the rate. With `task.equal`, in `laptop`, equal captions are each other's positives;
+over a batch the mean is the same either way, see `contrast`, and at 65,536 it would be dear.
 """
 
 import pathlib
@@ -21,7 +51,7 @@ NOTE = dict(
   family="token_dropping",
   title="Scaling Language-Image Pre-training via Masking",
   claim="LAION-400M, zero-shot ImageNet-1k: ViT-L/16 74.3 %, ViT-H/14 75.5; LAION-2B: 78.8",
-  measured="not measured",
+  measured="CIFAR-10, equal time: 16 of 64 patches kept 0.316 ± 0.007, 32 0.291, all (CLIP) 0.263",
   citation="Li, Fan, Hu, Feichtenhofer, He. CVPR 2023. arXiv:2212.00794",
   scale=dict(
     shape=(224, 224, 3),
@@ -41,7 +71,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   # Of ImageNet's size, as the public code counts them: 32 of LAION-400M.
   c.total_epochs, c.total_steps = 10_000.0, 0
 
-  c.task = dict(fn="contrast", keep=config_dict.placeholder(tuple), equal=True)
+  c.task = dict(fn="contrast", keep=config_dict.placeholder(tuple), equal=False)
   c.model = dict(
     fn="dual_encoder",
     size="L",
@@ -146,7 +176,7 @@ def small(c: ConfigDict, name: str, augment: object) -> None:
     augment=augment,
     on_error="raise",
   )
-  c.loader.workers = 0
+  c.loader.workers, c.task.equal = 0, True
   c.eval_batch_size, c.total_epochs = 500, 0.0
   c.model.dtype = "float32"
   c.optimizer.update(warmup_epochs=0.0, schedule="constant", scale_by_batch=0, b2=0.98)

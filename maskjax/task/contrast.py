@@ -29,7 +29,7 @@ def contrast(
   select: functools.partial[Bool[Array, "b n"]],
   recover: functools.partial[Term],
   keep: int | Sequence[int] | None = None,
-  equal: bool = True,
+  equal: bool = False,
 ) -> Task:
   """Scores and selects patches to hide, and asks which of all captions belongs to what is left.
 
@@ -37,7 +37,9 @@ def contrast(
   patches: see `kept`; ratios that move have several, so that a run may end with whole images.
   `recover` is called with where the images and their captions lie, and may name `temperature`, as
   the model learns it, `valid`, and `positives`: with `equal` the examples whose captions are equal,
-  in the whole batch. Data without captions are contrasted with themselves: two views of an image,
+  in the whole batch. (As equal captions lie at one place, the mean over a batch, and its slope, is
+  that without; it is the share of each example that differs. It compares all pairs.)
+  Data without captions are contrasted with themselves: two views of an image,
   each with a mask of its own.
 
   Term: "recover", which couples the examples of a batch. Features, of whole images: see the model's
