@@ -58,7 +58,7 @@ NOTE = dict(
   family="multimodal_mim",
   title="MultiMAE: Multi-modal Multi-task Masked Autoencoders",
   claim="ViT-B: NYUv2 52.0 mIoU from RGB (MAE 50.8), 56.0 with depth; ImageNet-1k 83.3 % (83.3)",
-  measured="CIFAR-10, 300 steps: image from colour labels alone, 0.486 ± 0.027 of mean image's error",
+  measured="CIFAR-10, 300 steps: image from colour labels, 0.486 ± 0.027 of the mean image's error",
   citation="Bachmann, Mizrahi, Atanov, Zamir. ECCV 2022. arXiv:2204.01678",
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=97_920_656),
 )
