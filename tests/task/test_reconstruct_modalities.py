@@ -44,22 +44,11 @@ def images(n=8):
   return {"image": x.astype(np.float32), "position": np.arange(n, dtype=np.int32)}
 
 
-def drawn(shapes):
-  """Weights of these shapes, without the compilation that a network's own take."""
-  rng = np.random.default_rng(1)
-
-  def leaf(path, x):
-    ones = jax.tree_util.keystr(path).endswith("['scale']")
-    return jnp.asarray(1 if ones else rng.normal(0, 0.2, x.shape), x.dtype) * jnp.ones(x.shape)
-
-  return jax.tree.map_with_path(leaf, shapes)
-
-
 @pytest.fixture(scope="module")
 def ready():
   """The task, its variables once prepared, and its compiled loss, gradient and views."""
   task, batch = make(), images()
-  variables = task.prepare(drawn(jax.eval_shape(task.init, KEY, batch)), iter([batch]))
+  variables = task.prepare(jit(task.init)(KEY, batch), iter([batch]))
 
   def value(params, variables, batch, step):
     terms, _ = task.loss({**variables, "params": params}, batch, KEY, step)
