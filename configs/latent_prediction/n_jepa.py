@@ -17,7 +17,7 @@ Run:   python launch.py --config=configs/latent_prediction/n_jepa.py:laptop --wo
 The positions of a target block, which its mask tokens carry, fade into Gaussian noise as data do in
 diffusion (`hide.noise`): at alpha = 1 the predictor knows where it is asked, at 0 it has nothing
 but the context. The rest is `ijepa`, whose presets these are.
-Deviations: of the paper nothing but the abstract and the introduction could be read, and its code
+Deviations: of the paper nothing but the abstract could be read, and its code
 is not public. Decided here: noise that keeps the variance, new for every position and step; a level
 for each target block of each image, alpha = cos²(πu / 2) with u uniform in [0, 1), all the way from
 no noise to nothing else (the several levels of the abstract are those of the blocks of an image);
