@@ -17,11 +17,12 @@ Run:   python launch.py --config=configs/latent_prediction/n_jepa.py:laptop --wo
 The positions of a target block, which its mask tokens carry, fade into Gaussian noise as data do in
 diffusion (`hide.noise`): at alpha = 1 the predictor knows where it is asked, at 0 it has nothing
 but the context. The rest is `ijepa`, whose presets these are.
-Deviations: of the paper nothing but the abstract could be read, and its code is not public. Decided here: noise that keeps the variance, new for every position and step; a level
-for each target block of each image, alpha = cos²(πu / 2) with u uniform in [0, 1), all the way from
-no noise to nothing else (the several levels of the abstract are those of the blocks of an image);
-the predictor is told the level by nothing but what it sees; features are made without noise.
-The paper's sizes are not known: scale and hyperparameters are those of `ijepa`.
+Deviations: of the paper nothing but the abstract could be read, and its code is not public. Decided
+here: noise that keeps the variance, new for every position and step; a level for each target block
+of each image, alpha = cos²(πu / 2) with u uniform in [0, 1), all the way from no noise to nothing
+else (the several levels of the abstract are those of the blocks of an image); the predictor is told
+the level by nothing but what it sees; features are made without noise. The paper's sizes are not
+known: scale and hyperparameters are those of `ijepa`.
 """
 
 import pathlib
