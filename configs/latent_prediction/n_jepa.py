@@ -8,7 +8,7 @@ Here:  CIFAR-10, `laptop`, 300 steps of 32, f32, three seeds, one shared core, 2
        0.125 ± 0.007, 0.116 ± 0.006, 0.110 ± 0.007, in this order in every seed, 1.23 times from
        end to end; untrained 0.625 ± 0.011 to 0.600 ± 0.034, 1.04 times. So the predictor uses where
        it is asked as far as it is told. kNN 0.276 ± 0.003 to 0.252 ± 0.007 (`ijepa` at equal steps
-       0.262 ± 0.009), linear probe 0.390 to 0.375 (seed 2; `ijepa` 0.390). *Opposite* at
+       0.262 ± 0.009), linear probe 0.393 ± 0.005 to 0.380 ± 0.006 (0.383 ± 0.009). *Opposite* at
        this budget, at which neither learns features. No collapse: features fill 12.3 ± 0.6 of 64
        directions (untrained 18.0 ± 0.5, `ijepa` 14.3 ± 1.1). Longer runs: not measured.
 Run:   python launch.py --config=configs/latent_prediction/n_jepa.py:laptop --workdir=runs/n_jepa
@@ -17,12 +17,12 @@ Run:   python launch.py --config=configs/latent_prediction/n_jepa.py:laptop --wo
 The positions of a target block, which its mask tokens carry, fade into Gaussian noise as data do in
 diffusion (`hide.noise`): at alpha = 1 the predictor knows where it is asked, at 0 it has nothing
 but the context. The rest is `ijepa`, whose presets these are.
-Deviations: of the paper nothing but the abstract and the introduction could be read, and its code
-is not public. Decided here: noise that keeps the variance, new for every position and step; a level
-for each target block of each image, alpha = cos²(πu / 2) with u uniform in [0, 1), all the way from
-no noise to nothing else (the several levels of the abstract are those of the blocks of an image);
-the predictor is told the level by nothing but what it sees; features are made without noise.
-The paper's sizes are not known: scale and hyperparameters are those of `ijepa`.
+Deviations: of the paper nothing but the abstract could be read, and its code is not public. Decided
+here: noise that keeps the variance, new for every position and step; a level for each target block
+of each image, alpha = cos²(πu / 2) with u uniform in [0, 1), all the way from no noise to nothing
+else (the several levels of the abstract are those of the blocks of an image); the predictor is told
+the level by nothing but what it sees; features are made without noise. The paper's sizes are not
+known: scale and hyperparameters are those of `ijepa`.
 """
 
 import pathlib
