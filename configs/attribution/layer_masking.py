@@ -23,7 +23,9 @@ Here:  `laptop`, CIFAR-10 zip of JPEGs, ResNet-8 of accuracy 0.644 ± 0.003 afte
        all classes in play up to 90 % hidden, and give less of their shape away: reproduced. A
        blur, which leaves a part of what it hides, is level with them. LIME agrees best with hiding
        one segment at a time where masks are carried or blurred; deletion is judged by grey, which
-       foretells itself best, so no gain shows there. The classifiers by python launch.py
+       foretells itself best, so no gain shows there. Masks carried by partial convolutions,
+       model.carry="partial", on the same weights: unchanged 0.366 ± 0.030, entropy 1.364 ± 0.273,
+       shape told 0.845 ± 0.027, below black. The classifiers by python launch.py
        --config=configs/image/supervised.py:cifar --config.data.name=zip
        --config.data.path=cifar10.zip --config.total_epochs=2.0
        --config.optimizer.warmup_epochs=0.3 --config.seeds=3 --workdir=runs/resnet, then the line

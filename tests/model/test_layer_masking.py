@@ -20,12 +20,11 @@ TENSORS = load_file(GOLDEN)
 STAGES = {"basic": (18, (2, 2, 2, 2)), "bottleneck": (50, (2, 1, 1, 1))}
 
 
-def network(kind, carry="neighbours"):
+def network(kind):
   """A narrow network of the fixture's widths, and its variables all zero."""
   depth, stages = STAGES[kind]
-  whole = resnet(
-    record_shape=(46, 38, 3), classes=5, depth=depth, width=2, stem="imagenet", carry=carry
-  )
+  form = dict(depth=depth, width=2, stem="imagenet", carry="neighbours")
+  whole = resnet(record_shape=(46, 38, 3), classes=5, **form)
   made = whole.clone(encoder=whole.encoder.clone(stages=stages))
   shapes = jax.eval_shape(made.init, jax.random.key(0), jnp.zeros((1, 46, 38, 3)))
   return made, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)
@@ -42,21 +41,30 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def masked(files):
-  """`(image, hidden) -> logits` of the public bottlenecks, compiled once for all tests."""
-  made, blank = network("bottleneck")
-  variables, _ = published.load(files / "bottleneck.safetensors", blank)
-  return jax.jit(lambda image, hidden: made.apply(variables, image, hidden))
+def loaded(files):
+  """What was read of each file, and its network's `(image, hidden) -> logits`, compiled once."""
+
+  def load(kind):
+    made, blank = network(kind)
+    variables, report = published.load(files / f"{kind}.safetensors", blank)
+    return report, jax.jit(lambda image, hidden: made.apply(variables, image, hidden))
+
+  return {kind: load(kind) for kind in STAGES}
+
+
+@pytest.fixture
+def masked(loaded):
+  """The public bottlenecks."""
+  return loaded["bottleneck"][1]
 
 
 @pytest.mark.parametrize("kind", STAGES)
-def test_torchvisions_weights_load_and_answer_alike(files, kind):
-  made, blank = network(kind)
-  variables, report = published.load(files / f"{kind}.safetensors", blank)
+def test_torchvisions_weights_load_and_answer_alike(loaded, kind):
+  report, answer = loaded[kind]
   assert report.layout == "torchvision"
   assert not report.missing
   assert all(name.endswith("num_batches_tracked") for name in report.unused)
-  plain = jax.jit(made.apply)(variables, TENSORS["golden.images"])
+  plain = answer(TENSORS["golden.images"], None)
   np.testing.assert_allclose(plain, TENSORS[f"golden.{kind}.plain"], rtol=1e-4, atol=1e-4)
 
 
@@ -90,15 +98,25 @@ def test_hidden_pixels_change_nothing_and_nothing_hidden_changes_nothing(masked)
   np.testing.assert_allclose(masked(images, np.zeros_like(hidden)), masked(images, None), atol=1e-5)
 
 
-def test_other_rules_answer_otherwise(files, masked):
-  made, blank = network("bottleneck", carry="partial")
-  variables, _ = published.load(files / "bottleneck.safetensors", blank)
+def test_a_plain_network_on_filled_pictures_answers_otherwise(masked):
   images, hidden = TENSORS["golden.images"], TENSORS["golden.hidden"]
-  rescaled = jax.jit(made.apply)(variables, images, hidden)
   expected = TENSORS["golden.bottleneck.masked"]
-  assert np.abs(rescaled - expected)[1:].max(axis=-1).min() > 0.02
   filled = masked(np.where(hidden[..., None], 0, images).astype(np.float32), None)
   assert np.abs(filled - expected)[1:].max(axis=-1).min() > 0.02
+
+
+def test_sums_are_visible_where_both_parts_are():
+  image, hidden = jnp.ones((1, 8, 8, 1)), jnp.zeros((1, 8, 8), bool).at[:, 2:7, 2:7].set(True)
+  left = {}
+  for carry in ("partial", "neighbours"):
+    made = resnet(record_shape=(8, 8, 1), classes=2, depth=8, width=2, carry=carry).encoder
+    shapes = jax.eval_shape(made.init, jax.random.key(0), image)
+    variables = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), shapes)
+    left[carry] = jax.jit(made.clone(stages=(1,)).apply)(variables, image, hidden)[1][0]
+  rows, _ = np.nonzero(left["neighbours"])
+  # The stem takes a ring from the hole and the block none; partial convolutions take one each.
+  assert (rows.min(), rows.max(), len(rows)) == (3, 5, 9)
+  assert left["partial"].sum() == 0
 
 
 def test_unknown_rules_are_named():
