@@ -32,7 +32,9 @@ def context(views, video):
     yield {"video": padded, "valid": np.arange(batch_size) < n}
 
   return types.SimpleNamespace(
-    task=types.SimpleNamespace(views=views, network=types.SimpleNamespace(encoder=ENCODER, grid=GRID)),
+    task=types.SimpleNamespace(
+      views=views, network=types.SimpleNamespace(encoder=ENCODER, grid=GRID)
+    ),
     record=Record("video", SHAPE, {"train": n, "test": n}),
     key=jax.random.key(0),
     variables={},
