@@ -53,10 +53,11 @@ def top(
   one `count`; `allowed` is a tree like it, None for a leaf that is allowed whole. Ties go to the
   earlier leaf, then to the lower row-major index.
 
-  The threshold is found by a search over the bits of the scores, two a pass, the cut among those
-  that tie by one over the index, mostly left out where no tie is to be broken: counting passes, no
-  sort, no gather, and along a sharded axis nothing but a few numbers to exchange. Beyond 2³¹ - 1
-  entries the counts are int64.
+  The threshold is found by a search: over the bits of the scores in rows, and of all entries by
+  interpolation, see `maskjax.select.level`. The cut among those that tie is found by one over the
+  index, mostly left out where no tie is to be broken. These are counting passes, no sort and no
+  gather, and along a sharded axis nothing but a few numbers to exchange. Beyond 2³¹ - 1 entries the
+  counts are int64.
 
   Raises:
     BadInput: see `count_of`; another axis; `allowed` that is no tree like `scores`.
