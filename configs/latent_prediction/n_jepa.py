@@ -10,8 +10,9 @@ Here:  CIFAR-10, `laptop`, 300 steps of 32, f32, three seeds, one shared core, 2
        it is asked as far as it is told. kNN 0.276 ± 0.003 to 0.252 ± 0.007 (`ijepa` at equal steps
        0.262 ± 0.009), linear probe 0.393 ± 0.005 to 0.380 ± 0.006 (0.383 ± 0.009). *Opposite* at
        this budget, at which neither learns features, and after 3,000 steps (total_steps=3000,
-       seed 0): kNN 0.279 to 0.269, `ijepa` 0.352; linear 0.399 to 0.380, `ijepa` 0.408. No collapse: features fill 12.3 ± 0.6 of 64
-       directions (untrained 18.0 ± 0.5, `ijepa` 14.3 ± 1.1).
+       seed 0): kNN 0.279 to 0.269, `ijepa` 0.352; linear 0.399 to 0.380, `ijepa` 0.408. No
+       collapse: after 300 steps features fill 12.3 ± 0.6 of 64 directions (untrained 18.0 ± 0.5,
+       `ijepa` 14.3 ± 1.1).
 Run:   python launch.py --config=configs/latent_prediction/n_jepa.py:laptop --workdir=runs/n_jepa
        --config.data.name=zip --config.data.path=cifar10.zip
 
