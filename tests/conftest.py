@@ -8,7 +8,7 @@ import pytest
 
 # Scripts that made the golden values, with packages that tests do without, and those that want
 # several devices: both run in processes of their own.
-collect_ignore_glob = ["golden/make_*.py", "check_*.py", "*/check_*.py"]
+collect_ignore_glob = ["golden/make_*.py", "golden/parts_*.py", "check_*.py", "*/check_*.py"]
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
