@@ -79,7 +79,8 @@ def test_the_first_of_two_seeds_is_the_run_of_one(tiny, both, tmp_path):
   _, workdir, _ = both
   run.run(tiny.config(EVALUATED), tmp_path)
   assert tiny.final(tmp_path) == tiny.final(workdir)
-  assert rows(tmp_path) == rows(workdir)
+  alone = rows(tmp_path)
+  assert alone == rows(workdir)[: len(alone)]  # evaluated again, the other has more
   assert tiny.final(workdir) != tiny.final(workdir / "seeds" / "1")
 
 
