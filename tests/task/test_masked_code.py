@@ -201,7 +201,7 @@ def test_labels_are_told_to_a_model_that_takes_them():
   told = task(model=functools.partial(NET, conditional=True), unlabelled=0.0)
   variables = jax.jit(told.init)(jax.random.key(0), batch())
   keys = jax.random.split(jax.random.key(0), 4)
-  params = jax.tree.map(lambda x: x * 8, variables["params"])
+  params = jax.tree.map(lambda x: x * 3, variables["params"])
   run = jax.jit(told.sample)
   one = run({**variables, "params": params}, keys, batch())
   other = run({**variables, "params": params}, keys, {**batch(), "label": 1 - batch()["label"]})
