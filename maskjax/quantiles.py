@@ -52,8 +52,8 @@ def truncated_normal(mean: float, deviation: float, low: float, high: float) -> 
   $b = (h - \mu) / \sigma$: of numbers u that are drawn uniformly it makes draws between `low` and
   `high`. `BadInput` unless the deviation is positive and low < high.
 
-  >>> truncated_normal(0.55, 0.25, 0.5, 1.0)(jnp.array([0.0, 0.5, 1.0])).round(4).tolist()
-  [0.5, 0.6757, 1.0]
+  >>> [f"{x:.4f}" for x in truncated_normal(0.55, 0.25, 0.5, 1.0)(jnp.array([0.0, 0.5, 1.0]))]
+  ['0.5000', '0.6757', '1.0000']
 
   Li et al., "MAGE", 2023, section 3.1 (the share of tokens that are hidden).
   """

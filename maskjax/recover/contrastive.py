@@ -83,8 +83,8 @@ def equal_rows(x: Num[Array, "*g b d"], *, axis_name: Any = None) -> Bool[Array,
 def unit(x: Float[Array, "... d"]) -> Float[Array, "... d"]:
   """`x` at length 1; what is shorter than 1e-12 stays as it is.
 
-  >>> unit(jnp.array([3.0, 4.0])).round(4).tolist()
-  [0.6, 0.8]
+  >>> [f"{x:.4f}" for x in unit(jnp.array([3.0, 4.0]))]
+  ['0.6000', '0.8000']
   """
   square = jnp.sum(x * x, axis=-1, keepdims=True)
   return x * jax.lax.rsqrt(jnp.where(square > 1e-24, square, 1))
