@@ -9,8 +9,7 @@ from jaxtyping import Array, Bool, Float
 from maskjax import reduce
 from maskjax.errors import BadInput, unknown
 from maskjax.hide import fill
-from maskjax.model.masked_autoencoder import masked_autoencoder
-from maskjax.model.vit import ViT
+from maskjax.model.vit import ViT, vit
 from maskjax.recover.patches import patch_grid, patchify
 
 POOLS = ("mean", "class")
@@ -106,7 +105,7 @@ def vit_classifier(
     raise unknown("pool", pool, POOLS)
   if pool == "class" and not class_token:
     raise BadInput("pool='class' needs class_token=True")
-  encoder = masked_autoencoder(
+  encoder = vit(
     record_shape=record_shape,
     patch=patch,
     size=size,
@@ -119,5 +118,5 @@ def vit_classifier(
     norm_eps=norm_eps,
     remat=remat,
     scan=scan,
-  ).encoder
+  )
   return ViTClassifier(encoder, classes, pool)

@@ -1,5 +1,6 @@
 """An encoder and a decoder over the codes of images: masks are seen, dropped codes are not."""
 
+import math
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -8,10 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import reduce
-from maskjax.errors import BadInput, unknown
+from maskjax.errors import BadInput
 from maskjax.hide import drop, restore, token
 from maskjax.model.transformer import transformer
-from maskjax.model.vit import SIZES
+from maskjax.model.vit import check_heads, sized, with_first
 
 
 class Stack(nn.Module):
@@ -147,8 +148,7 @@ class CodeAutoencoder(nn.Module):
     seen = drop(x, dropped, keep=keep)
     x = jnp.concatenate([self.embed(self.codes + 2 + label)[:, None], seen.tokens], axis=1)
     index = jnp.pad(seen.index + 1, ((0, 0), (1, 0)))
-    valid = None if exact else jnp.pad(seen.valid, ((0, 0), (1, 0)), constant_values=True)
-    return self.encoder(x, index, valid)
+    return self.encoder(x, index, with_first(None if exact else seen.valid))
 
   def recover(
     self, encoded: Float[Array, "b k d"], hidden: Bool[Array, "b n"], dropped: Bool[Array, "b n"]
@@ -213,19 +213,13 @@ def code_autoencoder(
   >>> code_autoencoder(codes=512, grid=(8, 8), size="Ti", decoder_heads=3).decoder_width
   192
   """
-  if size not in SIZES:
-    raise unknown("size", size, SIZES)
   if conditional and not classes:
     raise BadInput("model.conditional needs labels, and this data set has none")
-  width, heads = width or SIZES[size].width, heads or SIZES[size].heads
-  decoder_width, places = decoder_width or width, 1
-  for name, w, h in (("width", width, heads), ("decoder_width", decoder_width, decoder_heads)):
-    if w % h:
-      raise BadInput(f"{name} {w} is not divisible by {h} heads")
-  for side in grid:
-    places *= side
+  width, depth, mlp, heads = sized(size, width=width, depth=depth, heads=heads, mlp=mlp)
+  decoder_width, places = decoder_width or width, math.prod(grid) + 1
+  check_heads("decoder_width", decoder_width, decoder_heads)
   rest = dtype, norm_eps, remat, scan
-  encoder = Stack(depth or SIZES[size].depth, heads, mlp or 4 * width, places + 1, True, *rest)
-  decoder = Stack(decoder_depth, decoder_heads, 4 * decoder_width, places + 1, False, *rest)
+  encoder = Stack(depth, heads, mlp, places, True, *rest)
+  decoder = Stack(decoder_depth, decoder_heads, 4 * decoder_width, places, False, *rest)
   told = classes if conditional else 0
   return CodeAutoencoder(codes, told, tuple(grid), encoder, decoder, width, decoder_width, project)

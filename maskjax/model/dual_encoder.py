@@ -10,9 +10,8 @@ from jaxtyping import Array, Bool, Float, Int
 from maskjax import reduce
 from maskjax.errors import BadInput, unknown
 from maskjax.hide import drop, fill
-from maskjax.model.masked_autoencoder import masked_autoencoder
 from maskjax.model.text import TextTransformer
-from maskjax.model.vit import ViT
+from maskjax.model.vit import ViT, check_heads, vit
 from maskjax.recover.contrastive import unit
 
 SHARPEST = 100.0  # of the factor 1 / temperature
@@ -153,19 +152,18 @@ def dual_encoder(
 
   The image encoder is that of `masked_autoencoder` of the same sizes, and its parameters lie under
   `encoder/` as there. Texts are read both ways, with learned positions; without captions there is
-  no encoder of them. `BadInput` as in `masked_autoencoder`, and if the pool is unknown, the text's
-  width not divisible by its heads, or the first temperature not in [0.01, 1].
+  no encoder of them. `BadInput` as in `vit`, and if the pool is unknown, the text's width not
+  divisible by its heads, or the first temperature not in [0.01, 1].
 
   >>> dual_encoder(record_shape=(32, 32, 3), patch=(4, 4), vocabulary=9, caption=5, size="Ti").grid
   (8, 8)
   """
   if pool not in POOLS:
     raise unknown("pool", pool, POOLS)
-  if text_width % text_heads:
-    raise BadInput(f"text_width {text_width} is not divisible by {text_heads} heads")
+  check_heads("text_width", text_width, text_heads)
   if not 1 / SHARPEST <= temperature <= 1:
     raise BadInput(f"the first temperature lies in [{1 / SHARPEST}, 1], got {temperature}")
-  encoder = masked_autoencoder(
+  encoder = vit(
     record_shape=record_shape,
     patch=patch,
     size=size,
@@ -178,7 +176,7 @@ def dual_encoder(
     norm_eps=norm_eps,
     remat=remat,
     scan=scan,
-  ).encoder
+  )
   text = TextTransformer(
     vocabulary=vocabulary,
     extra=0,

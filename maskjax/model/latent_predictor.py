@@ -8,12 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import reduce
-from maskjax.errors import BadInput, unknown
 from maskjax.hide import Seen, drop, fill
 from maskjax.model.position import resize_table
 from maskjax.model.transformer import transformer
-from maskjax.model.vit import SIZES, ViT, positions
-from maskjax.recover.patches import patch_grid
+from maskjax.model.vit import ViT, check_heads, positions, vit
 
 # The positions of what is asked, and where they are no padding, to positions that say less.
 Degrade = Callable[[Float[Array, "*b k d"], Bool[Array, "*b k"]], Float[Array, "*b k d"]]
@@ -183,26 +181,20 @@ def latent_predictor(
   >>> latent_predictor(record_shape=(32, 48, 3), patch=(4, 8), size="Ti").grid
   (8, 6)
   """
-  if size not in SIZES:
-    raise unknown("size", size, SIZES)
-  width = width or SIZES[size].width
-  heads = heads or SIZES[size].heads
-  predictor_heads = predictor_heads or heads
-  sides = ("width", width, heads), ("predictor_width", predictor_width, predictor_heads)
-  for name, w, h in sides:
-    if w % h:
-      raise BadInput(f"{name} {w} is not divisible by {h} heads")
-  encoder = ViT(
+  encoder = vit(
+    record_shape=record_shape,
+    patch=patch,
+    size=size,
     width=width,
-    depth=depth or SIZES[size].depth,
+    depth=depth,
     heads=heads,
-    mlp=mlp or 4 * width,
-    patch=tuple(patch),
-    grid=patch_grid(record_shape[:-1], patch),
+    mlp=mlp,
     class_token=False,
     dtype=dtype,
     norm_eps=norm_eps,
     remat=remat,
     scan=scan,
   )
+  predictor_heads = predictor_heads or encoder.heads
+  check_heads("predictor_width", predictor_width, predictor_heads)
   return LatentPredictor(encoder, predictor_width, predictor_depth, predictor_heads)

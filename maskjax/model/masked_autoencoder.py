@@ -8,12 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from maskjax import reduce, units
-from maskjax.errors import BadInput, unknown
 from maskjax.hide import drop, fill, restore, within
 from maskjax.model.position import resize_table
 from maskjax.model.transformer import transformer
-from maskjax.model.vit import SIZES, ViT, positions
-from maskjax.recover.patches import patch_grid
+from maskjax.model.vit import ViT, check_heads, positions, vit
 
 
 class Decoded(NamedTuple):
@@ -248,21 +246,15 @@ def masked_autoencoder(
   >>> masked_autoencoder(record_shape=(32, 48, 3), patch=(4, 8), size="Ti").encoder.grid
   (8, 6)
   """
-  if size not in SIZES:
-    raise unknown("size", size, SIZES)
-  *space, channels = record_shape
-  width = width or SIZES[size].width
-  heads = heads or SIZES[size].heads
-  for name, w, h in (("width", width, heads), ("decoder_width", decoder_width, decoder_heads)):
-    if w % h:
-      raise BadInput(f"{name} {w} is not divisible by {h} heads")
-  encoder = ViT(
+  check_heads("decoder_width", decoder_width, decoder_heads)
+  encoder = vit(
+    record_shape=record_shape,
+    patch=patch,
+    size=size,
     width=width,
-    depth=depth or SIZES[size].depth,
+    depth=depth,
     heads=heads,
-    mlp=mlp or 4 * width,
-    patch=tuple(patch),
-    grid=patch_grid(space, patch),
+    mlp=mlp,
     class_token=class_token,
     dtype=dtype,
     norm_eps=norm_eps,
@@ -273,4 +265,4 @@ def masked_autoencoder(
   window = None if decoder_window is None else tuple(decoder_window)
   shift = None if decoder_shift is None else tuple(decoder_shift)
   sizes = decoder_width, decoder_depth, decoder_heads, limits, loss_depth, window, shift
-  return MaskedAutoencoder(encoder, channels, *sizes)
+  return MaskedAutoencoder(encoder, record_shape[-1], *sizes)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from maskjax.hide import drop, fill, restore
 from maskjax.model.attention import attention
 from maskjax.model.position import sincos
 from maskjax.model.transformer import Mlp, transformer
-from maskjax.model.vit import SIZES
+from maskjax.model.vit import check_heads, sized, with_first
 from maskjax.recover.patches import patch_grid
 
 
@@ -244,13 +244,6 @@ class MultimodalAutoencoder(nn.Module):
     return jnp.concatenate([self.embed[name](patches[name]) + table for name in names], axis=-2)
 
 
-def with_first(valid: Bool[Array, "*b k"] | None) -> Bool[Array, "*b m"] | None:
-  """What is valid, where a class token that always is comes first."""
-  if valid is None:
-    return None
-  return jnp.concatenate([jnp.ones_like(valid[..., :1]), valid], axis=-1)
-
-
 def multimodal_autoencoder(
   *,
   shapes: Mapping[str, tuple[Sequence[int], int]],
@@ -285,12 +278,8 @@ def multimodal_autoencoder(
   >>> net.grid, net.modalities["segments"]
   ((8, 8), Channel(patch=(1, 1), channels=1, classes=5))
   """
-  if size not in SIZES:
-    raise unknown("size", size, SIZES)
-  width, heads = width or SIZES[size].width, heads or SIZES[size].heads
-  for name, w, h in (("width", width, heads), ("decoder_width", decoder_width, decoder_heads)):
-    if w % h:
-      raise BadInput(f"{name} {w} is not divisible by {h} heads")
+  made = sized(size, width=width, depth=depth, heads=heads, mlp=mlp)
+  check_heads("decoder_width", decoder_width, decoder_heads)
   first, *_ = shapes.values()
   grid = patch_grid(tuple(first[0])[:-1], patch)
   kinds = {}
@@ -302,13 +291,11 @@ def multimodal_autoencoder(
   for of in asks.values():
     if of not in kinds:
       raise unknown("modality to predict", of, kinds)
-  known: dict[str, Any] = dict(width=width, heads=heads, depth=depth or SIZES[size].depth)
   return MultimodalAutoencoder(
     kinds,
     tuple(asks.items()),
     grid,
-    **known,
-    mlp=mlp or 4 * width,
+    **made._asdict(),
     decoder_width=decoder_width,
     decoder_depth=decoder_depth,
     decoder_heads=decoder_heads,

@@ -165,7 +165,7 @@ class Separator(nn.Module):
       whole = jax.lax.complex(content[..., 0], content[..., 1])
       padded = jnp.asarray(istft(whole, size=self.size, hop=self.hop))
     before, _ = self._room(length)
-    return jnp.asarray(padded)[..., before : before + length]
+    return padded[..., before : before + length]
 
   def peaks(self) -> Float[Array, "f"]:
     """Where the spectrum of each filter of the decoder is highest, as a share of half the rate."""

@@ -1,6 +1,7 @@
 """The vision transformer: an encoder of the patches that it is given, wherever they lie."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -10,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from maskjax.errors import BadInput, unknown
 from maskjax.model.position import resize_table, sincos
 from maskjax.model.transformer import transformer
+from maskjax.recover.patches import patch_grid
 
 
 class Size(NamedTuple):
@@ -93,11 +95,10 @@ class ViT(nn.Module):
     x = self.embed(patches)
     x = x + (table[extra:] if index is None else table[extra:][index])
     if self.class_token:
+      valid = with_first(valid)
       token = self.param("class_token", nn.initializers.normal(0.02), (self.width,))
       first = jnp.broadcast_to(token.astype(self.dtype) + table[0], (*x.shape[:-2], 1, self.width))
       x = jnp.concatenate([first, x], axis=-2)
-      if valid is not None:
-        valid = jnp.concatenate([jnp.ones_like(valid[..., :1]), valid], axis=-1)
     return transformer(
       x,
       valid,
@@ -122,3 +123,74 @@ def positions(
     raise unknown("position", kind, POSITIONS)
   fixed = lambda: jnp.pad(sincos(grid, width), ((extra, 0), (0, 0)))
   return module.variable("buffers", "position", fixed).value
+
+
+def vit(
+  *,
+  record_shape: Sequence[int],
+  patch: Sequence[int],
+  size: str = "B",
+  width: int | None = None,
+  depth: int | None = None,
+  heads: int | None = None,
+  mlp: int | None = None,
+  class_token: bool = True,
+  dtype: str = "float32",
+  norm_eps: float = 1e-6,
+  remat: bool = False,
+  scan: bool = False,
+) -> ViT:
+  """A ViT for examples of `record_shape`, `(*space, channels)`; its sizes are those of `sized`.
+
+  `BadInput` as there, and if the shape is not divisible by the patch.
+
+  >>> vit(record_shape=(32, 48, 3), patch=(4, 8), size="Ti").grid
+  (8, 6)
+  """
+  made = sized(size, width=width, depth=depth, heads=heads, mlp=mlp)
+  return ViT(
+    **made._asdict(),
+    patch=tuple(patch),
+    grid=patch_grid(record_shape[:-1], patch),
+    class_token=class_token,
+    dtype=dtype,
+    norm_eps=norm_eps,
+    remat=remat,
+    scan=scan,
+  )
+
+
+def sized(
+  size: str,
+  *,
+  width: int | None = None,
+  depth: int | None = None,
+  heads: int | None = None,
+  mlp: int | None = None,
+) -> Size:
+  """A row of `SIZES` with what overrides it; `mlp` is 4 · width unless said.
+
+  `BadInput` if the size is unknown, or the width not divisible by the heads.
+
+  >>> sized("Ti", width=96)
+  Size(width=96, depth=12, mlp=384, heads=3)
+  """
+  if size not in SIZES:
+    raise unknown("size", size, SIZES)
+  known, width = SIZES[size], width or SIZES[size].width
+  made = Size(width, depth or known.depth, mlp or 4 * width, heads or known.heads)
+  check_heads("width", made.width, made.heads)
+  return made
+
+
+def check_heads(name: str, width: int, heads: int) -> None:
+  """Raises `BadInput` if a width, called `name`, is not divisible by so many heads."""
+  if width % heads:
+    raise BadInput(f"{name} {width} is not divisible by {heads} heads")
+
+
+def with_first(valid: Bool[Array, "*b k"] | None) -> Bool[Array, "*b m"] | None:
+  """What is valid, where a token that always is comes first; None, all, stays None."""
+  if valid is None:
+    return None
+  return jnp.concatenate([jnp.ones_like(valid[..., :1]), valid], axis=-1)
