@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from maskjax.data.source import Example, Source
+from maskjax.data.source import Example, Source, generator
 
 Batch = dict[str, np.ndarray]
 
@@ -30,16 +30,11 @@ def training(
 
   def example(position: int) -> Example:
     stored = source[order[position]]
-    return augment(stored, _rng(seed, position)) if augment else prepare(stored)
+    return augment(stored, generator((seed, 0), position)) if augment else prepare(stored)
 
   begin = start + index * step
   out = finish(_stack([example(begin + row) for row in rows]))
   return {**out, "position": np.asarray(rows, np.int32)}
-
-
-def _rng(seed: int, position: int) -> np.random.Generator:
-  """Randomness of one draw: a counter-based generator, so that no other draw has to come first."""
-  return np.random.Generator(np.random.Philox(key=[seed, 0], counter=[0, 0, 0, position]))
 
 
 def testing(

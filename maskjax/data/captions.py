@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from maskjax.data import tokens
-from maskjax.data.source import Example, Source
+from maskjax.data.source import Example, Source, generator
 from maskjax.data.text import whole
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
@@ -62,7 +62,7 @@ class Captioned:
   def text(self, index: int, example: Example) -> str:
     """The caption of an example in words."""
     templates, seed = self.how["templates"], self.how["seed"]
-    rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, index]))
+    rng = generator(seed, index)
     template = templates[int(rng.integers(len(templates)))]
     name = self.names[int(example["label"])]
     return fill_in(template, name=name, **look(np.asarray(example["image"])))

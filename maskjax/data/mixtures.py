@@ -7,7 +7,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from maskjax.data import text, wav
-from maskjax.data.source import Example, Source
+from maskjax.data.source import Example, Source, generator
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
 
@@ -51,7 +51,7 @@ class Mixtures:
   def __getitem__(self, index: SupportsIndex, /) -> Example:
     """The mixture at `index`, its sources beside it, whose sum it is."""
     i = text.inside(index, self.number)
-    rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, i]))
+    rng = generator(self.seed, i)
     chosen = [i % len(self.labels)]
     for _ in range(self.sources - 1):
       others = np.flatnonzero((self.labels[:, None] != self.labels[chosen]).all(1))

@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from maskjax.data.augment import fit, peak
-from maskjax.data.source import Example, Source
+from maskjax.data.source import Example, Source, generator
 from maskjax.errors import BadInput
 from maskjax.record import Record
 
@@ -43,7 +43,7 @@ class Moving:
   def __getitem__(self, index: SupportsIndex, /) -> Example:
     """The clip at `index`, with the label of what moves where there are labels."""
     i = index.__index__() % self.clips
-    rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, i]))
+    rng = generator(self.seed, i)
     front = self.images[i % len(self.images)]
     back = self.images[int(rng.integers(len(self.images)))]
     moving = np.clip(fit(_unit(front), (self.side, self.side)), 0, 1)

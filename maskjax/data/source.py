@@ -49,3 +49,8 @@ def inside(index: SupportsIndex, size: int) -> int:
   if not 0 <= i < size:
     raise IndexError(f"example {i} of {size}")
   return i
+
+
+def generator(key: Sequence[int], index: int) -> np.random.Generator:
+  """Randomness of one draw: a counter-based generator, so that no other draw has to come first."""
+  return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, index]))
