@@ -66,7 +66,7 @@ def _of_rows(
   [(x, among)] = pairs
   high = lambda levels, x, a, _: a & (x >= levels)
   number = lambda levels: _number(high, levels, x, among, -1, room.dtype)
-  low = _highest(number, room, bits=32, dtype=jnp.uint32, digit=1)
+  low = _highest(number, room, bits=32, dtype=jnp.uint32, digit=_digit(-1))
   low = jnp.minimum(low, jnp.uint32(level.HIGHEST - 1))
   reached, above = number(jnp.stack([low, low + 1]))
   return low, low + 1, [reached], [above]

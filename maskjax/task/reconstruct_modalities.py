@@ -166,27 +166,31 @@ def reconstruct_modalities(
     limit = total if keep is None else keep
     guesses = network.apply(_learned(variables), patches, hidden, keep=limit, exact=not given)
     parts = dict(zip(shapes, jnp.split(hidden, len(shapes), axis=-1), strict=True))
+    show = lambda name, x, d: unpatchify(x, kinds[name].patch, network.grid, d)
+
+    def area(name: str) -> Bool[Array, "b h w 1"]:
+      """Which pixels of a modality are hidden."""
+      wide = jnp.repeat(parts[name][..., None], math.prod(kinds[name].patch), axis=-1)
+      return show(name, wide, 1)
+
     shown = {}
     for name, ask in asked.items():
       if ask.of != name:
         continue
       kind, truth = kinds[name], patches[name]
-      show = lambda x, d, kind=kind: unpatchify(x, kind.patch, network.grid, d)
       guess = guesses[name] if kind.classes else ask.target.decode(guesses[name], truth)
-      wide = jnp.repeat(parts[name][..., None], math.prod(kind.patch), axis=-1)
       shown[name] = {
         "input": whole[name],
-        "prediction": show(guess, kind.classes or kind.channels),
-        "hidden": show(wide, 1)[..., 0],
+        "prediction": show(name, guess, kind.classes or kind.channels),
+        "hidden": area(name)[..., 0],
         **{k: v for k, v in variables.get(FITTED, {}).get(name, {}).items() if k == "colors"},
       }
-    image = shown.get(IMAGE, {"input": whole[IMAGE], "hidden": None})
-    gone = jnp.repeat(parts[IMAGE][..., None], math.prod(kinds[IMAGE].patch), axis=-1)
-    gone = unpatchify(gone, kinds[IMAGE].patch, network.grid, 1)
+    gone = area(IMAGE)
     pictures = {"input": whole[IMAGE], "seen": jnp.where(gone, jnp.nan, whole[IMAGE])}
-    if "prediction" in image:
-      pasted = jnp.where(gone, image["prediction"], whole[IMAGE])
-      pictures |= {"prediction": image["prediction"], "pasted": pasted}
+    if IMAGE in shown:
+      prediction = shown[IMAGE]["prediction"]
+      pasted = jnp.where(gone, prediction, whole[IMAGE])
+      pictures |= {"prediction": prediction, "pasted": pasted}
     return {**pictures, "modalities": shown}
 
   return Task(

@@ -230,9 +230,7 @@ def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     state = parts.begin(jax.random.key(seed))
     key = stream(stream(jax.random.key(seed), "evaluation"), "view")
     views = parts.mesh.get(jax.jit(parts.task.views)(state.variables, batch, key))
-    drawers = {"text": masks_text, "table": masks_table, "graph": masks_graph}
-    drawers |= {"mixture": masks_mixture}
-    draw = drawers.get(data.record.kind, masks)
+    draw = DRAWERS.get(data.record.kind, masks)
     if data.record.kind == "video":
       views = stills(views)
     path = keep_picture(folders[seed], Writers(()), 0, "masks", draw(views, data.record))
@@ -286,6 +284,13 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
   return {k: plain(v) if isinstance(v, Mapping) else v for k, v in config.items()}
 
 
+# Kinds of data whose masks are drawn by a function of their own.
+DRAWERS = {
+  "text": masks_text,
+  "table": masks_table,
+  "graph": masks_graph,
+  "mixture": masks_mixture,
+}
 # Kinds of data of which a run's samples are files, and what writes them.
 FILES = {"table": _filled, "mixture": _separated, "image": _painted}
 JOBS: dict[str, Callable[[Mapping[str, Any], str | os.PathLike[str]], str]] = {

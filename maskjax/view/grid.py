@@ -83,9 +83,18 @@ def denormalise(
   shown = 3 if channels >= 3 else 1
   x = (x * np.asarray(std, np.float32) + np.asarray(mean, np.float32))[..., :shown]
   hidden = np.asarray(np.isnan(x).any(axis=-1))
-  pixels = np.rint(255 * np.clip(np.nan_to_num(x), 0, 1)).astype(np.uint8)
-  pixels = np.broadcast_to(pixels, (*pixels.shape[:-1], 3))
-  return hatch(magnify(pixels, scale), magnify(hidden, scale))
+  painted = pixels(np.nan_to_num(x))
+  painted = np.broadcast_to(painted, (*painted.shape[:-1], 3))
+  return hatch(magnify(painted, scale), magnify(hidden, scale))
+
+
+def pixels(levels: Float[np.ndarray, "*b"]) -> UInt8[np.ndarray, "*b"]:
+  """Levels in [0, 1] as bytes; what lies outside is cut.
+
+  >>> pixels(np.array([0.0, 0.5, 2.0])).tolist()
+  [0, 128, 255]
+  """
+  return np.rint(255 * np.clip(levels, 0, 1)).astype(np.uint8)
 
 
 def grid(

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from maskjax.record import Record
 from maskjax.view import grid as layout
@@ -41,19 +40,12 @@ def painted(view: Mapping[str, np.ndarray], record: Record | None) -> tuple[np.n
     grey = np.repeat(np.linspace(0, 1, count)[:, None], 3, axis=1)
     colours = view.get("colors", grey)
     colours = colours if colours.shape[-1] >= 3 else np.repeat(colours[:, :1], 3, axis=1)
-    return pixels(colours[given][..., :3]), pixels(colours[guessed.argmax(-1)][..., :3])
+    return layout.pixels(colours[given][..., :3]), layout.pixels(
+      colours[guessed.argmax(-1)][..., :3]
+    )
   if record is not None:
     show = lambda x: layout.denormalise(x, record.mean, record.std)
     return show(given), show(guessed)
   low, high = float(given.min()), float(given.max())
-  show = lambda x: pixels(np.repeat((x[..., :1] - low) / max(high - low, 1e-6), 3, axis=-1))
+  show = lambda x: layout.pixels(np.repeat((x[..., :1] - low) / max(high - low, 1e-6), 3, axis=-1))
   return show(given), show(guessed)
-
-
-def pixels(levels: Float[np.ndarray, "*b 3"]) -> UInt8[np.ndarray, "*b 3"]:
-  """Levels in [0, 1] as bytes; what lies outside is cut.
-
-  >>> pixels(np.array([0.0, 0.5, 2.0])).tolist()
-  [0, 128, 255]
-  """
-  return np.rint(255 * np.clip(levels, 0, 1)).astype(np.uint8)

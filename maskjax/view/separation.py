@@ -98,8 +98,7 @@ def turned(x: Float[np.ndarray, "t f"]) -> Float[np.ndarray, "f t"]:
 
 def grey(x: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
   """Values from 0, black, to 1, white."""
-  pixels = np.rint(255 * np.clip(x, 0, 1)).astype(np.uint8)
-  return np.repeat(pixels[..., None], 3, axis=-1)
+  return np.repeat(layout.pixels(x)[..., None], 3, axis=-1)
 
 
 def fitted(picture: layout.Picture) -> layout.Picture:

@@ -1,5 +1,6 @@
 """What the training loop hands to an evaluator, and the checks that all evaluators share."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -71,3 +72,10 @@ def features(
     raise BadInput(f"features of split {split!r} are not finite at step {context.step}")
   order = np.argsort(y, kind="stable")
   return np.asarray(x, np.float32)[order], np.asarray(y, np.int32)[order]
+
+
+def first_of(context: Context, split: str, batch_size: int, examples: int) -> Iterator[Batch]:
+  """The first `examples` of a split, whole batches of them, with their "position" in a batch."""
+  batches = itertools.islice(context.examples(split, batch_size), -(-examples // batch_size))
+  for batch in batches:
+    yield {**batch, "position": np.arange(batch_size, dtype=np.int32)}

@@ -1,6 +1,5 @@
 """How well latents are predicted, and whether there is anything in them to predict."""
 
-import itertools
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ from jaxtyping import Float
 
 from maskjax.errors import BadInput
 from maskjax.keys import stream
+from maskjax.train.evaluators.context import first_of
 
 
 def latent(
@@ -42,11 +42,9 @@ def latent(
   context.mesh.check(batch_size, 1)
   views, found = jax.jit(context.task.views), []
   with jax.debug_nans(False):
-    first = itertools.islice(context.examples(split, batch_size), -(-examples // batch_size))
-    for i, batch in enumerate(first):
-      placed = {**batch, "position": np.arange(batch_size, dtype=np.int32)}
+    for i, batch in enumerate(first_of(context, split, batch_size, examples)):
       key = stream(context.key, "batch", i)
-      seen = views(context.variables, context.mesh.put_whole(placed), key)
+      seen = views(context.variables, context.mesh.put_whole(batch), key)
       if "cost" not in seen:
         raise BadInput("latent: this task has no costs of views: it predicts no latents")
       flat = {name: x for name, x in seen.items() if x.shape == seen["cost"].shape}

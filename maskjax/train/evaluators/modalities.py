@@ -1,7 +1,6 @@
 """How well each modality is recovered: by the task's own masks, and from one other alone."""
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,7 +12,7 @@ from maskjax import reduce
 from maskjax.errors import BadInput
 from maskjax.keys import stream
 from maskjax.recover import surprise
-from maskjax.train.evaluators.context import Batch
+from maskjax.train.evaluators.context import first_of
 from maskjax.view import modalities as pictures
 from maskjax.view.reconstruction import pick, spaced
 
@@ -68,7 +67,7 @@ def modalities(
     return {name: _costs(x, guesses[name], batch["valid"]) for name, x in seen.items()}
 
   with jax.debug_nans(False):
-    first = next(_batches(context, test, batch_size, examples))
+    first = next(first_of(context, test, batch_size, examples))
     shapes = jax.eval_shape(views, context.variables, first, context.key)
     if "modalities" not in shapes:
       raise BadInput("modalities: this task has one modality alone")
@@ -76,7 +75,7 @@ def modalities(
     order = tuple(getattr(context.task.network, "modalities", names))
     totals: dict[str, Any] = {}
     count = 0
-    for i, batch in enumerate(_batches(context, train, batch_size, examples)):
+    for i, batch in enumerate(first_of(context, train, batch_size, examples)):
       found = means(
         context.variables, context.mesh.put_whole(batch), stream(context.key, "batch", i)
       )
@@ -86,7 +85,7 @@ def modalities(
     hides = {s: np.arange(n * len(order)) // n != order.index(s) for s in order if len(order) > 1}
     costs: dict[str, np.ndarray] = {}
     shares: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for i, batch in enumerate(_batches(context, test, batch_size, examples)):
+    for i, batch in enumerate(first_of(context, test, batch_size, examples)):
       placed, key = context.mesh.put_whole(batch), stream(context.key, "batch", i)
       given = context.variables, placed, key, guesses
       found, shown = own(*given)
@@ -106,13 +105,6 @@ def modalities(
     **{f"shown/{name}": float(x.mean()) for name, x in every.items()},
     **{f"spread/{name}": float(x.std()) for name, x in every.items()},
   }
-
-
-def _batches(context: Any, split: str, batch_size: int, examples: int) -> Iterator[Batch]:
-  """So many examples of a split, with their positions in a batch."""
-  batches = itertools.islice(context.examples(split, batch_size), -(-examples // batch_size))
-  for batch in batches:
-    yield {**batch, "position": np.arange(batch_size, dtype=np.int32)}
 
 
 def _wide(view: Mapping[str, Array]) -> Float[Array, "b h w d"]:
