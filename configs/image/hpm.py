@@ -88,6 +88,7 @@ def plain(c: ConfigDict) -> None:
   laptop(c)
   c.model.loss_depth = 0
   c.score, c.teach, c.teacher = dict(fn="white"), None, None
+  del c.evals.foresight
 
 
 def smoke(c: ConfigDict) -> None:
