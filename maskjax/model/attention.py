@@ -1,6 +1,7 @@
 """Attention: the plain reference, exact about hidden keys, masks of pairs, and caches."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
@@ -10,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from maskjax.errors import BadInput
 from maskjax.hide.pairs import Predicate
-from maskjax.model import tiles
+from maskjax.model import flash, tiles
 
 # With masks of pairs, more queries than these are met in tiles of so many queries and keys.
 BLOCK = 256
@@ -34,7 +35,8 @@ def attention(
   `softmax(q kᵀ / √d + bias) v`, logits and softmax in float32. Keys where `valid` is False are
   not there: they, NaN or not, change neither output nor gradient; a query left without keys gives
   zeros. `bias` is finite. `valid=None` is the plain layer. Where a CPU is the only device, many
-  heads are met a few at a time, and again in the backward pass.
+  heads are met a few at a time, and again in the backward pass; on TPUs, from
+  `maskjax.model.flash.LEAST` queries and keys on, a Pallas kernel keeps no logits.
 
   `pairs` hides keys from single queries, likewise; see `maskjax.hide.pairs`. Query i stands at
   position `query_offset + i` of the keys' sequence, whose `segments` it may ask for. More than
@@ -52,11 +54,21 @@ def attention(
   if valid is not None:
     k, v = (jnp.where(valid[..., None, :, None], x, jnp.zeros_like(x)) for x in (k, v))
     seen = valid[..., None, None, :]
-  large = math.prod(q.shape[:-1]) * k.shape[-2] > TILE
+  ways = {} if bias is not None else _ways(q, k, v)
+  if not ways:
+    return _mixed(q, k, v, seen, bias)
+  return jax.lax.platform_dependent(q, k, v, seen, default=_mixed, **ways)
+
+
+def _ways(q: Array, k: Array, v: Array) -> dict[str, Callable[..., Array]]:
+  """Faster ways to the same average, by the platform that has them."""
+  ways: dict[str, Callable[..., Array]] = {}
   # The loop over heads would run on every device alike, whichever lies where.
-  if bias is None and large and jax.device_count() == 1:
-    return jax.lax.platform_dependent(q, k, v, seen, cpu=_in_tiles, default=_mixed)
-  return _mixed(q, k, v, seen, bias)
+  if math.prod(q.shape[:-1]) * k.shape[-2] > TILE and jax.device_count() == 1:
+    ways["cpu"] = _in_tiles
+  if flash.able(q, k, v):
+    ways["tpu"] = flash.attention
+  return ways
 
 
 def _mixed(q: Array, k: Array, v: Array, seen: Array | None, bias: Array | None = None) -> Array:

@@ -19,8 +19,9 @@ def count(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> float:
   Arguments are arrays or `jax.ShapeDtypeStruct`s; nothing is computed. A product of (m, k) by
   (k, n) is 2·m·n·k, a convolution 2·outputs·taps·channels/groups (zeros between dilated inputs
   are not counted, padding is). Scans count by their length, kernels by their grid, `shard_map` by
-  its devices, `cond` as its dearest branch. A `while` has no length before it runs: its products
-  are counted once, with a warning. Products inside opaque calls (FFI) are not seen.
+  its devices, `cond` as its dearest branch, `platform_dependent` as its default. A `while` has no
+  length before it runs: its products are counted once, with a warning. Products inside opaque calls
+  (FFI) are not seen.
 
   >>> x, w = jax.ShapeDtypeStruct((8, 16), jnp.float32), jax.ShapeDtypeStruct((16, 4), jnp.float32)
   >>> count(jnp.matmul, x, w)
@@ -52,7 +53,10 @@ def _equation(eqn: core.JaxprEqn) -> int:
     case "conv_general_dilated":
       return _conv(eqn)
     case "cond":
-      return max(_total(branch.jaxpr) for branch in params["branches"])
+      totals = [_total(branch.jaxpr) for branch in params["branches"]]
+      platforms = params.get("branches_platforms") or ()
+      # The ways of single platforms compute the same, some of them with padding.
+      return totals[platforms.index(None)] if None in platforms else max(totals)
     case "custom_linear_solve":
       return _total(params["jaxprs"].solve.jaxpr)
   inner = sum(_total(jaxpr) for jaxpr in core.jaxprs_in_params(params))

@@ -102,22 +102,26 @@ class Mesh(NamedTuple):
     return jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), specs)
 
   def reading(self, task: Task) -> Task:
-    """The task, reading variables that are cut: each is gathered over "fsdp" where it is needed.
+    """The task on these devices, which its kernels are told of; variables may be cut.
 
-    Their gradients come back cut. Left alone the compiler cuts what flows between the layers in
-    ways that fit their weights, and moves it about at every layer.
+    Each of those is gathered over "fsdp" where it is needed, and its gradient comes back cut. Left
+    alone the compiler cuts what flows between the layers in ways that fit their weights, and moves
+    it about at every layer.
     """
-    if self.preset in ("data", "pmap"):
+    if self.preset == "pmap":
       return task
 
     def read(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
       @functools.wraps(function)
-      def with_whole(variables: Any, *rest: Any) -> Any:
-        own = self.shardings({"variables": variables})["variables"]
-        out = function(jax.tree.map(_gathered, variables, own), *rest)
+      def placed(variables: Any, *rest: Any) -> Any:
+        with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+          if self.preset == "data":
+            return function(variables, *rest)
+          own = self.shardings({"variables": variables})["variables"]
+          out = function(jax.tree.map(_gathered, variables, own), *rest)
         return jax.lax.with_sharding_constraint(out, self.everywhere) if name in SHOWN else out
 
-      return with_whole
+      return placed
 
     found = {name: getattr(task, name) for name in READERS}
     able: Any = {name: read(name, fn) for name, fn in found.items() if fn is not None}

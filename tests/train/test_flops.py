@@ -113,6 +113,11 @@ def test_cond_is_its_dearest_branch():
   assert count(choose, arr(dtype=jnp.int32), arr(4, 4)) == 2 * 2 * 4**3
 
 
+def test_what_depends_on_the_platform_is_its_default():
+  cubed = lambda x: jax.lax.platform_dependent(x, default=lambda x: x @ x, tpu=lambda x: x @ x @ x)
+  assert count(cubed, arr(4, 4)) == 2 * 4**3
+
+
 def test_while_with_products_warns_and_others_do_not():
   def loop(step):
     return lambda x: jax.lax.while_loop(lambda x: x.sum() > 0, step, x)

@@ -53,16 +53,18 @@ class Cost(NamedTuple):
   """What one device does in one run of a program.
 
   Attributes:
-    flops: of matrix products and convolutions.
+    flops: of matrix products and convolutions, and of kernels that tell theirs.
     traffic: bytes read from and written to its memory.
     collectives: what it exchanges with others.
     unknown: loops whose passes the program does not tell, counted once.
+    untold: runs of kernels that do not tell their FLOPs, of which none are counted.
   """
 
   flops: int = 0
   traffic: int = 0
   collectives: tuple[Collective, ...] = ()
   unknown: int = 0
+  untold: int = 0
 
 
 def cost(program: Program) -> Cost:
@@ -89,6 +91,7 @@ def _computation(name: str, program: Program, fused: bool = False) -> Cost:
     sum(part.traffic for part in parts),
     collectives,
     sum(part.unknown for part in parts),
+    sum(part.untold for part in parts),
   )
 
 
@@ -103,6 +106,9 @@ def _operation(op: Op, within: Computation, program: Program, fused: bool) -> It
     yield Cost(flops=flops(op, *types[:2]))
   elif kind in COLLECTIVES:
     yield Cost(collectives=(_collective(op, kind, sum(map(size, types)), program),))
+  elif op.kind == "custom-call" and "tpu_custom_call" in op.attributes:
+    told = re.search(r'"cost_estimate":\{"flops":"(\d+)"', op.attributes)
+    yield Cost(flops=int(told[1])) if told else Cost(untold=1)
   elif op.kind == "while":
     times = trips(op, within, program)
     body = _computation(names["body"], program)
@@ -130,5 +136,6 @@ def _times(part: Cost, times: int) -> Cost:
   return part._replace(
     flops=part.flops * times,
     traffic=part.traffic * times,
+    untold=part.untold * times,
     collectives=tuple(c for c in collectives if c.times),
   )

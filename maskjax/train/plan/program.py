@@ -99,7 +99,7 @@ def make(
   mesh = make_mesh(section, devices)
   mesh.check(batch_size, accumulate)
   record, example = abstract_data(config, note)
-  task = make_task(config, record)
+  task = mesh.reading(make_task(config, record))
   lengths = {"batch_size": batch_size, "examples": next(iter(record.sizes.values()))}
   shapes = jax.eval_shape(task.init, jax.random.key(0), example)
   steps = run_lengths(config, record).total_steps

@@ -124,6 +124,8 @@ def _notes(done: Cost, gpu: bool) -> list[str]:
   notes = [UNSEEN] if gpu else []
   if done.unknown:
     notes.append(f"{done.unknown} loop(s) of unknown length counted once: figures are lower bounds")
+  if done.untold:
+    notes.append(f"FLOPs of {done.untold} run(s) of kernels are not known: compute is more")
   return notes
 
 

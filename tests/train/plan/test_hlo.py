@@ -139,3 +139,22 @@ def test_traffic_of_slices_and_updates_in_place_is_what_they_touch():
   take = 10 * 4 + 4  # The slice and the index; its result lies beside the main memory.
   put = 4 * 4 + 4  # The update read beside the main memory, and written.
   assert cost(hlo.parse(FUSED)).traffic == take + put
+
+
+KERNEL = """HloModule m
+
+ENTRY %main (x: bf16[2,8]) -> bf16[2,8] {
+  %x = bf16[2,8]{1,0} parameter(0)
+  ROOT %y = bf16[2,8]{1,0} custom-call(%x), custom_call_target="tpu_custom_call", SAID
+}
+"""
+
+
+@pytest.mark.parametrize(
+  ("said", "flops", "untold"),
+  [('"body":"TUz{=","cost_estimate":{"flops":"640"}', 640, 0), ('"body":"TUz="', 0, 1)],
+)
+def test_a_kernel_counts_by_its_own_word_or_is_told(said, flops, untold):
+  text = KERNEL.replace("SAID", f'backend_config={{"custom_call_config":{{{said}}}}}')
+  done = cost(hlo.parse(text))
+  assert (done.flops, done.untold, done.traffic) == (flops, untold, 2 * 32)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import jax
 import pytest
 
+from maskjax.model import flash
 from maskjax.train.plan.devices import coordinates, devices_of
 from maskjax.train.plan.program import TooBig, compile_step
 from maskjax.train.plan.report import make_plan, table
@@ -42,6 +43,18 @@ def test_a_small_step_is_planned_whole():
   assert made["verdict"].startswith("fits")
   assert "all-gather" in made["collectives"]
   assert made["verdict"] in table(made)
+
+
+def test_long_attention_keeps_no_logits(monkeypatch):
+  config = {**CONFIG, "batch_size": 32}
+  note = dict(scale=dict(shape=(256, 256, 3), examples=50_000))
+  plan = lambda: make_plan(config, note, "v5e:2x2", fit=False)
+  kernel = plan()
+  monkeypatch.setattr(flash, "LEAST", 2048)
+  plain = plan()
+  assert kernel["memory"]["temporaries"] < 0.75 * plain["memory"]["temporaries"]
+  assert kernel["flops"]["model_per_chip"] == plain["flops"]["model_per_chip"]
+  assert any("kernels" in note for note in kernel["notes"])
 
 
 def test_what_does_not_fit_is_told_in_the_compilers_own_words():
