@@ -6,7 +6,9 @@ import re
 import runpy
 from functools import partial
 
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = (
+  "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=8"
+)
 
 import jax
 import jax.numpy as jnp
