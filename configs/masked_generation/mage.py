@@ -59,7 +59,7 @@ NOTE = dict(
   family="masked_generative",
   title="MAGE: MAsked Generative Encoder to Unify Representation Learning and Image Synthesis",
   claim="ViT-L, ImageNet-1k: FID 9.10 without labels, linear probe 78.9 %",
-  measured="CIFAR-10, Fréchet distance: 5.16 ± 0.31, untrained 5.80 ± 0.35, fixed ratio 9.03 ± 0.75",
+  measured="CIFAR-10, Fréchet distance: 5.16 ± 0.31, untrained 5.80 ± 0.35, fixed ratio 9.03",
   citation="Li, Chang, Mishra, Zhang, Katabi, Krishnan. CVPR 2023. arXiv:2211.09117",
   scale=dict(shape=(256, 256, 3), classes=1000, examples=1_281_167, parameters=406_764_544),
 )

@@ -2,7 +2,9 @@ r"""Causal language model: every token is predicted from those before it; the ba
 
 Paper: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019 (GPT-2). The
        size is that of GPT-2 small, the data text8's characters, as md4's.
-Here:  not measured.
+Here:  `laptop`, 900 steps on Tiny Shakespeare's characters, f32, one core, 7 min of it a seed,
+       2026-11-22, as a stage of maskllm.py: bits per character of the last 5 %, three seeds, 2.550
+       ± 0.006, untrained 6.71 ± 0.12. The default: not measured.
 Run:   python launch.py --config=configs/text/causal_lm.py:laptop --workdir=runs/causal_lm
        --config.data.path=tiny_shakespeare.txt.gz
 
@@ -22,7 +24,7 @@ NOTE = dict(
   family="base",
   title="Causal language model",
   claim="a language model learns many tasks without being trained for them (GPT-2)",
-  measured="not measured",
+  measured="Tiny Shakespeare, 900 steps, bits per character: 2.550 ± 0.006, untrained 6.71 ± 0.12",
   citation="Radford, Wu, Child, Luan, Amodei, Sutskever. OpenAI 2019",
   scale=dict(shape=(256,), vocabulary=27, examples=351_563, parameters=84_996_096),
 )
