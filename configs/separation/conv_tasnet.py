@@ -47,7 +47,7 @@ NOTE = dict(
   family="tf_mask_separation",
   title="Conv-TasNet: Surpassing Ideal Time-Frequency Magnitude Masking for Speech Separation",
   claim="wsj0-2mix: 15.3 dB SI-SNR improvement with 5.1 M parameters",
-  measured="spoken digits: 4.54 ± 0.11 dB in 6,000 steps, 5.53 ± 0.12 in 20,000; Fourier basis 5.85",
+  measured="spoken digits: 4.54 ± 0.11 dB in 6,000 steps, 5.53 ± 0.12 in 20,000; Fourier 5.85",
   citation="Luo, Mesgarani. IEEE/ACM TASLP 2019. arXiv:1809.07454",
   scale=dict(kind="mixture", shape=(2, 32_000), examples=20_000, parameters=4_984_881),
 )
