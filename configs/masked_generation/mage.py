@@ -16,8 +16,8 @@ Here:  CIFAR-10, 600 steps of 32 images, three seeds on one tokenizer and one cl
 
        Samples are *reproduced*: a network that only ever saw 75 % hidden cannot begin from nothing;
        its features are no worse, so what drawing the share does for them is *opposite* here.
-       By policy of decoding, seed 0: confidence 5.20, confidence after the noise 5.28, margin 5.19,
-       entropy 5.08, confidence without noise of its own 13.12, random 5.76. `labelled`, seed 0,
+       By policy, seed 0: confidence 5.20, confidence after the noise 5.28, margin 5.19, entropy
+       5.08, confidence without noise of its own 13.12, random 5.76. `labelled`, seed 0,
        samples of the classes of test images: 4.65, with guidance 1 4.33, 3 4.20; linear probe 0.324.
        The tokenizer (600 steps of 64, all images) brings images back with a squared error of 0.148
        of their variance (its last batch). Remasking, temperature, `maskgit`, `contrasted`: not
