@@ -113,12 +113,12 @@ class Mesh(NamedTuple):
 
     def read(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
       @functools.wraps(function)
-      def placed(variables: Any, *rest: Any) -> Any:
+      def placed(variables: Any, *rest: Any, **named: Any) -> Any:
         with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
           if self.preset == "data":
-            return function(variables, *rest)
+            return function(variables, *rest, **named)
           own = self.shardings({"variables": variables})["variables"]
-          out = function(jax.tree.map(_gathered, variables, own), *rest)
+          out = function(jax.tree.map(_gathered, variables, own), *rest, **named)
         return jax.lax.with_sharding_constraint(out, self.everywhere) if name in SHOWN else out
 
       return placed

@@ -37,6 +37,7 @@ EVALS = {
   "knn": {"fn": "knn", "k": 3, "batch_size": 16},
   "sparsity": {"fn": "sparsity"},
   "recovery": {"fn": "recovery", "batch_size": 16},
+  "reconstruction": {"fn": "reconstruction", "examples": 8, "batch_size": 16},
 }
 
 ON_EIGHT = """
