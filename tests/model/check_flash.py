@@ -5,7 +5,9 @@ import pathlib
 import runpy
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
+  " --xla_force_host_platform_device_count=8"
+)
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec

@@ -28,11 +28,18 @@ TINY = {
 }
 
 
-def build(record_shape=(24, 24, 3), patch=(6, 6), **changes):
+@functools.cache
+def shaped(record_shape, patch, **changes):
+  """A small autoencoder and the shapes of its variables."""
   model = masked_autoencoder(record_shape=record_shape, patch=patch, **{**TINY, **changes})
   n, p = math.prod(model.encoder.grid), math.prod(patch) * record_shape[-1]
   init = functools.partial(model.init, keep=n)
-  shapes = jax.eval_shape(init, jax.random.key(0), jnp.zeros((1, n, p)), jnp.zeros((1, n), bool))
+  inputs = jax.ShapeDtypeStruct((1, n, p), jnp.float32), jax.ShapeDtypeStruct((1, n), bool)
+  return model, jax.eval_shape(init, jax.random.key(0), *inputs)
+
+
+def build(record_shape=(24, 24, 3), patch=(6, 6), **changes):
+  model, shapes = shaped(record_shape, patch, **changes)
   # Every leaf, biases and tables too, gets numbers that no other leaf has.
   rng = np.random.default_rng(0)
   draw = lambda leaf: rng.normal(size=leaf.shape).astype(np.float32)
@@ -51,16 +58,24 @@ def test_loss_prediction_and_features_equal_the_public_implementation():
   assert not report.missing
   assert all(name.startswith("golden.") for name in report.unused)
   rank = np.argsort(np.argsort(golden["noise"], axis=1), axis=1)
-  hidden = jnp.asarray(rank >= 4)  # the lowest noise is kept
+  hidden = rank >= 4  # the lowest noise is kept
   np.testing.assert_array_equal(hidden, golden["mask"] == 1)
-  patches = patchify(jnp.asarray(golden["pixels"]), (6, 6))
-  apply = jax.jit(model.apply, static_argnames=("keep", "exact", "method"))
-  for keep, exact in ((4, True), (7, False)):
-    prediction = apply(variables, patches, hidden, keep=keep, exact=exact)
+
+  @jax.jit
+  def run(variables, image):
+    patches = patchify(image, (6, 6))
+    target = pixels(normalise=True).encode(patches)
+    seen = [
+      model.apply(variables, patches, jnp.asarray(hidden), keep=keep, exact=exact)
+      for keep, exact in ((4, True), (7, False))
+    ]
+    costs = [squared_error(prediction, target, jnp.asarray(hidden)) for prediction in seen]
+    return list(zip(seen, costs, strict=True)), model.apply(variables, patches, method="encode")
+
+  predictions, features = jax.device_get(run(variables, golden["pixels"]))
+  for prediction, term in predictions:
     np.testing.assert_allclose(prediction, golden["prediction"], atol=1e-4)
-    term = squared_error(prediction, pixels(normalise=True).encode(patches), hidden)
     np.testing.assert_allclose(term.sum / term.count, golden["loss"], rtol=1e-4)
-  features = apply(variables, patches, method="encode")
   np.testing.assert_allclose(features["class"], golden["features"][:, 0], atol=1e-4)
   np.testing.assert_allclose(features["tokens"], golden["features"][:, 1:], atol=1e-4)
 
@@ -186,7 +201,7 @@ def test_bfloat16_files_are_read(tmp_path):
   _, variables, where = build()
   path = tmp_path / "w.safetensors"
   published.save(path, variables, **where)
-  half = {k: jnp.asarray(v, jnp.bfloat16) for k, v in load_file(path).items()}
+  half = {k: jnp.asarray(v.astype(jnp.bfloat16)) for k, v in load_file(path).items()}
   safetensors.flax.save_file(half, path)
   loaded, _ = published.load(path, variables, **where)
   expected = jax.tree.map(lambda x: x.astype(jnp.bfloat16).astype(np.float32), variables)

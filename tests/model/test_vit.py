@@ -1,4 +1,6 @@
 import functools
+import pathlib
+import runpy
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,10 @@ from maskjax.errors import BadInput
 from maskjax.model.vit import ViT
 from maskjax.train import flops
 
+close = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "closeness.py"))["close"]
+# A block of six products, and what embeds.
+SUMS = dict(depth=6 + 1, terms=32)
+
 
 def model(**changes):
   given = {"width": 16, "depth": 1, "heads": 2, "mlp": 32, "patch": (2, 2), "grid": (2, 3)}
@@ -16,12 +22,12 @@ def model(**changes):
 
 
 def patches(n=6, p=12, seed=0):
-  return jnp.asarray(np.random.default_rng(seed).normal(size=(2, n, p)), jnp.float32)
+  return np.random.default_rng(seed).normal(size=(2, n, p)).astype(np.float32)
 
 
 def init(vit, x):
   shapes, rng = jax.eval_shape(vit.init, jax.random.key(0), x), np.random.default_rng(1)
-  draw = lambda leaf: jnp.asarray(rng.normal(size=leaf.shape) / 4, jnp.float32)
+  draw = lambda leaf: (rng.normal(size=leaf.shape) / 4).astype(np.float32)
   return jax.tree.map(draw, shapes)
 
 
@@ -46,62 +52,82 @@ def test_shapes_names_and_where_positions_live(class_token, position):
 
 def test_index_says_where_a_patch_lies_and_the_order_does_not_matter():
   vit, x = model(), patches()
-  variables, order = init(vit, x), jnp.array([3, 0, 5, 1, 4, 2])
-  straight = apply(vit, variables, x)
-  index = jnp.broadcast_to(order, (2, 6))
-  moved = apply(vit, variables, x[:, order], index=index)
-  np.testing.assert_allclose(moved[:, 0], straight[:, 0], atol=1e-5)
-  np.testing.assert_allclose(moved[:, 1:], straight[:, 1:][:, order], atol=1e-5)
-  misplaced = apply(vit, variables, x[:, order])
-  assert jnp.abs(misplaced - moved).max() > 1e-2
+  variables, order = init(vit, x), np.array([3, 0, 5, 1, 4, 2])
+
+  @jax.jit
+  def run(v):
+    index = np.broadcast_to(order, (2, 6))
+    return vit.apply(v, x), vit.apply(v, x[:, order], index=index), vit.apply(v, x[:, order])
+
+  straight, moved, misplaced = jax.device_get(run(variables))
+  close(moved[:, 0], straight[:, 0], **SUMS)
+  close(moved[:, 1:], straight[:, 1:][:, order], **SUMS)
+  assert np.abs(misplaced - moved).max() > 1e-2
 
 
 @pytest.mark.parametrize("class_token", [True, False])
 def test_padding_is_seen_by_none(class_token):
   vit, x = model(class_token=class_token), patches()
-  variables, index = init(vit, x), jnp.array([[1, 4, 5, 0, 0, 0]] * 2)
-  valid = jnp.array([[True] * 3 + [False] * 3] * 2)
-  padded = apply(vit, variables, x.at[:, 3:].set(jnp.nan), index=index, valid=valid)
-  short = apply(vit, variables, x[:, :3], index=index[:, :3])
-  np.testing.assert_allclose(padded[:, : 3 + class_token], short, atol=1e-5)
+  variables, index = init(vit, x), np.array([[1, 4, 5, 0, 0, 0]] * 2)
+  valid = np.array([[True] * 3 + [False] * 3] * 2)
+  spoilt = np.where(valid[..., None], x, np.nan).astype(np.float32)
+
+  @jax.jit
+  def both(v):
+    padded = vit.apply(v, spoilt, index=index, valid=valid)
+    return padded, vit.apply(v, x[:, :3], index=index[:, :3])
+
+  padded, short = both(variables)
+  close(padded[:, : 3 + class_token], short, **SUMS)
 
 
 def test_another_grid_resizes_the_stored_table():
   vit, small, large = model(grid=(2, 2)), patches(4), patches(12)
   variables = init(vit, small)
-  out = apply(vit, variables, large, grid=(3, 4))
-  assert out.shape == (2, 13, 16)
+  larger = functools.partial(vit.apply, grid=(3, 4))
+  assert jax.eval_shape(larger, variables, large).shape == (2, 13, 16)
   table = variables["buffers"]["position"]
   same = apply(vit, variables, small, grid=(2, 2))
   np.testing.assert_array_equal(same, apply(vit, variables, small))
   assert table.shape == (5, 16)
   with pytest.raises(BadInput, match="12 patches do not fill grid"):
-    apply(vit, variables, large)
+    jax.eval_shape(vit.apply, variables, large)
 
 
 def test_bfloat16_computes_in_bfloat16_on_float32_parameters():
   vit, x = model(dtype="bfloat16"), patches()
   variables = init(vit, x)
   assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
-  out = apply(vit, variables, x)
+  out, exact = jax.jit(lambda v: (vit.apply(v, x), model().apply(v, x)))(variables)
   assert out.dtype == jnp.bfloat16
-  exact = apply(model(), variables, x)
   np.testing.assert_allclose(out.astype(jnp.float32), exact, atol=0.1)
 
 
-@pytest.mark.parametrize(
-  "changes", [{"remat": True}, {"scan": True}, {"remat": True, "scan": True}]
-)
-def test_remat_and_scan_change_neither_names_nor_gradient(changes):
-  x, deep = patches(), functools.partial(model, depth=3)
-  variables = init(deep(), x)
-  assert jax.tree.structure(init(deep(**changes), x)) == jax.tree.structure(variables)
+CHANGES = [{"remat": True}, {"scan": True}, {"remat": True, "scan": True}]
+
+
+@pytest.fixture(scope="module")
+def slopes():
+  """Gradients of a deep network, plain and with each of the changes, in one program."""
+  x, deep = patches(), functools.partial(model, depth=2)
   loss = lambda vit: lambda v: jnp.sum(vit.apply(v, x) ** 3)
-  slope = lambda vit: jax.grad(loss(vit))
-  again, plain = (jax.jit(slope(vit))(variables) for vit in (deep(**changes), deep()))
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4), plain, again)
-  assert ("scan[" in str(jax.make_jaxpr(slope(deep(**changes)))(variables))) == ("scan" in changes)
-  assert flops.count(loss(deep(**changes)), variables) == flops.count(loss(deep()), variables)
+  networks = [deep(**changes) for changes in ({}, *CHANGES)]
+  every = lambda v: [jax.grad(loss(vit))(v) for vit in networks]
+  return networks, loss, jax.device_get(jax.jit(every)(init(networks[0], x)))
+
+
+@pytest.mark.parametrize("which", range(3), ids=["remat", "scan", "both"])
+def test_remat_and_scan_change_neither_names_nor_gradient(slopes, which):
+  networks, loss, found = slopes
+  (plain, changed), x = (networks[0], networks[1 + which]), patches()
+  variables = init(plain, x)
+  shapes = jax.eval_shape(changed.init, jax.random.key(0), x)
+  assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, variables)
+  # Backward there are as many products again, and slopes are sums over all tokens.
+  close(found[1 + which], found[0], depth=2 * 2 * 7, terms=2 * 7 * 32, axis=None)
+  jaxpr = jax.make_jaxpr(jax.grad(loss(changed)))(variables)
+  assert ("scan[" in str(jaxpr)) == ("scan" in CHANGES[which])
+  assert flops.count(loss(changed), variables) == flops.count(loss(plain), variables)
 
 
 def test_one_and_three_axes():
