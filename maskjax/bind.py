@@ -5,13 +5,15 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jaxtyping import Array, Key
 
 from maskjax.errors import BadInput, unknown
 from maskjax.keys import stream
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def resolve(name: str, home: str) -> Callable[..., Any]:
@@ -60,6 +62,24 @@ def bind(spec: Mapping[str, Any], home: str) -> functools.partial:
       if key not in takes:
         raise unknown(f"argument of {name}", key, takes)
   return functools.partial(fn, **spec)
+
+
+def least(**sizes: Any) -> Callable[[Function], Function]:
+  """Declares the smallest sizes of a function that makes a network: widths and depths, no geometry.
+
+  A smoke run sets them, see `train.smoke`; grids, patches, vocabularies and numbers of codes are
+  not among them, so that masks stay those of the real run.
+
+  >>> make = least(width=8)(lambda width=256: width)
+  >>> make(**make.least)
+  8
+  """
+
+  def declare(fn: Function) -> Function:
+    fn.least = sizes  # type: ignore[attr-defined]
+    return fn
+
+  return declare
 
 
 def needs(bound: Callable[..., Any]) -> dict[str, bool]:

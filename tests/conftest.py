@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import os
 import pathlib
+import sys
 
 import pytest
 
@@ -24,13 +25,33 @@ FAST_TO_COMPILE = (
 os.environ["XLA_FLAGS"] = " ".join((*FAST_TO_COMPILE, os.environ.get("XLA_FLAGS", "")))
 
 
+def beside(name):
+  """The module `name` in this folder, which tests share."""
+  if name not in sys.modules:
+    file = pathlib.Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, file)
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+  return sys.modules[name]
+
+
 def pytest_configure(config):
   """Counts CPU-seconds wherever tests are, doctests of the package too."""
-  file = pathlib.Path(__file__).with_name("budget.py")
-  spec = importlib.util.spec_from_file_location("budget", file)
-  budget = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(budget)
-  config.pluginmanager.register(budget.Budget(), "budget")
+  config.pluginmanager.register(beside("budget").Budget(), "cpu_seconds")
+
+
+@pytest.fixture(scope="module")
+def built():
+  """`built("mae", "laptop")`: what a config builds at smoke size, see built.py; once a file."""
+  make = beside("built").Built
+  made = {}
+
+  def build(name, preset=""):
+    if (name, preset) not in made:
+      made[name, preset] = make(name, preset)
+    return made[name, preset]
+
+  return build
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -70,6 +70,7 @@ NOTE = dict(
   measured="CIFAR-10, ResNet-8, predictions unchanged: 0.562 ± 0.030, grey 0.471, black 0.403",
   citation="Balasubramanian, Feizi. ICCV 2023. arXiv:2211.14646",
   scale=dict(shape=(224, 224, 3), classes=1000, examples=1_281_167, parameters=25_557_032),
+  laptop=dict(shape=(32, 32, 3), classes=10, examples=50_000),
 )
 
 

@@ -51,6 +51,7 @@ NOTE = dict(
   citation="Huang, Xu, Li, Baevski, Auli, Galuba, Metze, Feichtenhofer. NeurIPS 2022. 2207.06405",
   # About so many clips. The encoder with 527 classes has the 85,659,407 of the public log.
   scale=dict(shape=(1024, 128, 1), examples=1_960_000, parameters=136_218_880),
+  laptop=dict(shape=(48, 64, 1), classes=10, examples=2700),
 )
 
 

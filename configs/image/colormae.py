@@ -51,6 +51,7 @@ NOTE = dict(
   citation="Hinojosa, Liu, Ghanem. ECCV 2024. arXiv:2407.13036",
   # With the 252,160 numbers of the fixed position tables, the 111.91 M of the public code.
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=111_655_680),
+  laptop=dict(shape=(8, 8, 1), classes=10, examples=1437),
 )
 
 

@@ -39,6 +39,7 @@ NOTE = dict(
   measured="CIFAR-10, 1,000 images, ViT/8, 50 epochs: 0.292 ± 0.007; no mixing 0.342 ± 0.010",
   citation="Harris, Marcu, Painter, Niranjan, Prügel-Bennett, Hare. 2020. arXiv:2002.12047",
   scale=dict(shape=(32, 32, 3), classes=10, examples=50_000, parameters=11_171_274),
+  laptop=dict(shape=(32, 32, 3), classes=10, examples=1000),
 )
 
 

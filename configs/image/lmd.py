@@ -50,6 +50,7 @@ NOTE = dict(
   measured="CIFAR-10: MAE's error in 24 ± 8 s (MAE: 78 ± 10 s), and 52 ± 4 s for the codec",
   citation="Ma, Yu, Li, Zhou. AAAI 2024. arXiv:2312.07971",
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=110_753_856),
+  laptop=dict(shape=(32, 32, 3), classes=10, examples=50_000),
 )
 # The share that is hidden, from easy to hard in the first two thirds of a run.
 LINEAR = dict(fn="linear", start=0.15, end=0.75, stop=2 / 3)

@@ -30,6 +30,7 @@ NOTE = dict(
   measured="CIFAR-10, 4 epochs, three seeds: ResNet-8 0.705 ± 0.003, ViT 0.590 ± 0.007",
   citation="He, Zhang, Ren, Sun. CVPR 2016. arXiv:1512.03385",
   scale=dict(shape=(224, 224, 3), classes=1000, examples=1_281_167, parameters=25_557_032),
+  laptop=dict(shape=(8, 8, 1), classes=10, examples=1437),
 )
 
 

@@ -45,6 +45,7 @@ NOTE = dict(
   measured="CIFAR-10: kNN 0.276 ± 0.003 to 0.262 ± 0.009 in 300 steps, one of 3,000: 0.352",
   citation="Assran, Duval, Misra, Bojanowski, Vincent et al. CVPR 2023. arXiv:2301.08243",
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=652_713_984),
+  laptop=dict(shape=(32, 32, 3), classes=10, examples=5000),
 )
 
 

@@ -43,6 +43,7 @@ NOTE = dict(
   measured="CIFAR-10, 300 steps: loss by noise, most to least, 0.135 to 0.110; kNN 0.252 ± 0.007",
   citation="Qiu, Zhu, Chen. 2025. arXiv:2507.15216",
   scale=ijepa.NOTE["scale"],
+  laptop=ijepa.NOTE["laptop"],
 )
 
 

@@ -64,6 +64,7 @@ NOTE = dict(
   measured="CIFAR-10, Fréchet distance: 5.16 ± 0.31, untrained 5.80 ± 0.35, fixed ratio 9.03",
   citation="Li, Chang, Mishra, Zhang, Katabi, Krishnan. CVPR 2023. arXiv:2211.09117",
   scale=dict(shape=(256, 256, 3), classes=1000, examples=1_281_167, parameters=406_764_544),
+  laptop=dict(shape=(32, 32, 3), classes=10, examples=10_000),
 )
 
 

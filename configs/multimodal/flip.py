@@ -61,6 +61,7 @@ NOTE = dict(
     words=30_523,
     parameters=412_998_401,
   ),
+  laptop=dict(shape=(32, 32, 3), classes=10, examples=10_000, caption=12, words=60),
 )
 
 

@@ -61,6 +61,8 @@ NOTE = dict(
   measured="CIFAR-10, 300 steps: image from colour labels, 0.486 ± 0.027 of the mean image's error",
   citation="Bachmann, Mizrahi, Atanov, Zamir. ECCV 2022. arXiv:2204.01678",
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=97_920_656),
+  laptop=dict(shape=(32, 32, 3), classes=10, examples=5000),
+  smoke=dict(task__examples=8),
 )
 
 

@@ -50,6 +50,7 @@ NOTE = dict(
   measured="spoken digits: 4.54 ± 0.11 dB in 6,000 steps, 5.53 ± 0.12 in 20,000; Fourier 5.85",
   citation="Luo, Mesgarani. IEEE/ACM TASLP 2019. arXiv:1809.07454",
   scale=dict(kind="mixture", shape=(2, 32_000), examples=20_000, parameters=4_984_881),
+  laptop=dict(kind="mixture", shape=(2, 4000), examples=20_000),
 )
 
 

@@ -48,6 +48,7 @@ NOTE = dict(
   measured="wine, 30 % at random, RMSE: 0.174 ± 0.006, no re-masking 0.288 ± 0.061, kNN 0.148",
   citation="Du, Melis, Wang. ICLR 2024. arXiv:2309.13793",
   scale=dict(kind="table", shape=(10, 1), examples=442, parameters=77_569),
+  laptop=dict(kind="table", shape=(10, 1), examples=442, missing=0.3),
 )
 
 

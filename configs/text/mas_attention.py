@@ -53,6 +53,7 @@ NOTE = dict(
   citation="Katz, Ringel, Romano, Wolf. ACL 2025. arXiv:2412.18487",
   # Llama-3.2-1B's, whose vocabulary of 128,256 holds the begin token.
   scale=dict(shape=(256,), vocabulary=128_255, examples=170_420, parameters=1_235_814_400),
+  laptop=dict(shape=(128,), vocabulary=65, examples=6500, turns=True),
 )
 # Only attention learns, as in the paper; here whole matrices.
 ATTENTION = (("attention/qkv/kernel$", 1.0), (".", 0.0))

@@ -31,6 +31,7 @@ NOTE = dict(
   measured="Tiny Shakespeare, 5.5 M parameters, 600 steps of 32: 3.212 bits per character",
   citation="Shi, Han, Wang, Doucet, Titsias. NeurIPS 2024. arXiv:2406.04329",
   scale=dict(shape=(256,), vocabulary=27, examples=351_563, parameters=84_996_096),
+  laptop=dict(shape=(128,), vocabulary=65, examples=7842),
 )
 
 

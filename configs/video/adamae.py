@@ -55,6 +55,7 @@ NOTE = dict(
   measured="moving digits: moving tokens are shown 4.42 ± 0.19 times as often as still ones",
   citation="Bandara, Patel, Gholami, Nikkhah, Agrawal, Patel. CVPR 2023. arXiv:2211.09120",
   scale=dict(kind="video", shape=(16, 224, 224, 3), examples=168_913, parameters=102_514_945),
+  laptop=dict(kind="video", shape=(8, 24, 24, 1), classes=10, examples=1437),
 )
 
 

@@ -52,6 +52,7 @@ NOTE = dict(
   measured="digits 0 to 4 → 5 to 9: FISH 0.5 % 0.972 ± 0.006, random 0.957 ± 0.003, all 0.993",
   citation="Sung, Nair, Raffel. NeurIPS 2021. arXiv:2111.09839",
   scale=dict(shape=(32, 32, 3), classes=10, examples=50_000, parameters=21_282_122),
+  laptop=dict(shape=(8, 8, 1), classes=5, examples=720),
 )
 HEAD = 512 * 10 + 10
 

@@ -42,6 +42,7 @@ NOTE = dict(
   measured="CIFAR-10, 90 %: ResNet-8 0.629 ± 0.005, dense 0.705; ViT/8 0.505 ± 0.003, dense 0.513",
   citation="Zhu, Gupta. 2017. arXiv:1710.01878",
   scale=dict(shape=(224, 224, 3), classes=1000, examples=1_281_167, parameters=25_557_032),
+  laptop=dict(shape=(8, 8, 1), classes=10, examples=1437),
 )
 
 

@@ -50,6 +50,7 @@ NOTE = dict(
   scale=dict(
     shape=(4096,), vocabulary=32_000, examples=512_000, parameters=WEIGHTS + 4096 + LOGITS
   ),
+  laptop=dict(shape=(128,), vocabulary=65, examples=7842),
 )
 
 

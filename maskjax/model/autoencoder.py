@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from maskjax import bind
 from maskjax.errors import BadInput
 from maskjax.recover.patches import patch_grid, patchify, unpatchify
 
@@ -182,6 +183,7 @@ class Autoencoder(nn.Module):
     return self.decode(self.encode(images).mean)
 
 
+@bind.least(depth=1, groups=4)
 def autoencoder(
   *,
   record_shape: Sequence[int],

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from maskjax import reduce
+from maskjax import bind, reduce
 from maskjax.errors import BadInput, unknown
 from maskjax.hide import fill
 from maskjax.model.vit import ViT, vit
@@ -73,6 +73,7 @@ class ViTClassifier(nn.Module):
     return {**features, "class": x[..., 0, :]} if extra else features
 
 
+@bind.least(width=16, depth=1, heads=2)
 def vit_classifier(
   *,
   record_shape: Sequence[int],

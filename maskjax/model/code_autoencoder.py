@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from maskjax import reduce
+from maskjax import bind, reduce
 from maskjax.errors import BadInput
 from maskjax.hide import drop, restore, token
 from maskjax.model.transformer import transformer
@@ -181,6 +181,7 @@ class CodeAutoencoder(nn.Module):
     return self.project_out(nn.relu(self.project_in(x)))
 
 
+@bind.least(width=16, depth=1, heads=2, decoder_width=16, decoder_depth=1, decoder_heads=2)
 def code_autoencoder(
   *,
   codes: int,

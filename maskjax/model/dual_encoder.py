@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from maskjax import reduce
+from maskjax import bind, reduce
 from maskjax.errors import BadInput, unknown
 from maskjax.hide import drop, fill
 from maskjax.model.text import TextTransformer
@@ -125,6 +125,7 @@ class DualEncoder(nn.Module):
     return self.project_image(reduce.mean(x, there, axis=-2)).astype(jnp.float32)
 
 
+@bind.least(width=16, depth=1, heads=2, text_width=16, text_depth=1, text_heads=2, shared=8)
 def dual_encoder(
   *,
   record_shape: Sequence[int],

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from maskjax import hide
+from maskjax import bind, hide
 from maskjax.errors import BadInput
 from maskjax.keys import stream
 from maskjax.model.partial import MaskedNorm
@@ -172,6 +172,7 @@ def _each(keys: Key[Array, "*b"], name: str) -> Key[Array, "*b"]:
   return named(keys.reshape(-1)).reshape(keys.shape)
 
 
+@bind.least(width=8, decoder_width=8)
 def graph_autoencoder(
   *,
   record_shape: Sequence[int],

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from maskjax import reduce
+from maskjax import bind, reduce
 from maskjax.hide import Seen, drop, fill
 from maskjax.model.position import resize_table
 from maskjax.model.transformer import transformer
@@ -155,6 +155,7 @@ class LatentPredictor(nn.Module):
     return {"mean": reduce.mean(tokens, there[..., None], axis=-2), "tokens": tokens}
 
 
+@bind.least(width=16, depth=1, heads=2, predictor_width=16, predictor_depth=1, predictor_heads=2)
 def latent_predictor(
   *,
   record_shape: Sequence[int],

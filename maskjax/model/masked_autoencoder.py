@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from maskjax import reduce, units
+from maskjax import bind, reduce, units
 from maskjax.hide import drop, fill, restore, within
 from maskjax.model.position import resize_table
 from maskjax.model.transformer import transformer
@@ -213,6 +213,7 @@ class MaskedAutoencoder(nn.Module):
     return {**features, "class": x[..., 0, :]} if extra else features
 
 
+@bind.least(width=16, depth=1, heads=2, decoder_width=16, decoder_depth=1, decoder_heads=2)
 def masked_autoencoder(
   *,
   record_shape: Sequence[int],

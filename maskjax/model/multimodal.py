@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from maskjax import reduce
+from maskjax import bind, reduce
 from maskjax.errors import BadInput, unknown
 from maskjax.hide import drop, fill, restore
 from maskjax.model.attention import attention
@@ -244,6 +244,15 @@ class MultimodalAutoencoder(nn.Module):
     return jnp.concatenate([self.embed[name](patches[name]) + table for name in names], axis=-2)
 
 
+@bind.least(
+  width=16,
+  depth=1,
+  heads=2,
+  decoder_width=16,
+  decoder_depth=1,
+  decoder_heads=2,
+  label_width=4,
+)
 def multimodal_autoencoder(
   *,
   shapes: Mapping[str, tuple[Sequence[int], int]],

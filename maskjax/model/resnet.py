@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from maskjax import bind
 from maskjax.errors import BadInput, unknown
 from maskjax.model.partial import (
   Carried,
@@ -205,6 +206,7 @@ class ResNetClassifier(nn.Module):
     return {"mean": global_average_pool(*self.encoder(image, hidden, train=train))}
 
 
+@bind.least(depth=8, width=4)
 def resnet(
   *,
   record_shape: Sequence[int],

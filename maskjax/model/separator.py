@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from maskjax import hide, select
+from maskjax import bind, hide, select
 from maskjax.errors import BadInput, unknown
 from maskjax.spectrogram import frames, istft, overlap_add, stft
 
@@ -180,6 +180,7 @@ class Separator(nn.Module):
     return before, before + -(length + 2 * before - self.size) % self.hop
 
 
+@bind.least(filters=16, width=8, hidden=16, depth=2, repeats=1)
 def separator(
   *,
   record_shape: Sequence[int],

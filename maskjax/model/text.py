@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from maskjax import hide
+from maskjax import bind, hide
 from maskjax.errors import BadInput
 from maskjax.hide.pairs import Predicate
 from maskjax.model.transformer import transformer
@@ -106,6 +106,7 @@ def seen_pairs(causal: bool, segmented: bool) -> Predicate | None:
   return hide.either(*parts) if parts else None
 
 
+@bind.least(width=16, depth=1, heads=2, mlp=16, kv_heads=0)
 def text_transformer(
   *,
   record_shape: Sequence[int],

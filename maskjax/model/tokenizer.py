@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from maskjax import bind
 from maskjax.errors import BadInput
 from maskjax.recover.patches import patch_grid, patchify, unpatchify
 
@@ -154,6 +155,7 @@ class Tokenizer(nn.Module):
     return self.decoder(codes.reshape(len(codes), *self.grid, self.code_width))
 
 
+@bind.least(code_width=4, blocks=1)
 def tokenizer(
   *,
   record_shape: Sequence[int],

@@ -31,12 +31,16 @@ class Optimizer(NamedTuple):
     report: lines to log.
     held: `(average, parameters, state of tx) -> average`, which is the parameters themselves
       wherever `tx` holds them.
+    decays: what multiplies the weight decay of each parameter, as a tree.
+    rates: likewise its learning rate; one of 0 is not trained.
   """
 
   tx: optax.GradientTransformation
   rate: Rate
   report: tuple[str, ...]
   held: Callable[[PyTree, PyTree, Any], PyTree] = lambda average, params, state: average
+  decays: PyTree = None
+  rates: PyTree = None
 
 
 def optimizer(
@@ -124,7 +128,8 @@ def optimizer(
   clipping = optax.clip_by_global_norm(clip) if clip else optax.identity()
   tx = _freeze(optax.chain(clipping, step, scale), trained)
   head = f"{fn}: peak rate {peak:.4g}, {warmup_steps} steps of warm-up, {total_steps} in all"
-  return Optimizer(tx, rate, (head, *decay_report, *rate_report))
+  report = (head, *decay_report, *rate_report)
+  return Optimizer(tx, rate, report, decays=decays, rates=rates)
 
 
 def _rate(peak: float, schedule: Schedule, warmup_steps: int, total_steps: int) -> Rate:

@@ -1,0 +1,210 @@
+"""What a config builds, at the least size that keeps its geometry: for all tests of methods.
+
+`built("mae")` of conftest.py makes the task of a config and runs it once, in one program; tests
+read what came out. `select`, `drop` and the like are wrapped, so that what they hid is seen
+wherever a task calls them.
+"""
+
+import functools
+import math
+import pathlib
+import sys
+import types
+from collections.abc import Mapping
+from itertools import count
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from maskjax import bind, lab, weights
+from maskjax.data import tiny
+from maskjax.task.base import Task
+from maskjax.train.build import make_optimizer, make_task, run_lengths
+from maskjax.train.run import plain
+from maskjax.train.smoke import smoke
+from maskjax.train.state import State, moments
+from maskjax.train.step import make_step
+from maskjax.train.words import WORDS
+from maskjax.weights.held import Held
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+FILES = {p.stem: p for p in sorted(CONFIGS.rglob("*.py")) if not p.name.startswith("_")}
+EXAMPLES, SEED, INIT = 8, 3, 1
+MASKS = ("select", "drop")
+SPIED = ("score", *MASKS)
+# A module whose functions are those of maskjax, and tell what they returned.
+SPY = "maskjax_spied"
+
+
+class Spy(types.ModuleType):
+  """`maskjax_spied:select.top` is `maskjax.select.top`, whose results `seen` collects."""
+
+  seen: list[tuple[str, Any]] | None = None
+
+  def __getattr__(self, name: str) -> Any:
+    section, _, rest = name.partition("__")
+    fn = bind.resolve(rest.replace("__", ":"), WORDS[section])
+    if isinstance(fn, type):
+      return fn  # a module, which a task applies
+
+    @functools.wraps(fn)
+    def told(*args: Any, **kwargs: Any) -> Any:
+      result = fn(*args, **kwargs)
+      if self.seen is not None:
+        self.seen.append((section, result))
+      return result
+
+    return told
+
+
+class Trained(NamedTuple):
+  """What a few steps of training give; what is "at each step" has a leading axis of three.
+
+  Attributes:
+    state: after the last step.
+    metrics: of each step.
+    held: after each step, which weights an optimiser holds; None without one that does.
+    zero: after each step, which weights learned masks hide; None without such masks.
+  """
+
+  state: State
+  metrics: Mapping[str, np.ndarray]
+  held: Any
+  zero: Any
+
+
+spy = sys.modules.setdefault(SPY, Spy(SPY))
+
+
+class Built:
+  """A config at smoke size on tiny data.
+
+  Attributes:
+    config: plain nested dicts, after `change`.
+    record, batch: tiny data of eight examples.
+    task: what the config describes.
+    total_steps: length of its run.
+  """
+
+  def __init__(self, name: str, preset: str = "", change: Any = None):
+    module = lab.load(FILES[name])
+    config = module.get_config(preset) if preset else module.get_config()
+    note = module.NOTE
+    small = smoke(config, **note.get("smoke", {}))
+    if change is not None:
+      with small.ignore_type():
+        change(small)
+    self.config = plain(small)
+    scale = note.get("laptop", note["scale"]) if preset else note["scale"]
+    # As many steps an epoch as the real batch takes.
+    examples = math.ceil(scale["examples"] * small.batch_size / config.batch_size)
+    self.scale = {**scale, "examples": examples}
+    self.record = tiny.record(self.scale, self.config["data"].get("train", "train"))
+    size = 1 if self.record.kind == "graph" else EXAMPLES
+    self.batch = {k: jnp.asarray(v) for k, v in tiny.batch(self.scale, size).items()}
+    self.task: Task = make_task(self._spied(), self.record)
+    self.total_steps = run_lengths(self.config, self.record).total_steps
+    self.lengths = {"batch_size": self.config["batch_size"], "examples": examples}
+    half = max(self.total_steps // 2 - 1, 0)
+    self.steps = np.array([0, half, self.total_steps - 1], np.int32)
+
+  def _spied(self) -> Mapping[str, Any]:
+    config = dict(self.config)
+    for section in SPIED:
+      if found := config.get(section):
+        name = found["fn"].replace(":", "__")
+        config[section] = {**found, "fn": f"{SPY}:{section}__{name}"}
+    return config
+
+  @functools.cached_property
+  def shapes(self) -> Any:
+    """The variables, by shape."""
+    return jax.eval_shape(self.task.init, jax.random.key(0), self.batch)
+
+  @functools.cached_property
+  def optimizer(self) -> Any:
+    """The optimiser of the config, with what holds weights."""
+    return make_optimizer(self.config, self.shapes["params"], self.total_steps, **self.lengths)
+
+  def hide(self, variables: Any, key: Any, step: Any) -> dict[str, Any]:
+    """What the grammar's words return in the loss of a step: "select", "select2", "drop", …."""
+    batch = self.task.pair(self.batch, key, step)
+    spy.seen = []
+    try:
+      self.task.loss(variables, batch, key, step)
+      seen = spy.seen
+    finally:
+      spy.seen = None
+    found: dict[str, Any] = {}
+    for section, result in seen:
+      count = 1 + sum(name.rstrip("0123456789") == section for name in found)
+      found[f"{section}{count}" if count > 1 else section] = result
+    return found
+
+  @functools.cached_property
+  def said(self) -> dict[str, Any]:
+    """What `hide` finds at `steps`, with a leading axis of three, from variables as initialised.
+
+    One program; what it does not depend on (most networks, mostly) is not compiled.
+    """
+
+    def at(key: Any, steps: Any) -> Any:
+      variables = self.task.init(key, self.batch)
+      return jax.lax.map(lambda s: self.hide(variables, jax.random.key(SEED), s), steps)
+
+    return jax.device_get(jax.jit(at)(jax.random.key(INIT), self.steps))
+
+  @functools.cached_property
+  def masks(self) -> dict[str, np.ndarray]:
+    """The masks and gates among what is said; a context and its targets are two of one name."""
+    found = {name: jax.tree.leaves(self.said[name]) for name in self.said if _hides(name)}
+    return {
+      f"{name}/{i}" if i else name: leaf
+      for name, leaves in found.items()
+      for i, leaf in enumerate(leaves)
+    }
+
+  @functools.cached_property
+  def variables(self) -> Any:
+    """The variables as a run has them before step 0, statistics over the tiny batch included."""
+    variables = jax.jit(self.task.init)(jax.random.key(INIT), self.batch)
+    if self.task.prepare is None:
+      return variables
+    batches = ({**self.batch, "position": self.batch["position"] + i} for i in count(0, EXAMPLES))
+    return self.task.prepare(variables, batches)
+
+  @functools.cached_property
+  def trained(self) -> Trained:
+    """A step at each of `steps`, one after another, in one program."""
+    tx, ema = self.optimizer.tx, self.config.get("ema", 0.0)
+    batch = {k: v[: self.config["batch_size"]] for k, v in self.batch.items()}
+    step = make_step(self.task, tx, ema=ema, held=self.optimizer.held)
+
+    def one(state: State, at: Any) -> Any:
+      state, metrics = step(_moved(state, at), batch)
+      held = weights.masks(state.moments) if self.config.get("hold") else None
+      zero = None
+      if self.config.get("view"):
+        zero = jax.tree.map(lambda x: x == 0, self.task.final(state.variables)["params"])
+      return state, (metrics, held, zero)
+
+    def run(variables: Any, steps: Any) -> Any:
+      average = variables["params"] if ema else {}
+      state = State(jnp.int32(0), jax.random.key(0), variables, moments(tx, variables), average)
+      return jax.lax.scan(one, state, steps)
+
+    state, rest = jax.device_get(jax.jit(run)(self.variables, self.steps))
+    return Trained(state, *rest)
+
+
+def _hides(name: str) -> bool:
+  return name.rstrip("0123456789") in MASKS
+
+
+def _moved(state: State, at: Any) -> State:
+  """The state as if so many updates had been made."""
+  held = lambda node: isinstance(node, Held)
+  jump = lambda node: node._replace(step=jnp.int32(at)) if held(node) else node
+  return state._replace(step=jnp.int32(at), moments=jax.tree.map(jump, state.moments, is_leaf=held))
