@@ -2,12 +2,14 @@
 
 import os
 import pathlib
+import pickle
 import re
 import runpy
+import sys
 from functools import partial
 
 os.environ["XLA_FLAGS"] = (
-  "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=8"
+  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
 
 import jax
@@ -16,28 +18,32 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from maskjax import score, select, weights
+from maskjax import recover, score, select, weights
 
 
 def main():
-  """Exits with an error where a sharded result differs from that on one device."""
-  rows = runpy.run_path(str(pathlib.Path(__file__).with_name("conformance.py")))["ROWS"]
+  """Exits with an error where a sharded result differs from that on one device.
+
+  What that gives of every row is read from the file that the command line names.
+  """
+  here = pathlib.Path(__file__).parent
+  runpy.run_path(str(here / "check_bool.py"))["check_refusals"]()
+  table = runpy.run_path(str(here / "conformance.py"))
+  expected = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
   mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-  for name, row in rows.items():
-    check_leading_axis(name, row, mesh)
+  for name, row in table["ROWS"].items():
+    check_leading_axis(name, row, table["drawn"](name), expected[name], mesh)
   check_noise(mesh)
   check_position_axis(mesh)
   check_trees()
-  print(f"{len(rows)} rows on {jax.device_count()} devices")
+  check_contrast(mesh)
+  print(f"{len(table['ROWS'])} rows on {jax.device_count()} devices")
 
 
-def check_leading_axis(name, row, mesh):
+def check_leading_axis(name, row, inputs, expected, mesh):
   """jit with sharded inputs, and shard_map, give what one device gives."""
   spec = PartitionSpec("data")
-  inputs = row.inputs(jax.random.key(0))
-  expected = jax.jit(row.op)(*inputs)
   placed = jax.device_put(inputs, NamedSharding(mesh, spec))
-  agree(name, jax.jit(row.op)(*placed), expected)
 
   def local(*parts):
     out = row.op(*parts)
@@ -45,7 +51,10 @@ def check_leading_axis(name, row, mesh):
 
   out_spec = PartitionSpec() if row.sums else spec
   mapped = jax.shard_map(local, mesh=mesh, in_specs=spec, out_specs=out_spec)
-  agree(name, jax.jit(mapped)(*placed), expected)
+  # Both ways in one program, which costs less than two.
+  both = jax.jit(lambda *parts: (row.op(*parts), mapped(*parts)))
+  for got in jax.device_get(both(*placed)):
+    agree(name, got, expected)
 
 
 def check_noise(mesh):
@@ -58,13 +67,14 @@ def check_noise(mesh):
 
 def check_position_axis(mesh):
   """Scores cut over devices: the same mask, and no device ever holds more than its part."""
-  scores = jnp.round(50 * jax.random.normal(jax.random.key(0), (2, 4096)))
+  scores = np.round(50 * np.random.default_rng(0).standard_normal((2, 4096), np.float32))
   allowed = jnp.arange(4096) % 3 != 0
   sharding = NamedSharding(mesh, PartitionSpec(None, "data"))
   hide = jax.jit(lambda s: select.top(s, ratio=0.3, allowed=allowed))
   placed = jax.device_put(scores, sharding)
-  agree("top over positions", hide(placed), hide(scores))
-  compiled = hide.lower(placed).compile().as_text()
+  program = hide.lower(placed).compile()
+  agree("top over positions", program(placed), hide(scores))
+  compiled = program.as_text()
   assert "all-reduce" in compiled
   assert "all-gather" not in compiled, "top gathers its scores"
 
@@ -73,8 +83,9 @@ def check_trees():
   """A tree cut over two axes of devices: nothing leaves a device but a few numbers."""
   mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
   place = lambda *spec: NamedSharding(mesh, PartitionSpec(*spec))
-  draw = lambda i, *shape: jnp.round(9 * jax.random.normal(jax.random.key(i), shape)) / 9
-  tree = {"a": draw(0, 64, 48), "b": [draw(1, 8, 16, 64), None, draw(2, 40)], "c": draw(3, 32, 64)}
+  rng = np.random.default_rng(0)
+  draw = lambda *shape: np.round(9 * rng.standard_normal(shape, np.float32)) / 9
+  tree = {"a": draw(64, 48), "b": [draw(8, 16, 64), None, draw(40)], "c": draw(32, 64)}
   shardings = {
     "a": place("data", "model"),
     "b": [place(None, None, ("data", "model")), None, place()],
@@ -86,7 +97,7 @@ def check_trees():
     "top of a tree": lambda s: select.top(s, ratio=0.4, axis=None),
     "top of a tree, allowed": lambda s: select.top(s, count=1500, allowed=allowed, axis=None),
   }.items():
-    exchange(name, jax.jit(hide, out_shardings=shardings), hide, placed, tree)
+    exchange(name, jax.jit(hide, out_shardings=shardings), jax.jit(hide), placed, tree)
 
   for scope in ("layer", "global"):
     tx = weights.hold(optax.sgd(0.1), select=partial(select.top, ratio=0.4), scope=scope)
@@ -96,8 +107,9 @@ def check_trees():
 
 def exchange(name, sharded, plain, placed, tree):
   """Equal to one device, bit for bit, and only small sums cross devices."""
-  jax.tree.map(np.testing.assert_array_equal, sharded(placed), plain(tree))
-  compiled = sharded.lower(placed).compile().as_text()
+  program = sharded.lower(placed).compile()
+  jax.tree.map(np.testing.assert_array_equal, program(placed), plain(tree))
+  compiled = program.as_text()
   for moved in ("all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
     assert moved not in compiled, f"{name}: {moved}"
   results = re.findall(r"= (.*?) all-reduce(?:-start)?\(", compiled)
@@ -105,6 +117,41 @@ def exchange(name, sharded, plain, placed, tree):
   for result in results:
     for dims in re.findall(r"\w+\[([\d,]*)\]", result):
       assert np.prod([int(n) for n in dims.split(",") if n]) <= 8, f"{name}: {result}"
+
+
+def check_contrast(mesh):
+  """InfoNCE over 8 devices in every way: value and gradients of one device."""
+  rng = np.random.default_rng(0)
+  a, b = rng.standard_normal((2, 32, 5), np.float32)
+  positives = rng.random((32, 32)) < 0.1  # not symmetric
+  inputs = (a, b, positives, np.arange(32) % 5 != 0, np.float32(0.2))
+
+  def share(a, b, positives, valid, t, name="data"):
+    term = recover.info_nce(a, b, temperature=t, positives=positives, valid=valid, axis_name=name)
+    term = jax.lax.psum(term, name) if name else term
+    return term.sum / term.count
+
+  one = partial(share, name=None)
+  rows = PartitionSpec("data")
+  cut = partial(jax.shard_map, mesh=mesh, in_specs=(rows,) * 4 + (PartitionSpec(),))
+  mapped = cut(share, out_specs=PartitionSpec())
+  # The gradient taken on each device.
+  local = cut(lambda *parts: jax.grad(share, (0, 1))(*parts), out_specs=(rows, rows))
+
+  @jax.jit
+  def every(*inputs):
+    values = [jax.value_and_grad(f, (0, 1, 4))(*inputs) for f in (one, mapped)]
+    return *values, local(*inputs)
+
+  expected = jax.jit(jax.value_and_grad(one, (0, 1, 4)))(*inputs)
+  placed = [jax.device_put(x, NamedSharding(mesh, rows)) for x in inputs[:4]] + [inputs[4]]
+  sharded, shared, inside = every(*placed)
+  agree("info_nce", sharded, expected)
+  agree("info_nce of devices", shared, expected)
+  agree("info_nce, gradient on each device", inside, expected[1][:2])
+  parts = [x.reshape(8, 4, *x.shape[1:]) for x in inputs[:4]]
+  pmapped = jax.pmap(share, "data", in_axes=(0, 0, 0, 0, None))(*parts, inputs[4])
+  agree("info_nce, pmap", pmapped, np.full(8, expected[0]))
 
 
 def agree(name, got, expected):

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from maskjax import hide, keys, recover, schedule, score, select, units
+from maskjax import hide, recover, schedule, score, select, units
 from maskjax.hide.pairs import dense
 
 BATCH, GRID, PATCH = 8, (2, 3), (2, 2)
@@ -19,67 +20,79 @@ class Row(NamedTuple):
 
   Attributes:
     op: takes the arrays.
-    inputs: `key -> arrays`, each `[BATCH, …]`.
+    inputs: `random generator -> arrays`, each `[BATCH, …]`.
     sums: whether the results are sums over the batch, to be added up over devices.
   """
 
   op: Callable[..., Any]
-  inputs: Callable[[Any], tuple[Any, ...]]
+  inputs: Callable[[np.random.Generator], tuple[Any, ...]]
   sums: bool = False
 
 
-def noise(key, *shape):
+def noise(rng, *shape):
   """Scores with ties, both zeros, infinities and NaN among them."""
-  x = jnp.round(2 * jax.random.normal(key, (BATCH, *shape))) / 2
-  return x.at[0, 0].set(jnp.nan).at[1, 0].set(jnp.inf).at[2, 1].set(-0.0)
+  x = np.round(2 * smooth(rng, *shape)) / 2
+  x[0, 0], x[1, 0], x[2, 1] = np.nan, np.inf, -0.0
+  return x
 
 
-def smooth(key, *shape):
+def smooth(rng, *shape):
   """Values without exceptions."""
-  return jax.random.normal(key, (BATCH, *shape))
+  return rng.standard_normal((BATCH, *shape), np.float32)
 
 
-def exact(key):
+def whole(rng, low, high, *shape):
+  """Integers from `low` to below `high`."""
+  return rng.integers(low, high, (BATCH, *shape), np.int32)
+
+
+def even(rng, *shape):
+  """Shares of 1."""
+  return rng.random((BATCH, *shape), np.float32)
+
+
+def exact(rng):
   """Masks that hide N - KEEP positions of every example."""
-  return (select.top(jax.random.normal(key, (BATCH, N)), count=N - KEEP),)
+  return (even(rng, N).argsort(axis=-1) >= KEEP,)
 
 
-def ragged(key):
+def ragged(rng):
   """Masks that hide anything from nothing to all."""
-  return (jax.random.uniform(key, (BATCH, N)) < jnp.linspace(0, 1, BATCH)[:, None],)
+  return (even(rng, N) < np.linspace(0, 1, BATCH)[:, None],)
 
 
 def one(*makers):
-  """The inputs that several makers give, each from a key of its own."""
-  return lambda key: sum((m(k) for m, k in zip(makers, _split(key, makers), strict=True)), ())
+  """The inputs that several makers give, one after the other."""
+  return lambda rng: sum((m(rng) for m in makers), ())
 
 
-def _split(key, makers):
-  return jax.random.split(key, len(makers))
+def drawn(name, seed=0):
+  """The inputs of a row."""
+  return jax.tree.map(jnp.asarray, ROWS[name].inputs(np.random.default_rng(seed)))
 
 
-scores = lambda key: (noise(key, N),)
-tokens = lambda key: (smooth(key, N, WIDTH),)
-tables = lambda key: (smooth(key, 5, 3),)
-ids = lambda key: (jax.random.randint(key, (BATCH, N), 0, 9),)
-pairs_of_ids = lambda key: (jax.random.randint(key, (BATCH, N, 2), 0, 2),)
-classes = lambda key: (jax.random.randint(key, (BATCH, N), 0, WIDTH),)
-gates = lambda key: (jax.nn.relu(smooth(key, N)),)
-documents = lambda key: (jnp.cumsum(jax.random.bernoulli(key, 0.4, (BATCH, N)), axis=-1),)
-packed = lambda key: (smooth(key, KEEP, WIDTH),)
-counts = lambda key: (jax.random.randint(key, (BATCH,), 0, N + 1),)
-few = lambda key: (jax.random.randint(key, (BATCH, 2), 0, 4),)
-own = lambda key: (keys(key, BATCH),)
-uniforms = lambda key: (jax.random.uniform(key, (BATCH, 10)),)
-unit = lambda key: (jax.random.randint(key, (BATCH, N), -1, 3),)
-signals = lambda key: (smooth(key, 3, 12),)
-some = lambda key: (ragged(key)[0][:, :3],)
-boxes = lambda key: (jax.random.randint(key, (BATCH, 2, len(GRID)), -1, 4),)
-share = lambda key: (jax.random.uniform(key, (BATCH,)),)
-progress = lambda key: (jax.random.uniform(key, (BATCH, 3)),)
-steps = lambda key: (jax.random.randint(key, (BATCH, 3), 0, 120),)
-images = lambda key: (smooth(key, GRID[0] * PATCH[0], GRID[1] * PATCH[1], 3),)
-patches = lambda key: (smooth(key, N, 12),)
+scores = lambda rng: (noise(rng, N),)
+tokens = lambda rng: (smooth(rng, N, WIDTH),)
+tables = lambda rng: (smooth(rng, 5, 3),)
+ids = lambda rng: (whole(rng, 0, 9, N),)
+pairs_of_ids = lambda rng: (whole(rng, 0, 2, N, 2),)
+classes = lambda rng: (whole(rng, 0, WIDTH, N),)
+gates = lambda rng: (np.maximum(smooth(rng, N), 0),)
+documents = lambda rng: (np.cumsum(even(rng, N) < 0.4, axis=-1, dtype=np.int32),)
+packed = lambda rng: (smooth(rng, KEEP, WIDTH),)
+counts = lambda rng: (whole(rng, 0, N + 1),)
+few = lambda rng: (whole(rng, 0, 4, 2),)
+own = lambda rng: (jax.random.wrap_key_data(rng.integers(0, 2**32, (BATCH, 2), np.uint32)),)
+uniforms = lambda rng: (even(rng, 10),)
+unit = lambda rng: (whole(rng, -1, 3, N),)
+signals = lambda rng: (smooth(rng, 3, 12),)
+some = lambda rng: (ragged(rng)[0][:, :3],)
+boxes = lambda rng: (whole(rng, -1, 4, 2, len(GRID)),)
+share = lambda rng: (even(rng),)
+progress = lambda rng: (even(rng, 3),)
+steps = lambda rng: (whole(rng, 0, 120, 3),)
+images = lambda rng: (smooth(rng, GRID[0] * PATCH[0], GRID[1] * PATCH[1], 3),)
+patches = lambda rng: (smooth(rng, N, 12),)
 
 
 def at(factory, *args, **kwargs):
@@ -104,9 +117,9 @@ ROWS = {
     partial(score.color_noise, grid=(*GRID, 2), color="red", sigma=(0.8,), passes=1), own
   ),
   "score.filtered": Row(
-    partial(score.filtered, grid=GRID, color="purple"), lambda key: (smooth(key, 5, 7),)
+    partial(score.filtered, grid=GRID, color="purple"), lambda rng: (smooth(rng, 5, 7),)
   ),
-  "score.draw_kept": Row(score.draw_kept, one(own, lambda key: (smooth(key, N),))),
+  "score.draw_kept": Row(score.draw_kept, one(own, lambda rng: (smooth(rng, N),))),
   "score.box": Row(partial(score.box, grid=GRID), own),
   "score.fourier_noise": Row(partial(score.fourier_noise, grid=GRID), own),
   "score.fourier_noise/line": Row(partial(score.fourier_noise, grid=(N,), decay=1.0), own),
@@ -121,8 +134,8 @@ ROWS = {
   "score.inherit": Row(score.inherit, one(scores, unit)),
   "score.inherit/shared": Row(partial(score.inherit, unit=units.sections((1, 2, 1))), scores),
   "score.normal": Row(partial(score.normal, grid=GRID), own),
-  "score.log_prob": Row(score.log_prob, one(lambda key: (smooth(key, N),), ragged)),
-  "score.log_prob/where": Row(score.log_prob, one(lambda key: (smooth(key, N),), ragged, ragged)),
+  "score.log_prob": Row(score.log_prob, one(lambda rng: (smooth(rng, N),), ragged)),
+  "score.log_prob/where": Row(score.log_prob, one(lambda rng: (smooth(rng, N),), ragged, ragged)),
   "score.logistic": Row(partial(score.logistic, ratio=0.3), one(own, tables)),
   "score.logistic/inputs": Row(
     partial(score.logistic, ratio=0.3, inputs=0.4, hide_inputs=True), one(own, tables)
@@ -137,7 +150,7 @@ ROWS = {
   "score.words": Row(score.words, one(own, unit)),
   "score.confidence": Row(
     partial(score.confidence, noise=0.5),
-    lambda key: (*one(tokens, classes)(key), keys(key, BATCH)),
+    one(tokens, classes, own),
   ),
   "score.entropy": Row(score.entropy, tokens),
   "score.margin": Row(score.margin, tokens),
@@ -227,7 +240,7 @@ ROWS = {
   "select.straight_through/hidden": Row(select.straight_through, one(scores, ragged)),
   "hide.corrupt": Row(
     partial(hide.corrupt, vocabulary=9, mask_id=0),
-    lambda key: (*one(ids, ragged)(key), keys(key, BATCH)),
+    one(ids, ragged, own),
   ),
   "hide.drop": Row(partial(hide.drop, keep=KEEP), one(tokens, exact)),
   "hide.drop/ragged": Row(partial(hide.drop, keep=KEEP), one(tokens, ragged)),
@@ -289,7 +302,7 @@ ROWS = {
   ),
   "recover.pairwise_ranking": Row(recover.pairwise_ranking, one(gates, gates, ragged), sums=True),
   "recover.si_snr": Row(recover.si_snr, one(signals, signals)),
-  "recover.assignment": Row(recover.assignment, lambda key: (smooth(key, 3, 3),)),
+  "recover.assignment": Row(recover.assignment, lambda rng: (smooth(rng, 3, 3),)),
   "recover.serving": Row(recover.serving, one(signals, signals)),
   "recover.serving/asked": Row(recover.serving, one(signals, signals, some)),
   "recover.negative_si_snr": Row(recover.negative_si_snr, one(signals, signals, some), sums=True),

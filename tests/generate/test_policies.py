@@ -66,9 +66,10 @@ def test_decoding_agrees_with_maskgits_code(monkeypatch):
 
 def test_counts_are_rounded_down_and_every_step_reveals():
   keys = jax.random.split(jax.random.key(0), 3)
-  hidden = jnp.arange(256) < jnp.array([256, 5, 0])[:, None]
-  share = schedule.quarter_cosine(1.0, 0.0)(jnp.arange(1, 13) / 12)
-  left = np.asarray(remaining(keys, hidden, share, binomial=False))
+  hidden = np.arange(256) < np.array([256, 5, 0])[:, None]
+  share = schedule.quarter_cosine(1.0, 0.0)
+  still = jax.jit(lambda k, hidden, u: remaining(k, hidden, share(u), binomial=False))
+  left = np.asarray(still(keys, hidden, np.arange(1, 13, dtype=np.float32) / 12))
   whole = [int(np.floor(256 * np.cos(np.pi / 2 * (s / 12)) + 1e-9)) for s in range(1, 13)]
   assert left[:, 0].tolist() == whole
   assert left[:, 1].tolist() == [4, 3, 2, *[1] * 8, 0]
@@ -79,7 +80,7 @@ def run(predict, steps=4, n=6, count=2, **words):
   """Decodes `n` hidden positions."""
   options = {**maskgit(steps, 0.0), "temperature": 0.0, **words}
   keys = jax.random.split(jax.random.key(0), count)
-  tokens, hidden = jnp.zeros((count, n), jnp.int32), jnp.ones((count, n), bool)
+  tokens, hidden = np.zeros((count, n), np.int32), np.ones((count, n), bool)
   return jax.device_get(
     jax.jit(functools.partial(decode, predict, **options))(keys, tokens, hidden)
   )
@@ -103,9 +104,9 @@ def test_remasking_takes_back_what_was_least_sure():
 
 def test_remasking_leaves_what_was_given():
   predict = lambda tokens, hidden: jnp.zeros((*tokens.shape, 2)).at[..., 0].set(1.0)
-  keys, tokens = jax.random.split(jax.random.key(0), 1), jnp.ones((1, 6), jnp.int32)
-  hidden = jnp.arange(6)[None] < 4
-  got = decode(predict, keys, tokens, hidden, **maskgit(3, 0.0), remask=True)
+  keys, tokens = jax.random.split(jax.random.key(0), 1), np.ones((1, 6), np.int32)
+  write = jax.jit(functools.partial(decode, predict, **maskgit(3, 0.0), remask=True))
+  got = write(keys, tokens, np.arange(6)[None] < 4)
   assert got["tokens"][0, 4:].tolist() == [1, 1]
   assert got["step"][0, 4:].tolist() == [0, 0]
   assert (got["step"][0, :4] > 0).all()

@@ -15,14 +15,32 @@ hidden_rows = st.lists(st.booleans(), min_size=N * ROWS, max_size=N * ROWS).map(
 )
 few = settings(deadline=None, max_examples=30)
 X = np.arange(1.0, 1 + ROWS * N * D, dtype=np.float32).reshape(ROWS, N, D)
-dropping = jax.jit(drop, static_argnames="keep")
 restoring = jax.jit(restore)
+FILL = np.float32([-1.0, -2.0])
+
+
+@jax.jit
+def packed(x, hidden):
+  """What is seen, by how many are kept."""
+  return [drop(x, hidden, keep=keep) for keep in range(N + 1)]
+
+
+@jax.jit
+def seen_and_slope(x, hidden):
+  seen, pull = jax.vjp(lambda x: drop(x, hidden, keep=4).tokens, x)
+  return seen, pull(jnp.square(seen))[0]
+
+
+@jax.jit
+def size_and_slope(tokens, hidden):
+  total = lambda tokens: jnp.square(restore(tokens, hidden, jnp.zeros(D))).sum()
+  return jax.value_and_grad(total)(tokens)
 
 
 @given(hidden_rows, st.integers(0, N))
 @few
 def test_packs_the_visible_in_order_and_pads(hidden, keep):
-  seen = dropping(X, hidden, keep=keep)
+  seen = jax.device_get(packed(X, hidden)[keep])
   assert seen.tokens.shape == (ROWS, keep, D)
   assert seen.index.shape == seen.valid.shape == (ROWS, keep)
   for row in range(ROWS):
@@ -37,7 +55,7 @@ def test_packs_the_visible_in_order_and_pads(hidden, keep):
 @given(hidden_rows)
 @few
 def test_visible_and_hidden_partition_the_positions(hidden):
-  seen, rest = dropping(X, hidden, keep=N), dropping(X, ~hidden, keep=N)
+  seen, rest = (jax.device_get(packed(X, h)[N]) for h in (hidden, ~hidden))
   for row in range(ROWS):
     both = [*seen.index[row][seen.valid[row]].tolist(), *rest.index[row][rest.valid[row]].tolist()]
     assert sorted(both) == list(range(N))
@@ -46,21 +64,17 @@ def test_visible_and_hidden_partition_the_positions(hidden):
 @given(hidden_rows, st.integers(0, N))
 @few
 def test_restore_undoes_drop(hidden, keep):
-  back = restoring(dropping(X, hidden, keep=keep).tokens, hidden, jnp.array([-1.0, -2.0]))
+  back = restoring(packed(X, hidden)[keep].tokens, hidden, FILL)
   # Visible positions that found no slot have nothing to show either.
   absent = hidden | (np.cumsum(~hidden, axis=-1) > keep)
-  np.testing.assert_array_equal(back, np.where(absent[..., None], [-1.0, -2.0], X))
+  np.testing.assert_array_equal(back, np.where(absent[..., None], FILL, X))
 
 
 @given(hidden_rows, st.sampled_from([np.nan, np.inf, 3e38]))
 @few
 def test_hidden_content_changes_neither_output_nor_gradient(hidden, value):
-  def seen_and_slope(x):
-    seen, pull = jax.vjp(lambda x: dropping(x, hidden, keep=4).tokens, x)
-    return seen, pull(jnp.square(seen))[0]
-
-  clean = seen_and_slope(X)
-  spoilt = seen_and_slope(np.where(hidden[..., None], np.float32(value), X))
+  clean = jax.device_get(seen_and_slope(X, hidden))
+  spoilt = jax.device_get(seen_and_slope(np.where(hidden[..., None], np.float32(value), X), hidden))
   for a, b in zip(clean, spoilt, strict=True):
     assert np.isfinite(a).all()
     np.testing.assert_array_equal(a, b)
@@ -70,27 +84,36 @@ def test_hidden_content_changes_neither_output_nor_gradient(hidden, value):
 @given(hidden_rows)
 @few
 def test_padding_changes_nothing_that_is_restored(hidden):
-  seen = dropping(X, hidden, keep=N)
-  spoilt = jnp.where(seen.valid[..., None], seen.tokens, jnp.nan)
-  mean = lambda tokens: jnp.square(restoring(tokens, hidden, jnp.zeros(D))).sum()
-  for f in (mean, jax.grad(mean)):
-    np.testing.assert_array_equal(f(seen.tokens), f(spoilt))
+  seen = jax.device_get(packed(X, hidden)[N])
+  spoilt = np.where(seen.valid[..., None], seen.tokens, np.float32(np.nan))
+  found = [size_and_slope(tokens, hidden) for tokens in (seen.tokens, spoilt)]
+  jax.tree.map(np.testing.assert_array_equal, *found)
 
 
 def test_several_leading_axes_and_other_types():
-  hidden = jnp.asarray(np.random.default_rng(0).random((2, 5, N)) < 0.5)
-  x = jnp.arange(2 * 5 * N).reshape(2, 5, N, 1)
-  seen = drop(x, hidden, keep=N)
-  assert seen.tokens.dtype == x.dtype
-  back = restore(seen.tokens, hidden, jnp.array(-1))
-  np.testing.assert_array_equal(back, jnp.where(hidden[..., None], -1, x))
+  hidden = np.random.default_rng(0).random((2, 5, N)) < 0.5
+  x = np.arange(2 * 5 * N, dtype=np.int32).reshape(2, 5, N, 1)
+
+  @jax.jit
+  def there_and_back(x, hidden):
+    tokens = drop(x, hidden, keep=N).tokens
+    return tokens, restore(tokens, hidden, jnp.array(-1))
+
+  tokens, back = there_and_back(x, hidden)
+  assert tokens.dtype == x.dtype
+  np.testing.assert_array_equal(back, np.where(hidden[..., None], -1, x))
 
 
 def test_empty_axes():
-  none = jnp.zeros((2, 0), bool)
-  assert drop(jnp.zeros((2, 0, 3)), none, keep=0).tokens.shape == (2, 0, 3)
-  assert drop(jnp.zeros((0, 4, 3)), jnp.zeros((0, 4), bool), keep=2).tokens.shape == (0, 2, 3)
-  assert restore(jnp.zeros((2, 0, 3)), jnp.ones((2, 4), bool), jnp.zeros(3)).shape == (2, 4, 3)
+
+  @jax.jit
+  def ways():
+    none = drop(jnp.zeros((2, 0, 3)), jnp.zeros((2, 0), bool), keep=0)
+    no_rows = drop(jnp.zeros((0, 4, 3)), jnp.zeros((0, 4), bool), keep=2)
+    back = restore(jnp.zeros((2, 0, 3)), jnp.ones((2, 4), bool), jnp.zeros(3))
+    return none.tokens, no_rows.tokens, back
+
+  assert [x.shape for x in ways()] == [(2, 0, 3), (0, 2, 3), (2, 4, 3)]
 
 
 @pytest.mark.parametrize("keep", [-1, N + 1])

@@ -1,5 +1,8 @@
 """Masks of pairs against a loop over queries and keys."""
 
+import functools
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,36 +31,60 @@ def looped(rule, segments):
   return np.array(rows, bool).reshape(n, n)
 
 
+# Few lengths, each of which is compiled once.
+sequences = st.sampled_from((1, 2, 5, 8)).flatmap(
+  lambda n: st.lists(st.integers(0, 3), min_size=n, max_size=n)
+)
+
+
+@functools.cache
+def masked(n):
+  """Takes the segments of a sequence of n; gives the mask of every predicate."""
+  return jax.jit(lambda segments: {name: dense(p, n, segments) for name, (p, _) in RULES.items()})
+
+
 @pytest.mark.parametrize("name", RULES)
 @settings(max_examples=20, deadline=None)
-@given(segments=st.lists(st.integers(0, 3), min_size=1, max_size=8))
+@given(segments=sequences)
 def test_each_predicate_equals_its_rule(name, segments):
-  predicate, rule = RULES[name]
-  hidden = dense(predicate, len(segments), jnp.array(segments))
+  hidden = masked(len(segments))(np.array(segments, np.int32))[name]
   assert hidden.dtype == bool
-  np.testing.assert_array_equal(hidden, looped(rule, segments))
+  np.testing.assert_array_equal(hidden, looped(RULES[name][1], segments))
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.sampled_from(sorted(RULES)), min_size=1, max_size=4), st.integers(0, 9))
-def test_joined_predicates_are_any_and_all(names, seed):
-  segments = np.sort(np.random.default_rng(seed).integers(0, 3, 6))
-  masks = [looped(RULES[name][1], segments) for name in names]
-  parts = [RULES[name][0] for name in names]
-  whole = lambda predicate: dense(predicate, 6, jnp.asarray(segments))
-  np.testing.assert_array_equal(whole(hide.either(*parts)), np.any(masks, axis=0))
-  np.testing.assert_array_equal(whole(hide.both(*parts)), np.all(masks, axis=0))
-  nested = hide.both(hide.either(*parts), hide.either(*parts))
-  np.testing.assert_array_equal(whole(nested), np.any(masks, axis=0))
+JOINED = [names for n in (1, 2, 3, 5) for names in itertools.combinations(RULES, n)]
+
+
+def test_joined_predicates_are_any_and_all():
+  segments = np.array([0, 0, 1, 1, 2, 2])
+
+  def joined(names, segments):
+    parts = [RULES[name][0] for name in names]
+    nested = hide.both(hide.either(*parts), hide.either(*parts))
+    ways = hide.either(*parts), hide.both(*parts), nested
+    return [dense(way, 6, segments) for way in ways]
+
+  every = jax.jit(lambda segments: {names: joined(names, segments) for names in JOINED})
+  for names, (either, both, nested) in every(segments).items():
+    masks = [looped(RULES[name][1], segments) for name in names]
+    np.testing.assert_array_equal(either, np.any(masks, axis=0), str(names))
+    np.testing.assert_array_equal(both, np.all(masks, axis=0), str(names))
+    np.testing.assert_array_equal(nested, np.any(masks, axis=0), str(names))
 
 
 def test_a_prefix_of_each_example():
-  lengths = jnp.array([[0, 1], [4, 2]])
-  hidden = dense(hide.prefix(lengths), 4)
+  lengths = np.array([[0, 1], [4, 2]])
+
+  @jax.jit
+  def ways(lengths):
+    each = {n: dense(hide.prefix(n), 4) for n in (0, 1, 2, 4)}
+    return dense(hide.prefix(lengths), 4), each, dense(hide.causal(), 4)
+
+  hidden, each, causal = jax.device_get(ways(lengths))
   assert hidden.shape == (2, 2, 4, 4)
   for place in np.ndindex(2, 2):
-    np.testing.assert_array_equal(hidden[place], dense(hide.prefix(int(lengths[place])), 4))
-  np.testing.assert_array_equal(hidden[0, 0], dense(hide.causal(), 4))
+    np.testing.assert_array_equal(hidden[place], each[lengths[place]])
+  np.testing.assert_array_equal(hidden[0, 0], causal)
   assert not hidden[1, 0].any()
 
 
@@ -66,8 +93,13 @@ def test_masks_are_those_of_the_positions_that_are_given():
   predicate = hide.either(hide.causal(), hide.window(3), hide.segments())
   segments, rows = jnp.array([0, 0, 1, 1, 1, 2, 2, 2]), jnp.arange(3, 6)
   keys = jnp.arange(8)
-  pair = hide.Pair(rows[:, None], keys[None], segments[rows][:, None], segments[None])
-  np.testing.assert_array_equal(jax.jit(predicate)(pair), dense(predicate, 8, segments)[3:6])
+
+  @jax.jit
+  def ways(segments):
+    pair = hide.Pair(rows[:, None], keys[None], segments[rows][:, None], segments[None])
+    return predicate(pair), dense(predicate, 8, segments)[3:6]
+
+  np.testing.assert_array_equal(*ways(segments))
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,27 @@
 """Hidden tokens become the mask, another token, or stay, in the shares that were asked for."""
 
+import functools
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from maskjax import keys, select
 from maskjax.errors import BadInput
 from maskjax.hide import corrupt, token
 
-IDS = jax.random.randint(jax.random.key(0), (64, 500), 1, 30)
-HIDDEN = select.top(jax.random.normal(jax.random.key(1), (64, 500)), ratio=0.5)
-KEYS = keys(jax.random.key(2), 64)
+RNG = np.random.default_rng(0)
+IDS = RNG.integers(1, 30, (64, 500), np.int32)
+HIDDEN = RNG.random((64, 500)).argsort(-1) < 250
+KEYS = jax.random.wrap_key_data(RNG.integers(0, 2**32, (64, 2), np.uint32))
 
 
 def changed(ids=IDS, hidden=HIDDEN, drawn=KEYS, **options):
-  return corrupt(ids, hidden, drawn, **{"vocabulary": 30, "mask_id": 0, **options})
+  change = functools.partial(corrupt, **{"vocabulary": 30, "mask_id": 0, **options})
+  return np.asarray(jax.jit(change)(ids, hidden, drawn))
 
 
 def test_token_masks_what_is_hidden_and_nothing_else():
-  got = token(IDS, HIDDEN, 99)
+  got = jax.jit(lambda ids, hidden: token(ids, hidden, 99))(IDS, HIDDEN)
   assert got.dtype == IDS.dtype
   np.testing.assert_array_equal(got, np.where(HIDDEN, 99, IDS))
 
@@ -28,8 +30,7 @@ def test_token_masks_what_is_hidden_and_nothing_else():
   "shares", [(0.8, 0.1, 0.1), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
 )
 def test_shares(shares):
-  got = np.asarray(changed(shares=shares))
-  hidden, ids = np.asarray(HIDDEN), np.asarray(IDS)
+  got, hidden, ids = changed(shares=shares), HIDDEN, IDS
   np.testing.assert_array_equal(got[~hidden], ids[~hidden])
   n = hidden.sum()
   masked, replaced, same = shares
@@ -43,7 +44,7 @@ def test_shares(shares):
 
 
 def test_random_tokens_are_any_of_the_vocabulary_alike():
-  got = np.asarray(changed(shares=(0.0, 1.0, 0.0)))[np.asarray(HIDDEN)]
+  got = changed(shares=(0.0, 1.0, 0.0))[HIDDEN]
   often = np.bincount(got, minlength=30)
   expected = len(got) / 30
   assert len(often) == 30
@@ -52,11 +53,12 @@ def test_random_tokens_are_any_of_the_vocabulary_alike():
 
 
 def test_an_example_depends_on_its_own_key_only():
-  np.testing.assert_array_equal(changed()[3], changed(IDS[3], HIDDEN[3], KEYS[3]))
+  whole = changed()
+  np.testing.assert_array_equal(whole[3], changed(IDS[3], HIDDEN[3], KEYS[3]))
   fold = lambda x: x.reshape(4, 16, *x.shape[1:])
   folded = changed(fold(IDS), fold(HIDDEN), fold(KEYS))
-  np.testing.assert_array_equal(folded, fold(changed()))
-  same = changed(jnp.broadcast_to(IDS[0], IDS.shape), jnp.ones_like(HIDDEN))
+  np.testing.assert_array_equal(folded, fold(whole))
+  same = changed(np.broadcast_to(IDS[0], IDS.shape), np.ones_like(HIDDEN))
   assert len(np.unique(same, axis=0)) == 64
 
 

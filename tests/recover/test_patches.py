@@ -2,40 +2,48 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from maskjax.errors import BadInput
 from maskjax.recover.patches import patch_grid, patchify, unpatchify
 
-axes = st.integers(1, 3).flatmap(
-  lambda n: st.tuples(
-    st.lists(st.integers(1, 3), min_size=n, max_size=n),
-    st.lists(st.integers(1, 3), min_size=n, max_size=n),
-  )
-)
+# Grid, patch, channels, batch: every number of axes, sides of 1, batches of any rank.
+CASES = [
+  ((3,), (2,), 1, ()),
+  ((1,), (3,), 4, (2, 3)),
+  ((2, 3), (2, 1), 2, (2,)),
+  ((3, 1), (3, 2), 3, ()),
+  ((2, 2), (1, 1), 1, (2, 3)),
+  ((2, 1, 3), (1, 3, 2), 2, (2,)),
+  ((1, 2, 2), (2, 2, 1), 3, (2, 3)),
+]
 
 
-@settings(max_examples=12, deadline=None)
-@given(axes, st.integers(1, 4), st.sampled_from([(), (2,), (2, 3)]))
-def test_every_patch_is_the_block_that_slicing_finds(sizes, channels, batch):
-  grid, patch = map(tuple, sizes)
-  space = tuple(g * p for g, p in zip(grid, patch, strict=True))
-  x = np.arange(np.prod((*batch, *space, channels))).reshape(*batch, *space, channels)
-  patches = np.asarray(patchify(jnp.asarray(x), patch))
-  for n, cell in enumerate(np.ndindex(*grid)):
-    block = tuple(slice(c * p, (c + 1) * p) for c, p in zip(cell, patch, strict=True))
-    expected = x[(..., *block, slice(None))].reshape(*batch, -1)
-    np.testing.assert_array_equal(patches[..., n, :], expected)
-  again = unpatchify(jnp.asarray(patches), patch, grid, channels)
-  np.testing.assert_array_equal(again, x)
+def test_every_patch_is_the_block_that_slicing_finds():
+  spaces = [tuple(g * p for g, p in zip(*case[:2], strict=True)) for case in CASES]
+  shapes = [(*case[3], *space, case[2]) for case, space in zip(CASES, spaces, strict=True)]
+  arrays = [np.arange(np.prod(shape)).reshape(shape) for shape in shapes]
+
+  @jax.jit
+  def every(arrays):
+    cut = [patchify(x, patch) for x, (_, patch, *_) in zip(arrays, CASES, strict=True)]
+    whole = [unpatchify(x, p, g, c) for x, (g, p, c, _) in zip(cut, CASES, strict=True)]
+    return list(zip(cut, whole, strict=True))
+
+  for case, x, (patches, again) in zip(CASES, arrays, every(arrays), strict=True):
+    grid, patch, _, batch = case
+    for n, cell in enumerate(np.ndindex(*grid)):
+      block = tuple(slice(c * p, (c + 1) * p) for c, p in zip(cell, patch, strict=True))
+      expected = x[(..., *block, slice(None))].reshape(*batch, -1)
+      np.testing.assert_array_equal(patches[..., n, :], expected, str(case))
+    np.testing.assert_array_equal(again, x, str(case))
 
 
 def test_under_jit_and_vmap():
   x = jnp.arange(2 * 4 * 6 * 3.0).reshape(2, 4, 6, 3)
   plain = patchify(x, (2, 3))
-  np.testing.assert_array_equal(jax.jit(patchify, static_argnums=1)(x, (2, 3)), plain)
-  np.testing.assert_array_equal(jax.vmap(lambda x: patchify(x, (2, 3)))(x), plain)
+  cut = lambda x: patchify(x, (2, 3))
+  for got in jax.jit(lambda x: (cut(x), jax.vmap(cut)(x)))(x):
+    np.testing.assert_array_equal(got, plain)
 
 
 def test_a_size_that_is_not_divisible_is_named():

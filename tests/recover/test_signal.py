@@ -14,8 +14,8 @@ from maskjax import recover
 from maskjax.errors import BadInput
 
 GOLDEN = load_file(pathlib.Path(__file__).parents[1] / "golden" / "conv_tasnet.safetensors")
-SOURCES, GUESSES = (jnp.asarray(GOLDEN[name]) for name in ("sources", "guesses"))
-ALL = jnp.ones(SOURCES.shape[:2], bool)
+SOURCES, GUESSES = (GOLDEN[name] for name in ("sources", "guesses"))
+ALL = np.ones(SOURCES.shape[:2], bool)
 FREE, FIXED = (
   jax.jit(functools.partial(recover.negative_si_snr, permute=permute)) for permute in (True, False)
 )
@@ -31,11 +31,11 @@ def test_the_loss_is_the_public_one():
 
 def test_estimates_are_ordered_as_in_the_public_code():
   """Which of three it orders by the inverse of its best way: right where that is the same."""
-  served = recover.serving(GUESSES, SOURCES)
-  inverse = jnp.argsort(served, axis=-1)
+  served = np.asarray(jax.jit(recover.serving)(GUESSES, SOURCES))
+  inverse = np.argsort(served, axis=-1)
   for order in (inverse, served[(served == inverse).all(-1)]):
     assert len(order)
-  there = jnp.take_along_axis(GUESSES, inverse[..., None], axis=-2)
+  there = np.take_along_axis(GUESSES, inverse[..., None], axis=-2)
   np.testing.assert_array_equal(there, GOLDEN["ordered"])
 
 
@@ -43,7 +43,7 @@ def test_estimates_are_ordered_as_in_the_public_code():
 def test_no_way_to_serve_is_better(k):
   rng = np.random.default_rng(k)
   gain = rng.normal(size=(20, k, k)).astype(np.float32)
-  found = np.asarray(recover.assignment(jnp.asarray(gain)))
+  found = np.asarray(jax.jit(recover.assignment)(gain))
   assert (np.sort(found, axis=-1) == np.arange(k)).all()
   value = lambda way: gain[:, np.arange(k), list(way)].sum(-1)
   best = np.max([value(way) for way in itertools.permutations(range(k))], axis=0)
@@ -69,17 +69,19 @@ def test_twice_the_noise_costs_six_decibels():
   source, noise = (x - x.mean() for x in rng.normal(size=(2, 400)))
   noise -= noise @ source / (source @ source) * source
   power = 10 * np.log10(source @ source / (noise @ noise))
-  found = [recover.si_snr(jnp.asarray(source + a * noise), jnp.asarray(source)) for a in (1, 2)]
+  noisy = np.float32([source + a * noise for a in (1, 2)])
+  found = jax.jit(recover.si_snr)(noisy, np.float32([source, source]))
   np.testing.assert_allclose(found, [power, power - 20 * np.log10(2)], rtol=1e-4)
 
 
 def test_what_is_not_asked_reaches_nothing():
-  asked = ALL.at[:, 1].set(False)
+  asked = ALL & (np.arange(ALL.shape[1]) != 1)
   clean, slope = SLOPE(GUESSES, SOURCES, asked)
-  broken, same = SLOPE(GUESSES, SOURCES.at[:, 1].set(jnp.nan), asked)
+  silent = np.where(asked[..., None], SOURCES, np.float32(np.nan))
+  broken, same = SLOPE(GUESSES, silent, asked)
   np.testing.assert_array_equal(clean, broken)
   np.testing.assert_array_equal(slope, same)
-  assert ((slope != 0).any(-1).sum(-1) == 2).all()
+  assert ((np.asarray(slope) != 0).any(-1).sum(-1) == 2).all()
   assert FREE(GUESSES, SOURCES, asked).count == 8
 
 

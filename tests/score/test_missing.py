@@ -1,5 +1,7 @@
 """Mechanisms by which cells go missing: how often, and what that depends on."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,13 +16,26 @@ ROWS, COLUMNS, DRAWS, RATIO = 60, 5, 600, 0.3
 # Columns of other scales, one of them constant, two alike.
 TABLE = np.random.default_rng(0).normal(size=(ROWS, COLUMNS)) * [1, 100, 0.01, 0, 1] + 3
 TABLE[:, 4] = TABLE[:, 0] ** 3
+EVEN = np.random.default_rng(1).normal(size=(ROWS, COLUMNS))
+WAYS = {
+  "self": (score.self_masked, TABLE, {}),
+  "one input": (score.logistic, TABLE, {"inputs": 0.2}),
+  "two inputs": (score.logistic, EVEN, {"inputs": 0.4}),
+  "hidden inputs": (score.logistic, TABLE, {"inputs": 0.4, "hide_inputs": True}),
+}
 
 
-def drawn(mechanism, table=TABLE, **words):
+@functools.cache
+def drawn(way):
   """Whether each cell is missing, in many draws."""
-  tables = jnp.broadcast_to(jnp.asarray(table, jnp.float32), (DRAWS, *table.shape))
-  scores = jax.jit(lambda k, t: mechanism(k, t, ratio=RATIO, **words))
-  return np.asarray(scores(keys(jax.random.key(1), DRAWS), tables)).reshape(tables.shape) > 0
+  mechanism, table, words = WAYS[way]
+  draw = jax.jit(
+    lambda k, t: mechanism(
+      keys(k, DRAWS), jnp.broadcast_to(t, (DRAWS, *t.shape)), ratio=RATIO, **words
+    )
+  )
+  scores = draw(jax.random.key(1), table.astype(np.float32))
+  return np.asarray(scores).reshape(DRAWS, *table.shape) > 0
 
 
 def probability(logits):
@@ -36,7 +51,7 @@ def agree(often, expected, draws):
 
 
 def test_a_self_masked_cell_is_missing_by_the_logistic_of_its_own_value():
-  often = drawn(score.self_masked).mean(0)
+  often = drawn("self").mean(0)
   for column in (0, 1, 2, 4):
     agree(often[:, column], probability(TABLE[:, column]), DRAWS)
   agree(often[:, 3], np.full(ROWS, RATIO), DRAWS)
@@ -44,7 +59,7 @@ def test_a_self_masked_cell_is_missing_by_the_logistic_of_its_own_value():
 
 def test_at_random_the_inputs_are_complete_and_the_others_follow_them_alone():
   """With one input the weight cancels: the others are missing by the logistic of that column."""
-  missing = drawn(score.logistic, inputs=0.2)
+  missing = drawn("one input")
   complete = ~missing.any(1)
   assert (complete.sum(1) == 1).all()
   which = complete.argmax(1)
@@ -57,18 +72,17 @@ def test_at_random_the_inputs_are_complete_and_the_others_follow_them_alone():
 
 
 def test_weights_are_positive_and_differ_between_tables_and_columns():
-  table = np.random.default_rng(1).normal(size=(ROWS, COLUMNS))
-  missing = drawn(score.logistic, table, inputs=0.4)
+  missing = drawn("two inputs")
   inputs = ~missing.any(1)
   assert (inputs.sum(1) == 2).all()
-  total = np.einsum("dri,di->dr", np.broadcast_to(table, missing.shape), inputs)
+  total = np.einsum("dri,di->dr", np.broadcast_to(EVEN, missing.shape), inputs)
   hit = missing.sum(2)
   assert np.mean([np.corrcoef(t, h)[0, 1] for t, h in zip(total, hit, strict=True)]) > 0.4
   assert abs(hit.mean() / 3 - RATIO) < 0.01
 
 
 def test_hidden_inputs_go_missing_as_often_whatever_they_hold():
-  missing = drawn(score.logistic, inputs=0.4, hide_inputs=True)
+  missing = drawn("hidden inputs")
   assert abs(missing.mean() - RATIO) < 0.01
   assert missing.any(1).all()
   # The other half still depends on inputs, which now may be missing themselves.
@@ -76,7 +90,7 @@ def test_hidden_inputs_go_missing_as_often_whatever_they_hold():
 
 
 def test_tables_have_masks_of_their_own():
-  missing = drawn(score.self_masked)
+  missing = drawn("self")
   assert len({mask.tobytes() for mask in missing}) == DRAWS
 
 

@@ -1,6 +1,9 @@
 """Spans of random lengths: against one after another, and what plain noise would not give."""
 
+import functools
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -8,7 +11,36 @@ from maskjax import score, select
 from maskjax.errors import BadInput
 from maskjax.keys import keys
 
-KEYS = keys(jax.random.key(0), 4000)
+DRAWS, COUNTS = 4000, (1, 5, 17, 30)
+
+
+@functools.cache
+def drawn():
+  """Scores, masks and starts of what the tests below ask for, of one program."""
+
+  def of_all(key):
+    each = keys(key, DRAWS)
+    few, some = each[:50], each[:500]
+    line = score.spans(few, (40,))
+    longer = [
+      score.spans(some, (128,)),
+      score.white(some, (128,)),
+      score.spans(some, (128,), longest=1),
+    ]
+    places, sizes, _ = jnp.unstack(jax.vmap(lambda k: jax.random.split(k, 3))(few), axis=1)
+    starts = jax.vmap(lambda k: jax.random.randint(k, (40,), 0, 40))(places)
+    coins = jax.vmap(lambda k: jax.random.uniform(k, (40,)))(sizes)
+    return {
+      "spans": {count: select.top(line, count=count) for count in COUNTS},
+      "draws": (starts, coins),
+      "lengths": score.spans(each, (60,), p=0.3, longest=4),
+      "share": jnp.mean(select.top(score.spans(each, (20,)), count=4), axis=0),
+      "runs": select.top(jnp.stack(longer), ratio=0.15),
+      "whole": select.top(score.spans(each[:20], (9,)), ratio=1.0),
+      "none": score.spans(each[:3], (0,)),
+    }
+
+  return jax.device_get(jax.jit(of_all)(jax.random.key(0)))
 
 
 def lengths(hidden):
@@ -18,16 +50,12 @@ def lengths(hidden):
   return np.argwhere(change == -1)[:, 1] - np.argwhere(change == 1)[:, 1]
 
 
-def one_after_another(key, n, count, p=0.2, longest=10):
+def one_after_another(starts, coins, count, p=0.2, longest=10):
   """Hides spans in their order, each from its start, until there are enough."""
-  place, size, _ = jax.random.split(key, 3)
+  n = len(starts)
   shares = np.cumsum(p * (1 - p) ** np.arange(longest))
   hidden = np.zeros(n, bool)
-  for start, coin in zip(
-    jax.random.randint(place, (n,), 0, n).tolist(),
-    jax.random.uniform(size, (n,)).tolist(),
-    strict=True,
-  ):
+  for start, coin in zip(starts.tolist(), coins.tolist(), strict=True):
     length = 1 + int((coin >= shares / shares[-1]).sum())
     for i in range(start, start + length):
       if hidden.sum() < count:
@@ -35,16 +63,15 @@ def one_after_another(key, n, count, p=0.2, longest=10):
   return hidden
 
 
-@pytest.mark.parametrize("count", [1, 5, 17, 30])
+@pytest.mark.parametrize("count", COUNTS)
 def test_the_highest_scores_are_spans_one_after_another(count):
-  hidden = np.asarray(select.top(score.spans(KEYS[:50], (40,)), count=count))
-  for key, got in zip(KEYS[:50], hidden, strict=True):
-    np.testing.assert_array_equal(got, one_after_another(key, 40, count))
+  for got, *draws in zip(drawn()["spans"][count], *drawn()["draws"], strict=True):
+    np.testing.assert_array_equal(got, one_after_another(*draws, count))
 
 
 def test_lengths_are_geometric_up_to_the_longest():
   p, longest = 0.3, 4
-  scores = np.asarray(score.spans(KEYS, (60,), p=p, longest=longest))
+  scores = drawn()["lengths"]
   inside = (scores // 1 == scores.max(-1, keepdims=True) // 1).sum(-1)
   expected = p * (1 - p) ** np.arange(longest)
   expected *= len(inside) / expected.sum()
@@ -54,27 +81,23 @@ def test_lengths_are_geometric_up_to_the_longest():
 
 
 def test_the_ends_are_hidden_as_often_as_the_middle():
-  hidden = np.asarray(select.top(score.spans(KEYS, (20,)), count=4))
-  share = hidden.mean(0)
-  np.testing.assert_allclose(share, 0.2, atol=5 * np.sqrt(0.2 * 0.8 / len(KEYS)))
+  np.testing.assert_allclose(drawn()["share"], 0.2, atol=5 * np.sqrt(0.2 * 0.8 / DRAWS))
 
 
 def test_hidden_runs_are_longer_than_those_of_white_noise():
-  spans = select.top(score.spans(KEYS[:500], (128,)), ratio=0.15)
-  white = select.top(score.white(KEYS[:500], (128,)), ratio=0.15)
+  spans, white, alone = drawn()["runs"]
   assert lengths(white).mean() == pytest.approx(1 / 0.85, rel=0.03)
   # 3.8 of a span by itself, longer where they meet, shorter where one is cut.
   assert 3 < lengths(spans).mean() < 5
-  alone = select.top(score.spans(KEYS[:500], (128,), longest=1), ratio=0.15)
   assert lengths(alone).mean() == pytest.approx(lengths(white).mean(), rel=0.05)
 
 
 def test_everything_can_be_hidden():
-  assert select.top(score.spans(KEYS[:20], (9,)), ratio=1.0).all()
-  assert score.spans(KEYS[:3], (0,)).shape == (3, 0)
+  assert drawn()["whole"].all()
+  assert drawn()["none"].shape == (3, 0)
 
 
 @pytest.mark.parametrize("options", [dict(p=0.0), dict(p=1.5), dict(longest=0)])
 def test_bad_input(options):
   with pytest.raises(BadInput, match="spans want"):
-    score.spans(KEYS[:2], (4,), **options)
+    score.spans(jax.random.key(0), (4,), **options)

@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -39,20 +40,35 @@ def looped(scores, counts, join, allowed):
   return (joined & among).reshape(-1)
 
 
+AXES = {"both": (0, 1), "first": (0,), "second": (1,)}
+
+
+@jax.jit
+def in_every_way(scores, counts, allowed):
+  """The masks of slices along both axes or one, joined in both ways; and where all is allowed."""
+  hide = partial(per_axis, scores, grid=GRID)
+  of = lambda axes: [counts[i] if i in axes else None for i in range(2)]
+  ways = {
+    (name, join): hide(counts=of(axes), join=join, allowed=allowed)
+    for name, axes in AXES.items()
+    for join in ("any", "all")
+  }
+  free = {(name, "any"): hide(counts=of(axes)) for name, axes in AXES.items()}
+  return ways, free | {("both", "all"): hide(counts=of((0, 1)), join="all")}
+
+
 @settings(max_examples=40, deadline=None)
-@given(
-  st.integers(0, 99),
-  st.sampled_from([(1, 2), (2, None), (None, 3), (0, 4), (3, 0)]),
-  st.sampled_from(["any", "all"]),
-  masks,
-)
-def test_equals_a_loop_over_slices(seed, counts, join, allowed):
+@given(st.integers(0, 99), st.sampled_from([(1, 2), (2, 2), (1, 3), (0, 4), (3, 0)]), masks)
+def test_equals_a_loop_over_slices(seed, counts, allowed):
   scores = np.random.default_rng(seed).integers(0, 50, 12).astype(np.float32)
-  among = jnp.asarray(allowed)
-  hidden = per_axis(jnp.asarray(scores), grid=GRID, counts=counts, join=join, allowed=among)
-  np.testing.assert_array_equal(hidden, looped(scores, counts, join, allowed))
-  free = per_axis(jnp.asarray(scores), grid=GRID, counts=counts, join=join)
-  np.testing.assert_array_equal(free, looped(scores, counts, join, np.ones(12, bool)))
+  found = jax.device_get(in_every_way(scores, np.array(counts), allowed))
+  for hidden, among in zip(found, (allowed, np.ones(12, bool)), strict=True):
+    for (name, join), mask in hidden.items():
+      along = [counts[i] if i in AXES[name] else None for i in range(2)]
+      np.testing.assert_array_equal(mask, looped(scores, along, join, among), f"{name}, {join}")
+
+
+slices = jax.jit(lambda s, counts: per_axis(s, grid=(TIMES, FREQUENCIES), counts=counts))
 
 
 @pytest.mark.parametrize("shares", [(0.7, 0.3), (0.2, 0.2), (0.3, 0.3)])
@@ -60,15 +76,20 @@ def test_the_masks_of_the_public_code_are_selections_along_both_axes(shares):
   theirs = GOLDEN[f"hidden/{shares[0]}/{shares[1]}"]
   # The public code rounds what is kept down.
   counts = [n - int(n * (1 - p)) for n, p in zip((TIMES, FREQUENCIES), shares, strict=True)]
-  ours = per_axis(jnp.asarray(theirs, jnp.float32), grid=(TIMES, FREQUENCIES), counts=counts)
+  ours = slices(theirs.astype(np.float32), counts)
   np.testing.assert_array_equal(ours, theirs)
   assert (theirs.sum(-1) == 512 - (64 - counts[0]) * (8 - counts[1])).all()
 
 
 def test_whole_times_and_frequencies_are_hidden_where_plain_noise_hides_none():
-  noise = score.white(keys(jax.random.key(0), 50), (TIMES, FREQUENCIES))
-  hidden = per_axis(noise, grid=(TIMES, FREQUENCIES), counts=(13, 2))
-  plain = top(noise, count=int(hidden[0].sum()))
+
+  @jax.jit
+  def draw(key):
+    noise = score.white(keys(key, 50), (TIMES, FREQUENCIES))
+    hidden = per_axis(noise, grid=(TIMES, FREQUENCIES), counts=(13, 2))
+    return hidden, top(noise, count=hidden[0].sum())
+
+  hidden, plain = map(np.asarray, draw(jax.random.key(0)))
   whole = lambda mask, axis: mask.reshape(-1, TIMES, FREQUENCIES).all(axis)
   assert (whole(hidden, 2).sum(-1) == 13).all()
   assert (whole(hidden, 1).sum(-1) == 2).all()
@@ -81,8 +102,9 @@ def test_whole_times_and_frequencies_are_hidden_where_plain_noise_hides_none():
 
 def test_every_choice_of_rows_and_columns_has_the_same_chance():
   draws = 18_000
-  noise = score.white(keys(jax.random.key(1), draws), GRID)
-  hidden = np.asarray(per_axis(noise, grid=GRID, counts=(1, 2), join="all")).reshape(-1, *GRID)
+  noise = lambda key: score.white(keys(key, draws), GRID)
+  hide = jax.jit(lambda key: per_axis(noise(key), grid=GRID, counts=(1, 2), join="all"))
+  hidden = np.asarray(hide(jax.random.key(1))).reshape(-1, *GRID)
   rows, columns = hidden.any(2).argmax(1), hidden.any(1) @ (1 << np.arange(4))
   found = [
     ((rows == r) & (columns == (1 << a) + (1 << b))).sum()
@@ -94,7 +116,8 @@ def test_every_choice_of_rows_and_columns_has_the_same_chance():
 
 
 def test_ratios_are_rounded_shares_of_each_axis():
-  hidden = per_axis(jnp.arange(512.0), grid=(64, 8), ratios=(0.3, None))
+  hide = jax.jit(lambda s: per_axis(s, grid=(64, 8), ratios=(0.3, None)))
+  hidden = np.asarray(hide(jnp.arange(512.0)))
   assert hidden.reshape(64, 8).all(1).sum() == round(0.3 * 64)
   assert hidden[-8 * 19 :].all()
 
@@ -113,4 +136,4 @@ def test_ratios_are_rounded_shares_of_each_axis():
 )
 def test_bad_input(changes, says):
   with pytest.raises(BadInput, match=says):
-    per_axis(jnp.zeros(12), **{"grid": GRID, **changes})
+    jax.eval_shape(lambda s: per_axis(s, **{"grid": GRID, **changes}), jnp.zeros(12))

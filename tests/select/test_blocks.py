@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from maskjax import keys, score, select
+from maskjax import select
 from maskjax.errors import BadInput
 
 GOLDEN = load_file(pathlib.Path(__file__).parents[1] / "golden" / "multiblock.safetensors")
@@ -22,36 +22,40 @@ def plane(case):
   return tuple(map(int, case.split("x")))
 
 
+@partial(jax.jit, static_argnames="case")
+def sizes(target, context, case):
+  """Those of targets and of contexts, from numbers for each."""
+  size = partial(select.block_size, grid=plane(case))
+  of_targets = size(target, scale=CASES[case], aspect=(0.75, 1.5))
+  return jnp.stack([of_targets, size(context, scale=(0.85, 1.0), aspect=(1.0, 1.0))])
+
+
 @every_case
 def test_sizes_equal_those_of_the_public_code(case):
   stored = GOLDEN[f"{case}.sizes"]
-  u = jnp.broadcast_to(((jnp.arange(400) + 0.5) / 400)[:, None], (400, 2))
-  size = partial(select.block_size, u, grid=plane(case))
-  np.testing.assert_array_equal(size(scale=CASES[case], aspect=(0.75, 1.5)), stored[0])
-  np.testing.assert_array_equal(size(scale=(0.85, 1.0), aspect=(1.0, 1.0)), stored[1])
+  u = np.repeat(((np.arange(400, dtype=np.float32) + 0.5) / 400)[:, None], 2, axis=1)
+  np.testing.assert_array_equal(sizes(u, u, case), stored)
 
 
 def numbers(case):
   """The numbers by which ours draws the corners that the public code drew: one fewer to choose."""
   given = lambda name: GOLDEN[f"{case}.{name}"]
-  side, both = plane(case)[0], jnp.repeat(jnp.asarray(given("u"))[:, :, None], 2, axis=2)
-  size = partial(select.block_size, grid=plane(case))
-  target = np.asarray(size(both[:, 0], scale=CASES[case], aspect=(0.75, 1.5)))
-  around = np.asarray(size(both[:, 1], scale=(0.85, 1.0), aspect=(1.0, 1.0)))
+  side, both = plane(case)[0], np.repeat(given("u")[:, :, None], 2, axis=2).astype(np.float32)
+  target, around = np.asarray(sizes(both[:, 0], both[:, 1], case))
   pairs = [both]
-  for shares, sizes in ((given("corners"), target), (given("tries"), around)):
-    room = side - sizes[:, None]
+  for shares, taken in ((given("corners"), target), (given("tries"), around)):
+    room = side - taken[:, None]
     pairs.append((np.floor(shares * room) + 0.5) / (room + 1))
-  return jnp.asarray(np.concatenate(pairs, axis=1).reshape(len(both), -1), jnp.float32)
+  return np.concatenate(pairs, axis=1).reshape(len(both), -1).astype(np.float32)
 
 
 @every_case
 def test_masks_equal_those_of_the_public_code(case):
   stored = GOLDEN[f"{case}.masks"] == 1
   draw = partial(select.multiblock, grid=plane(case), scale=CASES[case], least=11)
-  for tied in (True, False):
-    views = jax.jit(partial(draw, tied=tied))(numbers(case))
-    np.testing.assert_array_equal(jnp.moveaxis(views.asked, 0, 1), stored[:, 1:])
+  both = jax.jit(lambda u: [draw(u, tied=tied) for tied in (True, False)])
+  for views in jax.device_get(both(numbers(case))):
+    np.testing.assert_array_equal(np.moveaxis(views.asked, 0, 1), stored[:, 1:])
     np.testing.assert_array_equal(~views.hidden, stored[:, 0])
   tried = GOLDEN[f"{case}.tried"]
   lets_go = (stored[:, :1] & stored[:, 1:]).any(axis=(1, 2))
@@ -61,12 +65,18 @@ def test_masks_equal_those_of_the_public_code(case):
 
 
 def test_targets_are_let_go_of_one_by_one():
-  u = score.white(keys(jax.random.key(2), 400), (10, 2))
+  u = np.random.default_rng(2).random((400, 20), np.float32)
   words = dict(grid=(6, 6), targets=4, scale=(0.3, 0.4), aspect=(0.5, 2.0), context=(0.3, 0.5))
-  placed = select.multiblock(u, least=0, **words).asked
+
+  @jax.jit
+  def draw(u):
+    sides = select.block_size(u[:, 2:4], grid=(6, 6), scale=(0.3, 0.5), aspect=(1.0, 1.0))[:, 0]
+    placed, kept = (select.multiblock(u, least=least, **words) for least in (0, 8))
+    return placed.asked, sides, ~kept.hidden
+
+  placed, sides, visible = jax.device_get(draw(u))
   pairs, rounds = u.reshape(400, 10, 2), []
-  sides = select.block_size(pairs[:, 1], grid=(6, 6), scale=(0.3, 0.5), aspect=(1.0, 1.0))[:, 0]
-  every = np.asarray(pairs[:, 6:]), np.moveaxis(np.asarray(placed), 0, 1), np.asarray(sides)
+  every = pairs[:, 6:], np.moveaxis(placed, 0, 1), sides
   for places, asked, side in zip(*every, strict=True):
     tries = []
     for some, place in itertools.product((4, 3, 2, 1, 0), places):
@@ -77,11 +87,11 @@ def test_targets_are_let_go_of_one_by_one():
     rounds.append(next(((r, seen) for r, seen in tries if seen.sum() >= 8), tries[16]))
   let, seen = zip(*rounds, strict=True)
   assert {*let} == {0, 1, 2, 3, 4}
-  np.testing.assert_array_equal(~select.multiblock(u, least=8, **words).hidden, np.stack(seen))
+  np.testing.assert_array_equal(visible, np.stack(seen))
 
 
 def drawn(grid, count, **words):
-  u = score.white(keys(jax.random.key(0), count), (26, 2))
+  u = np.random.default_rng(0).random((count, 52), np.float32)
   return jax.jit(partial(select.multiblock, grid=grid, **words))(u)
 
 
@@ -121,10 +131,11 @@ def test_targets_are_blocks_of_one_size_and_the_context_a_larger_one_without_the
 
 
 def test_sizes_have_a_scale_and_a_proportion_of_their_own_unless_tied():
-  u = score.white(keys(jax.random.key(1), 500), (1, 2))
+  u = np.random.default_rng(1).random((500, 2), np.float32)
   size = partial(select.block_size, grid=(64, 64), scale=(0.15, 0.2), aspect=(0.75, 1.5))
-  for tied, related in ((False, False), (True, True)):
-    height, width = np.asarray(size(u, tied=tied)).T.astype(float)
+  both = jax.jit(lambda u: {tied: size(u, tied=tied) for tied in (False, True)})(u)
+  for related, sides in both.items():
+    height, width = np.asarray(sides).T.astype(float)
     area, ratio = height * width / 64**2, height / width
     assert ((area > 0.14) & (area < 0.21)).all()
     assert ((ratio > 0.7) & (ratio < 1.6)).all()
@@ -132,9 +143,9 @@ def test_sizes_have_a_scale_and_a_proportion_of_their_own_unless_tied():
 
 
 def test_a_block_never_fills_the_grid_and_is_never_empty():
-  size = partial(select.block_size, jnp.array([0.5, 0.5]), aspect=(1.0, 1.0))
-  assert size(grid=(4, 6), scale=(1.0, 1.0)).tolist() == [3, 5]
-  assert size(grid=(1, 1), scale=(0.1, 0.1)).tolist() == [1, 1]
+  size = partial(select.block_size, aspect=(1.0, 1.0))
+  both = lambda u: (size(u, grid=(4, 6), scale=(1.0, 1.0)), size(u, grid=(1, 1), scale=(0.1, 0.1)))
+  assert [x.tolist() for x in jax.jit(both)(np.float32([0.5, 0.5]))] == [[3, 5], [1, 1]]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Selection by groups against plain loops over a stable sort."""
 
+import functools
 import itertools
 
 import jax
@@ -56,27 +57,35 @@ def test_n_of_m_hides_the_highest_of_every_group(keep, of):
   check()
 
 
+CUBE = np.random.default_rng(0).standard_normal((4, 8, 12), np.float32)
+
+
+@functools.cache
+def along_every_axis():
+  """The masks along each axis, and those of the scores with that axis moved to the end."""
+  hide = lambda x, axis: n_of_m(x, keep=1, of=4, axis=axis)
+  each = lambda x: {a: (hide(x, a), hide(jnp.moveaxis(x, a, -1), -1)) for a in range(-3, 3)}
+  return jax.device_get(jax.jit(each)(CUBE))
+
+
 @pytest.mark.parametrize("axis", [-1, -2, -3, 0, 1, 2])
 def test_n_of_m_along_any_axis_keeps_exactly_n(axis):
-  x = jax.random.normal(jax.random.key(0), (4, 8, 12))
-  hidden = n_of_m(x, keep=1, of=4, axis=axis)
-  groups = np.moveaxis(np.asarray(hidden), axis, -1)
+  hidden, moved = along_every_axis()[axis]
+  groups = np.moveaxis(hidden, axis, -1)
   assert (groups.reshape(*groups.shape[:-1], -1, 4).sum(-1) == 3).all()
-  moved = n_of_m(jnp.moveaxis(x, axis, -1), keep=1, of=4)
   np.testing.assert_array_equal(groups, moved)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_n_of_m_of_other_precisions(dtype):
-  x = jnp.round(4 * jax.random.normal(jax.random.key(0), (3, 8))).astype(dtype)
-  np.testing.assert_array_equal(
-    n_of_m(x, keep=2, of=4), n_of_m(x.astype(jnp.float32), keep=2, of=4)
-  )
+  x = np.round(4 * CUBE[0]).astype(dtype)
+  both = jax.jit(lambda x: [n_of_m(s, keep=2, of=4) for s in (x, x.astype(jnp.float32))])
+  np.testing.assert_array_equal(*both(x))
 
 
 def test_n_of_m_of_all_is_top():
-  x = jax.random.normal(jax.random.key(0), (5, 9))
-  np.testing.assert_array_equal(n_of_m(x, keep=4, of=9), top(x, count=5))
+  both = jax.jit(lambda x: (n_of_m(x, keep=4, of=12), top(x, count=8)))
+  np.testing.assert_array_equal(*both(CUBE[0]))
 
 
 def test_n_of_m_neither_sorts_nor_gathers():
@@ -128,20 +137,20 @@ def test_per_block_hides_the_same_number_in_every_cell(grid, size, count):
 
 
 def test_the_number_of_a_cell_may_be_an_examples_own():
-  x = jax.random.normal(jax.random.key(0), (3, N))
+  cells = functools.partial(per_block, grid=(6, 2), size=(2, 1))
+  every = jax.jit(lambda x, c, r, one: (cells(x, count=c), cells(x, ratio=r), cells(x, count=one)))
+  x, ratio = CUBE[0, :3], np.float32([0.0, 0.5, 1.0])
+  counted, shared, traced = map(np.asarray, every(x, np.array([0, 1, 2]), ratio, 1))
   in_cells = lambda hidden: hidden.reshape(3, 3, 2, 2).transpose(0, 1, 3, 2).sum(-1)
-  counted = per_block(x, grid=(6, 2), size=(2, 1), count=jnp.array([0, 1, 2]))
-  assert (in_cells(counted) == jnp.array([0, 1, 2])[:, None, None]).all()
-  shared = per_block(x, grid=(6, 2), size=(2, 1), ratio=jnp.array([0.0, 0.5, 1.0]))
+  assert (in_cells(counted) == np.array([0, 1, 2])[:, None, None]).all()
   np.testing.assert_array_equal(shared, counted)
-  traced = jax.jit(lambda c: per_block(x, grid=(6, 2), size=(2, 1), count=c))(1)
   assert (in_cells(traced) == 1).all()
 
 
 @pytest.mark.parametrize(("ratio", "expected"), [(0.0, 0), (0.75, 147), (1.0, 196)])
 def test_per_block_by_a_ratio(ratio, expected):
-  x = jax.random.uniform(jax.random.key(0), (50, 196))
-  hidden = per_block(x, grid=(14, 14), size=(2, 2), ratio=ratio)
+  x = np.random.default_rng(0).random((50, 196), np.float32)
+  hidden = jax.jit(lambda x: per_block(x, grid=(14, 14), size=(2, 2), ratio=ratio))(x)
   assert (hidden.sum(-1) == expected).all()
   if 0 < ratio < 1:
     assert hidden.any(0).all()
@@ -167,27 +176,28 @@ def test_cells_that_cannot_be_are_refused(given, says):
   ("sizes", "counts"), [((5, 7), (2, 7)), ((3, 0, 9), (3, 0, 0)), ((12,), (5,)), ((1, 11), (0, 4))]
 )
 def test_per_section_hides_each_sections_count(sizes, counts):
-  select = jax.jit(lambda s, a: per_section(s, sizes=sizes, counts=counts, allowed=a))
-  traced = jax.jit(lambda s, c, a: per_section(s, sizes=sizes, counts=c, allowed=a))
+  select = lambda s, counts, a: per_section(s, sizes=sizes, counts=counts, allowed=a)
+  both = jax.jit(lambda s, c, a: (select(s, counts, a), select(s, c, a)))
   unit = units.sections(sizes)
 
   @given(scores, masks)
   @few
   def check(s, allowed):
     expected = by_unit(s, unit, [counts] * ROWS, allowed)
-    s, allowed = jnp.asarray(s), jnp.asarray(allowed)
-    np.testing.assert_array_equal(select(s, allowed), expected)
-    np.testing.assert_array_equal(traced(s, jnp.array(counts), allowed), expected)
+    static, traced = both(s, np.array(counts), allowed)
+    np.testing.assert_array_equal(static, expected)
+    np.testing.assert_array_equal(traced, expected)
 
   check()
 
 
 def test_the_counts_of_sections_may_be_an_examples_own():
   counts = np.array([[0, 3], [2, 1]])
-  hidden = per_section(jnp.zeros((2, 6)), sizes=(2, 4), counts=jnp.asarray(counts))
-  np.testing.assert_array_equal(per_section(jnp.zeros((2, 6)), sizes=(2, 4), counts=counts), hidden)
-  assert hidden.astype(int).tolist() == [[0, 0, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0]]
-  each = per_section(jnp.zeros((2, 6)), sizes=(2, 4), counts=[jnp.array([0, 2]), 3])
+  hide = lambda counts: per_section(jnp.zeros((2, 6)), sizes=(2, 4), counts=counts)
+  every = jax.jit(lambda c, first: (hide(c), hide(counts), hide([first, 3])))
+  traced, static, each = every(counts, np.array([0, 2]))
+  np.testing.assert_array_equal(static, traced)
+  assert traced.astype(int).tolist() == [[0, 0, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0]]
   assert each.sum(-1).tolist() == [3, 5]
 
 
@@ -232,10 +242,14 @@ def test_whole_leaves_no_unit_half_hidden(hidden, unit, allowed):
 
 def test_whole_with_one_map_for_all_and_blocks_cut_by_a_budget():
   unit = units.blocks((4, 4), (2, 2))
-  hidden = top(jnp.asarray(-unit, jnp.float32)[None].repeat(3, 0), count=jnp.array([0, 6, 16]))
-  assert hidden.sum(-1).tolist() == [0, 6, 16]
-  assert whole(hidden, unit).sum(-1).tolist() == [0, 4, 16]
-  assert whole(hidden, unit, up=True).sum(-1).tolist() == [0, 8, 16]
+
+  @jax.jit
+  def hide(scores, count):
+    hidden = top(scores, count=count)
+    return hidden, whole(hidden, unit), whole(hidden, unit, up=True)
+
+  cut = hide(-unit[None].repeat(3, 0).astype(np.float32), np.array([0, 6, 16]))
+  assert [hidden.sum(-1).tolist() for hidden in cut] == [[0, 6, 16], [0, 4, 16], [0, 8, 16]]
 
 
 def test_masks_that_are_not_bool_are_refused():

@@ -1,5 +1,6 @@
 """Spans and boxes against plain loops; every edge position is reached."""
 
+import functools
 import itertools
 
 import jax
@@ -32,24 +33,30 @@ def test_spread_hides_a_span_from_every_start(starts, lengths, limits):
   expected = np.zeros((ROWS, N), bool)
   for row, start in zip(*np.nonzero(starts), strict=True):
     expected[row, start : min(start + lengths[row, start], limits[row])] = True
-  got = spans(*map(jnp.asarray, (starts, lengths, limits)))
+  got = spans(starts, lengths, limits)
   np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("length", [0, 1, 3, 20])
 def test_a_length_for_all_is_one_per_position_and_may_be_traced(length):
-  starts = jnp.asarray(np.random.default_rng(0).random((4, N)) < 0.3)
-  each = spread(starts, length=jnp.full((4, N), length))
-  np.testing.assert_array_equal(spread(starts, length=length), each)
-  np.testing.assert_array_equal(jax.jit(lambda n: spread(starts, length=n))(length), each)
-  np.testing.assert_array_equal(spread(starts, length=length, limit=N), each)
-  for limit in (4, jnp.int32(4)):
-    clipped = spread(starts, length=length, limit=limit)
-    np.testing.assert_array_equal(clipped, each.at[:, 4:].set(False))
+  starts = np.random.default_rng(0).random((4, N)) < 0.3
+
+  @jax.jit
+  def ways(starts, n, four):
+    hide = functools.partial(spread, starts)
+    same = [hide(length=length), hide(length=n), hide(length=length, limit=N)]
+    cut = [hide(length=length, limit=limit) for limit in (4, four)]
+    return hide(length=jnp.full((4, N), length)), same, cut
+
+  each, same, cut = jax.device_get(ways(starts, length, np.int32(4)))
+  for hidden in same:
+    np.testing.assert_array_equal(hidden, each)
+  for hidden in cut:
+    np.testing.assert_array_equal(hidden, np.where(np.arange(N) < 4, each, False))
 
 
 def test_spans_reach_both_ends():
-  hidden = spread(jnp.eye(N, dtype=bool), length=3)
+  hidden = jax.jit(lambda s: spread(s, length=3))(np.eye(N, dtype=bool))
   assert hidden[0].tolist() == [True] * 3 + [False] * (N - 3)
   assert hidden[-1].tolist() == [False] * (N - 1) + [True]
   assert hidden.sum(-1).tolist() == [min(3, N - i) for i in range(N)]
@@ -75,7 +82,7 @@ def test_rectangles_hide_the_union_of_their_boxes(grid):
     expected = np.zeros(grid, bool)
     for start, end in zip(np.maximum(corner, 0), np.maximum(corner + size, 0), strict=True):
       expected[tuple(map(slice, start, end))] = True
-    got = boxes(jnp.asarray(corner), jnp.asarray(size))
+    got = boxes(corner, size)
     np.testing.assert_array_equal(got, expected.reshape(-1))
 
   check()
@@ -89,8 +96,9 @@ def test_no_boxes_hide_nothing():
 @pytest.mark.parametrize(("grid", "size"), [((5, 7), (2, 3)), ((5, 7), (5, 7)), ((6,), (1,))])
 def test_boxes_from_all_corners_are_whole_and_reach_every_position(grid, size):
   corners = list(itertools.product(*(range(g - s + 1) for g, s in zip(grid, size, strict=True))))
-  corner = jnp.array(corners)[:, None]
-  hidden = rectangles(corner, jnp.broadcast_to(jnp.array(size), corner.shape), grid=grid)
+  corner = np.array(corners)[:, None]
+  boxes = jax.jit(functools.partial(rectangles, grid=grid))
+  hidden = np.asarray(boxes(corner, np.broadcast_to(size, corner.shape)))
   assert (hidden.sum(-1) == np.prod(size)).all()
   assert hidden.any(0).all()
 

@@ -18,7 +18,8 @@ from maskjax.train.step import make_step
 from maskjax.weights.patterns import learned_patterns
 
 KEY = jax.random.key(0)
-BATCH = {"position": jnp.arange(8), "x": jax.random.normal(jax.random.key(1), (8, 4))}
+X = np.random.default_rng(1).standard_normal((8, 4), np.float32)
+BATCH = {"position": jnp.arange(8), "x": jnp.asarray(X)}
 SOFT = partial(select.softmax, temperature=0.7)
 
 
