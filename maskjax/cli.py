@@ -16,6 +16,7 @@ import jax
 
 from maskjax import catalogue, lab
 from maskjax.errors import BadInput, Restart, nearest
+from maskjax.train import threads
 from maskjax.train.pod import find, member
 
 DONE, BUG, BAD_INPUT, RESTART = 0, 1, 2, 75
@@ -132,6 +133,9 @@ def command(given: Flags, configs: pathlib.Path, usage: str) -> str:
   for name in NEEDED:
     if not getattr(given, name) and not (name == "workdir" and given.plan):
       raise BadInput(f"--{name} is needed, for example {EXAMPLE}")
+  if not given.plan:
+    speak(logging.INFO if member.me().first else logging.WARNING)
+    threads.enough()  # before a config file can make jax begin
   config = lab.read(given.config)
   for key, value in given.changes:
     lab.assign(config, key, value)
@@ -140,7 +144,6 @@ def command(given: Flags, configs: pathlib.Path, usage: str) -> str:
     from maskjax.train.plan import plan
 
     return plan(config.to_dict(), note(given.config), given.plan, given.json)
-  speak(logging.INFO if member.me().first else logging.WARNING)
   if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
     jax.config.update("jax_compilation_cache_dir", str(compile_cache()))
   from maskjax.train.run import run

@@ -1,8 +1,8 @@
 """What hiding does to answers beyond taking away what was hidden: figures of missingness bias."""
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
-from scipy import stats
 
 
 def class_entropy(predicted: Int[np.ndarray, "n"], classes: int) -> float:
@@ -15,7 +15,7 @@ def class_entropy(predicted: Int[np.ndarray, "n"], classes: int) -> float:
   >>> round(class_entropy(np.array([0, 1, 2, 3]), 4), 4), class_entropy(np.array([2, 2]), 4)
   (1.3863, 0.0)
   """
-  return float(stats.entropy(np.bincount(predicted, minlength=classes)))
+  return float(scipy.stats.entropy(np.bincount(predicted, minlength=classes)))
 
 
 def unchanged(predicted: Int[np.ndarray, "n"], before: Int[np.ndarray, "n"]) -> float:
@@ -39,5 +39,5 @@ def rank_agreement(one: Float[np.ndarray, "n k"], other: Float[np.ndarray, "n k"
   for a, b in zip(one, other, strict=True):
     there = np.isfinite(a) & np.isfinite(b)
     if len(np.unique(a[there])) > 1 and len(np.unique(b[there])) > 1:
-      found.append(stats.spearmanr(a[there], b[there]).statistic)
+      found.append(scipy.stats.spearmanr(a[there], b[there]).statistic)
   return float(np.mean(found)) if found else float("nan")

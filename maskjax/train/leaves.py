@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from maskjax.errors import BadInput
+from maskjax.train.waiting import waiting
 
 Arrays = dict[str, np.ndarray]
 
@@ -89,7 +90,7 @@ def host(leaves: Mapping[str, Any], *, keep: bool = True) -> Arrays:
   `keep=False` a process only helps the others and gets nothing.
   """
   data = {n: jax.random.key_data(leaf) if is_key(leaf) else leaf for n, leaf in leaves.items()}
-  data = {n: leaf if here(leaf) else gathered(leaf, keep=keep) for n, leaf in data.items()}
+  data = {n: leaf if here(leaf) else gathered(leaf, n, keep=keep) for n, leaf in data.items()}
   if not keep:
     return {}
   # On the CPU backend `device_get` is a view of a buffer that the next step may be given: copy.
@@ -111,12 +112,13 @@ def _same(x: jax.Array) -> jax.Array:
   return x
 
 
-def gathered(leaf: jax.Array, *, keep: bool) -> np.ndarray | None:
+def gathered(leaf: jax.Array, name: str, *, keep: bool) -> np.ndarray | None:
   """A leaf of which every process holds a part, whole; its devices hold it whole for a moment."""
   everywhere = NamedSharding(leaf.sharding.mesh, PartitionSpec())  # type: ignore[attr-defined]
-  whole = relaid(leaf, everywhere)
-  found = np.asarray(whole.addressable_data(0)) if keep else None
-  whole.delete()
+  with waiting(f"all parts of {name} {spec(name, leaf)}"):
+    whole = relaid(leaf, everywhere)
+    found = np.asarray(whole.addressable_data(0)) if keep else None
+    whole.delete()
   return found
 
 

@@ -14,6 +14,7 @@ from maskjax.task.base import Task
 from maskjax.train import leaves
 from maskjax.train.mapped import mapped
 from maskjax.train.partition import LEAST, axes_of, partition
+from maskjax.train.waiting import waiting
 
 AXES = ("data", "fsdp", "tensor")
 # The axes of each preset, and how long they are unless said otherwise: -1 takes what is left.
@@ -234,7 +235,10 @@ def _lay(x: Any, sharding: NamedSharding) -> jax.Array:
   if jax.process_count() == 1:
     return jax.device_put(x, sharding)
   if isinstance(x, jax.Array) and not x.is_fully_addressable:
-    return x if x.sharding == sharding else leaves.relaid(x, sharding)
+    if x.sharding == sharding:
+      return x
+    with waiting(f"all parts of an array {leaves.spec('', x)}, to lay it out anew"):
+      return leaves.relaid(x, sharding)
   if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
     data = _lay(jax.random.key_data(x), sharding)
     return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
@@ -244,7 +248,9 @@ def _lay(x: Any, sharding: NamedSharding) -> jax.Array:
 
 def get(tree: Any) -> Any:
   """Arrays whole in the memory of every process, whatever devices they lie on."""
-  return jax.tree.map(_fetch, tree) if jax.process_count() > 1 else jax.device_get(tree)
+  if jax.process_count() == 1:
+    return jax.device_get(tree)
+  return jax.tree_util.tree_map_with_path(_fetch, tree)
 
 
 def bytes_per_device(tree: Any) -> int:
@@ -256,5 +262,8 @@ def _bytes(x: Any, shape: Sequence[int] | None = None) -> int:
   return math.prod(x.shape if shape is None else shape) * x.dtype.itemsize
 
 
-def _fetch(x: Any) -> Any:
-  return jax.device_get(x) if leaves.here(x) else leaves.gathered(x, keep=True)
+def _fetch(path: Any, x: Any) -> Any:
+  if leaves.here(x):
+    return jax.device_get(x)
+  name = jax.tree_util.keystr(path, simple=True, separator="/") or "an array"
+  return leaves.gathered(x, name, keep=True)

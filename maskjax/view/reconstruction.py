@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import stats
 
 from maskjax import bind
 from maskjax.errors import BadInput, unknown
@@ -96,7 +96,7 @@ def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
 def ordered(maps: Float[np.ndarray, "b h w"], size: tuple[int, int]) -> np.ndarray:
   """Maps as pictures of about this size: the rank of each number in its map, NaN hatched."""
   there = np.isfinite(maps)
-  ranks = stats.rankdata(np.where(there, maps, np.inf).reshape(len(maps), -1), axis=-1)
+  ranks = scipy.stats.rankdata(np.where(there, maps, np.inf).reshape(len(maps), -1), axis=-1)
   most = np.maximum(there.reshape(len(maps), -1).sum(axis=-1, keepdims=True) - 1, 1)
   levels = ((ranks - 1) / most).reshape(maps.shape)
   scale = max(1, min(size[0] // maps.shape[1], size[1] // maps.shape[2]))

@@ -4,8 +4,8 @@ from typing import Any
 
 import jax
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import stats
 
 from maskjax.errors import BadInput
 from maskjax.keys import stream
@@ -61,7 +61,7 @@ def spearman(a: Float[np.ndarray, "b n"], b: Float[np.ndarray, "b n"]) -> Float[
 
 def _one(x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]) -> float:
   there = np.isfinite(x) & np.isfinite(y)
-  ranks = np.stack([stats.rankdata(x[there]), stats.rankdata(y[there])])
+  ranks = np.stack([scipy.stats.rankdata(x[there]), scipy.stats.rankdata(y[there])])
   centred = ranks - ranks.mean(axis=-1, keepdims=True) if there.any() else ranks
   scale = np.sqrt((centred**2).sum(axis=-1)).prod()
   return float(centred.prod(axis=0).sum() / scale) if scale > 0 else float("nan")
