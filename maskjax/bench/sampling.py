@@ -70,7 +70,7 @@ def _work(sample: Callable[..., Any], size: Size) -> Mapping[str, Any]:
   sizes = {name: size[name] for name in ("vocabulary", "width", "depth", "heads", "mlp")}
   network = text_transformer(record_shape=shape[1:], **sizes)
   tokens, hidden = jnp.zeros(shape, jnp.int32), jnp.ones(shape, jnp.bool_)
-  variables = network.init(jax.random.key(0), tokens)
+  variables = jax.jit(network.init)(jax.random.key(0), tokens)
   read = lambda ids, hidden: hide.token(ids, hidden, size["vocabulary"])
   predict = lambda variables: lambda ids, hidden: network.apply(variables, read(ids, hidden))
   fill = lambda variables, keys: sample(predict(variables), keys, tokens, hidden)

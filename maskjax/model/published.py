@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -96,7 +97,7 @@ def load(
       continue
     arrays = [np.asarray(tensors[name]) for name in found.theirs]
     value, note = _from_file(found, arrays, leaf.shape, tuple(patch), tuple(grid), made_for)
-    filled[leaf_path] = jnp.asarray(value, leaf.dtype)
+    filled[leaf_path] = jax.device_put(np.asarray(value, leaf.dtype))
     mapped.append((leaf_path, " + ".join(found.theirs), note))
     used.update(found.theirs)
   if not mapped:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
@@ -71,5 +71,5 @@ def load(path: str | os.PathLike[str], params: Mapping[str, Any]) -> dict[str, A
       value = np.moveaxis(value, (0, 1), (-1, -2))
     if value.shape != leaf.shape:
       raise BadInput(f"{path}: {name} has shape {value.shape}, {ours} {leaf.shape}")
-    filled[ours] = jnp.asarray(value, leaf.dtype)
+    filled[ours] = jax.device_put(np.asarray(value, leaf.dtype))
   return unflatten_dict(filled, sep="/")

@@ -2,11 +2,12 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool
 
 from maskjax import bind, reduce
@@ -29,12 +30,24 @@ def kept(
     given = [v for k, v in select.keywords.items() if k in FIXED and v is not None]
     if not given or any(isinstance(value, bind.Moving) for value in given):
       raise BadInput(f"{select.func.__name__} hides no fixed number of patches: set task.keep")
-    keep = n - int(bind.call(select, {"grid": grid}, jnp.zeros(n)).sum())
+    keep = n - hidden_of(select, {"grid": grid}, n)
   buckets = (keep,) if isinstance(keep, int) else tuple(sorted(set(keep)))
   for size in buckets or (0,):
     if not 0 < size <= n:
       raise BadInput(f"{size} of {n} patches would be left visible; at least one is needed")
   return buckets
+
+
+def hidden_of(select: functools.partial[Any], around: Mapping[str, Any], n: int) -> int:
+  """How many of n positions a selection hides that hides the same number whatever the scores.
+
+  >>> from maskjax.select import top
+  >>> hidden_of(functools.partial(top, ratio=0.75), {}, 16)
+  12
+  """
+  # One program: eager, every operation of a selection would be compiled by itself.
+  count = jax.jit(lambda scores: jnp.sum(bind.call(select, around, scores)))
+  return int(count(np.zeros(n, np.float32)))
 
 
 def smallest(

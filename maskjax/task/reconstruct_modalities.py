@@ -18,6 +18,7 @@ from maskjax.record import Record
 from maskjax.recover import Target, patchify, unpatchify
 from maskjax.reduce import Term
 from maskjax.task.base import Aux, Batch, Task, Variables
+from maskjax.task.buckets import hidden_of
 from maskjax.task.scorer import scorer
 
 OFFERS = ("keys", "grid", "sizes", "keep", "step")
@@ -82,7 +83,7 @@ def reconstruct_modalities(
   kinds, n = network.modalities, math.prod(network.grid)
   sizes, total = (n,) * len(shapes), n * len(shapes)
   around = {"grid": (total,), "sizes": sizes}
-  keep = total - int(bind.call(bind.at(select, 0), around, jnp.zeros(total)).sum())
+  keep = total - hidden_of(bind.at(select, 0), around, total)
   if not 0 < keep < total:
     raise BadInput(f"{keep} of {total} patches would be left visible: some must be, and some not")
   scores_of, shown = scorer(score, OFFERS, "reconstruct_modalities"), tuple(features)
