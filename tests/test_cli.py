@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pathlib
+import runpy
 import signal
 import subprocess
 import sys
@@ -165,31 +166,45 @@ def test_the_compile_cache_is_the_users_and_of_this_processor(monkeypatch, tmp_p
   assert cli.compile_cache() == cli.compile_cache()
 
 
-def process(*words, cwd, **kwargs):
-  command = [sys.executable, str(ROOT / "launch.py"), *words]
-  pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-  return subprocess.Popen(command, cwd=cwd, **pipes, **kwargs)
+HEAVY = ("flax", "orbax", "grain", "tensorflow_datasets", "sklearn", "matplotlib", "optax")
+# Lists the methods as the launch script does, and says on its last line what that imported.
+LISTING = """
+import runpy, sys
+sys.argv = ["launch.py", "--list", "--json"]
+try:
+  runpy.run_path({launch!r}, run_name="__main__")
+except SystemExit as end:
+  print(end.code, sorted(set({heavy}) & set(sys.modules)))
+"""
 
 
-def test_the_catalogue_from_any_folder(tmp_path):
-  out, err = process("--list", "--json", cwd=tmp_path).communicate(timeout=300)
-  assert err == ""
-  mae = next(entry for entry in json.loads(out) if entry["id"] == "mae")
+def test_the_catalogue_from_any_folder_imports_nothing_heavy(tmp_path):
+  script = LISTING.format(launch=str(ROOT / "launch.py"), heavy=HEAVY)
+  command = [sys.executable, "-c", script]
+  done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+  assert done.stderr == ""
+  *listed, imported = done.stdout.splitlines()
+  mae = next(entry for entry in json.loads("\n".join(listed)) if entry["id"] == "mae")
   assert pathlib.Path(mae["config"]).is_file()
-  out, _ = process("--list", cwd=ROOT).communicate(timeout=300)
+  assert imported == "0 []"
+
+
+def test_the_launch_script_lists_lines_that_fit_and_helps(monkeypatch, capsys):
+  monkeypatch.chdir(ROOT)
+
+  def launched(flag):
+    monkeypatch.setattr(sys, "argv", ["launch.py", flag])
+    with pytest.raises(SystemExit) as end:
+      runpy.run_path("launch.py", run_name="__main__")
+    assert end.value.code == 0
+    return capsys.readouterr().out
+
+  out = launched("--list")
   assert "configs/image/mae.py" in out
   assert all(len(line) <= 100 for line in out.splitlines())
-  out, _ = process("--help", cwd=tmp_path).communicate(timeout=300)
+  out = launched("--help")
   assert "--config=" in out
   assert "Exit status" in out
-
-
-def test_listing_imports_nothing_heavy():
-  heavy = {"flax", "orbax", "grain", "tensorflow_datasets", "sklearn", "matplotlib", "optax"}
-  listing = "import sys, maskjax.cli as c; c.main(['', '--list'])"
-  script = f"{listing}; print({heavy} & set(sys.modules))"
-  done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
-  assert done.stdout.splitlines()[-1] == "set()", done.stderr
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -229,16 +244,14 @@ def pictures(tmp_path):
 
 def test_a_zip_as_it_stands_and_a_signal(pictures, tmp_path):
   data = ("--config.data.name=zip", f"--config.data.path={pictures.name}")
-  short = [
-    "seeds=1",
-    "total_steps=100000",
-    "checkpoint.every=0",
-    "log.every=1",
-    "evals.linear=None",
-  ]
-  words = [f"--config={CONFIG.replace('smoke', 'laptop')}", "--workdir=W", *data]
-  words += [f"--config.{change}" for change in [*short, "evals.fewlabel=None"]]
-  run = process(*words, cwd=tmp_path)
+  short = ["seeds=1", "total_steps=100000", "checkpoint.every=0", "log.every=1"]
+  evaluators = "knn", "fewlabel", "linear", "finetune", "recovery", "reconstruction"
+  short += [f"evals.{name}=None" for name in evaluators]
+  words = [f"--config={CONFIG}", "--workdir=W", *data]
+  words += [f"--config.{change}" for change in short]
+  command = [sys.executable, str(ROOT / "launch.py"), *words]
+  pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+  run = subprocess.Popen(command, cwd=tmp_path, **pipes)
   rows = tmp_path / "W" / "metrics.jsonl"
   trains = lambda: rows.exists() and "train/loss" in rows.read_text()
   while run.poll() is None and not trains():

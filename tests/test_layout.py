@@ -110,12 +110,16 @@ class Block:
 sys.meta_path.insert(0, Block())
 import jax
 import maskjax as mj
-key = jax.random.key(0)
-hidden = mj.select.top(mj.score.white(mj.keys(key, 8), (196,)), ratio=0.75)
-seen = mj.hide.drop(jax.numpy.ones((8, 196, 2)), hidden, keep=49)
-assert seen.valid.all() and mj.schedule.cosine(1.0, 0.0)(0.0) == 1
-assert mj.recover.squared_error(*[jax.numpy.ones((8, 196, 2))] * 2, hidden).sum == 0
-print(hidden.sum(-1).tolist())
+@jax.jit
+def grammar(key):
+  hidden = mj.select.top(mj.score.white(mj.keys(key, 8), (196,)), ratio=0.75)
+  ones = jax.numpy.ones((8, 196, 2))
+  seen = mj.hide.drop(ones, hidden, keep=49)
+  start = mj.schedule.cosine(1.0, 0.0)(jax.numpy.float32(0.0))
+  return hidden.sum(-1), seen.valid.all(), start, mj.recover.squared_error(ones, ones, hidden).sum
+counts, valid, start, error = grammar(jax.random.key(0))
+assert valid and start == 1 and error == 0
+print(counts.tolist())
 """
 TRAINER = """
 import sys

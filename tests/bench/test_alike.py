@@ -32,23 +32,24 @@ def smoke(module, **changes):
 
 def test_attention_is_softmax_attention():
   shape = 2, 5, 3, 4
-  q, k, v, g = (jax.random.normal(key, shape) for key in jax.random.split(jax.random.key(0), 4))
+  q, k, v, g = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
 
   def plain(q, k, v):
     weights = jax.nn.softmax(jnp.einsum("bnhd,bmhd->bhnm", q, k) / 2, axis=-1)
     return jnp.einsum("bhnm,bmhd->bnhd", weights, v)
 
-  out, back = jax.vjp(plain, q, k, v)
-  ours = attention.both(q, k, v, g)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), ours, (out, back(g))
-  )
+  @jax.jit
+  def sides():
+    out, back = jax.vjp(plain, q, k, v)
+    return attention.both(q, k, v, g), (out, back(g))
+
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *sides())
 
 
 @pytest.mark.parametrize("ties", [False, True])
 def test_search_and_argsort_choose_the_same(ties):
-  x = jax.random.normal(jax.random.key(1), (40, 25))
-  x = jnp.round(x) if ties else x
+  x = np.random.default_rng(1).normal(size=(40, 25)).astype(np.float32)
+  x = jnp.asarray(np.round(x) if ties else x)
   searched, argsorted = prune_mask.searched(x), prune_mask.argsorted(x)
   assert searched.sum() == round(prune_mask.RATIO * x.size)
   np.testing.assert_array_equal(searched, argsorted == 1)
@@ -56,7 +57,8 @@ def test_search_and_argsort_choose_the_same(ties):
 
 def test_both_sides_hide_as_many():
   size = smoke(random_masks, side=14)
-  hidden = random_masks.drawn(jax.random.key(0), 0, jnp.arange(8, dtype=jnp.int32), size)
+  draw = jax.jit(lambda: random_masks.drawn(jax.random.key(0), 0, jnp.arange(8), size))
+  hidden = np.asarray(draw())
   kept = worker.resolve(f"{PEERS}/random_masks.py:kept")(196, size["ratio"])
   assert set((~hidden).sum(-1).tolist()) == {kept} == {49}
 
@@ -72,15 +74,20 @@ def test_products_are_those_of_the_step():
 
 
 def test_slices_stand_for_gathers():
-  patches = jax.random.normal(jax.random.key(0), (2, 8, 3))
-  hidden = mask_share.last(jnp.zeros((2, 8)), ratio=0.75)
-  assert hidden.sum(-1).tolist() == [6, 6]
-  expected, got = drop(patches, hidden, keep=2), mask_share.first(patches, hidden, keep=2)
+  patches = np.random.default_rng(0).normal(size=(2, 8, 3)).astype(np.float32)
+  fill = np.arange(3, dtype=np.float32)
+
+  @jax.jit
+  def both(patches, fill):
+    hidden = mask_share.last(jnp.zeros((2, 8)), ratio=0.75)
+    expected, got = drop(patches, hidden, keep=2), mask_share.first(patches, hidden, keep=2)
+    put_back = [side(got.tokens, hidden, fill) for side in (mask_share.behind, restore)]
+    return hidden, expected, got, put_back
+
+  hidden, expected, got, put_back = both(patches, fill)
+  assert np.asarray(hidden).sum(-1).tolist() == [6, 6]
   jax.tree.map(np.testing.assert_array_equal, got, expected)
-  fill = jnp.arange(3.0)
-  np.testing.assert_array_equal(
-    mask_share.behind(got.tokens, hidden, fill), restore(got.tokens, hidden, fill)
-  )
+  np.testing.assert_array_equal(*put_back)
 
 
 def test_slices_are_what_the_step_without_masks_uses(monkeypatch):
@@ -89,6 +96,10 @@ def test_slices_are_what_the_step_without_masks_uses(monkeypatch):
     inner = getattr(mask_share, name)
     spy = lambda *args, inner=inner, name=name, **rest: used.append(name) or inner(*args, **rest)
     monkeypatch.setattr(mask_share, name, spy)
+  # The first run is where the step is traced; nothing more of it is looked at here.
+  shapes = lambda size: jax.eval_shape(lambda: steps.batch(size))
+  trace = lambda built, size: lambda: jax.eval_shape(built.step, built.state, shapes(size))
+  monkeypatch.setattr(steps, "stepping", trace)
   mask_share.without(smoke(mask_share))
   assert set(used) == {"first", "behind"}
   assert mask_share.network.drop is drop

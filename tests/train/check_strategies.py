@@ -5,11 +5,12 @@ import re
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+# What the tests compile with, and eight devices.
 os.environ["XLA_FLAGS"] = (
-  "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
-  "--xla_force_host_platform_device_count=8 --xla_cpu_collective_call_terminate_timeout_seconds=600"
+  f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 "
+  "--xla_cpu_collective_call_terminate_timeout_seconds=600"
 )
 
 import flax.linen as nn
@@ -20,7 +21,8 @@ import optax
 
 from maskjax import bind, hide, recover, reduce, schedule, score, select, weights
 from maskjax.keys import keys, stream
-from maskjax.model import masked_autoencoder, resnet, text_transformer
+from maskjax.model import masked_autoencoder, text_transformer
+from maskjax.model.resnet import ResNet, ResNetClassifier
 from maskjax.record import Record
 from maskjax.task import classify, diffuse, reconstruct
 from maskjax.task.base import Aux, Task
@@ -92,12 +94,18 @@ def md4():
   return diffuse(record=TEXT, batch_size=BATCH, model=model, schedule=curve, **words)
 
 
+def resnet(*, record_shape, classes, norm):
+  """A residual network of one block."""
+  shape = dict(width=8, bottleneck=False, project=False, small=True)
+  return ResNetClassifier(ResNet((1,), **shape, norm=norm), classes, tuple(record_shape[:2]))
+
+
 def fmix():
   """Images that hide behind each other, on each device behind those of all, some not to count."""
   ratio = bind.Moving(schedule.beta(1.0, 1.0), each=True)
   return classify(
     record=IMAGES,
-    model=partial(resnet, depth=8, width=8, norm="group"),
+    model=partial(resnet, norm="group"),
     score=partial(score.fourier_noise),
     select=partial(select.top, ratio=ratio),
     hide=partial(hide.mix),
@@ -133,30 +141,36 @@ def contrast():
 gather = partial(jax.lax.all_gather, tiled=True)
 
 
+class System(NamedTuple):
+  """What is trained, in how many microbatches, by which presets; `held` as `make_step` takes it."""
+
+  task: Task
+  batch: dict
+  tx: Any
+  accumulate: int = 1
+  presets: tuple[str, ...] = tuple(MESHES)
+  held: Callable = lambda average, params, moments: average
+
+
 def systems():
-  """Task, batch, optimiser and, where it holds weights, what holds those of an average."""
-  sgd = optax.sgd(0.5, momentum=0.9)
+  """One for each way in which devices could differ: every kind of loss, of state and of batch."""
+  sgd, gentle = (optax.sgd(rate, momentum=0.9) for rate in (0.5, 0.05))
   pruned = weights.hold(sgd, select=partial(select.top, ratio=0.5), scope="global")
-  resnet8 = classify(
+  classified = classify(
     record=IMAGES,
-    model=partial(resnet, depth=8, width=8),
+    model=partial(resnet, norm="batch"),
     recover=partial(recover.cross_entropy),
   )
+  buckets = mae(select=partial(bernoulli), keep=(6, 16))
   return {
-    "mae": (mae(), images(), sgd),
-    "hpm": (hpm(), images(), sgd),
-    "md4": (md4(), texts(), sgd),
-    "contrast": (contrast(), images(), sgd),
-    "pruning": (contrast(), images(), pruned, weights.settle),
-    "fmix": (fmix(), images(), optax.sgd(0.05, momentum=0.9)),
-    "resnet": (resnet8, images(), optax.sgd(0.05, momentum=0.9)),
-    "buckets": (mae(select=partial(bernoulli), keep=(6, 16)), images(), sgd),
+    "hpm": System(hpm(), images(), sgd, presets=("pmap", "fsdp_tensor")),
+    "md4": System(md4(), texts(), sgd, accumulate=2, presets=("pmap", "data")),
+    "pruning": System(contrast(), images(), pruned, held=weights.settle),
+    "fmix": System(fmix(), images(), gentle, accumulate=2, presets=("pmap", "fsdp_tensor")),
+    "resnet": System(classified, images(), gentle, presets=("pmap", "fsdp")),
+    # Only where each device has a batch of its own could they disagree about a bucket.
+    "buckets": System(buckets, images(), sgd, presets=("pmap",)),
   }
-
-
-def keep(average, params, moments):
-  """Holds no weights."""
-  return average
 
 
 class Trained(NamedTuple):
@@ -170,27 +184,32 @@ class Trained(NamedTuple):
 
 def begin(system):
   """The state of a system before its first step."""
-  task, batch, tx, *_ = system
-  made = jax.jit(lambda key, batch: start(task, tx, key, batch, ema=True))
-  return made(jax.random.key(0), jax.tree.map(lambda x: x[:1], batch))
+  made = jax.jit(lambda key, batch: start(system.task, system.tx, key, batch, ema=True))
+  return made(jax.random.key(0), jax.tree.map(lambda x: x[:1], system.batch))
+
+
+def copied(x):
+  """The same values in memory of their own, keys too."""
+  if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+    return jax.random.wrap_key_data(np.array(jax.random.key_data(x)))
+  return np.array(x)
 
 
 def train(section, system, begun, devices=None, accumulate=1):
   """A few steps of a system on a mesh."""
   mesh = make_mesh(section, devices)
-  task, batch, tx, *held = system
-  task = mesh.reading(task)
   mesh.check(BATCH, accumulate)
   # A copy, for a step takes the memory of its state.
-  state = mesh.place(jax.tree.map(jnp.copy, begun))
+  state = mesh.place(jax.tree.map(copied, begun))
   traced = []
 
   def counted(state, batch):
     traced.append(0)
     return step(state, batch)
 
-  step = make_step(task, tx, accumulate=accumulate, ema=EMA, held=(*held, keep)[0])
-  compiled, batch, rows = mesh.compile(counted), mesh.put(batch), []
+  task, words = mesh.reading(system.task), dict(ema=EMA, held=system.held)
+  step = make_step(task, system.tx, accumulate=accumulate, **words)
+  compiled, batch, rows = mesh.compile(counted), mesh.put(system.batch), []
   for _ in range(STEPS):
     before, lies = state, jax.tree.map(lambda x: x.sharding, state)
     state, metrics = compiled(state, batch)
@@ -235,9 +254,8 @@ def check_cut(preset, trained):
       assert moved not in text, moved
 
 
-def check_masks(system, variables):
+def check_masks(task, batch, variables):
   """Masks under `jit` on cut batches, and within `pmap`, are those of one device, bit for bit."""
-  task, batch, *_ = system
 
   def hidden(variables, batch):
     views = task.views(variables, batch, jax.random.key(1))
@@ -247,8 +265,8 @@ def check_masks(system, variables):
   parts = jax.tree.map(lambda x: x.reshape(8, -1, *x.shape[1:]), batch)
   mapped = jax.pmap(hidden, in_axes=(None, 0))(variables, parts)
   np.testing.assert_array_equal(mapped.reshape(expected.shape), expected)
-  for section in MESHES.values():
-    placed = make_mesh(section).put(batch)
+  for preset in ("data", "fsdp_tensor"):  # The others cut a batch as "data" does.
+    placed = make_mesh(MESHES[preset]).put(batch)
     np.testing.assert_array_equal(jax.jit(hidden)(variables, placed), expected)
 
 
@@ -256,18 +274,16 @@ def main():
   """Exits with an error where a preset differs from one device."""
   for name, system in systems().items():
     begun = begin(system)
-    if name in ("mae", "fmix"):
-      check_masks(system, begun.variables)
+    if name in ("buckets", "fmix"):
+      check_masks(system.task, system.batch, begun.variables)
     one = train({}, system, begun, jax.devices()[:1])
-    # Only where each device has a batch of its own could they disagree about a bucket.
-    for preset in ("pmap",) if name == "buckets" else MESHES:
-      got = train(MESHES[preset], system, begun)
+    for preset in system.presets:
+      got = train(MESHES[preset], system, begun, accumulate=system.accumulate)
       check_equal(f"{name} by {preset}", got, one)
-      if name in ("md4", "fmix"):
-        halves = train(MESHES[preset], system, begun, accumulate=2)
-        check_equal(f"{name} by {preset}, in halves", halves, one)
-        if name == "md4" and preset.startswith("fsdp"):
-          check_cut(preset, got)
+    for preset in ("fsdp", "fsdp_tensor") if name == "md4" else ():
+      whole = train(MESHES[preset], system, begun)
+      check_equal(f"{name} by {preset}, whole", whole, one)
+      check_cut(preset, whole)
     print(f"{name} after {time.process_time():.0f} s of CPU", flush=True)
 
 

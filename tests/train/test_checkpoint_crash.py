@@ -152,7 +152,7 @@ def test_other_device_counts(tmp_path):
   }
   with Checkpoints(tmp_path) as checkpoints:
     checkpoints.save(1, tree)
-  flags = "--xla_force_host_platform_device_count=4"
+  flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4"
   run(ON_FOUR, tmp_path, XLA_FLAGS=flags)
   step, got = Checkpoints(tmp_path).restore(tree)
   assert step == 2

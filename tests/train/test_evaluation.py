@@ -4,9 +4,12 @@ import dataclasses
 import json
 import pathlib
 import runpy
+import shutil
 from typing import Any
 
+import numpy as np
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
 
 from maskjax.errors import BadInput
 from maskjax.train import run
@@ -18,8 +21,7 @@ tiny, rows = shared["tiny"], shared["rows"]
 
 EVALS: dict[str, Any] = {
   "knn": {"fn": "knn", "k": 3, "pixels": True, "every": 0},
-  "fewlabel": {"fn": "fewlabel", "labels": 2, "draws": 2, "pixels": True, "every": 0},
-  "linear": {"fn": "linear", "l2": 1e-2, "pixels": True, "every": 2},
+  "linear": {"fn": "linear", "l2": 1e-2, "every": 2},
   "recovery": {"fn": "recovery", "batch_size": 16, "every": 2},
   "reconstruction": {"fn": "reconstruction", "batch_size": 16, "every": 0},
 }
@@ -46,14 +48,30 @@ def evals(row):
 def test_evaluators_run_at_the_first_and_the_last_step_and_in_between_where_asked(both):
   _, workdir, _ = both
   found = rows(workdir)
-  for name in ("knn", "linear", "fewlabel"):
+  for name in ("knn", "linear"):
     assert f"eval/{name}/accuracy" in at(found, 0)
     assert f"eval/{name}/accuracy" in at(found, 4)
-    assert f"eval/{name}/pixels/accuracy" in at(found, 0)
-    assert f"eval/{name}/pixels/accuracy" not in at(found, 4)
+  pixels = [name for name in evals(at(found, 0)) if "/pixels/" in name]
+  assert pixels == ["eval/knn/pixels/accuracy"]
+  assert not [name for name in evals(at(found, 4)) if "/pixels/" in name]
   assert not evals(at(found, 1))
   between = {name.split("/")[1] for name in evals(at(found, 2))}
   assert between == {"linear", "recovery"}
+
+
+def test_neighbours_of_raw_pixels_are_those_of_scikit_learn(tiny, both):
+  _, workdir, _ = both
+  with np.load(tiny.data) as data:
+    flat = {k: x.reshape(len(x), -1) / 255 for k, x in data.items() if k.endswith("images")}
+    label = {k: x for k, x in data.items() if k.endswith("labels")}
+  mean, std = flat["train_images"].mean(), flat["train_images"].std()
+  unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)
+  x, queries = (unit((flat[f"{split}_images"] - mean) / std) for split in ("train", "test"))
+  weights = lambda distance: np.exp((1 - distance) / 0.07)
+  judge = KNeighborsClassifier(3, metric="cosine", algorithm="brute", weights=weights)
+  judge.fit(x, label["train_labels"])
+  expected = judge.score(queries, label["test_labels"])
+  assert at(rows(workdir), 0)["eval/knn/pixels/accuracy"] == pytest.approx(expected)
 
 
 def test_a_workdir_holds_the_names_that_scripts_rely_on(both):
@@ -95,14 +113,14 @@ def test_evaluating_reproduces_the_last_row_and_trains_nothing(tiny, both):
     assert tiny.final(folder) == state
 
 
-def test_padding_of_the_last_batch_does_not_count(tiny, tmp_path):
-  short = {f"evals.{name}": EVALS[name] for name in ("knn", "recovery")}
+def test_padding_of_the_last_batch_does_not_count(tiny, both, tmp_path):
   found = []
   for size in (5, 7, 16):  # of 10 and 40 examples
-    config = tiny.config(short, total_steps=1, eval_batch_size=size)
-    config["evals"]["recovery"] = {**EVALS["recovery"], "batch_size": 10}
-    run.run(config, tmp_path / str(size))
-    found.append(evals(at(rows(tmp_path / str(size)), 1)))
+    config = tiny.config(total_steps=4, eval_batch_size=size, job="evaluate")
+    config["evals"] = {"knn": EVALS["knn"], "recovery": {"fn": "recovery", "batch_size": 10}}
+    workdir = shutil.copytree(both[1], tmp_path / str(size))
+    run.run(config, workdir)
+    found.append(evals(rows(workdir)[-1]))
   assert found[0] == pytest.approx(found[1], rel=1e-5)
   assert found[0] == pytest.approx(found[2], rel=1e-5)
 
@@ -110,7 +128,7 @@ def test_padding_of_the_last_batch_does_not_count(tiny, tmp_path):
 @pytest.mark.parametrize("name", ["knn", "fewlabel", "linear"])
 def test_evaluators_without_labels_are_refused_before_anything_is_written(tiny, tmp_path, name):
   data = tiny.write_images(tmp_path / "unlabelled.npz", labels=False)
-  config = tiny.config({f"evals.{name}": EVALS[name]}, **{"data.path": str(data)})
+  config = tiny.config({f"evals.{name}": {"fn": name}}, **{"data.path": str(data)})
   with pytest.raises(BadInput, match=f"evals.{name} needs labels"):
     run.run(config, tmp_path / "run")
   assert not (tmp_path / "run").exists()

@@ -2,10 +2,13 @@
 
 import pathlib
 import runpy
+import shutil
 
+import jax
 import numpy as np
 import pytest
 
+from maskjax import weights
 from maskjax.errors import BadInput
 from maskjax.train import run
 from maskjax.train.load import stored
@@ -19,6 +22,7 @@ HOLD = {
   "select": {"fn": "top", "ratio": RATIO},
 }
 PRUNING = {"hold": HOLD, "ema": 0.9, "optimizer.weight_decay": 0.1, "accumulate": 2}
+PRUNING["evals"] = {"sparsity": {"fn": "sparsity"}}
 
 
 def kernels(workdir, step=None):
@@ -47,7 +51,7 @@ def test_sparsity_follows_its_schedule(pruned):
 
 
 def test_a_resumed_run_has_the_same_masks_bit_for_bit(tiny, pruned, tmp_path):
-  run.run(tiny.config(PRUNING, total_steps=6), tmp_path)
+  shutil.copytree(pruned, tmp_path, dirs_exist_ok=True)
   latest = tmp_path / "checkpoints" / "6"
   for path in sorted(latest.rglob("*"), reverse=True):
     path.rmdir() if path.is_dir() else path.unlink()
@@ -63,11 +67,25 @@ def test_masks_take_a_bit_a_weight(tiny, pruned):
   assert weights <= bits <= 1.1 * weights
 
 
-def test_other_weights_and_unpruned_runs_have_no_zeros(tiny, pruned, tmp_path):
+def test_the_evaluator_counts_the_zeros_of_the_average(tiny, pruned):
+  zeros, size = (sum(of(k) for k in kernels(pruned)) for of in (lambda k: (k == 0).sum(), np.size))
+  params = stored(pruned)["params"]
+  whole = sum(leaf.size for leaf in jax.tree.leaves(params))
+  last = tiny.rows(pruned)[-1]
+  assert last["eval/sparsity/total"] == zeros / size
+  assert last["eval/sparsity/whole"] >= zeros / whole > 0
+
+
+def test_other_weights_and_unpruned_runs_have_no_zeros(tiny, pruned):
   decoder = stored(pruned)["params"]["decoder"]["block_00"]["mlp"]["up"]["kernel"]
   assert (decoder != 0).all()
-  run.run(tiny.config({**PRUNING, "hold": None}), tmp_path)
-  assert all((kernel != 0).all() for kernel in kernels(tmp_path))
+  parts = run.make_parts(tiny.config({**PRUNING, "hold": None}))
+  with pytest.raises(BadInput, match="with hold"):
+    weights.masks(parts.state.moments)
+  begun = run.make_parts(tiny.config(PRUNING)).begin(jax.random.key(0)).variables["params"]
+  for part in ("attention", "mlp"):
+    layers = begun["encoder"]["block_00"][part].values()
+    assert all((np.asarray(layer["kernel"]) != 0).all() for layer in layers)
 
 
 @pytest.mark.parametrize(

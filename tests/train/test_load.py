@@ -12,12 +12,10 @@ import maskjax as mj
 from maskjax import lab
 from maskjax.data.tokens import decode
 from maskjax.errors import BadInput
-from maskjax.train import loop
-from maskjax.train.build import make_parts
+from maskjax.train import loop, run
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.initial import snapshot
 from maskjax.train.load import load, stored
-from maskjax.train.run import train
 from maskjax.train.workdir import read_record
 
 tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["tiny"]
@@ -29,8 +27,8 @@ def trained(tiny, tmp_path_factory):
   folder = tmp_path_factory.mktemp("trained")
   data = str(shutil.copy(tiny.data, folder))
   config = tiny.config({"ema": 0.5, "data.path": data, "total_steps": 4})
-  train(config, folder / "run")
-  parts = make_parts(config)
+  run.train(config, folder / "run")
+  parts = run.make_parts(config)
   _, tree = Checkpoints(folder / "run").restore(snapshot(parts.state, 0))
   context = loop.make_context(parts, tree["state"], 0, 4, print)
   features = {pooling: context.features("test", pooling)[0] for pooling in ("mean", "class")}
@@ -99,7 +97,7 @@ def test_a_run_on_text_takes_texts(tmp_path):
   text.write_text("the quick brown fox jumps over the lazy dog. " * 40)
   config = lab.read("configs/text/causal_lm.py:smoke")
   config.data.path = str(text)
-  train(config, tmp_path / "run")
+  run.train(config, tmp_path / "run")
   loaded = load(tmp_path / "run")
   texts = ["the quick", "over a lazy dog"]
   batch = loaded.preprocess(texts)

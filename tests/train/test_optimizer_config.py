@@ -20,7 +20,7 @@ PARAMS = {
 
 def test_peak_warmup_and_end():
   options = {"learning_rate": 1.5e-4, "batch_size": 4096, "total_steps": 1000, "end": 0.01}
-  _, rate, report, _ = optimizer(PARAMS, **options, warmup_steps=50)
+  _, rate, report, *_ = optimizer(PARAMS, **options, warmup_steps=50)
   peak = 1.5e-4 * 16
   steps = np.arange(1000)
   expected = np.where(

@@ -4,8 +4,15 @@ import pathlib
 import runpy
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from jax.experimental import checkify
 
+from maskjax.reduce import Term
+from maskjax.task.base import Aux, Task, total
+from maskjax.train import build, loop
+from maskjax.train.build import make_parts
 from maskjax.train.profiler import Profiler
 from maskjax.train.run import train
 
@@ -38,16 +45,57 @@ def test_a_trace_covers_the_steps_asked_for(calls, first, steps, expected):
   assert calls == expected
 
 
-def test_a_run_writes_its_trace(tiny, tmp_path):
+def line(config, record):
+  """A task of few operations, each of which compiles apart where nothing else is compiled."""
+
+  def loss(variables, batch, key, step):
+    x = batch["image"].mean((1, 2, 3))
+    gap = x * variables["params"]["slope"] - batch["label"]
+    return {"gap": Term(jnp.sum(gap**2), jnp.float32(len(x)))}, Aux()
+
+  return Task(init=lambda key, batch: {"params": {"slope": jnp.zeros(())}}, loss=loss)
+
+
+def test_a_run_writes_its_trace(tiny, tmp_path, monkeypatch):
+  monkeypatch.setattr(build, "make_task", line)
   config = tiny.config({"profile.first": 2, "profile.steps": 1}, total_steps=2)
   train(config, tmp_path)
   assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
 
-def test_debugging_compiles_nothing_and_looks_for_nans(tiny, tmp_path):
-  small = {"batch_size": 2, "total_steps": 2, "data.augment": None}
+def test_debugging_compiles_nothing_and_stops_at_the_first_nan(tiny, tmp_path, monkeypatch):
+  true, found = loop.pipeline.batches, []
+
+  def batches(*args, **kwargs):
+    for i, batch in enumerate(true(*args, **kwargs), start=1):
+      found.append((jax.config.jax_disable_jit, jax.config.jax_debug_nans))
+      yield {**batch, "image": batch["image"] * np.float32(np.nan if i == 3 else 1)}
+
+  monkeypatch.setattr(build, "make_task", line)
+  monkeypatch.setattr(loop.pipeline, "batches", batches)
+  small = {"total_steps": 3, "data.augment": None, "checkpoint.every": 0}
   small["optimizer"] = {"fn": "sgd", "learning_rate": 0.1, "schedule": "constant"}
-  train(tiny.config(small, debug=True), tmp_path)
+  with pytest.raises(FloatingPointError, match="nan"):
+    train(tiny.config(small, debug=True), tmp_path)
   assert [row["step"] for row in tiny.rows(tmp_path)] == [1, 2]
+  assert set(found) == {(True, True)}
   assert not jax.config.jax_debug_nans
   assert not jax.config.jax_disable_jit
+
+
+def test_no_value_on_the_way_to_a_gradient_is_nan(tiny):
+  """Else debugging would stop a run in which nothing is wrong."""
+  parts = make_parts(tiny.config())
+  rng = np.random.default_rng(0)
+  draw = lambda leaf: rng.normal(size=leaf.shape).astype(np.float32)
+  variables = jax.tree.map(draw, parts.state.variables)
+  batch = next(loop.pipeline.batches(parts.data, batch_size=2, seed=0))
+
+  def loss(params, rest, batch):
+    terms, _ = parts.task.loss({**rest, "params": params}, batch, jax.random.key(0), 0)
+    return total(terms, parts.task.weights)
+
+  step = checkify.checkify(jax.value_and_grad(loss), errors=checkify.nan_checks)
+  error, (value, _) = jax.jit(step)(variables["params"], variables, batch)
+  error.throw()
+  assert value > 0

@@ -17,6 +17,8 @@ run_tests = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))
 tiny, rows, final = run_tests["tiny"], run_tests["rows"], run_tests["final"]
 
 URL = "memory://bucket/runs/one"
+# Runs of any length have one step between them.
+STEADY = {"optimizer.schedule": "constant"}
 
 
 @pytest.fixture
@@ -48,12 +50,12 @@ def taken(url, folder):
 def whole(tiny, tmp_path_factory):
   """The workdir of a local run that nothing interrupted."""
   workdir = tmp_path_factory.mktemp("whole")
-  run.run(tiny.config(seeds=2), workdir)
+  run.run(tiny.config(STEADY, seeds=2), workdir)
   return workdir
 
 
 def test_a_run_leaves_there_what_it_leaves_here(tiny, whole, store, tmp_path):
-  said = run.run(tiny.config(seeds=2), URL)
+  said = run.run(tiny.config(STEADY, seeds=2), URL)
   there = taken(URL, tmp_path)
   for seed in ("", "seeds/1"):
     assert rows(there / seed) == rows(whole / seed)
@@ -67,7 +69,7 @@ def test_a_run_leaves_there_what_it_leaves_here(tiny, whole, store, tmp_path):
 
 
 def test_pictures_are_named_by_their_url(tiny, store, names):
-  said = run.run(tiny.config(job="view"), URL)
+  said = run.run(tiny.config(STEADY, job="view"), URL)
   assert said == f"masks: {URL}/views/00000000_masks.png"
   assert "views/00000000_masks.png" in names()
 
@@ -93,7 +95,7 @@ def test_wherever_the_machine_is_lost_the_relaunch_ends_the_same(
 
   for name in ("put_file", "rm_file"):
     monkeypatch.setattr(MemoryFileSystem, name, losing(getattr(MemoryFileSystem, name)))
-  config = tiny.config()
+  config = tiny.config(STEADY)
   for operations in range(1, 50, 7):
     MemoryFileSystem.store.clear()
     left = operations
@@ -125,7 +127,7 @@ def test_a_seal_is_put_after_what_it_seals_and_its_predecessor_goes_after_it(
     MemoryFileSystem, "put_file", lambda s, a, b, **k: (done.append(("put", b)), put(s, a, b, **k))
   )
   monkeypatch.setattr(MemoryFileSystem, "rm_file", lambda s, a: (done.append(("rm", a)), rm(s, a)))
-  run.run(tiny.config(), URL)
+  run.run(tiny.config(STEADY), URL)
   at = lambda what, part: [i for i, (w, p) in enumerate(done) if w == what and part in p]
   for step in (2, 4, 6):
     values, seal = at("put", f"checkpoints/{step}/state"), at("put", f"checkpoints/{step}/digest")
@@ -139,7 +141,7 @@ def test_a_seal_is_put_after_what_it_seals_and_its_predecessor_goes_after_it(
 
 
 def test_only_the_values_of_the_newest_checkpoint_are_fetched(tiny, store, monkeypatch):
-  config = tiny.config(**{"checkpoint.keep": 3})
+  config = tiny.config(STEADY, **{"checkpoint.keep": 3})
   run.run(config, URL)
   got, get = [], MemoryFileSystem.get_file
   monkeypatch.setattr(
@@ -154,12 +156,12 @@ def test_only_the_values_of_the_newest_checkpoint_are_fetched(tiny, store, monke
 def test_a_run_begins_from_another_one_and_is_read_where_it_lies(
   tiny, whole, store, capsys, tmp_path
 ):
-  run.run(tiny.config(), URL)
+  run.run(tiny.config(STEADY), URL)
   ours, theirs = mj.load(whole), mj.load(URL)
   for one, two in zip(*map(leaves, (ours, theirs)), strict=True):
     np.testing.assert_array_equal(one, two)
-  run.run(tiny.config(seed=3, init_from=URL, total_steps=1), "memory://bucket/runs/two")
-  run.run(tiny.config(resume=URL, total_steps=8), "memory://bucket/runs/three")
+  run.run(tiny.config(STEADY, seed=3, init_from=URL, total_steps=1), "memory://bucket/runs/two")
+  run.run(tiny.config(STEADY, resume=URL, total_steps=8), "memory://bucket/runs/three")
   steps = [row["step"] for row in rows(taken("memory://bucket/runs/three", tmp_path))]
   assert steps == [7, 8]
   assert compare.main([URL, "memory://bucket/runs/two", "--y=train/loss"]) == 0
@@ -178,15 +180,15 @@ def test_a_store_that_refuses_is_named_and_the_copy_is_not(tiny, store, monkeypa
 
   monkeypatch.setattr(MemoryFileSystem, "put_file", refuse)
   with pytest.raises(BadInput, match=f"{URL} cannot be written: PermissionError: no rights"):
-    run.run(tiny.config(), URL)
+    run.run(tiny.config(STEADY), URL)
   monkeypatch.setattr(MemoryFileSystem, "find", refuse)
   with pytest.raises(BadInput, match=f"{URL} cannot be read: PermissionError: no rights"):
-    run.run(tiny.config(), URL)
+    run.run(tiny.config(STEADY), URL)
 
 
 def test_errors_name_the_url(tiny, store):
   with pytest.raises(BadInput, match=f"{URL} has no checkpoint yet"):
-    run.run(tiny.config(job="evaluate"), URL)
+    run.run(tiny.config(STEADY, job="evaluate"), URL)
 
 
 @pytest.mark.parametrize(

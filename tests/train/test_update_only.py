@@ -3,6 +3,7 @@
 import copy
 import pathlib
 import runpy
+import shutil
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from maskjax.train import delta, run
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.initial import first_state, snapshot
 from maskjax.train.load import stored
+from maskjax.train.workdir import write_config, write_record
 
 tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["tiny"]
 BODY = {
@@ -49,9 +51,15 @@ def config_of(tiny, changes, **more):
 
 @pytest.fixture(scope="module")
 def runs(tiny, tmp_path_factory):
-  """Workdirs of a network of two classes and of one fine-tuned on two others."""
-  folder = tmp_path_factory.mktemp("sparse")
-  run.run(config_of(tiny, BODY), folder / "base")
+  """Workdirs of a network of two classes, of drawn weights, and of one tuned on two others."""
+  folder, rng = tmp_path_factory.mktemp("sparse"), np.random.default_rng(0)
+  parts = run.make_parts(config_of(tiny, BODY))
+  drawn = lambda leaf: 0.5 * rng.random(leaf.shape, leaf.dtype) + 0.1
+  variables = jax.tree.map(drawn, parts.state.variables)
+  with Checkpoints(folder / "base") as checkpoints:
+    checkpoints.save(6, {"state": {"variables": variables}})
+  write_config(folder / "base", parts.config)
+  write_record(folder / "base", parts.data.record)
   run.run(config_of(tiny, SPARSE, init_from=str(folder / "base")), folder / "tuned")
   return folder / "base", folder / "tuned"
 
@@ -99,7 +107,7 @@ def test_the_masks_are_those_of_the_prepared_statistic(tiny, runs):
 
 def test_preparation_is_the_same_at_every_beginning_and_another_for_another_seed(tiny, tmp_path):
   def begin(seed, workdir):
-    config = config_of(tiny, SPARSE, init_except="", seed=seed)
+    config = config_of(tiny, SPARSE, init_except="")
     state, _ = first_state(run.make_parts(config), Checkpoints(workdir), seed, workdir)
     return state.variables["prepared"]["squared_gradients"]["head"]["bias"]
 
@@ -110,7 +118,7 @@ def test_preparation_is_the_same_at_every_beginning_and_another_for_another_seed
 
 def test_a_resumed_run_keeps_its_statistic_and_its_masks(tiny, runs, tmp_path):
   config = config_of(tiny, SPARSE, init_from=str(runs[0]))
-  run.run(config, tmp_path)
+  shutil.copytree(runs[1], tmp_path, dirs_exist_ok=True)
   latest = tmp_path / "checkpoints" / "6"
   for path in sorted(latest.rglob("*"), reverse=True):
     path.rmdir() if path.is_dir() else path.unlink()

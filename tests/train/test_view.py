@@ -1,6 +1,8 @@
 """Learned masks through a config: a dense model, its masks, and what is handed on."""
 
 import pathlib
+import runpy
+import shutil
 
 import jax
 import numpy as np
@@ -18,6 +20,13 @@ from maskjax.train.summary import read_metrics
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 FILE = CONFIGS / "weights" / "maskllm.py"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def remembered():
+  """Runs of like configs share their compiled parts."""
+  with runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["remembered"]():
+    yield
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +103,7 @@ def test_masks_of_a_run_go_on_being_learned_elsewhere(text, workdir, tmp_path):
 
 
 def test_a_killed_run_ends_as_an_uninterrupted_one(text, workdir, tmp_path):
-  run.run(config_of(text, "optimizer.learning_rate=1.0"), tmp_path)
+  shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
   latest = tmp_path / "checkpoints" / "2"
   for path in sorted(latest.rglob("*"), reverse=True):
     path.rmdir() if path.is_dir() else path.unlink()

@@ -1,5 +1,6 @@
-"""A stand-in for the training loop's context, and small data to evaluate."""
+"""A stand-in for the training loop's context, tasks of configs, and small data to evaluate."""
 
+import pathlib
 import types
 
 import jax
@@ -7,7 +8,15 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from maskjax import lab
+from maskjax.data import pipeline, wav
 from maskjax.record import Record
+from maskjax.train.build import make_task
+from maskjax.train.evaluation import Context, check_evaluators, evaluate
+from maskjax.train.mesh import make_mesh
+from maskjax.train.run import plain
+
+CONFIGS = pathlib.Path(__file__).parents[3] / "configs"
 
 
 @pytest.fixture
@@ -70,3 +79,75 @@ def shuffled(splits, seed=1):
 def shuffle():
   """Shuffles the rows of the training split."""
   return shuffled
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+  """A data set of each kind, as small as can be."""
+  folder = tmp_path_factory.mktemp("data")
+  x, y = load_digits(n_class=3, return_X_y=True)
+  images = x.reshape(-1, 8, 8, 1).astype(np.uint8) * 15
+  cut = {"train": slice(0, 24), "test": slice(24, 36)}
+  arrays = {f"{k}_images": images[s] for k, s in cut.items()}
+  np.savez(folder / "images.npz", **arrays, **{f"{k}_labels": y[s] for k, s in cut.items()})
+  (folder / "text.txt").write_text("ab cab. " * 90)
+  rng, node = np.random.default_rng(0), np.arange(24)
+  edges = np.stack([np.tile(node, 2), np.concatenate([(node + 1) % 24, (node + 2) % 24])], 1)
+  parts = {"train": node[:10], "validation": node[10:16], "test": node[16:]}
+  np.savez(
+    folder / "graph.npz", features=rng.normal(size=(24, 6)), edges=edges, label=node % 2, **parts
+  )
+  (folder / "wavs").mkdir()
+  for digit, n in np.ndindex(3, 4):
+    tone = np.sin(np.arange(1000) * (0.2 + 0.3 * digit + 0.02 * n))
+    wav.write(folder / "wavs" / f"{digit}_speaker_{n}.wav", 0.5 * tone, 8000)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def measured(paths):
+  """`measured(config, name, …)`: what an evaluator says of a smoke, with all that it could use.
+
+  Of weights of zero, or drawn with deviation `noise`; `data` and `options` change sections.
+  """
+
+  def make(place, fn, *, noise=0.0, data=(), options=(), **changes):
+    config = plain(lab.read(f"{CONFIGS / place}.py:smoke"))
+    config = {**config, **changes, "data": {**config["data"], **dict(data)}}
+    opened = pipeline.load(**{k: v for k, v in config["data"].items() if v is not None})
+    mesh, pictures = make_mesh(), {}
+    task = mesh.reading(make_task(config, opened.record))
+    example = next(pipeline.batches(opened, batch_size=1, seed=0, threads=1, prefetch=1))
+    rng = np.random.default_rng(0)
+
+    def draw(path, x):
+      variance = jax.tree_util.keystr(path[-1:], simple=True) == "var"
+      return (variance + noise * rng.normal(size=x.shape) * (not variance)).astype(x.dtype)
+
+    shapes = jax.eval_shape(task.init, jax.random.key(0), example)
+    variables = jax.tree_util.tree_map_with_path(draw, shapes)
+    context = Context(
+      record=opened.record, task=task, variables=variables, moments=None,
+      key=jax.random.key(0), step=0, data=opened, mesh=mesh, batch_size=8,
+      picture=pictures.__setitem__, encode=jax.jit(task.features) if task.features else None,
+    )  # fmt: skip
+    sections = {"it": {"fn": fn, **dict(options)}}
+    check_evaluators(sections, opened.record, task)
+    found = evaluate(context, sections, ["it"])
+    values = {name.removeprefix("eval/it/"): value for name, value in found.items()}
+    views = jax.jit(task.views) if task.views else None
+    return types.SimpleNamespace(found=values, pictures=pictures, context=context, views=views)
+
+  return make
+
+
+@pytest.fixture(scope="module")
+def images(paths):
+  """The section of data of digits in a file."""
+  return {"name": "npz", "path": str(paths / "images.npz")}
+
+
+@pytest.fixture(scope="module")
+def text(paths):
+  """What changes in the section of data of a text."""
+  return {"path": str(paths / "text.txt"), "length": 8}

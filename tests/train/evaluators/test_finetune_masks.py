@@ -98,16 +98,22 @@ def test_hidden_patches_change_no_feature():
     recover=recover.squared_error,
   )
   rng = np.random.default_rng(0)
-  batch = {"image": jnp.asarray(rng.normal(size=(2, 8, 6, 1)), jnp.float32)}
-  variables = task.init(jax.random.key(0), {**batch, "position": jnp.arange(2)})
-  hidden = jnp.zeros((2, 12), bool).at[:, :3].set(True)
-  spoiled = {"image": batch["image"].at[:, :2].set(jnp.nan)}
-  found = task.features(variables, batch, hidden)
-  np.testing.assert_array_equal(found["mean"], task.features(variables, spoiled, hidden)["mean"])
-  encoder = task.network.encoder
-  patches = recover.patchify(batch["image"], (2, 2))[:, 3:]
-  index = jnp.broadcast_to(jnp.arange(3, 12), (2, 9))
-  own = {name: leaves["encoder"] for name, leaves in variables.items()}
-  alone = encoder.apply(own, patches, index=index)[:, 1:]
-  np.testing.assert_allclose(found["mean"], alone.mean(-2), atol=1e-5)
+  image = rng.normal(size=(2, 8, 6, 1)).astype(np.float32)
+  hidden = np.broadcast_to(np.arange(12) < 3, (2, 12))
+  first = {"image": image, "position": np.arange(2)}
+  shapes = jax.eval_shape(task.init, jax.random.key(0), first)
+  variables = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), shapes)
+
+  @jax.jit
+  def features(variables, image):
+    found = task.features(variables, {"image": image}, jnp.asarray(hidden))["mean"]
+    index = jnp.broadcast_to(jnp.arange(3, 12), (2, 9))
+    own = {name: leaves["encoder"] for name, leaves in variables.items()}
+    patches = recover.patchify(image, (2, 2))[:, 3:]
+    return found, task.network.encoder.apply(own, patches, index=index)[:, 1:].mean(-2)
+
+  found, alone = features(variables, image)
+  image[:, :2] = np.nan
+  np.testing.assert_array_equal(found, features(variables, image)[0])
+  np.testing.assert_allclose(found, alone, atol=1e-5)
   assert task.network.grid == GRID

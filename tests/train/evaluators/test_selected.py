@@ -3,6 +3,7 @@
 import types
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import optax
 import pytest
@@ -29,7 +30,7 @@ def measured(**options):
   tx = weights.update_only(
     optax.sgd(0.1), score=weights.fisher, select=partial(select.top, ratio=0.5), where=WHERE
   )
-  moments = tx.init(PARAMS, squared_gradients=SQUARES)
+  moments = jax.jit(tx.init)(PARAMS, squared_gradients=SQUARES)
   context = types.SimpleNamespace(variables={"params": PARAMS}, moments=moments, mesh=make_mesh())
   return selected(context, **options)
 
