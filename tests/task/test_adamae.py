@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import runpy
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,9 @@ from maskjax.task import reconstruct
 from maskjax.task.base import total
 
 KEY = jax.random.key(0)
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "adamae.safetensors"
+HERE = pathlib.Path(__file__).parent
+GOLDEN = HERE.parent / "golden" / "adamae.safetensors"
+begun = runpy.run_path(str(HERE / "toy_weights.py"))["begun"]
 # What the public code normalises clips by.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -93,19 +96,19 @@ def build(shape, hidden=0.75, *, score, select=select.top, target, heads=2, **si
 
 
 def test_a_training_step_of_the_public_code():
-  """Its loss, the two parts, and gradients that come through the sampler, the embedding, both."""
+  """Its loss, the two parts, and gradients that come through the sampler, the embedding, both.
+
+  Then its mask is that of a caller, in the place of what the sampler draws: the same predictions.
+  """
   stored = load_file(GOLDEN)
   part = lambda name: {
     k.removeprefix(f"{name}/"): v for k, v in stored.items() if k.startswith(f"{name}/")
   }
   variables = ours(part("weights"), stored["encoder_positions"], stored["positions"])
-  variables = jax.tree.map(jnp.asarray, variables)
-  hidden = jnp.asarray(stored["hidden"])
+  hidden = jax.device_put(stored["hidden"])
   assert hidden.sum(-1).tolist() == [24, 24]
-  task = build(
-    stored["video"].shape[1:],
+  words = dict(
     score=functools.partial(Sampler, heads=8),
-    select=lambda scores, *, ratio: hidden[: len(scores)] if scores.ndim > 1 else hidden[0],
     target=functools.partial(recover.pixels, apart=3),
     patch=(2, 4, 4),
     width=16,
@@ -113,18 +116,24 @@ def test_a_training_step_of_the_public_code():
     decoder_depth=1,
     decoder_heads=3,
   )
+  shape = stored["video"].shape[1:]
+  theirs = lambda scores, *, ratio: hidden[: len(scores)] if scores.ndim > 1 else hidden[0]
+  task, own = build(shape, select=theirs, **words), build(shape, **words)
   # The public code's target is normalised from pixels in [0, 1]; here from what the model sees.
-  batch = {"video": jnp.asarray(stored["video"]), "position": jnp.arange(2)}
+  batch = jax.device_put({"video": stored["video"], "position": np.arange(2)})
   expected = jax.eval_shape(task.init, KEY, batch)
-  assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, expected)
+  assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, expected)
 
   @jax.jit
-  @functools.partial(jax.value_and_grad, has_aux=True)
-  def loss(params):
-    terms, _ = task.loss({**variables, "params": params}, batch, KEY, 0)
-    return total(terms, task.weights), terms
+  def run(variables):
+    def loss(params):
+      terms, _ = task.loss({**variables, "params": params}, batch, KEY, 0)
+      return total(terms, task.weights), terms
 
-  (value, terms), slopes = loss(variables["params"])
+    found = jax.value_and_grad(loss, has_aux=True)(variables["params"])
+    return found, own.views(variables, batch, KEY, hidden=hidden)
+
+  ((value, terms), slopes), views = jax.tree.map(np.asarray, run(jax.device_put(variables)))
   np.testing.assert_allclose(value, stored["loss"], rtol=2e-5)
   mean = lambda term: term.sum / term.count
   np.testing.assert_allclose(mean(terms["recover"]), stored["loss_reconstruction"], rtol=2e-5)
@@ -144,16 +153,28 @@ def test_a_training_step_of_the_public_code():
     scale = np.abs(pick(theirs)).max()
     assert scale > 0
     np.testing.assert_allclose(pick(slopes), pick(theirs), rtol=1e-3, atol=1e-4 * scale)
-  views = jax.jit(task.views)(variables, batch, KEY)
-  chance = recover.patchify(views["chance"][..., None], (2, 4, 4))[..., 0]
-  given = stored["chance"]
+  hidden = np.asarray(hidden)
+  chance, given = cut(views["chance"][..., None], (2, 4, 4))[..., 0], stored["chance"]
   np.testing.assert_allclose(chance, given / given.max(-1, keepdims=True), rtol=2e-5)
+  seen, clip, guess = (cut(views[name], (2, 4, 4)) for name in ("seen", "input", "prediction"))
+  np.testing.assert_array_equal(np.isnan(seen), np.broadcast_to(hidden[..., None], seen.shape))
+  # Each channel of a patch by its own deviation.
+  wide = clip.reshape(*clip.shape[:2], -1, 3)
+  gap = ((guess - clip).reshape(wide.shape) / wide.std(-2, ddof=1, keepdims=True))[hidden]
+  np.testing.assert_allclose(np.square(gap).mean(), stored["loss_reconstruction"], rtol=1e-4)
+
+
+def cut(video, patch):
+  """Clips in patches, by numpy."""
+  (f, h, w), (b, t, y, x, c) = patch, video.shape
+  parts = video.reshape(b, t // f, f, y // h, h, x // w, w, c).transpose(0, 1, 3, 5, 2, 4, 6, 7)
+  return parts.reshape(b, -1, f * h * w * c)
 
 
 PLAIN = functools.partial(recover.pixels, normalise=False)
 SHAPE = (4, 8, 8, 1)
 SMALL = dict(patch=(2, 2, 2), width=16, decoder_width=16, decoder_depth=1, decoder_heads=2)
-DRAWS = 64
+DRAWS, STEPS = 32, 80
 
 
 def clips(key):
@@ -162,37 +183,51 @@ def clips(key):
   return noise.at[:, :, :, 4:].set(0.3)
 
 
-def trained(score, steps=80):
-  """Shares of the flickering and of the still positions that are visible, before and after."""
-  task = build(SHAPE, 0.875, score=score, target=PLAIN, **SMALL)
-  batch = {"video": clips(jax.random.key(1)), "position": jnp.arange(DRAWS)}
-  variables = jax.jit(task.init)(KEY, batch)
-  tx = optax.adam(1e-2)
-
-  @jax.jit
-  def step(params, moments, i):
-    fresh = {**batch, "video": clips(jax.random.fold_in(KEY, i))}
-    loss = lambda p: total(task.loss({**variables, "params": p}, fresh, KEY, i)[0], task.weights)
-    updates, moments = tx.update(jax.grad(loss)(params), moments)
-    return optax.apply_updates(params, updates), moments
-
-  @jax.jit
-  def rates(params):
-    seen = task.views({**variables, "params": params}, batch, KEY)["seen"]
-    visible = ~jnp.isnan(seen)
-    return visible[:, :, :, :4].mean(), visible[:, :, :, 4:].mean()
-
-  params, moments = variables["params"], tx.init(variables["params"])
-  before = rates(params)
-  for i in range(steps):
-    params, moments = step(params, moments, i)
-  return np.array([before, rates(params)])
-
-
 def test_it_comes_to_show_what_random_masks_cannot_recover():
-  learned = trained(functools.partial(Sampler, heads=2))
-  white = trained(functools.partial(score.white), steps=2)
-  np.testing.assert_allclose(white, 0.125, atol=0.03)
+  task = build(SHAPE, 0.875, score=functools.partial(Sampler, heads=2), target=PLAIN, **SMALL)
+  tx, position = optax.adam(1e-2), jax.device_put(np.arange(DRAWS))
+  shapes = jax.eval_shape(
+    task.init, KEY, {"video": np.zeros((2, *SHAPE)), "position": np.arange(2)}
+  )
+  variables = begun(shapes)
+
+  rest = {name: x for name, x in variables.items() if name != "params"}
+  others = {name: x for name, x in variables["params"].items() if name != "score"}
+  # An autoencoder that guesses grey everywhere.
+  others["decoder"]["predict"] = jax.tree.map(lambda x: 0 * x, others["decoder"]["predict"])
+
+  @jax.jit
+  def run(sampler):
+    given = {"video": clips(KEY), "position": position}
+
+    def step(carry, i):
+      """Of the sampler alone."""
+      sampler, moments = carry
+      fresh = {**given, "video": clips(jax.random.fold_in(KEY, i))}
+
+      def loss(sampler):
+        full = {**rest, "params": {**others, "score": sampler}}
+        return total(task.loss(full, fresh, KEY, i)[0], task.weights)
+
+      updates, moments = tx.update(jax.grad(loss)(sampler), moments)
+      return (optax.apply_updates(sampler, updates), moments), None
+
+    def rates(sampler):
+      """Shares of the flickering and of the still positions that are visible."""
+      cells = recover.patchify(given["video"], (2, 2, 2))
+      tokens = task.network.apply(variables, cells, method="embed")
+      drawn = Sampler(heads=2).apply({"params": sampler}, keys(KEY, DRAWS), tokens)
+      visible = ~select.top(drawn.scores, ratio=0.875).reshape(DRAWS, 2, 4, 2, 2)
+      return visible.mean((0, 1, 2, 4))
+
+    after, _ = jax.lax.scan(step, (sampler, tx.init(sampler)), jnp.arange(STEPS))[0]
+    ends = jax.tree.map(lambda *x: jnp.stack(x), sampler, after)
+    white = score.white(keys(KEY, 64), (2, 4, 4))
+    return jax.lax.map(rates, ends), ~select.top(white, ratio=0.875)
+
+  learned, white = map(np.asarray, run(variables["params"]["score"]))
+  halves = white.reshape(-1, 2, 4, 2, 2).mean((0, 1, 2, 4))
+  np.testing.assert_allclose(halves, 0.125, atol=0.03)
   np.testing.assert_allclose(learned.sum(-1), 0.25, rtol=1e-5)
   # Before it learned anything, the sampler has a slight preference of some kind.
   assert learned[0, 0] < 2 * learned[0, 1]
@@ -201,56 +236,50 @@ def test_it_comes_to_show_what_random_masks_cannot_recover():
 
 def test_the_chance_of_a_token_comes_to_be_its_share_of_the_error():
   """Where a token of error e is hidden nearly always, the loss is least at p in proportion to e."""
-  error = jnp.array([0.1, 0.4, 0.0, 1.5, 0.5, 0.5])
-  tx, logits = optax.adam(0.05), jnp.zeros(6)
+  error = np.array([0.1, 0.4, 0.0, 1.5, 0.5, 0.5], np.float32)
+  tx, steps = optax.adam(optax.cosine_decay_schedule(0.3, 80)), 80
 
-  @jax.jit
-  def step(logits, moments, i):
+  def step(carry, i):
+    logits, moments = carry
+
     def loss(logits):
-      own = keys(jax.random.fold_in(KEY, i), 4096)
-      drawn = score.draw_kept(own, jnp.broadcast_to(logits, (4096, 6)))
+      own = keys(jax.random.fold_in(KEY, i), 2048)
+      drawn = score.draw_kept(own, jnp.broadcast_to(logits, (2048, 6)))
       hidden = select.top(drawn.scores, count=5)
-      reward = jnp.broadcast_to(error, hidden.shape)
+      reward = jnp.broadcast_to(jnp.asarray(error), hidden.shape)
       term = recover.policy_gradient(drawn.log_prob, reward, hidden)
       return term.sum / term.count
 
     updates, moments = tx.update(jax.grad(loss)(logits), moments)
-    return optax.apply_updates(logits, updates), moments
+    return (optax.apply_updates(logits, updates), moments), None
 
-  moments = tx.init(logits)
-  for i in range(300):
-    logits, moments = step(logits, moments, i)
-  chance = np.asarray(jax.nn.softmax(logits))
+  @jax.jit
+  def run(logits):
+    (logits, _), _ = jax.lax.scan(step, (logits, tx.init(logits)), jnp.arange(steps))
+    return jax.nn.softmax(logits)
+
+  chance = np.asarray(run(np.zeros(6, np.float32)))
   # In expectation the gradient is zero where p = e (1 - p), up to one factor for all.
-  wanted = np.asarray(error) * (1 - chance)
+  wanted = error * (1 - chance)
   np.testing.assert_allclose(chance, wanted / wanted.sum(), atol=0.01)
   assert chance[3] > 2 * chance[1] > 4 * chance[0]
 
 
 def test_kept_tokens_are_drawn_without_replacement_from_the_distribution():
-  logits = jnp.log(jnp.array([0.5, 0.3, 0.15, 0.05]))
-  drawn = score.draw_kept(keys(KEY, 40_000), jnp.broadcast_to(logits, (40_000, 4)))
-  kept = ~np.asarray(select.top(drawn.scores, count=2))
-  p = np.exp(np.asarray(logits))
+  p = np.array([0.5, 0.3, 0.15, 0.05], np.float32)
+  logits = np.log(p)
+
+  @jax.jit
+  def run(logits):
+    drawn = score.draw_kept(keys(KEY, 40_000), jnp.broadcast_to(logits, (40_000, 4)))
+    slope = jax.grad(lambda x: score.draw_kept(KEY, x).scores.sum())(logits)
+    return ~select.top(drawn.scores, count=2), drawn.log_prob[0], slope
+
+  kept, log_prob, slope = map(np.asarray, run(logits))
   pairs = {
     (i, j): p[i] * p[j] * (1 / (1 - p[i]) + 1 / (1 - p[j])) for i in range(4) for j in range(i)
   }
   for (i, j), share in pairs.items():
     assert abs((kept[:, i] & kept[:, j]).mean() - share) < 0.01
-  np.testing.assert_allclose(drawn.log_prob[0], logits, rtol=1e-6)
-  slope = jax.grad(lambda x: score.draw_kept(KEY, x).scores.sum())(logits)
+  np.testing.assert_allclose(log_prob, logits, rtol=1e-6)
   np.testing.assert_array_equal(slope, np.zeros(4))
-
-
-def test_a_mask_of_the_callers_own_replaces_that_of_the_sampler():
-  task = build(SHAPE, 0.875, score=functools.partial(Sampler, heads=2), target=PLAIN, **SMALL)
-  batch = {"video": clips(KEY)[:3], "position": jnp.arange(3)}
-  variables = task.init(KEY, batch)
-  hidden = select.top(jnp.arange(96.0).reshape(3, 32), count=28)
-  views = jax.jit(task.views)(variables, batch, KEY, hidden=hidden)
-  seen = recover.patchify(jnp.isnan(views["seen"]), (2, 2, 2)).all(-1)
-  np.testing.assert_array_equal(seen, hidden)
-  patches = recover.patchify(batch["video"], (2, 2, 2))
-  prediction = task.network.apply(variables, patches, hidden, keep=4)
-  got = recover.patchify(views["prediction"], (2, 2, 2))
-  np.testing.assert_allclose(got, prediction, rtol=1e-5, atol=1e-5)

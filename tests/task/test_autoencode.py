@@ -1,5 +1,8 @@
 """Autoencoding as a task: its terms, its draws, its views."""
 
+import functools
+import pathlib
+import runpy
 from functools import partial
 
 import jax
@@ -17,49 +20,67 @@ from maskjax.task.base import total
 RECORD = Record("image", (4, 4, 1), {"train": 8})
 SIZES = dict(latent=2, widths=(4,), depth=1, patch=(2, 2), middle=False, groups=2)
 KEY = jax.random.key(0)
+filled = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_weights.py")))["filled"]
 
 
-@pytest.fixture(scope="module")
-def made():
-  """A tiny task, a batch, variables and the compiled loss."""
+@functools.cache
+def found():
+  """Terms of a batch at two steps and in another order, posteriors, and views by two keys."""
   task = autoencode(
     record=RECORD,
     model=partial(autoencoder, **SIZES),
     recover=partial(recover.squared_error),
     divergence=0.5,
   )
-  batch = {"image": jax.random.normal(KEY, (8, 4, 4, 1)), "position": jnp.arange(8)}
-  variables = jax.jit(task.init)(KEY, batch)
-  return task, batch, variables, jax.jit(lambda *given: task.loss(*given)[0])
+  image = np.random.default_rng(0).normal(size=(8, 4, 4, 1)).astype(np.float32)
+  batch = jax.device_put({"image": image, "position": np.arange(8)})
+
+  @jax.jit
+  def run(variables, batch):
+    loss = lambda x: task.loss(variables, x[0], KEY, x[1])[0]
+    turned = {"image": batch["image"][::-1], "position": batch["position"][::-1]}
+    # Each image by itself, then the first of them at every position.
+    rows = jax.tree.map(lambda *x: jnp.stack(x), batch, batch, turned)
+    first = {**batch, "image": jnp.broadcast_to(batch["image"][:1], image.shape)}
+    alone = jax.tree.map(lambda *x: jnp.concatenate(x)[:, None], batch, first)
+    terms = jax.lax.map(loss, (rows, jnp.array([0, 1, 0])))
+    keys = jnp.stack([KEY, jax.random.key(1)])
+    return {
+      "terms": terms,
+      "total": total(jax.tree.map(lambda x: x[0], terms), task.weights),
+      "alone": jax.lax.map(lambda row: loss((row, 0)), alone),
+      "divergence": task.network.apply(variables, batch["image"], method="encode").divergence(),
+      "views": jax.lax.map(lambda key: task.views(variables, batch, key), keys),
+    }
+
+  return image, jax.tree.map(np.asarray, run(filled(jax.eval_shape(task.init, KEY, batch)), batch))
 
 
-def test_terms_are_all_pixels_and_the_divergence_of_every_latent(made):
-  task, batch, variables, loss = made
-  terms = loss(variables, batch, KEY, 0)
+def test_terms_are_all_pixels_and_the_divergence_of_every_latent():
+  _, got = found()
+  terms = jax.tree.map(lambda x: x[0], got["terms"])
   assert (int(terms["recover"].count), int(terms["divergence"].count)) == (8 * 16, 8 * 2 * 2 * 2)
-  posterior = task.network.apply(variables, batch["image"], method="encode")
-  np.testing.assert_allclose(terms["divergence"].sum, posterior.divergence().sum(), rtol=1e-4)
+  np.testing.assert_allclose(terms["divergence"].sum, got["divergence"].sum(), rtol=1e-4)
   both = {name: term.sum / term.count for name, term in terms.items()}
   expected = both["recover"] + 0.5 * both["divergence"]
-  np.testing.assert_allclose(total(terms, task.weights), expected, rtol=1e-5)
+  np.testing.assert_allclose(got["total"], expected, rtol=1e-5)
 
 
-def test_each_example_has_its_own_draw_whatever_batch_it_is_in(made):
-  _, batch, variables, loss = made
-  at = lambda rows, step=0: loss(variables, jax.tree.map(lambda x: x[rows], batch), KEY, step)
-  whole = at(slice(None))["recover"].sum
-  halves = [at(slice(i, i + 4))["recover"].sum for i in (0, 4)]
-  np.testing.assert_allclose(whole, sum(halves), rtol=1e-5)
-  assert whole != at(slice(None), 1)["recover"].sum
+def test_each_example_has_its_own_draw_whatever_batch_it_is_in():
+  _, got = found()
+  whole, other, turned = got["terms"]["recover"].sum
+  alone, first = got["alone"]["recover"].sum.reshape(2, 8)
+  np.testing.assert_allclose(whole, alone.sum(), rtol=1e-5)
+  assert len(np.unique(first)) == 8
+  np.testing.assert_allclose(whole, turned, rtol=1e-5)
+  assert whole != other
 
 
-def test_the_prediction_is_that_of_the_means(made):
-  task, batch, variables, _ = made
-  views = task.views(variables, batch, KEY)
-  assert views["prediction"].shape == batch["image"].shape
-  np.testing.assert_array_equal(
-    views["prediction"], task.views(variables, batch, jax.random.key(1))["prediction"]
-  )
+def test_the_prediction_is_that_of_the_means():
+  image, got = found()
+  np.testing.assert_array_equal(got["views"]["input"][0], image)
+  assert got["views"]["prediction"].shape[1:] == image.shape
+  np.testing.assert_array_equal(*got["views"]["prediction"])
 
 
 def test_text_is_refused():

@@ -19,7 +19,9 @@ from maskjax.reduce import Term
 from maskjax.task import diffuse
 from maskjax.task.base import total
 
-toy = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_text.py")))
+HERE = pathlib.Path(__file__).parent
+toy = runpy.run_path(str(HERE / "toy_text.py"))
+filled = runpy.run_path(str(HERE / "toy_weights.py"))["filled"]
 Exact, STATES, JOINT, batch = toy["Exact"], toy["STATES"], toy["JOINT"], toy["batch"]
 KEY = jax.random.key(0)
 SCHEDULES = {
@@ -41,29 +43,51 @@ def build(sharpness=1.0, alpha=schedule.linear, batch_size=64, **words):
   return diffuse(batch_size=batch_size, **{**defaults, **words})
 
 
+SHARP, EMPTY = (1.0, 0.5), {"params": {"unused": np.zeros(1, np.float32)}}
+
+
+@functools.cache
 def enumerated(sharpness):
   r"""The bound of every state, by all subsets: $\int a^{k-1} (1-a)^{n-k} da$ = B(k, n - k + 1)."""
-  total = np.zeros(8)
-  for k in (1, 2, 3):
-    for hidden in itertools.combinations(range(3), k):
-      ids = STATES.copy()
-      ids[:, hidden] = toy["MASK"]
-      logs = jax.nn.log_softmax(toy["conditionals"](jnp.asarray(ids), sharpness))
-      lost = -np.take_along_axis(np.asarray(logs), STATES[..., None], -1)[..., 0]
-      total += beta(k, 3 - k + 1) * lost[:, hidden].sum(-1)
-  return total
+  subsets = [list(s) for k in (1, 2, 3) for s in itertools.combinations(range(3), k)]
+  ids = np.stack([STATES] * len(subsets))
+  for rows, hidden in zip(ids, subsets, strict=True):
+    rows[:, hidden] = toy["MASK"]
+  logs = jax.jit(lambda ids: jax.nn.log_softmax(toy["conditionals"](ids, sharpness)))(ids)
+  lost = -np.take_along_axis(np.asarray(logs), STATES[None, ..., None], -1)[..., 0]
+  weights = [beta(len(hidden), 3 - len(hidden) + 1) for hidden in subsets]
+  return sum(w * x[:, s].sum(-1) for w, x, s in zip(weights, lost, subsets, strict=True))
 
 
-@pytest.mark.parametrize("alpha", SCHEDULES.values(), ids=SCHEDULES)
-@pytest.mark.parametrize("sharpness", [1.0, 0.5])
-def test_the_bound_is_the_enumerated_one_whatever_the_schedule(alpha, sharpness):
+@functools.cache
+def found():
+  """On the toy language: bounds by every schedule, a loss, and times with what they hide."""
   copies, draws = 64, 64
-  task = build(sharpness, alpha)
-  rows = batch(copies)
-  nats = jax.jit(task.nats, static_argnums=3)(
-    {"params": {"unused": jnp.zeros(1)}}, rows, KEY, draws
-  )
-  got = np.asarray(nats).reshape(8, copies).mean(1)
+  seen = lambda logits, ids, hidden, weight, valid: Term(weight, hidden.sum(-1))
+  loss, times = build(0.5, batch_size=8192), build(batch_size=64, recover=seen, eps=0.0)
+
+  @jax.jit
+  def run(empty, rows, many, few):
+    def bounds(sharpness):
+      tasks = {name: build(sharpness, alpha) for name, alpha in SCHEDULES.items()}
+      nats = lambda task: task.nats(empty, rows, KEY, draws).reshape(8, copies).mean(1)
+      return {name: nats(task) for name, task in tasks.items()}
+
+    at = lambda rows, step: times.loss(empty, rows, KEY, step)[0]["bound"]
+    return {
+      "bounds": jax.lax.map(bounds, jnp.array(SHARP)),
+      "loss": loss.loss(empty, many, KEY, 3)[0],
+      "times": jax.lax.map(lambda step: at(few, step), jnp.array([5, 6])),
+      "half": at(jax.tree.map(lambda x: x[1::2], few), 5),
+    }
+
+  return jax.tree.map(np.asarray, run(EMPTY, batch(copies), batch(1024), batch(8)))
+
+
+@pytest.mark.parametrize("alpha", SCHEDULES)
+@pytest.mark.parametrize("sharpness", SHARP)
+def test_the_bound_is_the_enumerated_one_whatever_the_schedule(alpha, sharpness):
+  got = found()["bounds"][alpha][SHARP.index(sharpness)]
   np.testing.assert_allclose(got, enumerated(sharpness), rtol=0.06)
   if sharpness == 1:  # with conditionals of one joint distribution it is tight
     np.testing.assert_allclose(enumerated(1.0), -np.log(JOINT), rtol=1e-4)
@@ -72,68 +96,81 @@ def test_the_bound_is_the_enumerated_one_whatever_the_schedule(alpha, sharpness)
 
 
 def test_the_loss_is_the_bound_a_token():
-  rows = batch(1024)
-  size = len(rows["tokens"])
-  task = build(0.5, batch_size=size)
-  terms, _ = jax.jit(task.loss)({"params": {"unused": jnp.zeros(1)}}, rows, KEY, 3)
-  assert int(terms["bound"].count) == 3 * size
+  terms = found()["loss"]
+  assert int(terms["bound"].count) == 3 * 8192
   np.testing.assert_allclose(total(terms, {}), enumerated(0.5).mean() / 3, rtol=0.05)
 
 
 def test_times_are_antithetic_and_do_not_depend_on_microbatches():
-  seen = lambda logits, ids, hidden, weight, valid: Term(weight, hidden.sum(-1))
-  task = build(batch_size=64, recover=seen, eps=0.0)
-  rows = batch(8)
-  run = jax.jit(lambda rows, step: task.loss({"params": {"unused": jnp.zeros(1)}}, rows, KEY, step))
-  weight, hidden = run(rows, 5)[0]["bound"]
-  times = np.sort(1 / np.asarray(weight))  # w = 1 / t for the linear schedule
+  weight, hidden = (x[0] for x in found()["times"])
+  times = np.sort(1 / weight)  # w = 1 / t for the linear schedule
   np.testing.assert_allclose(np.diff(times), 1 / 64, atol=1e-5)
-  other = np.sort(1 / np.asarray(run(rows, 6)[0]["bound"].sum))
+  other = np.sort(1 / found()["times"].sum[1])
   assert abs(other[0] - times[0]) > 1e-5
-  half = jax.tree.map(lambda x: x[1::2], rows)
-  part = run(half, 5)[0]["bound"]
+  part = found()["half"]
   np.testing.assert_array_equal(part.sum, weight[1::2])
   np.testing.assert_array_equal(part.count, hidden[1::2])
 
 
-def small(length=12, **words):
-  """A real network on random tokens, the last ones padding."""
-  record = Record("text", (length,), {"train": 4}, vocabulary=tuple("abcde"))
+LENGTHS = np.array([12, 12, 8, 3])
+
+
+@functools.cache
+def small():
+  """A real network on random tokens, the last ones padding: views, losses, and what is hidden."""
+  record = Record("text", (12,), {"train": 4}, vocabulary=tuple("abcde"))
   model = functools.partial(text_transformer, width=16, depth=1, heads=2, mlp=16)
-  task = build(record=record, model=model, batch_size=4, **words)
-  tokens = jax.random.randint(KEY, (4, length), 0, 5)
-  valid = jnp.arange(length) < jnp.array([length, length, 8, 3])[:, None]
-  rows = {"tokens": tokens, "valid": valid, "position": jnp.arange(4)}
-  return task, rows, task.init(KEY, rows)
+  hides = lambda logits, tokens, hidden, weight, valid: Term(weight, hidden.sum(-1))
+  make = functools.partial(build, record=record, model=model, batch_size=4)
+  task, plain = make(), make(recover=hides)
+  tokens = np.random.default_rng(0).integers(0, 5, (4, 12), np.int32)
+  rows = {"tokens": tokens, "valid": np.arange(12) < LENGTHS[:, None], "position": np.arange(4)}
+  rows = jax.device_put(rows)
+
+  @jax.jit
+  def run(variables, rows):
+    hidden, valid = task.views(variables, rows, KEY)["hidden"], rows["valid"]
+    changed = lambda where: jnp.where(where, (rows["tokens"] + 1) % 5, rows["tokens"])
+    both = jnp.stack([rows["tokens"], changed(hidden | ~valid), changed(~valid)])
+
+    def see(tokens):
+      given = {**rows, "tokens": tokens}
+      return task.views(variables, given, KEY), task.loss(variables, given, KEY, 0)[0]["bound"]
+
+    drawn = lambda step: plain.loss(variables, rows, KEY, step)[0]["bound"]
+    masks = jax.vmap(lambda key: task.views(variables, rows, key)["hidden"])
+    return (
+      jax.lax.map(see, both),
+      jax.vmap(drawn)(jnp.arange(400)),
+      masks(jax.random.split(KEY, 50)),
+    )
+
+  variables = filled(jax.eval_shape(task.init, KEY, rows))
+  return jax.tree.map(np.asarray, (rows, *run(variables, rows)))
 
 
 def test_hidden_and_padded_tokens_reach_nothing_but_their_own_target():
-  task, rows, variables = small()
-  views = jax.jit(task.views)
-  first = views(variables, rows, KEY)
-  assert not (first["hidden"] & ~rows["valid"]).any()
-  other = jnp.where(first["hidden"] | ~rows["valid"], (rows["tokens"] + 1) % 5, rows["tokens"])
-  second = views(variables, {**rows, "tokens": other}, KEY)
-  np.testing.assert_array_equal(
-    np.where(first["hidden"], first["prediction"], 0),
-    np.where(second["hidden"], second["prediction"], 0),
-  )
-  loss = jax.jit(lambda rows: task.loss(variables, rows, KEY, 0)[0]["bound"])
-  padded = jnp.where(rows["valid"], rows["tokens"], 4)
-  assert loss(rows).sum == loss({**rows, "tokens": padded}).sum
-  assert int(loss(rows).count) == 12 + 12 + 8 + 3
+  rows, (views, loss), *_ = small()
+  hidden = views["hidden"]
+  assert hidden[0].any()
+  assert not (hidden[0] & ~rows["valid"]).any()
+  pick = lambda i: np.where(hidden[i], views["prediction"][i], -1)
+  np.testing.assert_array_equal(pick(0), pick(1))
+  assert loss.sum[0] == loss.sum[2] != loss.sum[1]
+  assert loss.count.tolist() == [12 + 12 + 8 + 3] * 3
 
 
 def test_the_binomial_count_has_its_mean():
-  task, rows, variables = small(recover=lambda y, t, h, weight, valid: Term(weight, h.sum(-1)))
-  many = jax.jit(jax.vmap(lambda step: task.loss(variables, rows, KEY, step)[0]["bound"]))
-  weight, hidden = many(jnp.arange(400))
-  times = 1 / np.asarray(weight)
-  lengths = np.array([12, 12, 8, 3])
-  np.testing.assert_allclose(np.asarray(hidden).mean(0) / lengths, times.mean(0), atol=0.06)
+  weight, hidden = small()[2]
+  times = 1 / weight
+  np.testing.assert_allclose(hidden.mean(0) / LENGTHS, times.mean(0), atol=0.06)
   # A share of exactly t of the tokens would have no spread about it; a binomial has t(1-t)/n.
-  spread = ((np.asarray(hidden) / lengths - times) ** 2).mean(0)
-  np.testing.assert_allclose(spread, 1 / 6 / lengths, rtol=0.35)
+  off = hidden / LENGTHS - times
+  np.testing.assert_allclose((off**2).mean(0), 1 / 6 / LENGTHS, rtol=0.35)
+  # Each example has its own, and its own order in which tokens are hidden.
+  assert abs(np.corrcoef(off[:, 0], off[:, 1])[0, 1]) < 0.3
+  masks = small()[3]
+  assert (masks[:, 0] <= masks[:, 1]).all(-1).mean() < 0.8
 
 
 @pytest.mark.parametrize(

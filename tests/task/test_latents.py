@@ -77,14 +77,14 @@ def shares(section, steps):
 
 @functools.cache
 def tiny():
-  """A task, a batch, variables, and the views, compiled once."""
+  """A task, a batch and variables."""
   task, rng = build(), np.random.default_rng(0)
-  draw = lambda *shape: jnp.asarray(rng.normal(0, 0.3, shape), jnp.float32)
-  batch = {"image": draw(8, 8, 8, 1), "position": jnp.arange(8)}
+  draw = lambda *shape: jax.device_put(rng.normal(0, 0.3, shape).astype(np.float32))
+  batch = {"image": draw(8, 8, 8, 1), "position": jax.device_put(np.arange(8))}
   shapes = jax.eval_shape(task.init, KEY, batch)
   variables = jax.tree.map(lambda leaf: draw(*leaf.shape), shapes)
-  turn = jnp.asarray(np.linalg.qr(variables["frozen"]["turn"])[0])
-  return task, batch, {**variables, "frozen": {"turn": turn}}, jax.jit(task.views)
+  turn = jax.device_put(np.linalg.qr(variables["frozen"]["turn"])[0])
+  return task, batch, {**variables, "frozen": {"turn": turn}}
 
 
 @functools.cache
@@ -94,37 +94,47 @@ def given():
   return {k.removeprefix("golden."): v for k, v in found.items() if k.startswith("golden.")}
 
 
-@jax.jit
-def hidden_of(ratio):
-  """How many of 64 latents each of 8 examples hides."""
-  return select.top(score.white(keys(KEY, 8), (64,)), ratio=ratio).sum(-1)
+SCHEDULES = ("LINEAR", "PIECES", "COSINE")
 
 
-def moving(section, steps):
-  """The share of every step."""
-  return np.asarray(shares(section, steps).keywords["ratio"].value(jnp.arange(steps)))
+@functools.cache
+def curves():
+  """The share of every step of the authors' run and of 90, and how many of 64 latents it hides."""
+  steps = int(given()["steps"])
+
+  @jax.jit
+  def run():
+    share = lambda section, steps: shares(section, steps).keywords["ratio"].value(jnp.arange(steps))
+    drawn = score.white(keys(KEY, 8), (64,))
+    hide = lambda ratio: select.top(drawn, ratio=ratio).sum(-1)
+    found = {}
+    for name in SCHEDULES:
+      section = getattr(CONFIG, name)
+      found[name] = share(section, steps), jax.lax.map(hide, share(section, 90)[::5])
+    return found
+
+  return steps, jax.tree.map(np.asarray, run())
 
 
 def test_the_cosine_share_is_that_of_the_authors_code():
-  steps = int(given()["steps"])
-  ours, theirs = moving(CONFIG.COSINE, steps), given()["cosine"]
+  _, found = curves()
+  ours, theirs = found["COSINE"][0], given()["cosine"]
   np.testing.assert_allclose(ours[: len(theirs)], theirs, atol=1e-6)
   np.testing.assert_allclose(ours[len(theirs) :], 0.75, atol=1e-6)
 
 
 def test_the_pieces_are_those_of_the_authors_code():
-  steps = int(given()["steps"])
-  ours, rise, steeper = moving(CONFIG.PIECES, steps), given()["rise"], given()["steeper"]
+  steps, found = curves()
+  ours, rise, steeper = found["PIECES"][0], given()["rise"], given()["steeper"]
   np.testing.assert_allclose(ours[: steps // 6], rise, atol=1e-6)
   np.testing.assert_allclose(ours[steps // 6 : steps // 3], 0.4, atol=1e-6)
   np.testing.assert_allclose(ours[steps // 3 : steps * 2 // 3], steeper, atol=1e-6)
   np.testing.assert_allclose(ours[steps * 2 // 3 :], 0.75, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["LINEAR", "PIECES", "COSINE"])
+@pytest.mark.parametrize("name", SCHEDULES)
 def test_every_scheduler_goes_from_easy_to_hard_and_stays_there(name):
-  ratios = moving(getattr(CONFIG, name), 90)[::5]
-  counts = np.stack([hidden_of(ratio) for ratio in ratios])
+  counts = curves()[1][name][1]
   assert (counts == counts[:, :1]).all()
   assert (np.diff(counts[:, 0]) >= 0).all()
   assert counts[0, 0] == round(0.15 * 64)
@@ -132,64 +142,83 @@ def test_every_scheduler_goes_from_easy_to_hard_and_stays_there(name):
   assert counts[11, 0] < 48
 
 
-def test_latents_are_hidden_and_come_back_as_pixels():
-  task, batch, variables, views = tiny()
-  assert task.network.grid == (4, 4)
-  shown = views(variables, batch, KEY)
-  hidden = select.top(score.white(keys(stream(KEY, "mask"), batch["position"]), (4, 4)), ratio=0.75)
-  cells = lambda x: recover.patchify(x, (2, 2))
-  np.testing.assert_array_equal(jnp.isnan(cells(shown["seen"])).all(-1), hidden)
-  kept = ~np.asarray(hidden)
-  for name in ("input", "seen", "prediction", "pasted"):
-    np.testing.assert_allclose(cells(shown[name])[kept], cells(batch["image"])[kept], atol=1e-5)
-  np.testing.assert_array_equal(shown["input"], batch["image"])
-  gap = cells(shown["prediction"] - batch["image"])[~kept]
-  np.testing.assert_array_equal(gap, cells(shown["pasted"] - batch["image"])[~kept])
-  # The codec is orthogonal: errors of pixels are errors of latents, which is what is asked.
+@functools.cache
+def found():
+  """Views of a batch, the loss, and views by masks of the caller's own, in one program."""
+  task, batch, variables = tiny()
   key = stream(KEY, "none")
-  loss = jax.jit(task.loss)(variables, batch, key, 0)[0]["recover"]
-  drawn = keys(stream(key, "mask", 0), batch["position"])
-  mask = select.top(score.white(drawn, (4, 4)), ratio=0.75)
-  again = views(variables, batch, KEY, 0, mask)
-  error = jnp.square(again["prediction"] - batch["image"]).sum() / (int(mask.sum()) * 4)
+
+  @jax.jit
+  def run(variables, batch):
+    masks = lambda key: select.top(score.white(keys(key, batch["position"]), (4, 4)), ratio=0.75)
+    asked, other = masks(stream(key, "mask", 0)), masks(stream(KEY, "other"))
+    cells = recover.patchify(batch["image"], (2, 2))
+    spoilt = recover.unpatchify(jnp.where(other[..., None], 7.0, cells), (2, 2), (4, 4), 1)
+    by = lambda x: task.views(variables, {**batch, "image": x[0]}, KEY, 0, x[1])
+    given = jnp.stack([batch["image"], batch["image"], spoilt]), jnp.stack([asked, other, other])
+    return {
+      "views": task.views(variables, batch, KEY),
+      "hidden": masks(stream(KEY, "mask")),
+      "loss": task.loss(variables, batch, key, 0)[0]["recover"],
+      "asked": asked,
+      "by": jax.lax.map(by, given)["prediction"],
+    }
+
+  return jax.tree.map(np.asarray, (batch["image"], run(variables, batch)))
+
+
+def cut(image):
+  """Cells of 2 x 2 pixels, by numpy."""
+  return image.reshape(-1, 4, 2, 4, 2).transpose(0, 1, 3, 2, 4).reshape(-1, 16, 4)
+
+
+def test_latents_are_hidden_and_come_back_as_pixels():
+  image, got = found()
+  shown, hidden = got["views"], got["hidden"]
+  assert tiny()[0].network.grid == (4, 4)
+  np.testing.assert_array_equal(np.isnan(cut(shown["seen"])).all(-1), hidden)
+  for name in ("input", "seen", "prediction", "pasted"):
+    np.testing.assert_allclose(cut(shown[name])[~hidden], cut(image)[~hidden], atol=1e-5)
+  np.testing.assert_array_equal(shown["input"], image)
+  gap = cut(shown["prediction"] - image)[hidden]
+  np.testing.assert_array_equal(gap, cut(shown["pasted"] - image)[hidden])
+  assert np.abs(gap).max() > 1e-3
+  # The codec is orthogonal: errors of pixels are errors of latents, which is what is asked.
+  loss, asked = got["loss"], got["asked"]
+  error = np.square(got["by"][0] - image).sum() / (asked.sum() * 4)
   np.testing.assert_allclose(loss.sum / loss.count, error, rtol=1e-4)
 
 
 def test_what_is_hidden_of_a_latent_changes_no_prediction():
-  _, batch, variables, views = tiny()
-  mask = select.top(score.white(keys(KEY, 8), (4, 4)), ratio=0.75)
-  empty = recover.patchify(batch["image"], (2, 2))
-  empty = jnp.where(mask[..., None], 7.0, empty)
-  other = {**batch, "image": recover.unpatchify(empty, (2, 2), (4, 4), 1)}
-  a, b = (views(variables, x, KEY, 0, mask)["prediction"] for x in (batch, other))
-  np.testing.assert_array_equal(a, b)
+  _, other, spoilt = found()[1]["by"]
+  np.testing.assert_array_equal(other, spoilt)
 
 
 def test_the_codec_is_no_parameter_and_passes_a_step_untouched():
-  task, batch, variables, _ = tiny()
+  task, batch, variables = tiny()
   assert "turn" not in str(jax.tree_util.tree_structure(variables["params"]))
   tx = optax.adamw(1e-2, weight_decay=0.1)
   state = State(jnp.int32(0), KEY, variables, tx.init(variables["params"]), {})
-  program = jax.make_jaxpr(make_step(task, tx))(state, batch).jaxpr
+  traced = jax.jit(make_step(task, tx)).trace(state, batch)
+  program, after = traced.jaxpr.jaxpr, traced.out_info
   place = lambda tree: [
     "turn" in jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)
   ].index(True)
-  after = jax.eval_shape(make_step(task, tx), state, batch)
   assert program.outvars[place(after)] is program.invars[place((state, batch))]
 
 
 def test_buckets_of_kept_latents_change_no_loss_while_the_share_grows():
-  _, batch, variables, _ = tiny()
-  some, all_of_them = (
-    jax.jit(partial(build(keep, CONFIG.LINEAR).loss, variables, batch, KEY))
-    for keep in ((4, 10, 14), 16)
-  )
-  counts = []
-  for step in (0, 3, 9):
-    a, b = some(step)[0]["recover"], all_of_them(step)[0]["recover"]
-    np.testing.assert_allclose(a.sum, b.sum, rtol=1e-4)
-    counts.append(int(a.count) // 8)
-  assert counts == [2, 7, 12]
+  _, batch, variables = tiny()
+  tasks = [build(keep, CONFIG.LINEAR) for keep in ((4, 10, 14), 16)]
+
+  @jax.jit
+  def run(variables, batch):
+    both = lambda step: [task.loss(variables, batch, KEY, step)[0]["recover"] for task in tasks]
+    return jax.lax.map(both, jnp.array([0, 3, 9]))
+
+  some, all_of_them = run(variables, batch)
+  np.testing.assert_allclose(some.sum, all_of_them.sum, rtol=1e-4)
+  assert (some.count // 8).tolist() == [2, 7, 12]
 
 
 def test_a_plain_task_is_that_of_a_codec_that_does_nothing():
@@ -213,7 +242,7 @@ def test_tables_have_no_codec():
 
 
 def test_a_stage_becomes_the_codec_not_parameters(tmp_path):
-  _, _, variables, _ = tiny()
+  _, _, variables = tiny()
   export.export(
     tmp_path / "codec.safetensors", {"params": {"turn": 2 * variables["frozen"]["turn"]}}
   )
@@ -238,15 +267,20 @@ def test_published_weights_become_the_codec(tmp_path):
 def test_the_authors_network_predicts_the_same_latents_and_has_the_same_loss():
   golden = given()
   network = masked_autoencoder(record_shape=(8, 8, 4), patch=(2, 2), **{**TINY, "depth": 2})
-  patches = recover.patchify(jnp.asarray(golden["latents"]), (2, 2))
-  hidden = jnp.asarray(golden["hidden"]) == 1
+  patches = jax.jit(lambda x: recover.patchify(x, (2, 2)))(golden["latents"])
+  hidden = jax.device_put(golden["hidden"] == 1)
   init = lambda key: network.init(key, patches, hidden, keep=6, exact=True)
   variables = jax.eval_shape(init, KEY)
   variables, _ = published.load(GOLDEN, variables, patch=(2, 2), grid=(4, 4))
-  see = jax.jit(partial(network.apply, keep=6, exact=True))
-  prediction = see(variables, patches, hidden)
+
+  @jax.jit
+  def see(variables, patches, hidden):
+    prediction = network.apply(variables, patches, hidden, keep=6, exact=True)
+    target = recover.pixels().encode(patches)
+    return prediction, recover.squared_error(prediction, target, hidden)
+
+  prediction, term = see(variables, patches, hidden)
   np.testing.assert_allclose(prediction, golden["prediction"], rtol=2e-4, atol=5e-5)
-  term = recover.squared_error(prediction, recover.pixels().encode(patches), hidden)
   np.testing.assert_allclose(total({"recover": term}, {}), golden["loss"], rtol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Masked codes: two cuts of one ranking, what reaches what, agreement with MAGE's public code."""
+"""Masked codes: two cuts of one ranking, labels, buckets, and what reaches what."""
 
 import functools
 import pathlib
@@ -8,19 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
-from scipy import stats
 
 from maskjax import bind, recover, schedule, score, select
 from maskjax.errors import BadInput
 from maskjax.generate import decode
 from maskjax.model import code_autoencoder, tokenizer
 from maskjax.record import Record
-from maskjax.task import masked_code, tokenize
+from maskjax.task import masked_code
 
 HERE = pathlib.Path(__file__).parent
-GOLDEN = load_file(HERE.parent / "golden" / "mage.safetensors")
-RECORD = Record("image", (8, 8, 3), {"train": 9}, ("a", "b"), mean=(0.5,) * 3, std=(0.25,) * 3)
+toy = runpy.run_path(str(HERE / "toy_codes.py"))
+filled = runpy.run_path(str(HERE / "toy_weights.py"))["filled"]
+RECORD, Shows = toy["RECORD"], toy["Shows"]
+KEY, N = jax.random.key(0), 16
 BOOK = functools.partial(tokenizer, codes=7, code_width=4, unit=True, patch=(2, 2), widths=(8,))
 BOOK = functools.partial(BOOK, blocks=1)
 SIZES = dict(size="mu", width=8, heads=2, decoder_depth=1, decoder_heads=2)
@@ -49,212 +49,170 @@ def task(**words):
   return masked_code(**{**options, **words})
 
 
-def batch(count=4, seed=0):
-  """Noise, labelled in turn."""
-  image = jax.random.normal(jax.random.key(seed), (count, *RECORD.shape))
-  position = np.arange(count, dtype=np.int32)
-  return {"image": image, "label": position % 2, "position": position}
+def shown(says="all", **words):
+  """A task whose loss says what its network was given and what it is asked."""
+  model = functools.partial(lambda codes, grid: Shows(says))
+  return task(**{"recover": toy["kept"], "tokenizer": toy["tokenizer"], "model": model, **words})
 
 
 @functools.cache
-def golden_model():
-  """The public code's tiny model, and its weights under our names."""
-  get = lambda name: jnp.asarray(GOLDEN[name])
-  dense = lambda name: {"kernel": get(f"{name}.weight").T, "bias": get(f"{name}.bias")}
-  norm = lambda name: {"scale": get(f"{name}.weight"), "bias": get(f"{name}.bias")}
+def drawn():
+  """What tasks draw for 64 images, at two steps and in another order; their views and samples."""
+  one, moving = shown(unlabelled=0.25), functools.partial(select.top, ratio=DRAWN)
+  few = functools.partial(select.top, ratio=0.25)
+  buckets = shown(select=few, drop=moving, keep=(4, 8))
+  plain, named = shown(drop=None), shown("label")
+  variables, whole = toy["VARIABLES"], toy["batch"]()
+  own = jax.device_put(np.arange(N) < np.arange(64)[:, None] % N)
 
-  def block(name):
-    attention = {"qkv": dense(f"{name}.attn.qkv"), "out": dense(f"{name}.attn.proj")}
-    mlp = {"up": dense(f"{name}.mlp.fc1"), "down": dense(f"{name}.mlp.fc2")}
-    norms = {"norm1": norm(f"{name}.norm1"), "norm2": norm(f"{name}.norm2")}
-    return {**norms, "attention": attention, "mlp": mlp}
+  @jax.jit
+  def run(whole, key):
+    given = lambda task, rows, step=5: task.loss(variables, rows, key, step)[0]["masked"].sum
+    alone = jax.tree.map(lambda x: x[:, None], whole)
+    several = jax.tree.map(lambda x: jnp.stack([x, x, x[::-1]]), whole)
+    return {
+      "loss": jax.lax.map(lambda x: given(one, *x), (several, jnp.array([5, 6, 5]))),
+      "plain": given(plain, whole),
+      "buckets": jax.lax.map(functools.partial(given, buckets), alone),
+      "views": one.views(variables, whole, key),
+      "own": one.views(variables, whole, key, hidden=own),
+      "sample": named.sample(variables, jax.random.split(key, 64), whole),
+    }
 
-  words = get("token_emb.word_embeddings.weight")
-  params = {
-    # Its 12 codes, the mask, and the label that stands for none.
-    "embed": {"embedding": words[jnp.array([*range(12), 1012, 88])]},
-    "encoder": {
-      "position": get("token_emb.position_embeddings.weight"),
-      "embed_norm": norm("token_emb.LayerNorm"),
-      "block_00": block("blocks.0"),
-      "block_01": block("blocks.1"),
-      "norm": norm("norm"),
-    },
-    "widen": dense("decoder_embed"),
-    "decoder": {
-      "position": get("decoder_pos_embed_learned")[0],
-      "block_00": block("decoder_blocks.0"),
-      "norm": norm("decoder_norm"),
-    },
-    "head": dense("mlm_layer.fc"),
-    "head_norm": norm("mlm_layer.ln"),
-    "bias": get("mlm_layer.bias")[0, 0, :12],
-  }
-  sizes = dict(codes=12, grid=(16, 16), width=16, depth=2, heads=2)
-  rest = dict(decoder_width=8, decoder_depth=1, decoder_heads=2)
-  return code_autoencoder(**sizes, **rest), {"params": params}
+  whole, own, found = jax.tree.map(np.asarray, (whole, own, run(whole, KEY)))
+  at = lambda i: jax.tree.map(lambda x: x[i], found["loss"])
+  return whole, own, {**found, "first": at(0), "second": at(1), "turned": at(2)}
 
 
-def test_the_network_and_its_loss_agree_with_the_public_code():
-  network, variables = golden_model()
-  tokens = jnp.asarray(GOLDEN["golden.tokens"], jnp.int32)
-  hidden, dropped = (jnp.asarray(GOLDEN[f"golden.{name}"]) for name in ("hidden", "dropped"))
-  apply = jax.jit(functools.partial(network.apply, variables, keep=128, exact=True))
-  logits = apply(tokens, hidden, dropped)
-  np.testing.assert_allclose(logits, GOLDEN["golden.logits"], atol=2e-5)
-  term = recover.cross_entropy(logits, tokens, hidden, smoothing=0.1)
-  np.testing.assert_allclose(term.sum / term.count, GOLDEN["golden.loss"], rtol=1e-5)
+def test_what_is_seen_dropped_and_asked_are_cuts_of_one_ranking_of_an_examples_own():
+  whole, _, found = drawn()
+  given, tokens, asked = found["first"]
+  np.testing.assert_array_equal(tokens, whole["image"][:, ::2, ::2, 0].reshape(-1, N))
+  np.testing.assert_array_equal(given.codes, np.where(asked, -1, tokens))
+  assert (given.dropped.sum(-1) == 8).all()
+  assert not (given.dropped.astype(bool) & ~asked).any()
+  assert len(np.unique(asked.sum(-1))) > 5
+  # The encoder sees half whatever the ratio, always exactly.
+  assert (given.keep == 8).all()
+  assert given.exact.all()
+  assert len(np.unique(given.dropped, axis=0)) > 60
+  assert (given.dropped != found["second"][0].dropped).any(-1).mean() > 0.95
+  # Where nothing is dropped no fewer are hidden: were the rankings two, fewer would be.
+  none, _, hidden = found["plain"]
+  np.testing.assert_array_equal(hidden, asked)
+  assert not none.dropped.any()
+  assert (none.keep == N).all()
 
 
-def test_decoding_with_it_agrees_with_the_public_code(monkeypatch):
-  network, variables = golden_model()
-  draws = np.random.RandomState(0)
-  drawing = draws.gumbel(size=(12, 2, 256, 12)).astype(np.float32)
-  policies = runpy.run_path(str(HERE.parent / "generate" / "test_policies.py"))
-  choosing = draws.gumbel(size=(12, 2, 256)).astype(np.float32)
-  keys = policies["given_draws"](monkeypatch, drawing, choosing)
-  predict = lambda tokens, hidden: network.apply(
-    variables, tokens, hidden, hidden & False, keep=256, exact=True
+def test_microbatches_draw_the_same():
+  """What is drawn for an example follows its position, not its place."""
+  _, _, found = drawn()
+  jax.tree.map(
+    lambda turned, first: np.testing.assert_array_equal(turned[::-1], first),
+    found["turned"],
+    found["first"],
   )
-  run = jax.jit(functools.partial(decode, predict, **policies["maskgit"](12, 4.5)))
-  got = run(keys, jnp.zeros((2, 256), jnp.int32), jnp.ones((2, 256), bool))
-  np.testing.assert_array_equal(got["step"], GOLDEN["golden.step"])
-  np.testing.assert_array_equal(got["tokens"], GOLDEN["golden.made"])
 
 
-@pytest.fixture(scope="module")
-def made():
-  """A task and its variables."""
-  one = task()
-  return one, jax.jit(one.init)(jax.random.key(0), batch())
+def test_a_share_of_the_examples_is_told_no_label():
+  whole, _, found = drawn()
+  told = np.stack([found[name][0].label[:, 0] for name in ("first", "second")])
+  assert (told[told >= 0] == np.stack([whole["label"]] * 2)[told >= 0]).all()
+  assert 0.1 < (told == -1).mean() < 0.4
+  assert (told[0] != told[1]).any()
 
 
-def test_hidden_and_dropped_are_two_cuts_of_one_ranking():
-  """As in the public code, given its noise: the lowest there are the highest here."""
-  scores = -jnp.asarray(GOLDEN["golden.noise"])
-  hidden = select.top(scores, count=int(np.ceil(256 * 0.7)))
-  dropped = select.top(scores, ratio=0.5)
-  np.testing.assert_array_equal(hidden, GOLDEN["golden.hidden"])
-  np.testing.assert_array_equal(dropped, GOLDEN["golden.dropped"])
-  assert not (dropped & ~hidden).any()
-
-
-def test_ratios_are_those_of_the_truncated_normal():
-  keys = jax.random.split(jax.random.key(0), 4000)
-  ratio = bind.now(DRAWN, 0, keys, "ratio")
-  cut = stats.truncnorm(-0.2, 1.8, loc=0.55, scale=0.25)
-  assert stats.kstest(np.asarray(ratio), cut.cdf).pvalue > 0.01
-  assert stats.kstest(np.asarray(ratio), stats.uniform(0.5, 0.5).cdf).pvalue < 1e-6
-
-
-def test_what_is_hidden_changes_nothing_but_the_loss_of_itself(made):
-  one, variables = made
-  net, params = one.network, {"params": variables["params"]}
-  tokens = jax.random.randint(jax.random.key(1), (2, 16), 0, 7)
-  hidden = jnp.arange(16) < jnp.array([[12], [9]])
-  dropped = jnp.broadcast_to(jnp.arange(16) < 8, hidden.shape)
-  see = lambda tokens, dropped, keep: jax.jit(functools.partial(net.apply, keep=keep))(
-    params, tokens, hidden, dropped
-  )
-  plain = see(tokens, dropped, 8)
-  np.testing.assert_array_equal(plain, see(jnp.where(hidden, 6 - tokens, tokens), dropped, 8))
-  # Padding of a larger bucket is not seen.
-  np.testing.assert_allclose(plain, see(tokens, dropped, 12), atol=1e-5)
-  # A mask that is seen is not the same as one that is dropped.
-  assert np.abs(plain - see(tokens, dropped & False, 16)).max() > 1e-4
-
-
-def test_the_encoder_sees_half_whatever_the_ratio(made):
-  one, variables = made
-  shapes = jax.make_jaxpr(lambda v: one.loss(v, batch(), jax.random.key(0), 0)[0])(variables)
-  assert "f32[4,9,8]" in str(shapes)  # the label's token and eight of sixteen
-
-
-def test_microbatches_draw_the_same_and_gradients_spare_the_tokenizer(made):
-  one, variables = made
-  data, key = batch(), jax.random.key(3)
-  loss = jax.jit(one.loss)
-  whole = loss(variables, data, key, 5)[0]["masked"]
-  cut = lambda i: jax.tree.map(lambda x: x[i : i + 2], data)
-  parts = [loss(variables, cut(i), key, 5)[0]["masked"] for i in (0, 2)]
-  np.testing.assert_allclose(whole.sum, sum(p.sum for p in parts), rtol=1e-5)
-  assert int(whole.count) == sum(int(p.count) for p in parts) >= 4 * 8
-  assert set(variables) == {"params", "frozen"}
-  assert "tokenizer" not in variables["params"]
-
-
-def test_a_codes_embedding_learns_nothing_from_being_predicted(made):
-  one, variables = made
-  hidden = jnp.ones((2, 16), bool)
-
-  def loss(params):
-    tokens = jnp.zeros((2, 16), jnp.int32)
-    logits = one.network.apply({"params": params}, tokens, hidden, hidden & False, keep=16)
-    return recover.cross_entropy(logits, tokens, hidden).sum
-
-  grad = jax.jit(jax.grad(loss))(variables["params"])["embed"]["embedding"]
-  assert np.abs(grad[:7]).max() == 0
-  assert np.abs(grad[7]).max() > 0
-
-
-def test_labels_are_told_to_a_model_that_takes_them():
-  told = task(model=functools.partial(NET, conditional=True), unlabelled=0.0)
-  variables = jax.jit(told.init)(jax.random.key(0), batch())
-  keys = jax.random.split(jax.random.key(0), 4)
-  params = jax.tree.map(lambda x: x * 3, variables["params"])
-  run = jax.jit(told.sample)
-  one = run({**variables, "params": params}, keys, batch())
-  other = run({**variables, "params": params}, keys, {**batch(), "label": 1 - batch()["label"]})
-  assert one["image"].shape == (4, *RECORD.shape)
-  assert (np.asarray(one["tokens"]) != np.asarray(other["tokens"])).any()
-  with pytest.raises(BadInput, match="labels"):
-    task(record=Record("image", (8, 8, 3), {"train": 9}), model=told_model())
-
-
-def told_model():
-  """A model of labels."""
-  return functools.partial(NET, conditional=True)
-
-
-def test_two_masks_of_an_image_find_each_other():
-  words = dict(contrast=functools.partial(recover.info_nce, temperature=0.2))
-  one = task(model=functools.partial(NET, project=6), **words)
-  assert one.coupled
-  variables = jax.eval_shape(one.init, jax.random.key(0), batch())
-  terms, _ = jax.eval_shape(one.loss, variables, batch(), jax.random.key(0), 0)
-  assert set(terms) == {"masked", "contrast"}
-  with pytest.raises(BadInput, match="project"):
-    task(**words)
-
-
-def test_moving_drops_want_buckets():
+def test_drops_that_move_take_the_smallest_bucket():
+  given, _, asked = drawn()[2]["buckets"]
+  left = N - given.dropped.sum(-1)
+  assert set(np.unique(left)) >= {4, 5}
+  np.testing.assert_array_equal(given.keep[..., 0], np.where(left <= 4, 4, 8))
+  assert not given.exact.any()
+  # Whatever is dropped is hidden, though but a quarter was selected.
+  np.testing.assert_array_equal(asked, given.dropped)
   with pytest.raises(BadInput, match=r"task\.keep"):
     task(drop=functools.partial(select.top, ratio=DRAWN))
-  one = task(drop=functools.partial(select.top, ratio=DRAWN), keep=(4, 8))
-  variables = jax.eval_shape(one.init, jax.random.key(0), batch())
-  assert "cond" in str(jax.make_jaxpr(one.loss)(variables, batch(), jax.random.key(0), 0))
 
 
-def test_a_tokenizer_brings_images_back():
-  """Its loss is that of the paper, and its gradient passes the codebook straight through."""
-  one = tokenize(record=RECORD, model=BOOK)
-  variables = jax.jit(one.init)(jax.random.key(0), batch())
-  network, params = one.network, {"params": variables["params"]["tokenizer"]}
-  made = jax.jit(network.apply)(params, batch()["image"])
+def test_views_show_what_is_hidden_and_the_likeliest_codes_there():
+  whole, own, found = drawn()
+  for name in ("views", "own"):
+    views = found[name]
+    gone = np.isnan(views["seen"])
+    np.testing.assert_array_equal(views["input"], whole["image"])
+    np.testing.assert_array_equal(views["seen"][~gone], whole["image"][~gone])
+    np.testing.assert_array_equal(views["coded"], whole["image"])
+    # The largest of what the network says is the fourth, `keep`.
+    np.testing.assert_array_equal(views["prediction"], np.where(gone, 3, whole["image"]))
+  rows = lambda views: np.isnan(views["seen"])[:, ::2, ::2, 0].reshape(-1, N)
+  np.testing.assert_array_equal(rows(found["own"]), own)
+  assert (rows(found["views"]).sum(-1) >= 8).all()
+
+
+def test_a_sample_is_told_its_label():
+  whole, _, found = drawn()
+  tokens = np.broadcast_to(whole["label"][:, None], (64, N))
+  np.testing.assert_array_equal(found["sample"]["tokens"], tokens)
   np.testing.assert_array_equal(
-    made.tokens, network.apply(params, batch()["image"], method="encode")
+    found["sample"]["image"], np.ones((1, 8, 8, 3)) * tokens[:, :1, None, None]
   )
-  painted = network.apply(params, made.tokens, method="decode")
-  np.testing.assert_allclose(painted, made.image, atol=1e-5)
-  near = np.linalg.norm(made.latents[:, :, None] - book(params), axis=-1).argmin(-1)
-  np.testing.assert_array_equal(made.tokens, near)
-  first = lambda v: one.loss(v, batch(), jax.random.key(0), 0)[0]["recover"].sum
-  grads = jax.jit(jax.grad(first))(variables)["params"]["tokenizer"]
-  assert np.abs(grads["encoder"]["embed"]["kernel"]).max() > 0
-  assert np.abs(grads["codebook"]).max() == 0
+  bare = Record("image", (8, 8, 3), {"train": 9})
+  with pytest.raises(BadInput, match="labels"):
+    task(record=bare, model=functools.partial(NET, conditional=True))
 
 
-def book(params):
-  """Its codes, of length 1."""
-  codes = params["params"]["codebook"]
-  return codes / jnp.linalg.norm(codes, axis=-1, keepdims=True)
+@functools.cache
+def seen():
+  """Logits of the network, and slopes where all is hidden and nothing dropped."""
+  one = task(model=functools.partial(NET, conditional=True))
+  shapes = jax.eval_shape(one.init, KEY, toy["noise"]())
+  assert set(shapes) == {"params", "frozen"}
+  assert "tokenizer" not in shapes["params"]
+  plain = jax.device_put(np.random.default_rng(0).integers(0, 7, (2, N), np.int32))
+  hidden = jax.device_put(np.arange(N) < np.array([[12], [9]]))
+  dropped = jax.device_put(np.tile(np.arange(N) < 8, (2, 1)))
+  label = jax.device_put(np.zeros(2, np.int32))
+
+  @jax.jit
+  def run(params):
+    see = lambda params, tokens, hidden, dropped, label, keep: one.network.apply(
+      {"params": params}, tokens, hidden, dropped, label, keep=keep
+    )
+    part = lambda given: see(params, given[0], hidden, dropped, given[1], 8)
+
+    def loss(params):
+      rows = jnp.concatenate([plain, 0 * plain]), jnp.concatenate([hidden, hidden | True])
+      logits = see(params, *rows, rows[1] & False, jnp.array([0, 0, 1, 1]), N)
+      return recover.cross_entropy(logits[2:], rows[0][2:], rows[1][2:]).sum, logits[:2]
+
+    slope, whole = jax.grad(loss, has_aux=True)(params)
+    tokens3 = jnp.stack([plain, jnp.where(hidden, 6 - plain, plain), plain])
+    half, other, told = jax.lax.map(part, (tokens3, jnp.stack([label, label, label + 1])))
+    more = see(params, plain, hidden, dropped, label, 12)
+    found = {"half": half, "other": other, "told": told, "more": more, "whole": whole}
+    return {**found, "slope": slope["embed"]["embedding"]}
+
+  assert jax.eval_shape(
+    lambda p: one.network.apply(p, plain, hidden, dropped, label, keep=8, method="read"),
+    {"params": shapes["params"]},
+  ).shape == (2, 9, 8)  # the label's token and eight of sixteen
+  return jax.tree.map(np.asarray, run(filled(shapes["params"])))
+
+
+def test_what_is_hidden_changes_nothing_but_the_loss_of_itself():
+  found = seen()
+  np.testing.assert_array_equal(found["half"], found["other"])
+  # Padding of a larger bucket is not seen.
+  np.testing.assert_allclose(found["half"], found["more"], atol=1e-5)
+  # A mask that is seen is not the same as one that is dropped; a label is not as another.
+  for name in ("whole", "told"):
+    assert (np.abs(found["half"] - found[name]).max(axis=(1, 2)) > 1e-4).all(), name
+
+
+def test_a_codes_embedding_learns_nothing_from_being_predicted():
+  slope = seen()["slope"]
+  assert np.abs(slope[:7]).max() == 0
+  # But the mask's does, and that of the label which was told.
+  assert np.abs(slope[7]).max() > 0
+  assert np.abs(slope[10]).max() > 0
+  assert np.abs(slope[8:10]).max() == 0

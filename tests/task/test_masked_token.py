@@ -1,7 +1,6 @@
 """Masked language modelling: what is hidden, what is seen in its place, and what is asked."""
 
 import functools
-import itertools
 import pathlib
 import runpy
 
@@ -18,10 +17,15 @@ from maskjax.reduce import Term
 from maskjax.task import diffuse, masked_token
 from maskjax.task.base import total
 
-toy = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_text.py")))
+HERE = pathlib.Path(__file__).parent
+toy = runpy.run_path(str(HERE / "toy_text.py"))
+filled = runpy.run_path(str(HERE / "toy_weights.py"))["filled"]
 KEY = jax.random.key(0)
 ROWS, N, MASK = 6, 40, 30
-VALID = jnp.arange(N) < jnp.array([[N], [N], [N], [N], [23], [7]])
+VALID = np.arange(N) < np.array([[N], [N], [N], [N], [23], [7]])
+STATES = toy["STATES"]
+UNIT = np.where(VALID, np.arange(N) // 4, -1)
+TOKENS = np.random.default_rng(1).integers(0, MASK, (ROWS, N), np.int32)
 
 
 class Reads:
@@ -49,97 +53,133 @@ def build(ratio=0.4, model=lambda record_shape: Reads(), **words):
   return masked_token(record=record, model=model, **{**defaults, **words})
 
 
+def every(logits, tokens, wanted):
+  """In place of a loss, where the mask is seen, and what is asked, over all views."""
+  masked = jnp.argmax(logits, -1) == MASK
+  return Term(masked.astype(jnp.int32), wanted.astype(jnp.int32))
+
+
 def rows(**more):
-  tokens = jax.random.randint(jax.random.key(1), (ROWS, N), 0, MASK)
-  return {"tokens": tokens, "valid": VALID, "position": jnp.arange(ROWS), **more}
+  batch = {"tokens": TOKENS, "valid": VALID, "position": np.arange(ROWS)}
+  return jax.device_put({**batch, **more})
 
 
-def run(task, batch=None, step=3):
+def run(task, batch, step=3):
   """What each view's network saw and what it is asked: ids and bool [rows, n], in their sum."""
-  batch = rows() if batch is None else batch
-  variables = {"params": {"unused": jnp.zeros(1)}}
-  return jax.jit(task.loss)(variables, batch, KEY, step)[0]["masked"]
+  return task.loss({"params": {"unused": jnp.zeros(1)}}, batch, KEY, step)[0]["masked"]
 
 
-def one_view(**words):
-  """The ids that are seen and which tokens are asked, of a task with one view."""
-  got = np.asarray(run(build(recover=kept, **words)).sum)
+STEPS, RATES = 40, (0.15, 0.4, 0.8)
+MORE = ((0.1, 4.0, 4), (0.3, 1.5, 2))
+# Rates at step 0, what they change by a step, and the step.
+AT_3 = [(rate, 0.0, 3) for rate in (0.1, 0.3, 0.4, 0.8)]
+PLACES = [*AT_3, (0.4, 0.0, 4), (0.8, -0.1, 0), (0.8, -0.1, 4)]
+PLACES += [(rate, 0.0, step) for rate in RATES for step in range(30)]
+corrupt = lambda *shares: functools.partial(hide.corrupt, shares=shares)
+
+
+@functools.cache
+def found():
+  """What tasks without weights draw, in one program; each at step 3 unless it says steps."""
+  shown = functools.partial(build, recover=kept)
+  ids = lambda logits, tokens, wanted: Term(jnp.argmax(logits, -1), wanted.sum(-1))
+
+  @jax.jit
+  def draws(batch, unit):
+    told = {**batch, "unit": unit}
+    over = lambda task, steps, rows=batch: jax.lax.map(lambda s: run(task, rows, s).sum, steps)
+    words = lambda rate: over(
+      shown(rate, score=functools.partial(score.words)), jnp.arange(30), told
+    )
+
+    def at(place):
+      start, slope, step = place
+      moving = bind.Moving(lambda step: start + slope * step)
+      return run(shown(moving), told, step.astype(int)).sum
+
+    return {
+      "places": jax.lax.map(at, jnp.array(PLACES)),
+      "half": run(shown(), {name: x[1::2] for name, x in batch.items()}).sum,
+      "fewer": {asked: over(shown(asked=asked), jnp.arange(STEPS)) for asked in (0.5, 0.25)},
+      "more": [run(build(rate, recover=every, asked=asked), batch) for rate, asked, _ in MORE],
+      "corrupt": run(shown(0.8, hide=corrupt(0.4, 0.3, 0.3)), batch).sum,
+      "anew": run(build(0.5, recover=ids, asked=2.0, hide=corrupt(0.0, 1.0, 0.0)), batch).sum,
+      "words": jax.lax.map(words, jnp.array(RATES)),
+    }
+
+  return jax.tree.map(np.asarray, draws(rows(), UNIT))
+
+
+def parts(got):
+  """The ids that are seen, and which tokens are asked, of what `kept` keeps."""
   return np.abs(got) - 1, got < 0
 
 
+def at(rate, slope=0.0, step=3):
+  """What is kept of one of `PLACES`."""
+  return found()["places"][PLACES.index((rate, slope, step))]
+
+
 def test_the_share_is_hidden_and_asked_and_padding_is_neither():
-  seen, asked = one_view()
-  tokens = np.asarray(rows()["tokens"])
+  seen, asked = parts(at(0.4))
   np.testing.assert_array_equal(asked.sum(-1), [16, 16, 16, 16, 9, 3])
-  assert not (asked & ~np.asarray(VALID)).any()
-  np.testing.assert_array_equal(seen, np.where(asked, MASK, tokens))
+  assert not (asked & ~VALID).any()
+  np.testing.assert_array_equal(seen, np.where(asked, MASK, TOKENS))
 
 
 @pytest.mark.parametrize("asked", [0.5, 0.25])
 def test_fewer_are_asked_than_are_hidden(asked):
-  seen, wanted = one_view(asked=asked)
+  drawn = found()["fewer"][asked]
+  seen, wanted = parts(drawn[3])
   hidden = seen == MASK
-  np.testing.assert_array_equal(hidden, one_view()[1])
+  np.testing.assert_array_equal(hidden, parts(at(0.4))[1])
   np.testing.assert_array_equal(wanted.sum(-1), np.round(asked * hidden.sum(-1)))
   assert not (wanted & ~hidden).any()
   # Any of them, not the first or the likeliest to be hidden.
-  often = np.zeros(N)
-  task = build(recover=kept, asked=asked)
-  for step in range(40):
-    often += np.asarray(run(task, step=step).sum)[0] < 0
+  often = (drawn[:, 0] < 0).sum(0)
   assert (often > 0).sum() > 0.9 * N
+  # Of each window by itself.
+  seen, wanted = parts(drawn[:, :2])
+  both = (seen == MASK).all(1)
+  assert wanted[:, 1][both & wanted[:, 0]].mean() < asked + 0.2
 
 
-@pytest.mark.parametrize(
-  ("ratio", "asked", "copies"), [(0.2, 2.0, 2), (0.1, 4.0, 4), (0.3, 1.5, 2)]
-)
+@pytest.mark.parametrize(("ratio", "asked", "copies"), MORE)
 def test_more_are_asked_than_are_hidden(ratio, asked, copies):
   """The corruption rate stays, the prediction rate grows, and no token is hidden twice."""
-  every = lambda logits, tokens, wanted: Term(
-    (jnp.argmax(logits, -1) == MASK).astype(jnp.int32), wanted.astype(jnp.int32)
-  )
-  hidden, wanted = map(np.asarray, run(build(ratio, recover=every, asked=asked)))
-  lengths = np.asarray(VALID).sum(-1)
+  hidden, wanted = found()["more"][MORE.index((ratio, asked, copies))]
+  lengths = VALID.sum(-1)
   each = np.round(ratio * lengths)
   assert hidden.max() == wanted.max() == 1
   np.testing.assert_array_equal(hidden.sum(-1), np.minimum(copies * each, lengths))
   np.testing.assert_array_equal(wanted.sum(-1), copies * np.round(asked / copies * each))
   assert not (wanted.astype(bool) & ~hidden.astype(bool)).any()
-  first = np.asarray(run(build(ratio, recover=kept)).sum) < 0
-  assert (hidden[first] == 1).all()
+  assert (hidden[parts(at(ratio))[1]] == 1).all()
 
 
 def test_a_kept_token_is_asked_too_and_a_random_one_seen():
-  shares = (0.4, 0.3, 0.3)
-  seen, asked = one_view(ratio=0.8, hide=functools.partial(hide.corrupt, shares=shares))
-  tokens = np.asarray(rows()["tokens"])
-  np.testing.assert_array_equal(asked, one_view(ratio=0.8)[1])
-  np.testing.assert_array_equal(seen[~asked], tokens[~asked])
-  masked, same = (seen == MASK)[asked], (seen == tokens)[asked]
+  seen, asked = parts(found()["corrupt"])
+  np.testing.assert_array_equal(asked, parts(at(0.8))[1])
+  np.testing.assert_array_equal(seen[~asked], TOKENS[~asked])
+  masked, same = (seen == MASK)[asked], (seen == TOKENS)[asked]
   n = asked.sum()
   for share, expected in ((masked.mean(), 0.4), (same.mean(), 0.3 + 0.3 / MASK)):
     assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / n)
 
 
 def test_windows_seen_twice_are_corrupted_anew():
-  shares = dict(shares=(0.0, 1.0, 0.0))
-  seen = lambda logits, tokens, wanted: Term(jnp.argmax(logits, -1), wanted.sum(-1))
-  corrupt = functools.partial(hide.corrupt, **shares)
-  whole = run(build(0.5, recover=seen, asked=2.0, hide=corrupt)).sum
-  tokens = np.asarray(rows()["tokens"])[:4]
   # Every token is seen once as it is, and once as something drawn.
-  drawn = np.asarray(whole)[:4] - tokens
+  drawn = found()["anew"][:4] - TOKENS[:4]
   assert drawn.min() >= 0
   assert drawn.max() < MASK
   assert len(np.unique(drawn)) > 20
+  assert len(np.unique(drawn, axis=0)) == 4
 
 
 def test_masks_depend_on_seed_step_and_position_only():
-  task = build(recover=kept)
-  whole = np.asarray(run(task).sum)
-  half = jax.tree.map(lambda x: x[1::2], rows())
-  np.testing.assert_array_equal(run(task, half).sum, whole[1::2])
-  assert (np.asarray(run(task, step=4).sum) != whole).any(-1).all()
+  whole, other = at(0.4), at(0.4, step=4)
+  np.testing.assert_array_equal(found()["half"], whole[1::2])
+  assert (other != whole).any(-1).all()
   assert len(np.unique(whole[:4] < 0, axis=0)) == 4
 
 
@@ -157,83 +197,80 @@ def test_the_loss_is_that_of_every_way_to_hide_one_of_three():
     select=functools.partial(select.top, count=1),
   )
   batch = toy["batch"](600)
-  variables = {"params": {"unused": jnp.zeros(1)}}
+  variables = {"params": {"unused": np.zeros(1, np.float32)}}
   terms = jax.jit(task.loss)(variables, batch, KEY, 0)[0]
-  lost = []
-  for state, i in itertools.product(toy["STATES"], range(3)):
-    ids = state.copy()
-    ids[i] = toy["MASK"]
-    logs = jax.nn.log_softmax(toy["conditionals"](jnp.asarray(ids), 0.5))
-    lost.append(-float(logs[i, state[i]]))
+  ids = STATES.repeat(3, 0)
+  ids[np.arange(24), np.tile(np.arange(3), 8)] = toy["MASK"]
+  logs = jax.jit(lambda ids: jax.nn.log_softmax(toy["conditionals"](ids, 0.5)))(ids)
+  hidden = ids == toy["MASK"]
+  lost = -np.take_along_axis(np.asarray(logs)[hidden], STATES.repeat(3, 0)[hidden][:, None], -1)
   assert int(terms["masked"].count) == 4800
   np.testing.assert_allclose(total(terms, task.weights), np.mean(lost), rtol=0.02)
 
 
-def small(**words):
-  """A real network and its variables."""
-  model = functools.partial(text_transformer, width=16, depth=1, heads=2, mlp=16)
-  task = build(model=model, **words)
-  return task, jax.jit(task.init)(KEY, rows())
-
-
-def test_what_is_hidden_or_padded_reaches_nothing():
-  task, variables = small()
-  views = jax.jit(task.views)
-  first = views(variables, rows(), KEY)
-  gone = first["hidden"] | ~VALID
-  other = jnp.where(gone, (rows()["tokens"] + 1) % MASK, rows()["tokens"])
-  second = views(variables, rows(tokens=other), KEY)
-  pick = lambda view: np.where(first["hidden"], view["prediction"], -1)
-  np.testing.assert_array_equal(pick(first), pick(second))
-  infill = jax.jit(task.infill)
-  np.testing.assert_array_equal(
-    np.asarray(infill(variables, rows(), gone))[VALID],
-    np.asarray(infill(variables, rows(tokens=other), gone))[VALID],
-  )
-  mean = jax.jit(task.features)
-  spoilt = jnp.where(VALID, rows()["tokens"], 1)
-  np.testing.assert_array_equal(
-    mean(variables, rows())["mean"], mean(variables, rows(tokens=spoilt))["mean"]
-  )
-
-
-def test_masked_diffusion_fills_in_by_the_same_network():
-  task, variables = small()
+@functools.cache
+def small():
+  """A real network, with what is hidden or padded as it is and as something else."""
+  sizes = dict(width=16, depth=1, heads=2, mlp=16)
+  task = build(model=functools.partial(text_transformer, **sizes))
   other = diffuse(
     record=Record("text", (N,), {"train": ROWS}, vocabulary=tuple(map(str, range(MASK)))),
     batch_size=ROWS,
-    model=functools.partial(text_transformer, width=16, depth=1, heads=2, mlp=16),
+    model=functools.partial(text_transformer, **sizes),
     score=functools.partial(score.white),
     select=functools.partial(select.top),
     schedule=functools.partial(schedule.linear),
   )
-  hidden = select.top(jax.random.normal(KEY, (ROWS, N)), ratio=0.3, allowed=VALID)
-  logits = jax.jit(task.infill)(variables, rows(), hidden)
-  np.testing.assert_array_equal(logits, jax.jit(other.infill)(variables, rows(), hidden))
-  ids = jnp.where(hidden, MASK, rows()["tokens"])
-  plain = jax.jit(task.network.apply)(variables, ids, VALID)
+
+  @jax.jit
+  def run(variables, batch):
+    own = task.views(variables, batch, KEY)["hidden"]
+    gone = own | ~batch["valid"]
+    changed = lambda where: jnp.where(where, (batch["tokens"] + 1) % MASK, batch["tokens"])
+    both = jnp.stack([batch["tokens"], changed(gone), changed(~batch["valid"])])
+
+    def see(tokens):
+      given = {**batch, "tokens": tokens}
+      views = task.views(variables, given, KEY)
+      return views, task.infill(variables, given, gone), task.features(variables, given)["mean"]
+
+    hidden = select.top(jax.random.normal(KEY, (ROWS, N)), ratio=0.3, allowed=batch["valid"])
+    ids = jnp.where(hidden, MASK, batch["tokens"])
+    fills = [one.infill(variables, batch, hidden) for one in (task, other)]
+    return jax.lax.map(see, both), fills, task.network.apply(variables, ids, batch["valid"])
+
+  variables = filled(jax.eval_shape(task.init, KEY, rows()))
+  return jax.tree.map(np.asarray, run(variables, rows()))
+
+
+def test_what_is_hidden_or_padded_reaches_nothing():
+  (views, infill, mean), *_ = small()
+  hidden = views["hidden"]
+  np.testing.assert_array_equal(hidden[0], hidden[1])
+  np.testing.assert_array_equal(hidden[0].sum(-1), [16, 16, 16, 16, 9, 3])
+  pick = lambda i: np.where(hidden[i], views["prediction"][i], -1)
+  np.testing.assert_array_equal(pick(0), pick(1))
+  np.testing.assert_array_equal(infill[0][VALID], infill[1][VALID])
+  np.testing.assert_array_equal(mean[0], mean[2])
+  assert (mean[0] != mean[1]).any(-1).all()
+
+
+def test_masked_diffusion_fills_in_by_the_same_network():
+  _, (logits, other), plain = small()
+  np.testing.assert_array_equal(logits, other)
   np.testing.assert_allclose(logits, plain, atol=1e-6)
 
 
-UNIT = jnp.where(VALID, jnp.arange(N) // 4, -1)
-
-
-def share_of_whole_units(task, ratio_steps=30):
+def share_of_whole_units(drawn):
   """How many of the units are hidden whole, and how many in part."""
-  hidden = np.stack(
-    [np.asarray(run(task, rows(unit=UNIT), step).sum)[:4] < 0 for step in range(ratio_steps)]
-  ).reshape(-1, N // 4, 4)
-  inside = hidden.sum(-1)
+  inside = (drawn[:, :4] < 0).reshape(-1, N // 4, 4).sum(-1)
   return (inside == 4).mean(), ((inside > 0) & (inside < 4)).mean()
 
 
 def test_units_are_hidden_whole_which_random_tokens_are_only_at_high_rates():
   """The reason for units, and why plain tokens want a higher rate (Wettig et al., section 5)."""
-  white = {r: share_of_whole_units(build(r, recover=kept)) for r in (0.15, 0.4, 0.8)}
-  units = {
-    r: share_of_whole_units(build(r, recover=kept, score=functools.partial(score.words)))
-    for r in (0.15, 0.4, 0.8)
-  }
+  drawn = found()["places"][-90:].reshape(3, 30, ROWS, N), found()["words"]
+  white, units = (dict(zip(RATES, map(share_of_whole_units, x), strict=True)) for x in drawn)
   for rate, (whole, part) in units.items():
     assert part <= 0.1
     assert whole == pytest.approx(rate, abs=0.06)
@@ -247,9 +284,9 @@ def test_units_are_hidden_whole_which_random_tokens_are_only_at_high_rates():
 def test_units_are_asked_for_only_where_a_score_needs_them():
   task = build(score=functools.partial(score.words))
   with pytest.raises(BadInput, match="set data"):
-    run(task)
-  plain, told = (run(build(recover=kept), batch).sum for batch in (rows(), rows(unit=UNIT)))
-  np.testing.assert_array_equal(plain, told)
+    run(task, rows())
+  # A batch that tells them draws as one that does not.
+  np.testing.assert_array_equal(found()["half"], at(0.4)[1::2])
 
 
 @pytest.mark.parametrize(
@@ -276,7 +313,5 @@ def test_what_cannot_work_is_said(words, says):
 
 
 def test_a_rate_may_move_over_the_run():
-  moving = bind.Moving(lambda step: 0.8 - 0.1 * step)
-  task = build(recover=kept, select=functools.partial(select.top, ratio=moving))
-  counts = [int((np.asarray(run(task, step=s).sum)[0] < 0).sum()) for s in (0, 4)]
+  counts = [int((at(0.8, -0.1, step)[0] < 0).sum()) for step in (0, 4)]
   assert counts == [32, 16]

@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+import pathlib
+import runpy
 
 import jax
 import jax.numpy as jnp
@@ -17,151 +19,192 @@ from maskjax.task import next_token
 from maskjax.task.base import total
 from maskjax.task.next_token import shifted
 
-KEY = jax.random.key(0)
+KEY, N, ROWS = jax.random.key(0), 6, 4
 MODEL = functools.partial(text_transformer, width=16, depth=2, heads=2, mlp=24, causal=True)
+filled = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_weights.py")))["filled"]
+GREEDY = functools.partial(autoregressive, temperature=0.0)
+SEGMENTS = np.array([[0, 0, 1, 1, 1, 2]] * 3 + [[0, 0, 1, 1, 1, 1]])
 
 
-def build(n=6, vocabulary="abcd", model=MODEL, **words):
-  """A tiny task, a batch of 4 windows, the last padded, and variables that are far from uniform."""
-  record = Record("text", (n,), {"train": 4}, vocabulary=tuple(vocabulary))
-  words = {"generate": functools.partial(autoregressive), **words}
-  task = next_token(record=record, model=model, **words)
-  tokens = jax.random.randint(jax.random.key(1), (4, n), 0, len(vocabulary))
-  valid = jnp.arange(n) < jnp.array([[n], [n], [n], [n // 2]])
-  batch = {"tokens": tokens, "valid": valid, "position": jnp.arange(4)}
-  variables = jax.jit(task.init)(KEY, batch)
-  return task, batch, jax.tree.map(lambda x: 4 * x, variables)
+def make(model=MODEL, **words):
+  """A tiny task, of four tokens."""
+  words = {"generate": GREEDY, **words}
+  return next_token(record=Record("text", (N,), {"train": 4}, vocabulary=tuple("abcd")),
+                    model=model, **words)  # fmt: skip
 
 
-def nats(task, batch, variables):
-  return np.asarray(jax.jit(task.nats, static_argnums=3)(variables, batch, KEY, 1))
+def windows():
+  """A batch of 4 windows, the last padded."""
+  tokens = np.random.default_rng(1).integers(0, 4, (ROWS, N), np.int32)
+  valid = np.arange(N) < np.array([[N], [N], [N], [N // 2]])
+  return jax.device_put({"tokens": tokens, "valid": valid, "position": np.arange(ROWS)})
+
+
+def alone(batch):
+  """Every document of every window by itself, at the beginning of a window that is padded."""
+  tokens, valid = np.zeros((ROWS, 3, N), np.int32), np.zeros((ROWS, 3, N), bool)
+  for row, s in np.ndindex(ROWS, 3):
+    own = np.asarray(batch["tokens"])[row, (SEGMENTS[row] == s) & np.asarray(batch["valid"][row])]
+    tokens[row, s, : len(own)], valid[row, s, : len(own)] = own, True
+  flat = lambda x: x.reshape(-1, N)
+  made = {"tokens": flat(tokens), "valid": flat(valid), "position": np.arange(ROWS * 3)}
+  return jax.device_put(made)
+
+
+def every(n):
+  """All windows of so many tokens."""
+  tokens = np.array(list(itertools.product(range(4), repeat=n)), np.int32)
+  made = {"tokens": tokens, "valid": tokens >= 0, "position": np.arange(len(tokens))}
+  return jax.device_put(made)
+
+
+def changed(batch):
+  """The tokens as they are, then with each place of the window changed."""
+  tokens = batch["tokens"]
+  return jnp.stack([tokens, *(tokens.at[:, i].set((tokens[:, i] + 1) % 4) for i in range(N))])
+
+
+@functools.cache
+def found():
+  """What the task makes of its batch and of others, in one program."""
+  task, batch = make(), windows()
+  smooth = make(recover=functools.partial(recover.cross_entropy, smoothing=0.1))
+  variables = filled(jax.eval_shape(task.init, KEY, batch), 0.4)
+  hidden = jax.device_put(np.arange(N) >= np.array([[0], [2], [5], [6]]))
+  parts, all_of_three = alone(batch), every(3)
+
+  split = jax.random.split
+
+  @jax.jit
+  def run(variables, batch, parts, all_of_three):
+    nats = lambda batch, key=KEY, draws=1: task.nats(variables, batch, key, draws)
+    cost = lambda v, b: total(task.loss(v, b, KEY, 0)[0], {})
+    padded = jnp.stack([jnp.where(batch["valid"], batch["tokens"], x) for x in (3, 0)])
+    spoilt = lambda tokens: {**batch, "tokens": tokens}
+    mean = lambda tokens, **more: task.features(variables, {**spoilt(tokens), **more})["mean"]
+    ids, _ = shifted(batch, 4)
+    # Before place i as it is, from there on anything.
+    before = jax.vmap(lambda i: jnp.where(jnp.arange(N) <= i, ids, 3 - ids % 4))(jnp.arange(N))
+    write = lambda hidden: task.generate(variables, split(KEY, 4), batch["tokens"], hidden)
+    written = jax.lax.map(write, jnp.stack([hidden, hidden & False]))
+    reread, _ = shifted({**batch, "tokens": written["tokens"][0]}, 4)
+    packed = jnp.asarray([[0, 0, 1, 1, 2, 2]] * ROWS)
+    return {
+      "nats": nats(batch),
+      "again": nats(batch, jax.random.key(9), 4),
+      "loss": task.loss(variables, batch, KEY, 3),
+      "smooth": smooth.loss(variables, batch, KEY, 3)[0],
+      "padded": jax.lax.map(
+        lambda tokens: (nats(spoilt(tokens)), jax.grad(cost)(variables, spoilt(tokens))), padded
+      ),
+      "packed": nats({**batch, "segments": jnp.asarray(SEGMENTS)}),
+      "alone": nats(parts),
+      "every": nats(all_of_three),
+      "by token": jax.lax.map(lambda ids: task.network.apply(variables, ids), before),
+      "views": task.views(variables, batch, KEY),
+      "features": jax.lax.map(mean, changed(batch)),
+      "packed features": jax.lax.map(lambda tokens: mean(tokens, segments=packed), changed(batch)),
+      "written": written,
+      "reread": task.network.apply(variables, reread).argmax(-1),
+    }
+
+  got = run(variables, batch, parts, all_of_three)
+  return jax.tree.map(np.asarray, (batch, hidden, got))
 
 
 def test_probabilities_of_all_windows_add_up_to_one():
   """They do only if no token is predicted from itself or a later one, and each counts once."""
-  n, vocabulary = 3, "ab"
-  task, _, variables = build(n, vocabulary)
-  tokens = jnp.array(list(itertools.product(range(2), repeat=n)))
-  batch = {"tokens": tokens, "valid": jnp.ones(tokens.shape, bool), "position": jnp.arange(8)}
-  p = np.exp(-nats(task, batch, variables).astype(np.float64))
+  p = np.exp(-found()[2]["every"].astype(np.float64))
+  assert p.shape == (64,)
   assert p.max() > 2 * p.min()
   np.testing.assert_allclose(p.sum(), 1, rtol=1e-5)
 
 
 def test_nats_are_what_the_network_gives_token_by_token():
-  task, batch, variables = build()
-  got = nats(task, batch, variables)
-  apply = jax.jit(task.network.apply)
-  begin, lost = jnp.full((4, 1), 4), np.zeros(4)
-  for i in range(6):
-    ids = jnp.concatenate([begin, batch["tokens"][:, :i]], axis=1)
-    log_p = jax.nn.log_softmax(apply(variables, ids)[:, -1])
-    true = np.asarray(log_p)[np.arange(4), np.asarray(batch["tokens"][:, i])]
+  batch, _, got = found()
+  lost = np.zeros(ROWS)
+  for i in range(N):
+    log_p = np.asarray(got["by token"][i, :, i], np.float64)
+    log_p -= np.log(np.exp(log_p).sum(-1, keepdims=True))
+    true = log_p[np.arange(ROWS), batch["tokens"][:, i]]
     lost -= np.where(batch["valid"][:, i], true, 0)
-  np.testing.assert_allclose(got, lost, rtol=1e-4)
-  again = jax.jit(task.nats, static_argnums=3)(variables, batch, jax.random.key(9), 4)
-  np.testing.assert_array_equal(again, got)
+  np.testing.assert_allclose(got["nats"], lost, rtol=1e-4)
+  np.testing.assert_array_equal(got["again"], got["nats"])
 
 
 def test_the_loss_is_the_mean_of_all_valid_tokens():
-  task, batch, variables = build()
-  terms, aux = jax.jit(task.loss)(variables, batch, KEY, 3)
+  _, _, got = found()
+  terms, aux = got["loss"]
   assert set(terms) == {"next"}
   assert int(terms["next"].count) == 21
   assert not aux.variables
-  mean = nats(task, batch, variables).sum() / 21
-  np.testing.assert_allclose(total(terms, task.weights), mean, rtol=1e-5)
-  smooth = functools.partial(recover.cross_entropy, smoothing=0.1)
-  other = build(recover=smooth)[0].loss(variables, batch, KEY, 3)[0]["next"]
-  assert float(other.sum) != float(terms["next"].sum)
+  np.testing.assert_allclose(total(terms, make().weights), got["nats"].sum() / 21, rtol=1e-5)
+  assert float(got["smooth"]["next"].sum) != float(terms["next"].sum)
 
 
 def test_padding_changes_neither_loss_nor_gradient():
-  task, batch, variables = build()
-  spoilt = {**batch, "tokens": jnp.where(batch["valid"], batch["tokens"], 3)}
-  other = {**batch, "tokens": jnp.where(batch["valid"], batch["tokens"], 0)}
-  slope = jax.jit(jax.grad(lambda v, b: total(task.loss(v, b, KEY, 0)[0], {})))
-  for a, b in zip(*(jax.tree.leaves(slope(variables, b)) for b in (spoilt, other)), strict=True):
-    np.testing.assert_array_equal(a, b)
-  np.testing.assert_array_equal(nats(task, spoilt, variables), nats(task, other, variables))
+  nats, slopes = found()[2]["padded"]
+  np.testing.assert_array_equal(nats[0], nats[1])
+  for leaf in jax.tree.leaves(slopes):
+    np.testing.assert_array_equal(leaf[0], leaf[1])
+  assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(slopes)) > 0
 
 
 def test_packed_documents_cost_what_they_cost_alone():
-  task, batch, variables = build()
-  segments = jnp.array([[0, 0, 1, 1, 1, 2]] * 3 + [[0, 0, 1, 1, 1, 1]])
-  packed = nats(task, {**batch, "segments": segments}, variables)
-  for row in range(4):
-    alone = 0.0
-    for s in range(3):
-      here = np.asarray((segments[row] == s) & batch["valid"][row])
-      tokens = batch["tokens"][row : row + 1, here]
-      if tokens.size:
-        part = {"tokens": tokens, "valid": jnp.ones(tokens.shape, bool)}
-        alone += nats(task, part, variables)[0]
-    np.testing.assert_allclose(packed[row], alone, rtol=1e-4)
+  _, _, got = found()
+  np.testing.assert_allclose(got["packed"], got["alone"].reshape(ROWS, 3).sum(-1), rtol=1e-4)
+  assert (np.abs(got["packed"] - got["nats"]) > 1e-3).all()
 
 
 def test_what_is_read_begins_anew_with_every_document():
   batch = {
-    "tokens": jnp.array([[0, 1, 2, 3], [0, 1, 2, 3]]),
-    "valid": jnp.array([[True] * 4, [True, False, True, True]]),
-    "segments": jnp.array([[0, 0, 1, 1], [0, 0, 0, 0]]),
+    "tokens": np.array([[0, 1, 2, 3], [0, 1, 2, 3]]),
+    "valid": np.array([[True] * 4, [True, False, True, True]]),
+    "segments": np.array([[0, 0, 1, 1], [0, 0, 0, 0]]),
   }
-  ids, seen = shifted(batch, 9)
+  ids, seen = jax.jit(shifted)(batch, 9)
   assert ids.tolist() == [[9, 0, 9, 2], [9, 0, 1, 2]]
   assert seen.tolist() == [[True] * 4, [True, True, False, True]]
 
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_features_know_every_valid_token_and_no_other(packed):
-  task, batch, variables = build()
-  if packed:
-    batch = {**batch, "segments": jnp.array([[0, 0, 1, 1, 2, 2]] * 4)}
-  mean = jax.jit(lambda b: task.features(variables, b)["mean"])
-  before = np.asarray(mean(batch))
+  batch, _, got = found()
+  before, *others = got["packed features" if packed else "features"]
   assert before.shape == (4, 16)
-  for i in range(6):
-    tokens = batch["tokens"].at[:, i].set((batch["tokens"][:, i] + 1) % 4)
-    changed = (np.asarray(mean({**batch, "tokens": tokens})) != before).any(-1)
-    read = np.asarray(batch["valid"][:, i])
+  for i, after in enumerate(others):
+    read = batch["valid"][:, i]
     # The last token of a document that another follows is read by none.
-    np.testing.assert_array_equal(changed, read & (not packed or i in (0, 2, 4, 5)))
+    expected = read & (not packed or i in (0, 2, 4, 5))
+    np.testing.assert_array_equal((after != before).any(-1), expected)
 
 
 def test_views_show_the_best_guess_at_every_token():
-  task, batch, variables = build()
-  views = jax.jit(task.views)(variables, batch, KEY)
+  batch, _, got = found()
+  views, logits = got["views"], got["by token"]
   np.testing.assert_array_equal(views["tokens"], batch["tokens"])
   np.testing.assert_array_equal(views["hidden"], batch["valid"])
-  ids, _ = shifted(batch, 4)
-  best = jnp.argmax(task.network.apply(variables, ids), axis=-1)
-  np.testing.assert_array_equal(
-    views["prediction"], jnp.where(batch["valid"], best, batch["tokens"])
-  )
+  best = np.stack([logits[i, :, i].argmax(-1) for i in range(N)], axis=1)
+  expected = np.where(batch["valid"], best, batch["tokens"])
+  np.testing.assert_array_equal(views["prediction"], expected)
 
 
 def test_what_is_written_is_the_likeliest_by_the_whole_pass():
-  task, batch, variables = build(generate=functools.partial(autoregressive, temperature=0.0))
-  hidden = jnp.arange(6) >= jnp.array([[0], [2], [5], [6]])
-  tokens = batch["tokens"]
-  out = jax.jit(task.generate)(variables, jax.random.split(KEY, 4), tokens, hidden)
-  for i in range(6):
-    ids, _ = shifted({"tokens": tokens, "valid": jnp.ones_like(hidden)}, 4)
-    best = jnp.argmax(task.network.apply(variables, ids)[:, i], axis=-1)
-    tokens = tokens.at[:, i].set(jnp.where(hidden[:, i], best, tokens[:, i]))
-  np.testing.assert_array_equal(out["tokens"], tokens)
-  assert out["step"].tolist()[1] == [0, 0, 1, 2, 3, 4]
+  batch, hidden, got = found()
+  tokens, nothing = got["written"]["tokens"]
+  np.testing.assert_array_equal(nothing, batch["tokens"])
+  np.testing.assert_array_equal(tokens, np.where(hidden, got["reread"], batch["tokens"]))
+  assert got["written"]["step"][0].tolist()[1] == [0, 0, 1, 2, 3, 4]
+  assert len(np.unique(tokens[hidden])) > 1
 
 
 def test_only_the_end_of_a_window_is_written():
-  task, batch, variables = build()
-  keys = jax.random.split(KEY, 4)
-  hidden = jnp.zeros((4, 6), bool).at[1, 2].set(True)
+  task, batch = make(), windows()
+  hidden = np.zeros((4, 6), bool)
+  hidden[1, 2] = True
   with pytest.raises(BadInput, match="hide a suffix"):
-    task.generate(variables, keys, batch["tokens"], hidden)
-  nothing = task.generate(variables, keys, batch["tokens"], jnp.zeros((4, 6), bool))
-  np.testing.assert_array_equal(nothing["tokens"], batch["tokens"])
-  assert build(generate=None)[0].generate is None
+    task.generate({}, None, batch["tokens"], hidden)
+  assert make(generate=None).generate is None
 
 
 @pytest.mark.parametrize(
@@ -174,7 +217,7 @@ def test_only_the_end_of_a_window_is_written():
 )
 def test_what_does_not_read_from_left_to_right_is_refused(words, says):
   with pytest.raises(BadInput, match=says):
-    build(**words)
+    make(**words)
 
 
 def test_data_that_are_no_text_are_refused():

@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import runpy
 from functools import partial
 
 import jax
@@ -24,6 +25,7 @@ from maskjax.train.step import make_step
 
 KEY = jax.random.key(0)
 ROOT = pathlib.Path(__file__).parents[2]
+begun = runpy.run_path(str(ROOT / "tests" / "task" / "toy_weights.py"))["begun"]
 BY_EXAMPLE = bind.Moving(schedule.cosine(1.0, 0.0), each=True)
 SIZES = {"width": 16, "depth": 1, "heads": 2, "predictor_width": 16, "predictor_depth": 1}
 ROOM = 9
@@ -49,60 +51,112 @@ def build(**words):
   )
 
 
-def pictures(seed=1, count=8):
+COUNT, STEPS, LEVELS = 8, 101, (0.0, 0.5, 1.0)
+
+
+def pictures(key):
   """Each patch says where it is, and a little noise."""
   place = jnp.kron(jnp.sin(5.0 * jnp.arange(16.0)).reshape(4, 4), jnp.ones((2, 2)))[..., None]
-  image = place + 0.1 * jax.random.normal(jax.random.key(seed), (count, 8, 8, 1))
-  return {"image": image, "position": jnp.arange(count)}
+  image = place + 0.1 * jax.random.normal(key, (COUNT, 8, 8, 1))
+  return {"image": image, "position": jnp.arange(COUNT)}
 
 
-@functools.cache
-def tiny():
-  """A task, its batch and variables whose teacher is another than the network, and its views."""
-  task = build()
-  variables = jax.jit(task.init)(KEY, pictures())
-  other = jax.tree.map(lambda x: x + 0.1 * jnp.sin(jnp.arange(x.size)).reshape(x.shape), variables)
-  return task, pictures(), {**variables, "teacher": other["params"]}, jax.jit(task.views)
+def rows(image):
+  """One flag a patch, of pictures with NaN where nothing is shown."""
+  return jnp.isnan(image)[..., ::2, ::2, 0].reshape(*image.shape[:-3], 16)
 
 
-@functools.cache
-def network():
-  """The network's own calls with room to see all patches, compiled once: predictions and tokens."""
-  own = tiny()[0].network
-  drawn = jax.vmap(lambda key: keys(key, 3))(keys(stream(KEY, "hide"), 8))
+def looks(network, params, given):
+  """The network's own calls with room to see all patches: predictions and tokens, case by case.
 
-  def call(variables, patches, hidden, asked, alpha):
+  A case is what to take the patches, their masks and levels from, and whether the teacher looks.
+  """
+  drawn = jax.vmap(lambda key: keys(key, 3))(keys(stream(KEY, "hide"), COUNT))
+
+  def call(case):
+    teacher, patches, hidden, asked, alpha = case
+    own = jax.tree.map(lambda a, b: jnp.where(teacher, b, a), *params)
     degrade = lambda where, there: hide.noise(where, there, drawn, alpha=alpha)
-    found = own.apply(variables, patches, hidden, asked, keep=16, ask=6, degrade=degrade)
-    return found, own.apply(variables, jnp.nan_to_num(patches), method="encode")["tokens"]
+    call = functools.partial(network.apply, own)
+    found = call(patches, hidden, asked, keep=16, ask=6, degrade=degrade)
+    return found, call(jnp.nan_to_num(patches), method="encode")["tokens"]
 
-  return jax.jit(call)
+  cases = jax.lax.map(call, jax.tree.map(lambda *x: jnp.stack(x), *given.values()))
+  return {name: jax.tree.map(lambda x, i=i: x[i], cases) for i, name in enumerate(given)}
 
 
 @functools.cache
-def shown():
-  """Views of the batch, what they hide and ask, and its patches."""
-  _, batch, variables, views = tiny()
-  seen = {name: np.asarray(x) for name, x in views(variables, batch, KEY).items()}
-  gone = lambda name: np.isnan(seen[name])[:, ::2, ::2, 0].reshape(-1, 16)
-  asked = ~np.stack([gone(f"target {i}") for i in (1, 2, 3)], axis=1)
-  return seen, gone("seen"), asked, recover.patchify(batch["image"], (2, 2))
+def found():
+  """A batch seen by variables whose teacher is another than the network, and what training does."""
+  task, tx = build(), optax.adam(5e-3)
+  made = jax.tree.map(
+    np.asarray, begun(jax.eval_shape(task.init, KEY, jax.eval_shape(pictures, KEY)))
+  )
+  bend = lambda x: (
+    x + np.float32(0.1) * np.sin(np.arange(x.size, dtype=np.float32)).reshape(x.shape)
+  )
+  made["teacher"] = jax.tree.map(bend, made["params"])
+
+  @jax.jit
+  def run(made):
+    rest = {name: x for name, x in made.items() if name not in ("params", "teacher")}
+    full = lambda params, teacher: {**rest, "params": params, "teacher": teacher}
+    own, batch = (made["params"], made["teacher"]), pictures(jax.random.key(1))
+    state = State(jnp.int32(0), KEY, full(*own), tx.init(own[0]), {})
+    step = make_step(task, tx)
+    seeds = jnp.concatenate([jnp.ones(1, int), 2 + jnp.arange(1, STEPS) % 4])
+    train = lambda state, seed: step(state, pictures(jax.random.key(seed)))
+    end, metrics = jax.lax.scan(train, state, seeds)
+    trained = end.variables["params"], end.variables["teacher"]
+    probe = lambda i: (trained, pictures(jax.random.key(90 + i)), jax.random.key(i))
+    turned = jax.tree.map(lambda x: x[::-1], batch)
+    ways = [(own, batch, KEY), (own, turned, KEY), (own, batch, stream(KEY, "loss"))]
+    ways = jax.tree.map(lambda *x: jnp.stack(x), *ways, *map(probe, range(8)))
+    views = jax.lax.map(lambda way: task.views(full(*way[0]), *way[1:]), ways)
+    seen = jax.tree.map(lambda x: x[0], views)
+    # Where it looks, by what was drawn for the batch.
+    hidden = rows(seen["seen"])
+    asked = ~jnp.stack([rows(seen[f"target {i}"]) for i in (1, 2, 3)], axis=1)
+    patches, other = recover.patchify(batch["image"], (2, 2)), asked.at[:, 1:].set(True)
+    broken = jnp.where(hidden[..., None], jnp.nan, patches)
+    level = lambda x: jnp.full(asked.shape[:2], x)
+    cases = {
+      "own": (False, patches, hidden, asked, seen["alpha"]),
+      "teacher": (True, patches, hidden, asked, seen["alpha"]),
+      "broken": (False, broken, hidden, other, level(1.0)),
+    }
+    for left in LEVELS:
+      cases[f"here {left}"] = (False, patches, hidden, asked, level(left))
+      cases[f"there {left}"] = (False, patches, hidden, asked[..., ::-1], level(left))
+    of = lambda pair: task.features(full(*pair), batch)["mean"]
+    pairs = own, (own[1], own[1]), (own[0], own[0])
+    return {
+      "every": views,
+      "first": metrics["loss"][0],
+      "looks": looks(task.network, [{**rest, "params": x} for x in own], cases),
+      "features": jax.lax.map(of, jax.tree.map(lambda *x: jnp.stack(x), *pairs)),
+      "hidden": hidden,
+      "asked": asked,
+    }
+
+  got = jax.tree.map(np.asarray, run(made))
+  of = lambda place: jax.tree.map(lambda x: x[place], got["every"])
+  views = {"views": of(0), "turned": of(1), "at once": of(2), "trained": of(slice(3, None))}
+  return task, made, {**got, **views}
 
 
 def test_costs_are_those_of_the_teachers_tokens_where_they_are_asked():
-  _, _, variables, _ = tiny()
-  seen, hidden, asked, patches = shown()
+  got = found()[2]
+  seen, hidden, asked = got["views"], got["hidden"], got["asked"]
   assert not (~hidden[:, None] & asked).any()
   assert (~hidden).sum(-1).max() <= ROOM
-  found, _ = network()(variables, patches, hidden, asked, seen["alpha"])
-  taught = {**variables, "params": variables["teacher"]}
-  tokens = np.asarray(network()(taught, patches, hidden, asked, seen["alpha"])[1])
+  predicted, tokens = got["looks"]["own"][0], got["looks"]["teacher"][1]
   normal = (tokens - tokens.mean(-1, keepdims=True)) / np.sqrt(tokens.var(-1, keepdims=True) + 1e-5)
   at_once, maps = np.zeros(asked.shape[:2]), np.zeros(asked.shape)
   for b, v in np.ndindex(asked.shape[:2]):
     at = np.flatnonzero(asked[b, v])
-    np.testing.assert_array_equal(found.index[b, v, : len(at)], at)
-    gap = np.abs(np.asarray(found.tokens)[b, v, : len(at)] - normal[b, at])
+    np.testing.assert_array_equal(predicted.index[b, v, : len(at)], at)
+    gap = np.abs(predicted.tokens[b, v, : len(at)] - normal[b, at])
     maps[b, v, at] = np.where(gap < 1, gap**2 / 2, gap - 0.5).mean(-1)
     at_once[b, v] = maps[b, v, at].mean()
   np.testing.assert_allclose(seen["cost"], at_once, rtol=1e-4)
@@ -114,74 +168,53 @@ def test_costs_are_those_of_the_teachers_tokens_where_they_are_asked():
 
 
 def test_hidden_content_and_other_views_change_no_prediction():
-  _, _, variables, _ = tiny()
-  _, hidden, asked, patches = shown()
-  left = np.ones(asked.shape[:2], np.float32)
-  one, _ = network()(variables, patches, hidden, asked, left)
-  broken = jnp.where(hidden[..., None], jnp.nan, patches)
-  other = asked.copy()
-  other[:, 1:] = True
-  again, _ = network()(variables, broken, hidden, other, left)
-  there = np.asarray(one.valid[:, 0])
-  np.testing.assert_allclose(
-    np.asarray(one.tokens[:, 0])[there], np.asarray(again.tokens[:, 0])[there], atol=1e-5
-  )
+  looks = found()[2]["looks"]
+  one, again = looks["here 1.0"][0], looks["broken"][0]
+  there = one.valid[:, 0]
+  np.testing.assert_allclose(one.tokens[:, 0][there], again.tokens[:, 0][there], atol=1e-5)
 
 
 def test_with_nothing_left_of_a_position_it_does_not_matter_where_is_asked():
-  _, _, variables, _ = tiny()
-  _, hidden, asked, patches = shown()
-  for left, differ in ((0.0, False), (0.5, True), (1.0, True)):
-    alpha = np.full(asked.shape[:2], left, np.float32)
-    here, there = (
-      network()(variables, patches, hidden, at, alpha)[0] for at in (asked, asked[..., ::-1])
-    )
-    gap = np.abs(np.asarray(here.tokens) - np.asarray(there.tokens)).max(-1)
-    assert (gap[np.asarray(here.valid)].max() > 1e-2) == differ
+  looks = found()[2]["looks"]
+  for left, differ in zip(LEVELS, (False, True, True), strict=True):
+    here, there = looks[f"here {left}"][0], looks[f"there {left}"][0]
+    gap = np.abs(here.tokens - there.tokens).max(-1)
+    assert (gap[here.valid].max() > 1e-2) == differ, left
 
 
 def test_every_view_has_a_level_of_its_own_wherever_its_example_lies():
-  _, batch, variables, views = tiny()
-  seen = shown()[0]
+  seen, turned = found()[2]["views"], found()[2]["turned"]
   alpha = seen["alpha"]
   assert alpha.shape == (8, 3)
   assert len(np.unique(alpha)) == alpha.size
   assert 0 <= alpha.min() < 0.2 < 0.8 < alpha.max() <= 1
-  turned = views(variables, jax.tree.map(lambda x: x[::-1], batch), KEY)
   np.testing.assert_array_equal(turned["alpha"], alpha[::-1])
   np.testing.assert_array_equal(np.isnan(turned["seen"]), np.isnan(seen["seen"])[::-1])
   np.testing.assert_allclose(turned["cost"], seen["cost"][::-1], rtol=1e-4)
+  # So has every view its own block, and every example.
+  assert len(np.unique(found()[2]["asked"].reshape(-1, 16), axis=0)) > 12
 
 
 def test_the_teacher_is_what_training_comes_to():
-  task, batch, variables, _ = tiny()
-  final = task.final(variables)
+  task, made, got = found()
+  final = task.final(made)
   assert "teacher" not in final
-  jax.tree.map(np.testing.assert_array_equal, final["params"], variables["teacher"])
+  jax.tree.map(np.testing.assert_array_equal, final["params"], made["teacher"])
   assert task.final(final) == final
-  own = jax.jit(lambda v: task.features(v, batch)["mean"])
-  features = own({**variables, "params": variables["teacher"]})
-  np.testing.assert_array_equal(own(variables), features)
-  assert np.abs(own({**variables, "teacher": variables["params"]}) - features).max() > 1e-2
+  own, features, other = got["features"]
+  np.testing.assert_array_equal(own, features)
+  assert np.abs(other - features).max() > 1e-2
 
 
 def test_what_lies_nowhere_is_harder_to_foretell():
   """Patches that are told apart by where they lie alone: without levels all would cost alike."""
-  task, batch, variables, views = tiny()
-  tx = optax.adam(5e-3)
-  step = jax.jit(make_step(task, tx))
-  state = State(jnp.int32(0), KEY, variables, tx.init(variables["params"]), {})
-  key = stream(KEY, "loss")
-  before = views(variables, batch, key)
+  got = found()[2]
+  before, drawn = got["at once"], got["trained"]
   asked = ~np.stack([np.isnan(before[f"target {i}"]) for i in (1, 2, 3)], axis=1)
   count = asked[:, :, ::2, ::2, 0].sum(axis=(2, 3))
-  _, metrics = step(state, batch)
   # The loss weighs each position alike, whichever view asks for it.
-  np.testing.assert_allclose(metrics["loss"], np.average(before["cost"], weights=count), rtol=1e-4)
-  for i in range(100):
-    state, _ = step(state, pictures(seed=2 + i % 4))
-  drawn = [views(state.variables, pictures(seed=90 + i), jax.random.key(i)) for i in range(8)]
-  alpha, cost = (np.concatenate([np.ravel(d[name]) for d in drawn]) for name in ("alpha", "cost"))
+  np.testing.assert_allclose(got["first"], np.average(before["cost"], weights=count), rtol=1e-4)
+  alpha, cost = (drawn[name].ravel() for name in ("alpha", "cost"))
   assert stats.spearmanr(alpha, cost)[0] < -0.4
   assert cost[alpha > 0.75].mean() < 0.8 * cost[alpha < 0.25].mean()
 
@@ -194,10 +227,10 @@ def test_one_mask_is_asked_where_it_hides():
     teacher=None,
     ask=12,
   )
-  variables = jax.eval_shape(task.init, KEY, pictures())
+  variables = jax.eval_shape(task.init, KEY, jax.eval_shape(pictures, KEY))
   assert "teacher" not in variables
   assert task.update is None
-  shown = jax.eval_shape(task.views, variables, pictures(), KEY)
+  shown = jax.eval_shape(task.views, variables, jax.eval_shape(pictures, KEY), KEY)
   assert shown["cost"].shape == (8, 1)
   assert "target 2" not in shown
 

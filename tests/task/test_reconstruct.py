@@ -1,16 +1,16 @@
 """The masked autoencoder's task: its loss, its masks, and what hidden content may reach."""
 
 import functools
+import pathlib
+import runpy
 import sys
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
-from maskjax import bind, hide, recover, score, select
+from maskjax import hide, recover, score, select
 from maskjax.errors import BadInput
 from maskjax.keys import keys, stream
 from maskjax.model.masked_autoencoder import masked_autoencoder
@@ -19,6 +19,7 @@ from maskjax.task import reconstruct
 from maskjax.task.base import total
 
 KEY = jax.random.key(0)
+begun = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_weights.py")))["begun"]
 TINY = {
   "patch": (2, 2),
   "width": 16,
@@ -40,43 +41,72 @@ def build(shape=(8, 8, 1), ratio=0.75, normalise=True, **options):
     recover=functools.partial(recover.squared_error),
     **{"score": functools.partial(score.white), **options},
   )
-  image = jax.random.normal(jax.random.key(1), (4, *shape))
-  batch = {"image": image, "position": jnp.arange(4)}
-  return task, batch, jax.jit(task.init)(KEY, batch)
+  image = np.random.default_rng(1).normal(size=(4, *shape)).astype(np.float32)
+  batch = jax.device_put({"image": image, "position": np.arange(4)})
+  return task, batch, begun(jax.eval_shape(task.init, KEY, batch))
 
 
-@functools.cache
-def square():
-  return build()
-
-
-def masks(task, grid, positions, step=0, key=KEY):
+def masks(grid, positions, step=0, key=KEY):
   """The masks that the loss draws, by the words themselves."""
   drawn = keys(stream(key, "mask", step), positions)
   return select.top(score.white(drawn, grid), ratio=0.75)
 
 
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def cut(image):
+  """Patches of 2 x 2 pixels, by numpy."""
+  b, h, w, c = image.shape
+  parts = image.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
+  return parts.reshape(b, h * w // 4, 4 * c)
+
+
+@functools.cache
+def losses():
+  """Of both shapes: a mask by the words, views by it, and losses with and without normalising."""
+  made = {}
+  for name, shape in SHAPES.items():
+    plain, batch, variables = build(shape, normalise=False)
+    task = build(shape)[0]
+
+    @jax.jit
+    def run(variables, batch, plain=plain, task=task):
+      hidden = masks(task.network.encoder.grid, batch["position"], step=3)
+      loss = lambda task: task.loss(variables, batch, KEY, 3)[0]
+      views = plain.views(variables, batch, KEY, hidden=hidden)
+      return hidden, views, {False: loss(plain), True: loss(task)}
+
+    made[name] = jax.tree.map(np.asarray, (batch["image"], *run(variables, batch)))
+  return made
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("normalise", [True, False])
 def test_loss_equals_numpy_from_the_models_prediction(shape, normalise):
-  task, batch, variables = build(shape, normalise=normalise)
-  n = shape[0] * shape[1] // 4
-  patches = recover.patchify(batch["image"], (2, 2))
-  hidden = masks(task, task.network.encoder.grid, batch["position"], step=3)
-  keep = n - round(0.75 * n)
-  assert hidden.sum(-1).tolist() == [n - keep] * 4
-  predict = jax.jit(functools.partial(task.network.apply, keep=keep))
-  prediction = predict(variables, patches, hidden)
-  target = np.asarray(patches, np.float64)
+  image, hidden, views, terms = losses()[shape]
+  n = hidden.shape[1]
+  assert hidden.sum(-1).tolist() == [round(0.75 * n)] * 4
+  target = cut(image).astype(np.float64)
   if normalise:
     deviation = np.sqrt(target.var(-1, ddof=1, keepdims=True) + 1e-6)
     target = (target - target.mean(-1, keepdims=True)) / deviation
-  expected = ((np.asarray(prediction, np.float64) - target) ** 2).mean(-1)[np.asarray(hidden)]
-  terms, _ = jax.jit(task.loss)(variables, batch, KEY, 3)
-  assert set(terms) == {"recover"}
-  assert int(terms["recover"].count) == expected.size
-  np.testing.assert_allclose(terms["recover"].sum, expected.sum(), rtol=1e-5)
-  np.testing.assert_allclose(total(terms, task.weights), expected.mean(), rtol=1e-5)
+  # What is predicted is what is shown where targets are pixels as they are.
+  expected = ((cut(views["prediction"]) - target) ** 2).mean(-1)[hidden]
+  assert set(terms[normalise]) == {"recover"}
+  term = terms[normalise]["recover"]
+  assert int(term.count) == expected.size
+  np.testing.assert_allclose(term.sum, expected.sum(), rtol=1e-5)
+  np.testing.assert_allclose(total(terms[normalise], {}), expected.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_views_are_pictures_of_the_inputs_shape(shape):
+  image, hidden, views, _ = losses()[shape]
+  assert {v.shape for v in views.values()} == {image.shape}
+  np.testing.assert_array_equal(views["input"], image)
+  gone = np.isnan(views["seen"])
+  np.testing.assert_array_equal(cut(gone), np.broadcast_to(hidden[..., None], cut(gone).shape))
+  np.testing.assert_array_equal(np.where(gone, 0, views["seen"]), np.where(gone, 0, image))
+  pasted = np.where(gone, views["prediction"], views["input"])
+  np.testing.assert_array_equal(views["pasted"], pasted)
 
 
 def test_the_encoder_sees_exactly_the_visible_patches(monkeypatch):
@@ -88,42 +118,71 @@ def test_the_encoder_sees_exactly_the_visible_patches(monkeypatch):
 
   # By its name the package gives the function that the module is called after.
   monkeypatch.setattr(sys.modules["maskjax.model.masked_autoencoder"], "drop", spy)
-  task, batch, variables = square()
-  # A function of its own: that of the task may have been traced before.
-  jax.eval_shape(lambda *given: task.loss(*given), variables, batch, KEY, 0)
+  task, batch, variables = build()
+  jax.eval_shape(task.loss, variables, batch, KEY, 0)
   assert set(seen) == {(16, 16 - round(0.75 * 16))}
 
 
-@pytest.mark.parametrize("content", [np.nan, 1e30])
-def test_hidden_content_reaches_the_gradient_through_the_target_alone(content):
-  task, batch, variables = square()
-  patches = recover.patchify(batch["image"], (2, 2))
-  hidden = masks(task, (4, 4), batch["position"])
-  target = recover.pixels().encode(patches)
+WAYS = [(0, 0, False), (1, 0, False), (0, 0, True)]
 
-  def value_and_slopes(patches):
+
+@functools.cache
+def found():
+  """Slopes by hidden content, losses by step, masks by key and place, features: one program."""
+  task, batch, variables = build()
+  few, many = (build(keep=keep)[0] for keep in (2, 8))
+
+  @jax.jit
+  def run(variables, batch):
+    patches, hidden = recover.patchify(batch["image"], (2, 2)), masks((4, 4), batch["position"])
+    target = recover.pixels().encode(patches)
+
     def loss(params, patches):
       full = {**variables, "params": params}
       prediction = task.network.apply(full, patches, hidden, keep=4, exact=True)
       term = recover.squared_error(prediction, target, hidden)
       return term.sum / term.count, prediction
 
-    return jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(variables["params"], patches)
+    slopes = jax.grad(loss, argnums=(0, 1), has_aux=True)
+    other = lambda content: jnp.where(hidden[..., None], content, patches)
+    at = lambda step: task.loss(variables, batch, KEY, step)[0]["recover"].sum
+    turned = {name: x[::-1] for name, x in batch.items()}
+    both = jax.tree.map(lambda *x: jnp.stack(x), *[turned if t else batch for *_, t in WAYS])
+    own = jnp.stack([jax.random.key(k) for k, *_ in WAYS])
+    seen = lambda x: jnp.isnan(task.views(variables, x[0], x[1])["seen"]).any(-1)
+    apart = jnp.stack([batch["position"], batch["position"] + 9])
+    features = lambda position: task.features(variables, {**batch, "position": position})
+    return {
+      "hidden": hidden,
+      "slopes": jax.lax.map(
+        lambda x: slopes(variables["params"], x),
+        jnp.stack([patches, other(jnp.nan), other(1e30)]),
+      ),
+      "steps": jax.lax.map(at, jnp.array([0, 1, 0, 1000])),
+      "seen": jax.lax.map(seen, (both, own)),
+      "drawn": jax.lax.map(lambda step: masks((4, 4), jnp.arange(64), step), jnp.arange(3)),
+      "often": masks((14, 14), jnp.arange(200)),
+      "features": jax.lax.map(features, apart),
+      "kept": [one.loss(variables, batch, KEY, 0)[0]["recover"] for one in (few, many)],
+    }
 
-  clean = value_and_slopes(patches)
-  spoilt = value_and_slopes(jnp.where(hidden[..., None], content, patches))
-  for a, b in zip(jax.tree.leaves(clean), jax.tree.leaves(spoilt), strict=True):
-    assert np.isfinite(a).all()
-    np.testing.assert_array_equal(a, b)
-  (_, slope), _ = clean
-  assert (np.asarray(slope)[np.asarray(hidden)] == 0).all()
-  assert (np.asarray(slope)[~np.asarray(hidden)] != 0).any()
+  return jax.tree.map(np.asarray, run(variables, batch))
+
+
+@pytest.mark.parametrize("content", [np.nan, 1e30])
+def test_hidden_content_reaches_the_gradient_through_the_target_alone(content):
+  place = 1 if np.isnan(content) else 2
+  for leaf in jax.tree.leaves(found()["slopes"]):
+    assert np.isfinite(leaf[place]).all()
+    np.testing.assert_array_equal(leaf[0], leaf[place])
+  (_, slope), _ = found()["slopes"]
+  hidden = found()["hidden"]
+  assert (slope[0][hidden] == 0).all()
+  assert (slope[0][~hidden] != 0).any()
 
 
 def test_every_position_is_hidden_as_often_as_any_other():
-  task, _, _ = square()
-  draws = 200
-  hidden = np.asarray(masks(task, (14, 14), jnp.arange(draws)))
+  hidden, draws = found()["often"], 200
   assert (hidden.sum(-1) == 147).all()
   often = hidden.mean(0).reshape(14, 14)
   for edge in (often[0], often[-1], often[:, 0], often[:, -1]):
@@ -135,62 +194,32 @@ def test_every_position_is_hidden_as_often_as_any_other():
   assert 138 < spread < 262
 
 
-def views_seen(task, variables, batch, key):
-  return np.isnan(jax.jit(task.views)(variables, batch, key)["seen"]).any((-1,))
-
-
 def test_masks_differ_between_examples_steps_and_keys_and_not_otherwise():
   """Epochs differ because steps do: the step is folded in, and no step comes twice."""
-  task, batch, variables = square()
-  loss = jax.jit(task.loss)
-  sums = [float(loss(variables, batch, KEY, step)[0]["recover"].sum) for step in (0, 1, 0, 1000)]
+  sums = found()["steps"].tolist()
   assert sums[0] == sums[2]
   assert len(set(sums)) == 3
-  drawn = np.concatenate([masks(task, (4, 4), jnp.arange(64), step) for step in range(3)])
-  assert len(np.unique(drawn, axis=0)) > 180
-  again, other = (views_seen(task, variables, batch, jax.random.key(s)) for s in (0, 1))
-  np.testing.assert_array_equal(again, views_seen(task, variables, batch, KEY))
-  assert (again != other).any()
-  assert len({row.tobytes() for row in again}) == 4
+  assert len(np.unique(found()["drawn"].reshape(-1, 16), axis=0)) > 180
+  own, other, _ = found()["seen"]
+  assert (own != other).any()
+  assert len({row.tobytes() for row in own}) == 4
 
 
 def test_an_examples_mask_follows_its_position_not_its_place():
-  task, batch, variables = square()
-  whole = views_seen(task, variables, batch, KEY)
-  turned = {name: value[::-1] for name, value in batch.items()}
-  np.testing.assert_array_equal(views_seen(task, variables, turned, KEY), whole[::-1])
+  whole, _, turned = found()["seen"]
+  np.testing.assert_array_equal(turned, whole[::-1])
 
 
 def test_features_hide_nothing_and_are_deterministic():
-  task, batch, variables = square()
-  features = jax.jit(task.features)
-  one = features(variables, batch)
-  other = features(variables, {**batch, "position": batch["position"] + 9})
-  for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-    np.testing.assert_array_equal(a, b)
-  assert one["tokens"].shape == (4, 16, 16)
-
-
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_views_are_pictures_of_the_inputs_shape(shape):
-  task, batch, variables = build(shape)
-  views = jax.jit(task.views)(variables, batch, KEY)
-  assert {v.shape for v in views.values()} == {batch["image"].shape}
-  np.testing.assert_array_equal(views["input"], batch["image"])
-  hidden = np.isnan(views["seen"])
-  np.testing.assert_array_equal(
-    np.where(hidden, 0, views["seen"]), jnp.where(hidden, 0, batch["image"])
-  )
-  pasted = jnp.where(hidden, views["prediction"], views["input"])
-  np.testing.assert_array_equal(views["pasted"], pasted)
+  for leaf in jax.tree.leaves(found()["features"]):
+    np.testing.assert_array_equal(leaf[0], leaf[1])
+  assert found()["features"]["tokens"].shape[1:] == (4, 16, 16)
 
 
 def test_a_given_keep_pads_or_leaves_out():
-  for keep in (2, 8):
-    task, batch, variables = build(keep=keep)
-    terms, _ = jax.jit(task.loss)(variables, batch, KEY, 0)
-    assert np.isfinite(terms["recover"].sum)
-    assert int(terms["recover"].count) == 4 * 12
+  for term in found()["kept"]:
+    assert np.isfinite(term.sum)
+    assert int(term.count) == 4 * 12
 
 
 @pytest.mark.parametrize(
@@ -218,75 +247,3 @@ def test_data_that_are_no_images_are_refused():
       target=recover.pixels,
       recover=recover.squared_error,
     )
-
-
-MOVING = bind.Moving(lambda step: jnp.where(step < 5, 0.25, 0.75))
-
-
-def test_a_moving_ratio_sees_what_each_bucket_holds():
-  task, batch, variables = build(ratio=MOVING, keep=(4, 12))
-  for step, keep in ((0, 12), (9, 4)):
-    alone, _, _ = build(ratio=1 - keep / 16)
-    moving, fixed = (
-      jax.jit(t.loss)(variables, batch, KEY, step)[0]["recover"] for t in (task, alone)
-    )
-    assert int(moving.count) == 4 * (16 - keep)
-    np.testing.assert_allclose(moving.sum, fixed.sum, rtol=2e-5)
-
-
-def test_buckets_compile_once_and_have_gradients():
-  task, batch, variables = build(ratio=MOVING, keep=(4, 12))
-  traces = []
-
-  def loss(variables, step):
-    traces.append(None)
-    return total(task.loss(variables, batch, KEY, step)[0], {})
-
-  slope = jax.jit(jax.grad(loss))
-  norms = [float(optax.tree.norm(slope(variables, jnp.int32(s))["params"])) for s in (0, 9)]
-  assert len(traces) == 1
-  assert min(norms) > 0
-
-
-def test_a_moving_ratio_needs_buckets():
-  with pytest.raises(BadInput, match=r"task\.keep"):
-    build(ratio=MOVING)
-  with pytest.raises(BadInput, match="17 of 16"):
-    build(ratio=MOVING, keep=(4, 17))
-
-
-class Learned(nn.Module):
-  """A score for each place, learned."""
-
-  @nn.compact
-  def __call__(self, patches, keys):
-    """The same scores for every example, with noise."""
-    wanted = self.param("wanted", nn.initializers.zeros, (patches.shape[-2],))
-    noise = jax.vmap(lambda key: jax.random.gumbel(key, wanted.shape))(keys)
-    return wanted + noise
-
-
-def test_a_score_with_parameters_learns_to_hide_what_is_hard():
-  task, batch, _ = build(normalise=False, teach=functools.partial(recover.policy_gradient))
-  learned = build(
-    normalise=False,
-    score=functools.partial(Learned),
-    teach=functools.partial(recover.policy_gradient, baseline="mean"),
-  )[0]
-  # Noise in the first half of the picture, which cannot be predicted; nothing in the other.
-  image = batch["image"].at[:, 4:].set(0)
-  batch = {**batch, "image": image}
-  assert "score" not in jax.eval_shape(task.init, KEY, batch)["params"]
-  variables = learned.init(KEY, batch)
-  assert variables["params"]["score"]["wanted"].shape == (16,)
-
-  @jax.jit
-  def step(params, i):
-    loss = lambda params: total(learned.loss({**variables, "params": params}, batch, KEY, i)[0], {})
-    return jax.tree.map(lambda p, g: p - 0.5 * g, params, jax.grad(loss)(params))
-
-  params = variables["params"]
-  for i in range(60):
-    params = step(params, i)
-  wanted = params["score"]["wanted"]
-  assert wanted[:8].mean() > wanted[8:].mean() + 0.1

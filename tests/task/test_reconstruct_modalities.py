@@ -1,5 +1,8 @@
 """What is hidden reaches nothing, what is seen of one modality tells of the others."""
 
+import functools
+import pathlib
+import runpy
 from functools import partial
 
 import jax
@@ -14,16 +17,13 @@ from maskjax.model import multimodal_autoencoder
 from maskjax.record import Record
 from maskjax.task import reconstruct_modalities
 from maskjax.task.base import total
-from maskjax.task.reconstruct_modalities import per_example
 
 RECORD = Record("image", (8, 8, 3), {"train": 64}, mean=(0.5,) * 3, std=(0.2,) * 3)
 SIZES = dict(width=16, depth=1, heads=2, decoder_width=16, decoder_depth=1, decoder_heads=2)
 MODALITIES = dict(edges=dict(fn="edges"), segments=dict(fn="palette", colors=4, stride=2))
 ASKS = dict(image={}, edges=dict(recover="absolute_error"), segments={})
 KEY, N = jax.random.key(0), 16
-# What is compiled runs for milliseconds: little is gained by doing it well.
-FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-jit = partial(jax.jit, compiler_options=FAST)
+begun = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_weights.py")))["begun"]
 
 
 def make(**words):
@@ -44,136 +44,162 @@ def images(n=8):
   return {"image": x.astype(np.float32), "position": np.arange(n, dtype=np.int32)}
 
 
-@pytest.fixture(scope="module")
+def cut(shown, name):
+  """One flag a patch, of flags for every pixel."""
+  hidden = shown[name]["hidden"]
+  side = shown[name]["input"].shape[1] // 4
+  return hidden[:, ::side, ::side].reshape(len(hidden), -1)
+
+
+STEPS = 100
+
+
+@functools.cache
 def ready():
-  """The task, its variables once prepared, and its compiled loss, gradient and views."""
-  task, batch = make(), images()
-  variables = task.prepare(jit(task.init)(KEY, batch), iter([batch]))
-
-  def value(params, variables, batch, step):
-    terms, _ = task.loss({**variables, "params": params}, batch, KEY, step)
-    return total(terms, {}), terms
-
-  slope = jit(jax.value_and_grad(value, has_aux=True))
-  return task, variables, slope, jit(task.views, static_argnames="keep")
+  """The task, and its variables once prepared."""
+  task = make()
+  shapes = jax.eval_shape(task.init, KEY, images())
+  prepared = task.prepare(begun(shapes), iter([images()]))
+  kinds = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+  assert kinds(shapes) == kinds(prepared)
+  return task, prepared
 
 
-def test_prepare_fits_what_modalities_know(ready):
-  task, variables, _, views = ready
-  before = jax.eval_shape(task.init, KEY, images())
-  shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
-  assert shapes(before) == shapes(variables)
-  seen = views(variables, images(), KEY)["modalities"]
+@functools.cache
+def found():
+  """Views, features and losses of a batch, and what training comes to, in one program."""
+  (task, variables), batch, tx = ready(), jax.device_put(images()), optax.adam(1e-2)
+
+  one = make(asks=dict(edges={}))  # of which little has to be compiled
+
+  @jax.jit
+  def run(variables, batch):
+    params = dict(variables["params"])
+    few = {name: params[name] for name in jax.eval_shape(one.init, KEY, batch)["params"]}
+
+    def step(carry, i):
+      few, state = carry
+      cost = lambda few: total(one.loss({**variables, "params": few}, batch, KEY, i)[0], {})
+      moves, state = tx.update(jax.grad(cost)(few), state, few)
+      return (optax.apply_updates(few, moves), state), None
+
+    (trained, _), _ = jax.lax.scan(step, (few, tx.init(few)), jnp.arange(STEPS))
+    own = task.views(variables, batch, KEY)
+    hidden = jnp.concatenate([cut(own["modalities"], name) for name in ASKS], axis=1)
+    pair = lambda *x: jnp.stack(x)
+    image = jnp.zeros((8, N), bool)
+    by = lambda x: one.views({**variables, "params": x[0]}, batch, KEY, hidden=x[1], keep=N)
+    rest = jnp.broadcast_to(jnp.arange(3 * N) >= N, hidden.shape)
+    ways = jax.tree.map(pair, (few, hidden), (trained, rest))
+    alone = one.views({**variables, "params": few}, batch, KEY, hidden=image)
+    away = jax.tree.map(lambda x: x + 3, variables["modalities"])
+    features = lambda fitted: task.features({**variables, "modalities": fitted}, batch)
+    first = jnp.broadcast_to(jnp.arange(N) % 4 == 0, (8, N))
+    broken = batch["image"].at[:, :, :2].set(jnp.nan)  # the first of four columns of patches
+    part = lambda x: task.features(variables, {**batch, "image": x[0]}, x[1])["mean"]
+    odd = jnp.broadcast_to(jnp.arange(N) % 2 == 0, (8, N))
+    return {
+      "terms": task.loss(variables, batch, KEY, 0)[0],
+      "own": own,
+      "given": jax.lax.map(by, ways)["modalities"]["edges"],
+      "alone": (alone["seen"], alone["modalities"]["edges"]["hidden"]),
+      "features": jax.lax.map(features, jax.tree.map(pair, variables["modalities"], away)),
+      "parts": jax.lax.map(part, (pair(broken, batch["image"]), pair(first, odd))),
+    }
+
+  return jax.tree.map(np.asarray, run(variables, batch))
+
+
+def test_prepare_fits_what_modalities_know():
+  seen = found()["own"]["modalities"]
   np.testing.assert_allclose(seen["edges"]["input"].std(), 1, atol=1e-3)
   assert set(np.unique(seen["segments"]["input"])) == {0, 1, 2, 3}
 
 
-def test_terms_are_means_of_each_examples_own_mean(ready):
-  _, variables, slope, views = ready
-  (_, terms), _ = slope(variables["params"], variables, images(), 0)
+def test_terms_are_means_of_each_examples_own_mean():
+  terms = found()["terms"]
   assert set(terms) == set(ASKS)
-  # Views draw by another key than steps do: their masks, put through the same rule by numpy.
-  seen = views(variables, images(), KEY)["modalities"]
-  hidden = np.concatenate([_patches(seen[n]["hidden"], seen[n]) for n in ASKS], axis=1)
+  # At step 0 views draw the same masks from the same key; put through the same rule by numpy.
+  seen = found()["own"]["modalities"]
+  hidden = np.concatenate([cut(seen, name) for name in ASKS], axis=1)
   assert (~hidden).sum(1).tolist() == [8] * 8
-  view = {k: np.asarray(v) for k, v in seen["edges"].items()}
-  error, asked = np.abs(view["prediction"] - view["input"]).mean(-1), view["hidden"]
-  own = [e[a].mean() for e, a in zip(error, asked, strict=True) if a.any()]
-  cut = lambda x: recover.patchify(jnp.asarray(x), (2, 2))
-  term = per_example(
-    recover.absolute_error,
-    cut(view["prediction"]),
-    cut(view["input"]),
-    jnp.asarray(_patches(asked, seen["edges"])),
-  )
-  np.testing.assert_allclose(term.sum / term.count, np.mean(own), rtol=1e-5)
-  assert int(term.count) == len(own)
+  assert len(np.unique(hidden, axis=0)) == 8
+  gap = lambda name: seen[name]["prediction"] - seen[name]["input"]
+  logits = seen["segments"]["prediction"].astype(np.float64)
+  logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+  labels = seen["segments"]["input"][..., None]
+  errors = {
+    "image": np.square(gap("image")).mean(-1),
+    "edges": np.abs(gap("edges")).mean(-1),
+    "segments": -np.take_along_axis(logs, labels, -1)[..., 0],
+  }
+  for name, error in errors.items():
+    rows = zip(error, seen[name]["hidden"], strict=True)
+    own = [e[asked].mean() for e, asked in rows if asked.any()]
+    got = terms[name].sum / terms[name].count
+    np.testing.assert_allclose(got, np.mean(own), rtol=1e-4, err_msg=name)
+    assert int(terms[name].count) == len(own)
 
 
-def _patches(hidden, view):
-  """One flag a patch, of flags for every pixel."""
-  side = view["input"].shape[1] // 4
-  return np.asarray(hidden)[:, ::side, ::side].reshape(len(hidden), -1)
-
-
-def test_what_is_hidden_changes_nothing(ready):
-  task, variables, _, _ = ready
+def test_what_is_hidden_changes_nothing():
+  task = make(asks=dict(image={}))
+  params = begun(jax.eval_shape(task.init, KEY, images()))["params"]
   network = task.network
   patches = {
-    "image": jnp.ones((2, N, 12)),
-    "edges": jnp.ones((2, N, 4)),
-    "segments": jnp.ones((2, N, 1), jnp.int32),
+    "image": np.ones((2, N, 12), np.float32),
+    "edges": np.ones((2, N, 4), np.float32),
+    "segments": np.ones((2, N, 1), np.int32),
   }
-  hidden = jnp.arange(3 * N)[None] % 5 != jnp.array([[0], [3]])
+  hidden = np.arange(3 * N)[None] % 5 != np.array([[0], [3]])
+  parts = zip(patches.items(), np.split(hidden, 3, axis=1), strict=True)
   broken = {
-    name: jnp.where(
-      jnp.split(hidden, 3, axis=1)[i][..., None], jnp.nan if x.dtype == jnp.float32 else -7, x
-    ).astype(x.dtype)
-    for i, (name, x) in enumerate(patches.items())
+    name: np.where(h[..., None], np.nan if x.dtype == np.float32 else -7, x).astype(x.dtype)
+    for (name, x), h in parts
   }
-  params = {"params": variables["params"]}
-
-  def squares(params, patches):
-    out = network.apply(params, patches, hidden, keep=N)
-    return sum(jnp.sum(x**2) for x in out.values()), out
-
-  @jit
-  def run(params, patches):
-    slopes, out = jax.grad(squares, has_aux=True)(params, patches)
-    return out, slopes
-
-  clean, dirty = run(params, patches), run(params, broken)
-  jax.tree.map(np.testing.assert_array_equal, clean, dirty)
-  assert all(np.isfinite(x).all() for x in jax.tree.leaves(clean))
   # What is seen of one modality does change what is predicted of another.
   other = {**patches, "edges": 2 * patches["edges"]}
-  moved = run(params, other)[0]
-  assert all(np.abs(moved[name] - clean[0][name]).max() > 1e-6 for name in moved)
+  cases = jax.device_put(jax.tree.map(lambda *x: np.stack(x), patches, broken, other))
+
+  @jax.jit
+  def run(params, cases):
+    def squares(params, patches):
+      out = network.apply({"params": params}, patches, jnp.asarray(hidden), keep=N)
+      return sum(jnp.sum(x**2) for x in out.values()), out
+
+    return jax.lax.map(lambda patches: jax.grad(squares, has_aux=True)(params, patches), cases)
+
+  slopes, out = jax.tree.map(np.asarray, run(params, cases))
+  for leaf in jax.tree.leaves((slopes, out)):
+    np.testing.assert_array_equal(leaf[0], leaf[1])
+    assert np.isfinite(leaf).all()
+  assert all(np.abs(x[2] - x[0]).max() > 1e-6 for x in out.values())
 
 
-def test_padding_outside_attention_is_as_if_it_were_not_there(ready):
-  _, variables, _, views = ready
-  own = views(variables, images(), KEY)["modalities"]
-  hidden = np.concatenate([_patches(own[name]["hidden"], own[name]) for name in ASKS], axis=1)
-  padded = views(variables, images(), KEY, hidden=hidden, keep=N)["modalities"]
-  for name in own:
-    np.testing.assert_allclose(padded[name]["prediction"], own[name]["prediction"], atol=2e-5)
+def test_padding_outside_attention_is_as_if_it_were_not_there():
+  own, given = found()["own"]["modalities"]["edges"], found()["given"]
+  np.testing.assert_allclose(given["prediction"][0], own["prediction"], atol=2e-5)
+  np.testing.assert_array_equal(given["hidden"][0], own["hidden"])
   # A mask of the image alone hides all else.
-  alone = views(variables, images(), KEY, hidden=np.zeros((8, N), bool), keep=N)
-  assert not np.isnan(alone["seen"]).any()
-  assert all(alone["modalities"][name]["hidden"].all() for name in ("edges", "segments"))
+  seen, hidden = found()["alone"]
+  assert not np.isnan(seen).any()
+  assert hidden.all()
+  np.testing.assert_array_equal(given["hidden"][1], hidden)
 
 
-def test_features_see_the_image_alone(ready):
-  task, variables, _, _ = ready
-  features = jit(task.features)
-  found = features(variables, images())
-  assert {k: v.shape for k, v in found.items()} == {
+def test_features_see_the_image_alone():
+  features = found()["features"]
+  assert {k: v.shape[1:] for k, v in features.items()} == {
     "mean": (8, 16), "tokens": (8, N, 16), "class": (8, 16),
   }  # fmt: skip
-  shifted = {**variables, "modalities": jax.tree.map(lambda x: x + 3, variables["modalities"])}
-  np.testing.assert_array_equal(found["mean"], features(shifted, images())["mean"])
-  hidden = jnp.arange(N)[None] % 2 == jnp.zeros((8, 1), int)
-  broken = images()
-  broken["image"][:, :, :2] = np.nan  # the first of four columns of patches
-  first = jnp.broadcast_to(jnp.arange(N) % 4 == 0, (8, N))
-  assert np.isfinite(features(variables, broken, first)["mean"]).all()
-  assert np.abs(features(variables, images(), hidden)["mean"] - found["mean"]).max() > 1e-4
+  mean, shifted = features["mean"]
+  np.testing.assert_array_equal(mean, shifted)
+  broken, odd = found()["parts"]
+  assert np.isfinite(broken).all()
+  assert np.abs(odd - mean).max() > 1e-4
 
 
-def test_one_modality_is_learned_from_another(ready):
-  _, variables, slope, views = ready
-  tx = optax.adam(1e-2)
-  params, state = variables["params"], tx.init(variables["params"])
-  update = jit(tx.update)
-
-  for step in range(100):
-    _, slopes = slope(params, variables, images(), step)
-    moves, state = update(slopes, state, params)
-    params = optax.apply_updates(params, moves)
-  only = np.zeros((8, N), bool)
-  seen = views({**variables, "params": params}, images(), KEY, hidden=only, keep=N)["modalities"]
-  guess, true = (np.asarray(seen["edges"][name]) for name in ("prediction", "input"))
+def test_one_modality_is_learned_from_another():
+  guess, true = (found()["given"][name][1] for name in ("prediction", "input"))
   # Edges have deviation 1. From the image alone more is known of them than their mean, and of those
   # of this image more than of any other's.
   own = ((guess - true) ** 2).mean()

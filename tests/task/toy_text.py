@@ -31,7 +31,7 @@ class Exact(NamedTuple):
 
   def init(self, key, ids, valid):
     """No parameters but one that is not used."""
-    return {"params": {"unused": jnp.zeros(1)}}
+    return {"params": {"unused": jax.device_put(np.zeros(1, np.float32))}}
 
   def apply(self, variables, ids, valid):
     """The logits of every token."""
@@ -40,9 +40,9 @@ class Exact(NamedTuple):
 
 def batch(copies):
   """Every state, several times each."""
-  tokens = jnp.repeat(jnp.asarray(STATES, jnp.int32), copies, axis=0)
-  valid = jnp.ones(tokens.shape, bool)
-  return {"tokens": tokens, "valid": valid, "position": jnp.arange(len(tokens))}
+  tokens = np.repeat(STATES.astype(np.int32), copies, axis=0)
+  batch = {"tokens": tokens, "valid": tokens >= 0, "position": np.arange(len(tokens))}
+  return jax.device_put(batch)
 
 
 def keys_of(n):
