@@ -20,7 +20,8 @@ import numpy as np
 
 from maskjax import bind, lab, weights
 from maskjax.data import tiny
-from maskjax.task.base import Task
+from maskjax.task.base import FROZEN, Task
+from maskjax.task.teacher import TEACHER
 from maskjax.train.build import make_optimizer, make_task, run_lengths
 from maskjax.train.run import plain
 from maskjax.train.smoke import smoke
@@ -33,18 +34,26 @@ CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 FILES = {p.stem: p for p in sorted(CONFIGS.rglob("*.py")) if not p.name.startswith("_")}
 EXAMPLES, SEED, INIT = 8, 3, 1
 MASKS = ("select", "drop")
-SPIED = ("score", *MASKS)
+SPIED = ("score", "hide", *MASKS)
+# Arguments worth telling beside what a function returned.
+TOLD = ("loss", "alpha")
+DRAWN = ("params", FROZEN)
 # A module whose functions are those of maskjax, and tell what they returned.
 SPY = "maskjax_spied"
 
 
 class Spy(types.ModuleType):
-  """`maskjax_spied:select.top` is `maskjax.select.top`, whose results `seen` collects."""
+  """`maskjax_spied:select.top` is `maskjax.select.top`, whose results `seen` collects.
 
-  seen: list[tuple[str, Any]] | None = None
+  And those of its arguments that `TOLD` names.
+  """
+
+  seen: list[tuple[str, Any, Mapping[str, Any]]] | None = None
 
   def __getattr__(self, name: str) -> Any:
     section, _, rest = name.partition("__")
+    if section not in SPIED:
+      raise AttributeError(name)
     fn = bind.resolve(rest.replace("__", ":"), WORDS[section])
     if isinstance(fn, type):
       return fn  # a module, which a task applies
@@ -53,7 +62,7 @@ class Spy(types.ModuleType):
     def told(*args: Any, **kwargs: Any) -> Any:
       result = fn(*args, **kwargs)
       if self.seen is not None:
-        self.seen.append((section, result))
+        self.seen.append((section, result, {k: v for k, v in kwargs.items() if k in TOLD}))
       return result
 
     return told
@@ -86,13 +95,16 @@ class Built:
     record, batch: tiny data of eight examples.
     task: what the config describes.
     total_steps: length of its run.
+    seed: of the key that the masks of `said` come from.
   """
+
+  seed = SEED
 
   def __init__(self, name: str, preset: str = "", change: Any = None):
     module = lab.load(FILES[name])
     config = module.get_config(preset) if preset else module.get_config()
     note = module.NOTE
-    small = smoke(config, **note.get("smoke", {}))
+    small = smoke(config, **note.get("smoke", {}) if preset else {})
     if change is not None:
       with small.ignore_type():
         change(small)
@@ -103,7 +115,7 @@ class Built:
     self.scale = {**scale, "examples": examples}
     self.record = tiny.record(self.scale, self.config["data"].get("train", "train"))
     size = 1 if self.record.kind == "graph" else EXAMPLES
-    self.batch = {k: jnp.asarray(v) for k, v in tiny.batch(self.scale, size).items()}
+    self.batch = {k: jax.device_put(v) for k, v in tiny.batch(self.scale, size).items()}
     self.task: Task = make_task(self._spied(), self.record)
     self.total_steps = run_lengths(self.config, self.record).total_steps
     self.lengths = {"batch_size": self.config["batch_size"], "examples": examples}
@@ -128,20 +140,29 @@ class Built:
     """The optimiser of the config, with what holds weights."""
     return make_optimizer(self.config, self.shapes["params"], self.total_steps, **self.lengths)
 
-  def hide(self, variables: Any, key: Any, step: Any) -> dict[str, Any]:
-    """What the grammar's words return in the loss of a step: "select", "select2", "drop", …."""
-    batch = self.task.pair(self.batch, key, step)
+  def hide(self, variables: Any, batch: Any, key: Any, step: Any) -> dict[str, Any]:
+    """What the grammar's words return in the loss of a step: "select", "select2", "drop", ….
+
+    Also what they were told: "score.loss", "hide.alpha".
+    """
+    return self.terms(variables, batch, key, step)[1]
+
+  def terms(self, variables: Any, batch: Any, key: Any, step: Any) -> tuple[Any, dict[str, Any]]:
+    """The terms of a step's loss, and what `hide` finds in it."""
+    batch = self.task.pair(batch, key, step)
     spy.seen = []
     try:
-      self.task.loss(variables, batch, key, step)
+      terms, _ = self.task.loss(variables, batch, key, step)
       seen = spy.seen
     finally:
       spy.seen = None
     found: dict[str, Any] = {}
-    for section, result in seen:
+    for section, result, told in seen:
       count = 1 + sum(name.rstrip("0123456789") == section for name in found)
-      found[f"{section}{count}" if count > 1 else section] = result
-    return found
+      name = f"{section}{count}" if count > 1 else section
+      found[name] = result
+      found |= {f"{name}.{k}": v for k, v in told.items()}
+    return terms, found
 
   @functools.cached_property
   def said(self) -> dict[str, Any]:
@@ -150,11 +171,10 @@ class Built:
     One program; what it does not depend on (most networks, mostly) is not compiled.
     """
 
-    def at(key: Any, steps: Any) -> Any:
-      variables = self.task.init(key, self.batch)
-      return jax.lax.map(lambda s: self.hide(variables, jax.random.key(SEED), s), steps)
+    def at(variables: Any, batch: Any, steps: Any) -> Any:
+      return jax.lax.map(lambda s: self.hide(variables, batch, jax.random.key(self.seed), s), steps)
 
-    return jax.device_get(jax.jit(at)(jax.random.key(INIT), self.steps))
+    return jax.device_get(jax.jit(at)(self.initial, self.batch, self.steps))
 
   @functools.cached_property
   def masks(self) -> dict[str, np.ndarray]:
@@ -167,13 +187,26 @@ class Built:
     }
 
   @functools.cached_property
+  def initial(self) -> Any:
+    """Variables of the shapes and magnitudes that a run begins with, drawn by numpy.
+
+    That costs no program; how a network initialises is for the tests of the network.
+    """
+    rng = np.random.default_rng(INIT)
+    drawn = {name: _drawn(self.shapes[name], rng) for name in DRAWN if name in self.shapes}
+    copies = {TEACHER: drawn["params"]} if TEACHER in self.shapes else {}
+    rest = set(self.shapes) - set(drawn) - set(copies)
+    others = lambda key, batch: {k: v for k, v in self.task.init(key, batch).items() if k in rest}
+    made = jax.jit(others)(jax.random.key(INIT), self.batch) if rest else {}
+    return {**made, **copies, **drawn}
+
+  @functools.cached_property
   def variables(self) -> Any:
     """The variables as a run has them before step 0, statistics over the tiny batch included."""
-    variables = jax.jit(self.task.init)(jax.random.key(INIT), self.batch)
     if self.task.prepare is None:
-      return variables
+      return self.initial
     batches = ({**self.batch, "position": self.batch["position"] + i} for i in count(0, EXAMPLES))
-    return self.task.prepare(variables, batches)
+    return self.task.prepare(self.initial, batches)
 
   @functools.cached_property
   def trained(self) -> Trained:
@@ -182,7 +215,7 @@ class Built:
     batch = {k: v[: self.config["batch_size"]] for k, v in self.batch.items()}
     step = make_step(self.task, tx, ema=ema, held=self.optimizer.held)
 
-    def one(state: State, at: Any) -> Any:
+    def one(state: State, batch: Any, at: Any) -> Any:
       state, metrics = step(_moved(state, at), batch)
       held = weights.masks(state.moments) if self.config.get("hold") else None
       zero = None
@@ -190,13 +223,27 @@ class Built:
         zero = jax.tree.map(lambda x: x == 0, self.task.final(state.variables)["params"])
       return state, (metrics, held, zero)
 
-    def run(variables: Any, steps: Any) -> Any:
+    def run(variables: Any, batch: Any, steps: Any) -> Any:
       average = variables["params"] if ema else {}
       state = State(jnp.int32(0), jax.random.key(0), variables, moments(tx, variables), average)
-      return jax.lax.scan(one, state, steps)
+      return jax.lax.scan(lambda state, at: one(state, batch, at), state, steps)
 
-    state, rest = jax.device_get(jax.jit(run)(self.variables, self.steps))
+    state, rest = jax.device_get(jax.jit(run)(self.variables, batch, self.steps))
     return Trained(state, *rest)
+
+
+def _drawn(shapes: Any, rng: np.random.Generator) -> Any:
+  """Kernels by their fan-in, scales and variances near one, the rest near zero."""
+
+  def leaf(path: Any, x: Any) -> Any:
+    name = jax.tree_util.keystr(path[-1:], simple=True)
+    noise = 2 * rng.random(x.shape) - 1
+    if name in ("scale", "var"):
+      return jax.device_put(np.asarray(1 + 0.1 * noise, x.dtype))
+    wide = 1 / math.sqrt(math.prod(x.shape[:-1])) if len(x.shape) > 1 else 0.1
+    return jax.device_put(np.asarray(wide * noise, x.dtype))
+
+  return jax.tree_util.tree_map_with_path(leaf, shapes)
 
 
 def _hides(name: str) -> bool:

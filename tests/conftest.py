@@ -15,6 +15,9 @@ collect_ignore_glob = ["golden/make_*.py", "golden/parts_*.py", "check_*.py", "*
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Two workers on two cores: threads of scikit-learn and BLAS beside them would only wait, busily.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Tests compile thousands of small programs and run each for a moment. The fusion emitters, which go
 # through MLIR, make a third of what a small program takes to compile.
 FAST_TO_COMPILE = (

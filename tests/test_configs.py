@@ -83,7 +83,8 @@ def test_its_views_can_be_drawn(file, built):
     assert made.config["task"]["fn"] in ("classify", "tokenize")
     return
   shapes = jax.eval_shape(made.task.views, made.shapes, made.batch, jax.random.key(0))
-  views = {k: made.batch.get(k, np.zeros(x.shape, x.dtype)) for k, x in shapes.items()}
+  views = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), dict(shapes))
+  views |= {k: v for k, v in made.batch.items() if k in views}
   draw = DRAWERS.get(made.record.kind, masks)
   picture = draw(stills(views) if made.record.kind == "video" else views, made.record)
   assert min(np.asarray(picture).shape[:2]) > 8

@@ -62,7 +62,8 @@ NOTE = dict(
   citation="Bachmann, Mizrahi, Atanov, Zamir. ECCV 2022. arXiv:2204.01678",
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=97_920_656),
   laptop=dict(shape=(32, 32, 3), classes=10, examples=5000),
-  smoke=dict(task__examples=8),
+  # Each modality takes a decoder, and each decoder its time to compile.
+  smoke=dict(task__examples=8, task__modalities=dict(segments=dict(fn="palette", colors=8))),
 )
 
 

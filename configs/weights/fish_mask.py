@@ -53,6 +53,7 @@ NOTE = dict(
   citation="Sung, Nair, Raffel. NeurIPS 2021. arXiv:2111.09839",
   scale=dict(shape=(32, 32, 3), classes=10, examples=50_000, parameters=21_282_122),
   laptop=dict(shape=(8, 8, 1), classes=5, examples=720),
+  smoke=dict(prepare__examples=8),
 )
 HEAD = 512 * 10 + 10
 

@@ -213,7 +213,9 @@ class MaskedAutoencoder(nn.Module):
     return {**features, "class": x[..., 0, :]} if extra else features
 
 
-@bind.least(width=16, depth=1, heads=2, decoder_width=16, decoder_depth=1, decoder_heads=2)
+@bind.least(
+  width=16, depth=1, heads=2, decoder_width=16, decoder_depth=1, decoder_heads=2, loss_depth=1
+)
 def masked_autoencoder(
   *,
   record_shape: Sequence[int],

@@ -1,5 +1,6 @@
 """The smoke of a config: its laptop preset with its geometry, at the least widths and depths."""
 
+import inspect
 import math
 from typing import Any
 
@@ -61,8 +62,10 @@ def smoke(config: ConfigDict, **fields: Any) -> ConfigDict:
 
 def _least(section: ConfigDict, home: str) -> None:
   fn = bind.resolve(section.fn, home)
+  takes = inspect.signature(fn).parameters
   for key, value in getattr(fn, "least", {}).items():
-    section[key] = value
+    if section.get(key, takes[key].default) != 0:  # 0 is none of it, which stays none
+      section[key] = value
   if "widths" in section:
     section.widths = (WIDTHS,) * len(section.widths)
   if "remat" in section:
