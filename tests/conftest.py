@@ -57,6 +57,12 @@ def built():
   return build
 
 
+@pytest.fixture(scope="session")
+def behaviour():
+  """What reads a config's behaviour and compares it, see behaviour.py."""
+  return beside("behaviour")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compile_cache(tmp_path_factory):
   """One compile cache for the session, its xdist workers and the processes that tests start."""

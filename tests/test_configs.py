@@ -1,10 +1,8 @@
 """Every config: presets load, its smoke does what it did, and the paper's scale is the paper's."""
 
-import importlib.util
 import json
 import math
 import pathlib
-import sys
 
 import jax
 import numpy as np
@@ -24,16 +22,6 @@ ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "configs"
 FILES = [p for p in sorted((ROOT / "configs").rglob("*.py")) if not p.name.startswith("_")]
 every_config = pytest.mark.parametrize("file", FILES, ids=lambda p: p.stem)
-
-
-@pytest.fixture(scope="module")
-def behaviour():
-  """What reads a config's behaviour and compares it, see behaviour.py."""
-  spec = importlib.util.spec_from_file_location("behaviour", ROOT / "tests" / "behaviour.py")
-  module = importlib.util.module_from_spec(spec)
-  sys.modules["behaviour"] = module
-  spec.loader.exec_module(module)
-  return module
 
 
 @every_config
@@ -96,7 +84,7 @@ def test_the_paper_scale_has_the_papers_parameters(file):
   config, scale = plain(module.get_config()), module.NOTE["scale"]
   batch_size = config["batch_size"]
   record = tiny.record(scale, config["data"].get("train", "train"))
-  batch = tiny.batch({**scale, "shape": record.shape}, 1)
+  batch = tiny.batch(scale, 1)
   shapes = jax.eval_shape(make_task(config, record).init, jax.random.key(0), batch)
   assert parameter_count(shapes) == scale["parameters"]
   if config["total_epochs"]:

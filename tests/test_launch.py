@@ -11,8 +11,6 @@ from maskjax import lab
 from maskjax.cli import main
 
 ROOT = pathlib.Path(__file__).parents[1]
-FILES = [p for p in sorted((ROOT / "configs").rglob("*.py")) if not p.name.startswith("_")]
-every_config = pytest.mark.parametrize("file", FILES, ids=lambda p: p.stem)
 
 
 @pytest.fixture(scope="session")

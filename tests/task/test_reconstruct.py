@@ -19,31 +19,9 @@ from maskjax.task import reconstruct
 from maskjax.task.base import total
 
 KEY = jax.random.key(0)
-begun = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_weights.py")))["begun"]
-TINY = {
-  "patch": (2, 2),
-  "width": 16,
-  "depth": 1,
-  "heads": 2,
-  "decoder_width": 8,
-  "decoder_depth": 1,
-}
+TOY = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_images.py")))
+build = TOY["build"]
 SHAPES = {"square": (8, 8, 1), "wide": (4, 12, 4)}
-
-
-def build(shape=(8, 8, 1), ratio=0.75, normalise=True, **options):
-  """A tiny task, its batch of 4 and its variables."""
-  task = reconstruct(
-    record=Record("image", shape, {"train": 4}),
-    model=functools.partial(masked_autoencoder, decoder_heads=2, **TINY),
-    select=functools.partial(select.top, ratio=ratio),
-    target=functools.partial(recover.pixels, normalise=normalise),
-    recover=functools.partial(recover.squared_error),
-    **{"score": functools.partial(score.white), **options},
-  )
-  image = np.random.default_rng(1).normal(size=(4, *shape)).astype(np.float32)
-  batch = jax.device_put({"image": image, "position": np.arange(4)})
-  return task, batch, begun(jax.eval_shape(task.init, KEY, batch))
 
 
 def masks(grid, positions, step=0, key=KEY):

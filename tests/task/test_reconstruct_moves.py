@@ -11,39 +11,13 @@ import numpy as np
 import optax
 import pytest
 
-from maskjax import bind, recover, score, select
+from maskjax import bind, recover
 from maskjax.errors import BadInput
-from maskjax.model.masked_autoencoder import masked_autoencoder
-from maskjax.record import Record
-from maskjax.task import reconstruct
 from maskjax.task.base import total
 
 KEY = jax.random.key(0)
-begun = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_weights.py")))["begun"]
-TINY = {
-  "patch": (2, 2),
-  "width": 16,
-  "depth": 1,
-  "heads": 2,
-  "decoder_width": 8,
-  "decoder_depth": 1,
-}
+build = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_images.py")))["build"]
 MOVING = bind.Moving(lambda step: jnp.where(step < 5, 0.25, 0.75))
-
-
-def build(shape=(8, 8, 1), ratio=0.75, normalise=True, **options):
-  """A tiny task, its batch of 4 and its variables."""
-  task = reconstruct(
-    record=Record("image", shape, {"train": 4}),
-    model=functools.partial(masked_autoencoder, decoder_heads=2, **TINY),
-    select=functools.partial(select.top, ratio=ratio),
-    target=functools.partial(recover.pixels, normalise=normalise),
-    recover=functools.partial(recover.squared_error),
-    **{"score": functools.partial(score.white), **options},
-  )
-  image = np.random.default_rng(1).normal(size=(4, *shape)).astype(np.float32)
-  batch = jax.device_put({"image": image, "position": np.arange(4)})
-  return task, batch, begun(jax.eval_shape(task.init, KEY, batch))
 
 
 def test_a_moving_ratio_sees_what_each_bucket_holds_compiled_once():
