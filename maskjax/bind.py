@@ -82,6 +82,26 @@ def least(**sizes: Any) -> Callable[[Function], Function]:
   return declare
 
 
+def coupled(fn: Function) -> Function:
+  """Declares that what a function gives for an example depends on others of its batch.
+
+  The parts of a batch that devices hold reach each other by `reduce.combine`, microbatches cannot:
+  a task with such a part refuses them.
+  """
+  fn.coupled = True  # type: ignore[attr-defined]
+  return fn
+
+
+def couples(bound: Callable[..., Any]) -> bool:
+  """Whether a function, or one that is bound to it, was declared as `coupled`, or keeps a state.
+
+  >>> couples(functools.partial(coupled(lambda x: x)))
+  True
+  """
+  parts = [bound, getattr(bound, "func", None), *getattr(bound, "keywords", {}).values()]
+  return "state" in needs(bound) or any(getattr(part, "coupled", False) for part in parts)
+
+
 def needs(bound: Callable[..., Any]) -> dict[str, bool]:
   """The arguments still to be given to a bound function, each with whether it is required.
 

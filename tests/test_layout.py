@@ -26,6 +26,8 @@ LAYERS = [
   ),
   ("quantiles",),
   ("schedule",),
+  ("sections",),
+  ("over",),
   ("score",),
   ("select",),
   ("hide",),

@@ -47,7 +47,7 @@ def first(x: Float[Array, "b n d"], hidden: Array, *, keep: int) -> Seen:
   """`hide.drop` for a mask that hides the last positions."""
   shape = (*x.shape[:-2], keep)
   index = jnp.broadcast_to(jnp.arange(keep, dtype=jnp.int32), shape)
-  return Seen(x[..., :keep, :], index, jnp.ones(shape, jnp.bool_))
+  return Seen(x[..., :keep, :], index, jnp.ones(shape, jnp.bool_), hidden)
 
 
 def behind(

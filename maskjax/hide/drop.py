@@ -11,28 +11,52 @@ from maskjax import masks
 
 
 class Seen(NamedTuple):
-  """What is left to see: `tokens[k]` stood at position `index[k]`; padding has `valid` False."""
+  """What is left to see, as every hider of a task gives it.
 
-  tokens: Num[Array, "*b k d"]
-  index: Int[Array, "*b k"]  # type: ignore[assignment]
-  valid: Bool[Array, "*b k"]
+  Attributes:
+    values: `values[k]` stood at position `index[k]`; of hiding in place, all n positions.
+    index: None where all positions are there, in order.
+    valid: False where a slot is padding; None where none is.
+    hidden: the positions that are not seen.
+  """
+
+  values: Num[Array, "*b k d"]
+  index: Int[Array, "*b k"] | None  # type: ignore[assignment]
+  valid: Bool[Array, "*b k"] | None
+  hidden: Bool[Array, "*b n"]
 
 
-def drop(x: Num[Array, "*b n d"], hidden: Bool[Array, "*b n"], *, keep: int) -> Seen:
+def drop(
+  x: Num[Array, "*b n d"],
+  hidden: Bool[Array, "*b n"],
+  allowed: Bool[Array, "*b n"] | None = None,
+  *,
+  keep: int,
+  exact: bool = False,
+) -> Seen:
   """Removes: packs the visible positions, in order, into `keep` slots.
 
-  `keep` is static. Fewer visible positions are padded with zeros at index 0, `valid` False; of more
-  than `keep`, the later ones are left out. Hidden content reaches neither result nor gradient.
+  Fewer visible positions are padded with zeros at index 0, `valid` False; of more than `keep`, the
+  later ones are left out. Hidden content reaches neither result nor gradient.
+
+  Args:
+    x: what stands at n positions.
+    hidden: which of them are dropped.
+    allowed: which of them are there at all; the others are dropped too. None: all.
+    keep: number of slots, static.
+    exact: promises that `keep` positions are visible in every example: then, if all are allowed,
+      nothing is `valid` or not.
 
   Raises:
     ValueError: `keep` is outside [0, n].
     TypeError: `hidden` is not bool.
 
   >>> seen = drop(jnp.array([[1.], [2.], [3.]]), jnp.array([True, False, False]), keep=2)
-  >>> seen.tokens[:, 0].tolist(), seen.index.tolist()
+  >>> seen.values[:, 0].tolist(), seen.index.tolist()
   ([2.0, 3.0], [1, 2])
   """
   masks.check(hidden=hidden)
+  hidden = hidden if allowed is None else hidden | ~allowed
   *batch, n = hidden.shape
   if not 0 <= keep <= n:
     raise ValueError(f"keep must lie in [0, {n}], got {keep}")
@@ -43,8 +67,8 @@ def drop(x: Num[Array, "*b n d"], hidden: Bool[Array, "*b n"], *, keep: int) -> 
   index = jax.vmap(find)(visible_so_far.reshape(math.prod(batch), n)).reshape(*batch, keep)
   valid = slots < jnp.sum(~hidden, axis=-1, keepdims=True, dtype=jnp.int32)
   index = jnp.where(valid, index, 0).astype(jnp.int32)
-  tokens = jnp.take_along_axis(x, index[..., None], axis=-2)
-  return Seen(jnp.where(valid[..., None], tokens, 0), index, valid)
+  values = jnp.where(valid[..., None], jnp.take_along_axis(x, index[..., None], axis=-2), 0)
+  return Seen(values, index, None if exact and allowed is None else valid, hidden)
 
 
 def restore(

@@ -6,14 +6,18 @@ from maskjax.model.code_autoencoder import CodeAutoencoder, code_autoencoder
 from maskjax.model.dual_encoder import DualEncoder, dual_encoder
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.latent_predictor import LatentPredictor, latent_predictor
-from maskjax.model.masked_autoencoder import MaskedAutoencoder, masked_autoencoder
+from maskjax.model.masked_autoencoder import (
+  MaskedAutoencoder,
+  masked_autoencoder,
+  masked_decoder,
+)
 from maskjax.model.multimodal import MultimodalAutoencoder, multimodal_autoencoder
 from maskjax.model.resnet import ResNetClassifier, resnet
 from maskjax.model.sampler import Sampler
 from maskjax.model.separator import Separator, separator
 from maskjax.model.text import TextTransformer, text_transformer
 from maskjax.model.tokenizer import Tokenizer, tokenizer
-from maskjax.model.vit import SIZES, ViT
+from maskjax.model.vit import SIZES, ViT, vit
 
 __all__ = [
   "SIZES",
@@ -37,10 +41,12 @@ __all__ = [
   "graph_autoencoder",
   "latent_predictor",
   "masked_autoencoder",
+  "masked_decoder",
   "multimodal_autoencoder",
   "resnet",
   "separator",
   "text_transformer",
   "tokenizer",
+  "vit",
   "vit_classifier",
 ]

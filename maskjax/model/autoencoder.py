@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key
 
 from maskjax import bind
 from maskjax.errors import BadInput
-from maskjax.recover.patches import patch_grid, patchify, unpatchify
+from maskjax.over.cut import patch_grid, patchify, unpatchify
 
 Image = Float[Array, "b *space c"]
 Latent = Float[Array, "b *grid z"]

@@ -10,7 +10,7 @@ from maskjax import bind, reduce
 from maskjax.errors import BadInput, unknown
 from maskjax.hide import fill
 from maskjax.model.vit import ViT, vit
-from maskjax.recover.patches import patch_grid, patchify
+from maskjax.over.cut import patch_grid, patchify
 
 POOLS = ("mean", "class")
 

@@ -146,7 +146,7 @@ class CodeAutoencoder(nn.Module):
     label = jnp.full(len(tokens), -1) if label is None or not self.classes else label
     x = self.embed(token(tokens, hidden, self.codes))
     seen = drop(x, dropped, keep=keep)
-    x = jnp.concatenate([self.embed(self.codes + 2 + label)[:, None], seen.tokens], axis=1)
+    x = jnp.concatenate([self.embed(self.codes + 2 + label)[:, None], seen.values], axis=1)
     index = jnp.pad(seen.index + 1, ((0, 0), (1, 0)))
     return self.encoder(x, index, with_first(None if exact else seen.valid))
 

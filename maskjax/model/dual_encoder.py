@@ -82,7 +82,7 @@ class DualEncoder(nn.Module):
     """
     seen = drop(patches, hidden, keep=keep)
     valid = None if exact else seen.valid
-    x = self.encoder(seen.tokens, index=seen.index, valid=valid).astype(jnp.float32)
+    x = self.encoder(seen.values, index=seen.index, valid=valid).astype(jnp.float32)
     return self._place(x, valid)
 
   def read(self, caption: Int[Array, "*b m"]) -> Float[Array, "*b d"]:

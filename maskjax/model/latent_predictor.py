@@ -62,7 +62,7 @@ class Predictor(nn.Module):
       where = degrade(where, valid)
     mask_token = self.param("mask_token", nn.initializers.normal(0.02), (self.width,))
     asked = mask_token.astype(self.dtype) + where
-    x = dense(self.width, "embed")(seen.tokens) + table[seen.index]
+    x = dense(self.width, "embed")(seen.values) + table[seen.index]
     each = lambda x, axis: jnp.repeat(jnp.expand_dims(x, axis), index.shape[-2], axis)
     x = transformer(
       jnp.concatenate([each(x, -3), asked], axis=-2),
@@ -130,10 +130,10 @@ class LatentPredictor(nn.Module):
     """
     grid = self.encoder.grid if grid is None else tuple(grid)
     seen = drop(patches, hidden, keep=keep)
-    tokens = self.encoder(seen.tokens, index=seen.index, valid=seen.valid, grid=grid)
+    tokens = self.encoder(seen.values, index=seen.index, valid=seen.valid, grid=grid)
     # Nothing but where they stand.
-    _, index, valid = drop(jnp.zeros((*asked.shape, 0)), ~asked, keep=ask)
-    context = Seen(tokens, seen.index, seen.valid)
+    _, index, valid, _ = drop(jnp.zeros((*asked.shape, 0)), ~asked, keep=ask)
+    context = seen._replace(values=tokens)
     predicted = self.predictor(context, index, valid, grid=grid, degrade=degrade)
     return Predicted(predicted, index, valid)
 

@@ -181,7 +181,7 @@ class MaskedAutoencoder(nn.Module):
     """The prediction and, with `loss_depth`, how large its loss is foreseen to be at each patch."""
     seen = drop(patches, hidden, keep=keep)
     valid = None if exact else seen.valid
-    tokens = self.encoder(seen.tokens, index=seen.index, valid=valid, grid=grid)
+    tokens = self.encoder(seen.values, index=seen.index, valid=valid, grid=grid)
     return self.decoder(tokens, hidden, self.encoder.grid if grid is None else tuple(grid))
 
   def embed(self, patches: Float[Array, "*b n p"]) -> Float[Array, "*b n d"]:
@@ -211,6 +211,51 @@ class MaskedAutoencoder(nn.Module):
       mean = reduce.mean(tokens, valid[..., None], axis=-2)
     features = {"mean": mean, "tokens": tokens}
     return {**features, "class": x[..., 0, :]} if extra else features
+
+
+@bind.least(width=16, depth=1, heads=2, loss_depth=1)
+def masked_decoder(
+  *,
+  encoder: ViT,
+  outputs: int,
+  width: int = 512,
+  depth: int = 8,
+  heads: int = 16,
+  bounds: Sequence[float] | None = None,
+  loss_depth: int = 0,
+  window: Sequence[int | None] | None = None,
+  shift: Sequence[int] | None = None,
+) -> Decoder:
+  """The decoder of a masked autoencoder, which follows its encoder in all but its size.
+
+  Args:
+    encoder: whose grid, class token, dtype and normalisation it has.
+    outputs: numbers that are predicted at each position.
+    width, depth, heads: of its blocks.
+    bounds: (low, high) of the predictions.
+    loss_depth: blocks of a second tower that predicts the loss at each position.
+    window, shift: see `Decoder`.
+
+  Raises:
+    BadInput: a width that the heads do not divide.
+  """
+  check_heads("width", width, heads)
+  return Decoder(
+    width=width,
+    depth=depth,
+    heads=heads,
+    outputs=outputs,
+    grid=encoder.grid,
+    class_token=encoder.class_token,
+    dtype=encoder.dtype,
+    norm_eps=encoder.norm_eps,
+    remat=encoder.remat,
+    scan=encoder.scan,
+    bounds=None if bounds is None else (float(bounds[0]), float(bounds[1])),
+    loss_depth=loss_depth,
+    window=None if window is None else tuple(window),
+    shift=None if shift is None else tuple(shift),
+  )
 
 
 @bind.least(

@@ -15,7 +15,7 @@ from maskjax.model.attention import attention
 from maskjax.model.position import sincos
 from maskjax.model.transformer import Mlp, transformer
 from maskjax.model.vit import check_heads, sized, with_first
-from maskjax.recover.patches import patch_grid
+from maskjax.over.cut import patch_grid
 
 
 class Channel(NamedTuple):
@@ -206,7 +206,7 @@ class MultimodalAutoencoder(nn.Module):
     """
     seen = drop(self._tokens(patches, hidden), hidden, keep=keep)
     valid = None if exact else seen.valid
-    tokens = self.encoder(seen.tokens, valid)
+    tokens = self.encoder(seen.values, valid)
     return {
       name: decode(tokens, seen.index, hidden, with_first(valid))
       for name, decode in self.decoder.items()

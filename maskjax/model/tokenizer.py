@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from maskjax import bind
 from maskjax.errors import BadInput
-from maskjax.recover.patches import patch_grid, patchify, unpatchify
+from maskjax.over.cut import patch_grid, patchify, unpatchify
 
 he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from maskjax.errors import BadInput, unknown
 from maskjax.model.position import resize_table, sincos
 from maskjax.model.transformer import transformer
-from maskjax.recover.patches import patch_grid
+from maskjax.over.cut import patch_grid
 
 
 class Size(NamedTuple):
@@ -71,7 +71,6 @@ class ViT(nn.Module):
     xavier = nn.initializers.xavier_uniform()
     self.embed = nn.Dense(self.width, dtype=self.dtype, kernel_init=xavier)
 
-  @nn.compact
   def __call__(
     self,
     patches: Float[Array, "*b k p"],
@@ -80,19 +79,30 @@ class ViT(nn.Module):
     valid: Bool[Array, "*b k"] | None = None,
     grid: tuple[int, ...] | None = None,
   ) -> Float[Array, "*b m d"]:
-    """Encodes the given patches to normalised tokens: `m = k`, with a class token in front `k + 1`.
+    """Encodes the given patches to normalised tokens: `attend` of their embedding."""
+    return self.attend(self.embed(patches), index=index, valid=valid, grid=grid)
+
+  @nn.compact
+  def attend(
+    self,
+    x: Float[Array, "*b k d"],
+    *,
+    index: Int[Array, "*b k"] | None = None,
+    valid: Bool[Array, "*b k"] | None = None,
+    grid: tuple[int, ...] | None = None,
+  ) -> Float[Array, "*b m d"]:
+    """Encodes embedded patches to normalised tokens: `m = k`, with a class token in front `k + 1`.
 
     `index` says where in the grid each patch lies (None: all of them, in order). Patches that are
     not `valid` are padding that no other token sees. Another `grid` than the stored one resizes the
     position table. `BadInput` if there is no `index` and the patches do not fill the grid.
     """
     grid = self.grid if grid is None else tuple(grid)
-    if index is None and patches.shape[-2] != math.prod(grid):
-      raise BadInput(f"{patches.shape[-2]} patches do not fill grid {grid}: say their index")
+    if index is None and x.shape[-2] != math.prod(grid):
+      raise BadInput(f"{x.shape[-2]} patches do not fill grid {grid}: say their index")
     extra = int(self.class_token)
     table = positions(self, self.position, self.grid, self.width, extra)
     table = resize_table(table, self.grid, grid).astype(self.dtype)
-    x = self.embed(patches)
     x = x + (table[extra:] if index is None else table[extra:][index])
     if self.class_token:
       valid = with_first(valid)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Int
 
 from maskjax import bind, reduce
 from maskjax.errors import BadInput
@@ -59,6 +59,16 @@ def smallest(
   """
   if len(buckets) == 1:
     return see(buckets[0])(gone)
+  return jax.lax.switch(bucket_of(buckets, gone), [see(keep) for keep in buckets], gone)
+
+
+def bucket_of(buckets: Sequence[int], gone: Bool[Array, "b n"]) -> Int[Array, ""]:
+  """The index of the smallest bucket that holds what is not gone of any example, or of the last.
+
+  Where devices hold parts of a batch, that of the whole batch.
+
+  >>> bucket_of((1, 2, 4), jnp.array([[True, True, False], [True, False, False]])).item()
+  1
+  """
   needed = reduce.combine(jax.lax.pmax, jnp.max(jnp.sum(~gone, axis=-1, dtype=jnp.int32)))
-  bucket = jnp.sum(jnp.asarray(buckets[:-1]) < needed)
-  return jax.lax.switch(bucket, [see(keep) for keep in buckets], gone)
+  return jnp.sum(jnp.asarray(buckets[:-1]) < needed)

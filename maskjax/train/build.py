@@ -85,6 +85,10 @@ def make_task(config: Config, record: Record) -> Task:
     BadInput: a name, an argument or a combination that cannot work.
   """
   lengths = run_lengths(config, record)
+  task = bind.bind(config["task"], "maskjax.task")
+  if "config" in bind.needs(task):
+    made: Task = bind.call(task, {"config": config, "record": record, "lengths": lengths})
+    return view(made, config["view"], lengths) if config.get("view") else made
   # What moves while decoding moves with its steps.
   paces = {"generate": Lengths(config.get("generate", {}).get("steps", 1), 1)}
   words = {
@@ -92,14 +96,13 @@ def make_task(config: Config, record: Record) -> Task:
     for name, home in WORDS.items()
     if config.get(name) is not None
   }
-  task = bind.bind(config["task"], "maskjax.task")
   taken = bind.needs(task)
   for name in words:
     if name not in taken:
       raise unknown(f"section for the task {config['task']['fn']}", name, taken)
   offers = {**words, "record": record, "batch_size": config["batch_size"]}
   bind.check(task, offers, "the config")
-  made: Task = bind.call(task, offers)
+  made = bind.call(task, offers)
   if config.get("prepare"):
     statistic = bind.bind(config["prepare"], "maskjax.task.prepare")
     bind.check(statistic, ("task",), "the config")

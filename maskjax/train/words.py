@@ -1,13 +1,11 @@
 """A config's sections as bound functions; arguments that are schedules move with the step."""
 
 import functools
-import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from maskjax import bind
-from maskjax.errors import BadInput, unknown
-from maskjax.schedule import at_epoch, at_step, during
+from maskjax.sections import MOVES, Lengths, moves
 
 # The sections whose functions a task is handed, and the packages that hold those functions.
 WORDS = {
@@ -26,14 +24,6 @@ WORDS = {
   "schedule": "maskjax.schedule",
   "generate": "maskjax.generate",
 }
-PACES = ("step", "epoch", "example")
-
-
-class Lengths(NamedTuple):
-  """How long a run and an epoch last, in steps; an epoch may end within a step."""
-
-  total_steps: int
-  steps_per_epoch: float
 
 
 def word(
@@ -63,29 +53,11 @@ def word(
 
 
 def moving(section: Mapping[str, Any], lengths: Lengths) -> bind.Moving:
-  """A schedule's section as an argument that moves.
-
-  Beside the schedule's own arguments: `begin` and `stop`, the shares of the run between which it
-  moves (0 and 1 unless said), and `by`, "step" or "epoch"; by "example" it is no share of the run
-  that the schedule is given, but a number drawn uniformly for each example.
+  """A schedule's section as an argument that moves, see `maskjax.sections.moving`.
 
   Raises:
     BadInput: no such schedule, an argument that it does not take, an unknown `by`.
   """
-  rest = dict(section)
-  begin, stop, by = rest.pop("begin", 0.0), rest.pop("stop", 1.0), rest.pop("by", "step")
-  factory = bind.bind(rest, "maskjax.schedule")
+  factory = bind.bind({k: v for k, v in section.items() if k not in MOVES}, "maskjax.schedule")
   bind.check(factory, (), "its section")
-  schedule = factory()
-  if (begin, stop) != (0, 1):
-    schedule = during(schedule, begin, stop)
-  if by == "example":
-    return bind.Moving(schedule, each=True)
-  if by == "step":
-    return bind.Moving(at_step(schedule, lengths.total_steps))
-  if by != "epoch":
-    raise unknown("pace of a schedule", by, PACES)
-  whole = round(lengths.steps_per_epoch)
-  if not math.isclose(whole, lengths.steps_per_epoch):
-    raise BadInput("a schedule by epoch needs epochs of whole steps: choose another batch_size")
-  return bind.Moving(at_epoch(schedule, math.ceil(lengths.total_steps / whole), whole))
+  return moves(factory(), lengths, **{k: v for k, v in section.items() if k in MOVES})

@@ -81,7 +81,7 @@ def test_slices_stand_for_gathers():
   def both(patches, fill):
     hidden = mask_share.last(jnp.zeros((2, 8)), ratio=0.75)
     expected, got = drop(patches, hidden, keep=2), mask_share.first(patches, hidden, keep=2)
-    put_back = [side(got.tokens, hidden, fill) for side in (mask_share.behind, restore)]
+    put_back = [side(got.values, hidden, fill) for side in (mask_share.behind, restore)]
     return hidden, expected, got, put_back
 
   hidden, expected, got, put_back = both(patches, fill)

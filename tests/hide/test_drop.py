@@ -27,7 +27,7 @@ def packed(x, hidden):
 
 @jax.jit
 def seen_and_slope(x, hidden):
-  seen, pull = jax.vjp(lambda x: drop(x, hidden, keep=4).tokens, x)
+  seen, pull = jax.vjp(lambda x: drop(x, hidden, keep=4).values, x)
   return seen, pull(jnp.square(seen))[0]
 
 
@@ -41,15 +41,15 @@ def size_and_slope(tokens, hidden):
 @few
 def test_packs_the_visible_in_order_and_pads(hidden, keep):
   seen = jax.device_get(packed(X, hidden)[keep])
-  assert seen.tokens.shape == (ROWS, keep, D)
+  assert seen.values.shape == (ROWS, keep, D)
   assert seen.index.shape == seen.valid.shape == (ROWS, keep)
   for row in range(ROWS):
     visible = np.flatnonzero(~hidden[row])[:keep]
     k = len(visible)
     assert seen.valid[row].tolist() == [i < k for i in range(keep)]
     assert seen.index[row].tolist() == [*visible, *[0] * (keep - k)]
-    np.testing.assert_array_equal(seen.tokens[row, :k], X[row, visible])
-    np.testing.assert_array_equal(seen.tokens[row, k:], 0)
+    np.testing.assert_array_equal(seen.values[row, :k], X[row, visible])
+    np.testing.assert_array_equal(seen.values[row, k:], 0)
 
 
 @given(hidden_rows)
@@ -64,7 +64,7 @@ def test_visible_and_hidden_partition_the_positions(hidden):
 @given(hidden_rows, st.integers(0, N))
 @few
 def test_restore_undoes_drop(hidden, keep):
-  back = restoring(packed(X, hidden)[keep].tokens, hidden, FILL)
+  back = restoring(packed(X, hidden)[keep].values, hidden, FILL)
   # Visible positions that found no slot have nothing to show either.
   absent = hidden | (np.cumsum(~hidden, axis=-1) > keep)
   np.testing.assert_array_equal(back, np.where(absent[..., None], FILL, X))
@@ -85,8 +85,8 @@ def test_hidden_content_changes_neither_output_nor_gradient(hidden, value):
 @few
 def test_padding_changes_nothing_that_is_restored(hidden):
   seen = jax.device_get(packed(X, hidden)[N])
-  spoilt = np.where(seen.valid[..., None], seen.tokens, np.float32(np.nan))
-  found = [size_and_slope(tokens, hidden) for tokens in (seen.tokens, spoilt)]
+  spoilt = np.where(seen.valid[..., None], seen.values, np.float32(np.nan))
+  found = [size_and_slope(tokens, hidden) for tokens in (seen.values, spoilt)]
   jax.tree.map(np.testing.assert_array_equal, *found)
 
 
@@ -96,7 +96,7 @@ def test_several_leading_axes_and_other_types():
 
   @jax.jit
   def there_and_back(x, hidden):
-    tokens = drop(x, hidden, keep=N).tokens
+    tokens = drop(x, hidden, keep=N).values
     return tokens, restore(tokens, hidden, jnp.array(-1))
 
   tokens, back = there_and_back(x, hidden)
@@ -111,7 +111,7 @@ def test_empty_axes():
     none = drop(jnp.zeros((2, 0, 3)), jnp.zeros((2, 0), bool), keep=0)
     no_rows = drop(jnp.zeros((0, 4, 3)), jnp.zeros((0, 4), bool), keep=2)
     back = restore(jnp.zeros((2, 0, 3)), jnp.ones((2, 4), bool), jnp.zeros(3))
-    return none.tokens, no_rows.tokens, back
+    return none.values, no_rows.values, back
 
   assert [x.shape for x in ways()] == [(2, 0, 3), (0, 2, 3), (2, 4, 3)]
 

@@ -13,8 +13,8 @@ from maskjax.errors import BadInput
 from maskjax.model import published
 from maskjax.model.masked_autoencoder import masked_autoencoder
 from maskjax.model.position import resize_table
+from maskjax.over.cut import patchify
 from maskjax.recover import pixels, squared_error
-from maskjax.recover.patches import patchify
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "vit_mae.safetensors"
 TINY = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maskjax.errors import BadInput
-from maskjax.recover.patches import patch_grid, patchify, unpatchify
+from maskjax.over.cut import patch_grid, patchify, unpatchify
 
 # Grid, patch, channels, batch: every number of axes, sides of 1, batches of any rank.
 CASES = [

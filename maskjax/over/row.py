@@ -1,0 +1,86 @@
+"""Several fields in one row of positions: words and patches, frames and patches."""
+
+import functools
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Shaped
+
+from maskjax import bind
+from maskjax.errors import BadInput, unknown
+from maskjax.over.base import Batch, Over, Positions
+from maskjax.record import Record
+
+
+def row(*, record: Record, parts: Mapping[str, functools.partial[Over]]) -> Over:
+  """Positions of several fields, one after the other.
+
+  Args:
+    record: of the data.
+    parts: name → another function of this package, bound; in alphabetical order in the row.
+
+  Returns:
+    Positions whose values are a mapping, an array for each part; `parts` says where in the row
+    each lies. The grid is the row.
+
+  Raises:
+    BadInput: no parts.
+
+  >>> from maskjax.over import patches, tokens
+  >>> made = row(
+  ...   record=Record("image", (4, 4, 1), {}, caption=3),
+  ...   parts=dict(image=functools.partial(patches, patch=(2, 2)),
+  ...              words=functools.partial(tokens, field="caption")))
+  >>> made.grid, made.parts["words"]
+  ((7,), slice(4, 7, None))
+  """
+  if not parts:
+    raise BadInput("over.row puts several fields in a row: over.parts names none")
+  made: dict[str, Over] = {
+    name: bind.call(parts[name], {"record": record}) for name in sorted(parts)
+  }
+  sizes = [math.prod(over.grid) for over in made.values()]
+  ends = [0, *itertools.accumulate(sizes)]
+  places = {name: slice(*ends[i : i + 2]) for i, name in enumerate(made)}
+
+  def read(batch: Batch) -> Positions:
+    found = {name: over.read(batch) for name, over in made.items()}
+    values = {name: positions.values for name, positions in found.items()}
+    if all(positions.allowed is None for positions in found.values()):
+      return Positions(values)
+    size = len(next(iter(values.values())))
+    all_of = lambda n: jnp.ones((size, n), bool)
+    allowed = [
+      all_of(n) if p.allowed is None else p.allowed
+      for n, p in zip(sizes, found.values(), strict=True)
+    ]
+    return Positions(values, jnp.concatenate(allowed, axis=-1))
+
+  def back(values: Mapping[str, Any]) -> dict[str, Array]:
+    return {name: made[name].back(part) for name, part in values.items()}
+
+  return Over((ends[-1],), 0, read, back, places)
+
+
+def part(
+  x: Shaped[Array, "*b n"] | Shaped[Array, "*b n d"], parts: Mapping[str, slice], *, name: str
+) -> Shaped[Array, "..."]:
+  """The positions of one field of a row: of a mask `[b n]` along its last axis.
+
+  Args:
+    x: a mask or scores over the row.
+    parts: where each field lies, as the graph offers it.
+    name: of the field.
+
+  Raises:
+    BadInput: no such field.
+
+  >>> part(jnp.arange(5)[None], {"a": slice(0, 2), "b": slice(2, 5)}, name="b").tolist()
+  [[2, 3, 4]]
+  """
+  if name not in parts:
+    raise unknown("field of the row", name, parts)
+  return x[:, parts[name]]

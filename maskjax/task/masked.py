@@ -1,0 +1,207 @@
+"""The masked task: whatever is a sum of losses over the named values of one graph."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Key
+
+from maskjax import bind, reduce
+from maskjax.errors import BadInput
+from maskjax.hide import fill
+from maskjax.record import Record
+from maskjax.reduce import Term
+from maskjax.sections import Lengths
+from maskjax.task.base import Aux, Batch, Task, Variables
+from maskjax.task.networks import Network, changes_of, networks_of, variables_of
+from maskjax.task.reader import DETACHED, LOSS, Parts, Reader
+from maskjax.task.run import Run
+
+STATE, TEACHERS = "state", "teachers"
+
+
+def masked(*, config: Mapping[str, Any], record: Record, lengths: Lengths) -> Task:
+  r"""A task whose loss is $\sum_t w_t S_t / C_t$ over the losses of a graph of named values.
+
+  The sections of the config make the graph; `launch.py --describe` prints it.
+
+  Args:
+    config: plain nested dicts. `over` says what a position is; `score`, `select` and `hide` (one
+      hider or a chain of them) what is seen of it; `model` the network, or several by name;
+      `target` what is asked back; `losses` by name, each a value with a `scale`; `let` further
+      values by name, `branches` the same graph with values given otherwise, `teachers` functions
+      `(teacher, params) -> teacher` that follow the parameters after each step.
+    record: of the data.
+    lengths: of the run, over which schedules move.
+
+  Raises:
+    BadInput: a section that names what is not there, or nothing to learn from.
+  """
+  return Masked(Reader(config, record, lengths).parts(), record).task()
+
+
+class Masked:
+  """The functions of a task over the parts that a config makes."""
+
+  def __init__(self, parts: Parts, record: Record):
+    self.parts, self.record = parts, record
+
+  def task(self) -> Task:
+    """As the training loop sees it."""
+    parts = self.parts
+    able = {"views": self.views} if parts.over.shape and "prediction" in parts.graph.values else {}
+    if "encoder" in parts.modules:
+      able["features"] = self.features
+    return Task(
+      init=self.init,
+      loss=self.loss,
+      weights={loss.name: loss.scale for loss in parts.losses if not _moves(loss.scale)},
+      prepare=self.prepare if parts.teachers else None,
+      update=self.update if parts.teachers else None,
+      coupled=any(bind.couples(value.fn) for value in _values(parts)),
+      **able,
+    )
+
+  def run(
+    self,
+    variables: Variables | None,
+    batch: Batch,
+    key: Key[Array, ""] | None,
+    step: Any,
+    *,
+    train: bool = False,
+    keep: int | None = None,
+    init: Key[Array, ""] | None = None,
+    **given: Any,
+  ) -> tuple[Run, Mapping[str, Network]]:
+    """A run of the graph, and the networks that it calls."""
+    parts = self.parts
+    networks = networks_of(parts.modules, variables, key=init, frozen=parts.frozen)
+    known = {
+      "batch": batch,
+      "position": batch["position"],
+      "step": step,
+      "train": train,
+      "grid": parts.over.grid,
+      "parts": parts.over.parts,
+      DETACHED: self._fixed(variables, networks, None),
+      **{name: self._fixed(variables, networks, name) for name in parts.teachers},
+      **{self._given(name): network for name, network in networks.items()},
+      **given,
+    }
+    states = (variables or {}).get(STATE)
+    return Run(parts.graph, known, key=key, states=states, keep=keep), networks
+
+  def init(self, key: Key[Array, ""], batch: Batch) -> Variables:
+    """All variables, made by one run of all losses."""
+    size = max((v.keeps[-1] for v in _values(self.parts) if v.keeps), default=None)
+    run, networks = self.run(None, batch, key, 0, train=True, keep=size, init=key)
+    run.all(self._losses())
+    made = variables_of(networks, self.parts.frozen, jnp.zeros((1, *self.record.shape)))
+    if run.changes:
+      made[STATE] = run.changes
+    return self._copied(made)
+
+  def loss(
+    self, variables: Variables, batch: Batch, key: Key[Array, ""], step: Any
+  ) -> tuple[Mapping[str, Term], Aux]:
+    """The terms of a step, by name."""
+    run, networks = self.run(variables, batch, key, step, train=True)
+    found = run.all(self._losses())
+    terms = dict(zip((loss.name for loss in self.parts.losses), found, strict=True))
+    for loss in self.parts.losses:
+      if _moves(loss.scale):
+        term = terms[loss.name]
+        terms[loss.name] = Term(term.sum * bind.now(loss.scale, step), term.count)
+    changed = changes_of(networks, variables)
+    if run.changes:
+      changed[STATE] = {**variables[STATE], **run.changes}
+    return terms, Aux(variables=changed)
+
+  def update(self, variables: Variables, step: Any) -> Variables:
+    """Every teacher after a step."""
+    old, params = variables[TEACHERS], variables["params"]
+    follow = {name: bind.at(fn, step) for name, fn in self.parts.teachers.items()}
+    return {**variables, TEACHERS: {name: fn(old[name], params) for name, fn in follow.items()}}
+
+  def prepare(self, variables: Variables, batches: Any) -> Variables:
+    """Teachers begin as the parameters do, those of `init_from` too."""
+    return self._copied(variables)
+
+  def features(
+    self, variables: Variables, batch: Batch, hidden: Bool[Array, "b n"] | None = None
+  ) -> Mapping[str, Array]:
+    """Of the encoder: "tokens", their "mean", and "class"; of what is left to see."""
+    run, _ = self.run(variables, batch, None, 0, keep=self._all())
+    gone = run.take("nothing") if hidden is None else hidden
+    out = run.ask("out", hidden=gone)
+    tokens = out.tokens.astype(jnp.float32)
+    mean = tokens.mean(axis=-2)
+    if out.valid is not None:
+      mean = reduce.mean(tokens, out.valid[..., None], axis=-2)
+    found = {"mean": mean, "tokens": tokens}
+    return found if out.extra is None else {**found, "class": out.extra[..., 0, :]}
+
+  def views(
+    self,
+    variables: Variables,
+    batch: Batch,
+    key: Key[Array, ""],
+    step: Any = 0,
+    hidden: Bool[Array, "b n"] | None = None,
+  ) -> Mapping[str, Array]:
+    """What pictures are made from: "input", "seen" (NaN where hidden), "prediction", "pasted"."""
+    own = {} if hidden is None else {"hidden": hidden}
+    keep = None if hidden is None else self._all()
+    run, _ = self.run(variables, batch, key, step, keep=keep, **own)
+    values, allowed, gone, raw = run.take("values", "allowed", "hidden", "prediction")
+    aim, back = self.parts.aim, self.parts.over.back
+    prediction = raw if aim is None else aim.decode(raw, values)
+    absent = gone if allowed is None else gone | ~allowed
+    shown = {
+      "input": values if allowed is None else fill(values, ~allowed, jnp.nan),
+      "seen": fill(values, absent, jnp.nan),
+      "prediction": prediction,
+      "pasted": jnp.where(absent[..., None], prediction, values),
+    }
+    return {name: back(x) for name, x in shown.items()}
+
+  def _losses(self) -> list[str]:
+    if not self.parts.losses:
+      raise BadInput("the config has no losses: nothing would be learned")
+    return [f"{LOSS}{loss.name}" for loss in self.parts.losses]
+
+  def _all(self) -> int:
+    n = 1
+    for side in self.parts.over.grid:
+      n *= side
+    return n
+
+  def _given(self, name: str) -> str:
+    return name if name in self.parts.frozen else f"modules.{name}"
+
+  def _fixed(
+    self, variables: Variables | None, networks: Mapping[str, Network], teacher: str | None
+  ) -> Mapping[str, Network]:
+    """The networks with the parameters of a teacher, or their own, through which nothing learns."""
+    if variables is None:
+      return networks
+    params = variables["params"] if teacher is None else variables[TEACHERS][teacher]
+    fixed = {**variables, "params": jax.lax.stop_gradient(params)}
+    return networks_of(self.parts.modules, fixed, frozen=self.parts.frozen)
+
+  def _copied(self, variables: Variables) -> Variables:
+    if not self.parts.teachers:
+      return variables
+    # Their own buffers: the train step gives its state's memory away.
+    copy = lambda: jax.tree.map(jnp.copy, variables["params"])
+    return {**variables, TEACHERS: {name: copy() for name in self.parts.teachers}}
+
+
+def _moves(value: Any) -> bool:
+  return isinstance(value, bind.Moving)
+
+
+def _values(parts: Parts) -> list[Any]:
+  return [node.value for node in parts.graph.nodes.values()]

@@ -1,0 +1,153 @@
+"""Networks as values of a graph: linen modules that any other value may call."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jaxtyping import Array, Key
+
+from maskjax.errors import BadInput
+from maskjax.keys import stream
+from maskjax.task.base import FROZEN, Variables
+
+STATISTICS = "batch_stats"  # running ones, which change while a network is trained
+MODULE = "module"  # the argument by which the function of a module is told its network
+
+
+class Network:
+  """A linen module with its variables, called as `network(x, …, method=None)`.
+
+  Its fields are those of the module. What it changes of its collections while it is called (running
+  statistics) is in `changed`. While it is being initialised, each call makes the variables that it
+  needs, unless they were made before.
+
+  Args:
+    name: of the network, under which its variables lie in every collection.
+    module: what is called.
+    variables: of all networks; `None` while they are being made.
+    key: to make them from.
+    fixed: whether gradients stop at its parameters.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    module: nn.Module,
+    variables: Variables | None,
+    *,
+    key: Key[Array, ""] | None = None,
+    fixed: bool = False,
+  ):
+    own = {k: v[name] for k, v in (variables or {}).items() if name in v}
+    if fixed and "params" in own:
+      own["params"] = jax.lax.stop_gradient(own["params"])
+    self.name, self.module, self.variables, self.key = name, module, own, key
+    self.made, self.called = variables is not None, False
+    self.changed: dict[str, Any] = {}
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(self.module, name)
+
+  def __call__(self, *args: Any, method: str | None = None, **options: Any) -> Any:
+    """The module applied."""
+    self.called = True
+    name = "__call__" if method is None else method
+    # By name inside: what `setup` binds is there only while a module is applied.
+    told: Any = {"method": lambda module, *args, **options: getattr(module, name)(*args, **options)}
+    if not self.made:
+      out, made = self.module.init_with_output(self.key, *args, **told, **options)
+      self.variables = _merged(self.variables, made)
+      return out
+    moves = [STATISTICS] if options.get("train") and STATISTICS in self.variables else []
+    if not moves:
+      return self.module.apply(self.variables, *args, **told, **options)
+    out, changed = self.module.apply(self.variables, *args, **told, mutable=moves, **options)
+    self.changed = {**self.changed, **changed}
+    return out
+
+
+def networks_of(
+  modules: Mapping[str, nn.Module],
+  variables: Variables | None,
+  *,
+  key: Key[Array, ""] | None = None,
+  frozen: Mapping[str, bool] | None = None,
+) -> dict[str, Network]:
+  """All networks by name: with their variables, or to be initialised from a key.
+
+  Parameters of the `frozen` ones lie in the collection "frozen".
+  """
+  found = {}
+  for name, module in modules.items():
+    own = None if key is None else stream(stream(key, "init"), name)
+    kept = variables
+    if variables is not None and (frozen or {}).get(name):
+      kept = {**variables, "params": variables.get(FROZEN, {})}
+    found[name] = Network(name, module, kept, key=own, fixed=(frozen or {}).get(name, False))
+  return found
+
+
+def variables_of(
+  networks: Mapping[str, Network],
+  frozen: Mapping[str, bool] | None = None,
+  example: Any = None,
+) -> dict[str, Any]:
+  """The variables that networks were initialised with, by collection and name.
+
+  Frozen ones are made whole, by a call with an `example`, since what was trained is whole: losses
+  may call only a part of them.
+
+  Raises:
+    BadInput: a network that nothing called.
+  """
+  found: dict[str, Any] = {"params": {}}
+  for name, network in networks.items():
+    if (frozen or {}).get(name):
+      network(example)
+    if not network.called:
+      raise BadInput(f"no loss calls the network {name!r}: name it in one, or leave it out")
+    for collection, tree in network.variables.items():
+      place = FROZEN if collection == "params" and (frozen or {}).get(name) else collection
+      found.setdefault(place, {})[name] = tree
+  return found
+
+
+def changes_of(networks: Mapping[str, Network], variables: Variables) -> dict[str, Any]:
+  """The collections that networks changed while they were called, whole."""
+  changed: dict[str, Any] = {}
+  for name, network in networks.items():
+    for collection, tree in network.changed.items():
+      changed.setdefault(collection, dict(variables[collection]))[name] = tree
+  return changed
+
+
+def calls(module: nn.Module) -> Callable[..., Any]:
+  """A function `(module, …)` that applies a network to the arguments of the module's `__call__`.
+
+  >>> list(bind.needs(calls(nn.Dense(3))))
+  ['module', 'inputs']
+  """
+
+  def call(module: Network, **told: Any) -> Any:
+    return module(**told)
+
+  own = [
+    p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+    for p in inspect.signature(module.__call__).parameters.values()
+    if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+  ]
+  first = inspect.Parameter(MODULE, inspect.Parameter.KEYWORD_ONLY)
+  call.__signature__ = inspect.Signature([first, *own])  # type: ignore[attr-defined]
+  call.__name__ = type(module).__name__
+  return call
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+  """Both trees; of what is in both the old one."""
+  merged = dict(new)
+  for name, value in old.items():
+    both = isinstance(value, Mapping) and isinstance(new.get(name), Mapping)
+    merged[name] = _merged(value, new[name]) if both else value
+  return merged
