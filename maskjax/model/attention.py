@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from maskjax.errors import BadInput
 from maskjax.hide.pairs import Predicate
 from maskjax.model import flash, tiles
+from maskjax.model.places import NOWHERE, Places
 
 # With masks of pairs, more queries than these are met in tiles of so many queries and keys.
 BLOCK = 256
@@ -29,6 +30,7 @@ def attention(
   pairs: Predicate | None = None,
   segments: Int[Array, "*b k"] | None = None,
   query_offset: int | Int[Array, ""] = 0,
+  gate: Float[Array, "*#b #h #q #k"] | None = None,
 ) -> Float[Array, "*b h q d"]:
   """Each query's average of the values, weighted by how well their keys match it.
 
@@ -42,14 +44,23 @@ def attention(
   position `query_offset + i` of the keys' sequence, whose `segments` it may ask for. More than
   `BLOCK` queries are met in tiles, see `maskjax.model.tiles`: memory is linear in their number.
 
+  A `gate`, 1 = seen, multiplies the weights, which are normalised again; 0 hides a key from a
+  query. It is an array of all pairs, and so are the logits then.
+
   >>> one = jnp.ones((1, 1, 2, 4))
   >>> attention(one, one, one, valid=jnp.array([[False, False]])).sum().item()
   0.0
 
   Source: Vaswani et al., "Attention Is All You Need", 2017, section 3.2.
   """
+  if gate is not None:
+    laid = _laid_out(q, k, v, valid, bias, segments, query_offset)
+    return tiles.gated(*laid, pairs, gate)
   if pairs is not None:
-    return _paired(q, k, v, valid, bias, pairs, segments, query_offset)
+    laid = _laid_out(q, k, v, valid, bias, segments, query_offset)
+    if q.shape[-2] <= BLOCK:
+      return tiles.at_once(*laid, pairs)
+    return tiles.in_tiles(*laid, pairs, edge=BLOCK)
   seen = None
   if valid is not None:
     k, v = (jnp.where(valid[..., None, :, None], x, jnp.zeros_like(x)) for x in (k, v))
@@ -58,6 +69,25 @@ def attention(
   if not ways:
     return _mixed(q, k, v, seen, bias)
   return jax.lax.platform_dependent(q, k, v, seen, default=_mixed, **ways)
+
+
+def weights(
+  q: Float[Array, "*b h q d"],
+  k: Float[Array, "*b h k d"],
+  *,
+  valid: Bool[Array, "*b k"] | None = None,
+  pairs: Predicate | None = None,
+  segments: Int[Array, "*b k"] | None = None,
+  query_offset: int | Int[Array, ""] = 0,
+) -> Float[Array, "*b h q k"]:
+  """The weights by which `attention` of the same arguments averages the values, in float32.
+
+  All pairs at once. A query left without keys has zeros.
+
+  >>> weights(*2 * [jnp.ones((1, 2, 4))], valid=jnp.array([True, False])).tolist()
+  [[[1.0, 0.0], [1.0, 0.0]]]
+  """
+  return tiles.weights(*_laid_out(q, k, k, valid, None, segments, query_offset), pairs)
 
 
 def _ways(q: Array, k: Array, v: Array) -> dict[str, Callable[..., Array]]:
@@ -91,17 +121,17 @@ def _in_tiles(q: Array, k: Array, v: Array, seen: Array | None) -> Array:
   return jax.lax.map(again, jax.tree.map(cut, (q, k, v, seen))).reshape(*q.shape[:-1], v.shape[-1])
 
 
-def _paired(
+def _laid_out(
   q: Array,
   k: Array,
   v: Array,
   valid: Array | None,
   bias: Array | None,
-  pairs: Predicate,
   segments: Array | None,
   query_offset: int | Array,
-) -> Array:
-  n, at = q.shape[-2], jnp.arange(k.shape[-2])[:, None]
+) -> tuple[tiles.Queries, tiles.Keys]:
+  """Queries and keys with what is known of them, where a key may be hidden from single queries."""
+  at = jnp.arange(k.shape[-2])[:, None]
   # A key may be hidden from one query and seen by another. So that 0 · NaN arises nowhere, broken
   # keys are zeros, and the queries that see one get NaN.
   finite = lambda x: jnp.all(jnp.isfinite(x), axis=(-3, -1), keepdims=True)
@@ -111,11 +141,8 @@ def _paired(
   there = None if valid is None else valid[..., None, :, None]
   keys = tiles.Keys(k, v, at, broken, own, there)
   if own is not None:
-    own = jax.lax.dynamic_slice_in_dim(own, query_offset, n, axis=-2)
-  queries = tiles.Queries(q, query_offset + jnp.arange(n)[:, None], own, bias)
-  if n <= BLOCK:
-    return tiles.at_once(queries, keys, pairs)
-  return tiles.in_tiles(queries, keys, pairs, edge=BLOCK)
+    own = jax.lax.dynamic_slice_in_dim(own, query_offset, q.shape[-2], axis=-2)
+  return tiles.Queries(q, query_offset + jnp.arange(q.shape[-2])[:, None], own, bias), keys
 
 
 def rotate(
@@ -141,7 +168,7 @@ class Attention(nn.Module):
   """Multi-head self-attention; the fused projection is ordered (q, k, v), head, width of a head.
 
   Of keys and values there are `kv_heads`, each for equally many heads in a row; 0 is one for each.
-  Where "attention" is among the mutable collections, the weights `[*b h n m]` are put there.
+  Its places are "attention", the weights, and "heads", what each head says; see `Places`.
   """
 
   heads: int
@@ -158,6 +185,7 @@ class Attention(nn.Module):
     valid: Bool[Array, "*b m"] | None = None,
     segments: Int[Array, "*b m"] | None = None,
     start: int | Int[Array, ""] | None = None,
+    at: Places = NOWHERE,
   ) -> Float[Array, "*b n d"]:
     """Mixes the tokens; those where `valid` is False are seen by none.
 
@@ -189,14 +217,15 @@ class Attention(nn.Module):
       k, v = self._kept("key", k, start), self._kept("value", v, start)
     if few < self.heads:
       k, v = (jnp.repeat(part, self.heads // few, axis=-3) for part in (k, v))
-    attend = partial(
-      attention, q, k, valid=valid, pairs=self.pairs, segments=segments, query_offset=first
+    seen: dict[str, Any] = dict(
+      valid=valid, pairs=self.pairs, segments=segments, query_offset=first
     )
-    mixed = attend(v)
-    if self.is_mutable_collection("attention") and not self.is_initializing():
-      each = jnp.broadcast_to(jnp.eye(k.shape[-2], dtype=jnp.float32), (*k.shape[:-1], k.shape[-2]))
-      self.sow("attention", "weights", attend(each))
-    return dense(width, "out")(jnp.swapaxes(mixed, -2, -3).reshape(*batch, n, width))
+    # Beside the faster ways, which keep no weights.
+    if at.taps("attention"):
+      at.tap("attention", weights(q, k, **seen))
+    gate = at.gate("attention", (*q.shape[:-1], k.shape[-2]))
+    mixed = jnp.swapaxes(attention(q, k, v, gate=gate, **seen), -2, -3)
+    return dense(width, "out")(at("heads", mixed).reshape(*batch, n, width))
 
   def _kept(self, name: str, part: Array, start: int | Array) -> Array:
     """The cache of all positions, with `part` written into it from `start` on."""

@@ -18,6 +18,7 @@ from maskjax.model.partial import (
   global_average_pool,
   max_pool,
 )
+from maskjax.model.places import Places
 
 # Blocks of each stage, by the number of layers with weights; from 50 on they are bottlenecks.
 STAGES = {
@@ -47,6 +48,8 @@ class Block(nn.Module):
   and a shortcut that changes the shape begins after the first of them.
 
   Pixels of the sum are hidden where both parts are (`carry` "partial") or either ("neighbours").
+  Of the places of `maskjax.model.layers` there are input, hidden, before the last convolution, and
+  output.
 
   Source: He et al., "Deep Residual Learning for Image Recognition", 2016, sections 3.2 and 4.1; the
   place of the bottleneck's strides is torchvision's. `preact`: He et al., "Identity Mappings in
@@ -71,20 +74,29 @@ class Block(nn.Module):
     plain = [(3, self.strides, self.width), (3, 1, self.width)]
     neck = [(1, 1, self.width), (3, self.strides, self.width), (1, 1, 4 * self.width)]
     layers = neck if self.bottleneck else plain
+    at = Places(self, x, axes=2)
+    x = at("input", x)
     if self.preact:
-      return self._preactivated(x, hidden, layers, train)
+      y, unseen = self._preactivated(x, hidden, layers, train, at)
+      return at("output", y), unseen
     y, unseen = x, hidden
     for i, (side, strides, width) in enumerate(layers, 1):
       last = i == len(layers)
+      y = at("hidden", y) if last else y
       y, unseen = self._conv(width, side, strides, f"conv{i}")(y, unseen)
       norm = _norm(self.norm, train, self.dtype, f"norm{i}", zero=last and self.zero_init)
       y, unseen = norm(y, unseen)
       y = y if last else nn.relu(y)
     x, hidden = self._shortcut(x, hidden, y.shape[-1], train)
-    return nn.relu(x + y), self._joined(hidden, unseen)
+    return at("output", nn.relu(x + y)), self._joined(hidden, unseen)
 
   def _preactivated(
-    self, x: Float[Array, "*b h w c"], hidden: Any, layers: list[tuple[int, int, int]], train: bool
+    self,
+    x: Float[Array, "*b h w c"],
+    hidden: Any,
+    layers: list[tuple[int, int, int]],
+    train: bool,
+    at: Places,
   ) -> Carried:
     y, unseen = x, hidden
     for i, (side, strides, width) in enumerate(layers, 1):
@@ -92,6 +104,7 @@ class Block(nn.Module):
       y = nn.relu(y)
       if i == 1 and not self._keeps(x, layers[-1][2]):
         x, hidden = self._shortcut(y, unseen, layers[-1][2], train)
+      y = at("hidden", y) if i == len(layers) else y
       y, unseen = self._conv(width, side, strides, f"conv{i}")(y, unseen)
     return x + y, self._joined(hidden, unseen)
 

@@ -1,4 +1,4 @@
-"""Attention under masks of pairs: at once, or a tile of queries and keys at a time."""
+"""Attention under masks of pairs: at once, gated, or a tile of queries and keys at a time."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -7,9 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from maskjax import masks
 from maskjax.hide.pairs import Pair, Predicate
 
 NEVER = jnp.finfo(jnp.float32).min
+# Behind a closed gate a logit may lie above all open ones; beyond this its exponential overflows.
+FAR = 80.0
 
 
 class Queries(NamedTuple):
@@ -63,6 +66,35 @@ def at_once(queries: Queries, keys: Keys, pairs: Predicate) -> Float[Array, "*b 
   mixed = weights.astype(keys.v.dtype) @ keys.v
   mixed = jnp.where(_spoilt(hidden, keys), jnp.nan, mixed)
   return jnp.where(jnp.all(hidden, axis=-1, keepdims=True), 0, mixed).astype(keys.v.dtype)
+
+
+def weights(queries: Queries, keys: Keys, pairs: Predicate | None) -> Float[Array, "*b h q k"]:
+  """The weights of `at_once`, in float32: rows that see no key are zeros, a broken one NaN."""
+  hidden = _hidden(_by_pairs(queries, keys, pairs), keys)
+  shares = jax.nn.softmax(_logits(queries, keys, hidden), axis=-1)
+  shares = jnp.where(_spoilt(hidden, keys), jnp.nan, shares)
+  return jnp.where(jnp.all(hidden, axis=-1, keepdims=True), 0, shares)
+
+
+def gated(
+  queries: Queries, keys: Keys, pairs: Predicate | None, gate: Float[Array, "*#b #h #q #k"]
+) -> Float[Array, "*b h q d"]:
+  r"""`at_once` with weights times a gate, 1 = seen, whose rows are normalised again.
+
+  $w_{ij} = g_{ij} e^{l_{ij}} / \sum_k g_{ik} e^{l_{ik}}$ of logits l. A key behind a closed gate is
+  hidden from the query, as `pairs` hides it; the slope of that gate is what opening it would do.
+  """
+  never = _hidden(_by_pairs(queries, keys, pairs), keys)
+  shut = never | (gate == 0)
+  logits = scaled_products(queries.q, keys.k, queries.bias)
+  # What is multiplied here is divided out in the end.
+  top = jnp.max(jnp.where(shut, NEVER, logits), axis=-1, keepdims=True)
+  odds = jnp.exp(jnp.minimum(logits - jax.lax.stop_gradient(top), FAR))
+  odds = jnp.where(never, 0, masks.gated(odds, gate.astype(jnp.float32)))
+  nothing = jnp.all(shut, axis=-1, keepdims=True)
+  shares = odds / jnp.where(nothing, 1, jnp.sum(odds, axis=-1, keepdims=True))
+  mixed = jnp.where(_spoilt(shut, keys), jnp.nan, shares.astype(keys.v.dtype) @ keys.v)
+  return jnp.where(nothing, 0, mixed).astype(keys.v.dtype)
 
 
 def in_tiles(
@@ -136,7 +168,9 @@ def _meet(tally: Tally, *, keys: Keys, queries: Queries, unseen: Array) -> Tally
   )
 
 
-def _by_pairs(queries: Queries, keys: Keys, pairs: Predicate) -> Bool[Array, "*b 1 q k"]:
+def _by_pairs(queries: Queries, keys: Keys, pairs: Predicate | None) -> Bool[Array, "*b 1 q k"]:
+  if pairs is None:
+    return jnp.zeros((1, len(queries.at), len(keys.at)), jnp.bool_)
   own = None if keys.segment is None else _turn(keys.segment)
   return pairs(Pair(queries.at, _turn(keys.at), queries.segment, own))[..., None, :, :]
 

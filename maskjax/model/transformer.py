@@ -1,6 +1,7 @@
 """The pre-norm transformer block, and a stack of blocks."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from maskjax.errors import BadInput
 from maskjax.hide.pairs import Predicate
 from maskjax.model.attention import Attention
+from maskjax.model.places import GATES, NOWHERE, TAPS, Places
 
 
 class Mlp(nn.Module):
@@ -21,11 +23,11 @@ class Mlp(nn.Module):
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Float[Array, "*b n d"]) -> Float[Array, "*b n d"]:
-    """`down(gelu(up(x)))`."""
+  def __call__(self, x: Float[Array, "*b n d"], at: Places = NOWHERE) -> Float[Array, "*b n d"]:
+    """`down(gelu(up(x)))`; what `down` reads is the place "hidden"."""
     dense = partial(nn.Dense, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform())
     up = dense(self.hidden_width, name="up")(x)
-    return dense(x.shape[-1], name="down")(nn.gelu(up, approximate=False))
+    return dense(x.shape[-1], name="down")(at("hidden", nn.gelu(up, approximate=False)))
 
 
 class GatedMlp(nn.Module):
@@ -38,13 +40,14 @@ class GatedMlp(nn.Module):
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Float[Array, "*b n d"]) -> Float[Array, "*b n d"]:
-    """Applied to every token by itself."""
+  def __call__(self, x: Float[Array, "*b n d"], at: Places = NOWHERE) -> Float[Array, "*b n d"]:
+    """Applied to every token by itself; what `down` reads is the place "hidden"."""
     dense = partial(
       nn.Dense, use_bias=False, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform()
     )
     gate = nn.silu(dense(self.hidden_width, name="gate")(x))
-    return dense(x.shape[-1], name="down")(gate * dense(self.hidden_width, name="up")(x))
+    hidden = gate * dense(self.hidden_width, name="up")(x)
+    return dense(x.shape[-1], name="down")(at("hidden", hidden))
 
 
 class Block(nn.Module):
@@ -73,15 +76,18 @@ class Block(nn.Module):
     segments: Int[Array, "*b m"] | None = None,
     start: int | Int[Array, ""] | None = None,
   ) -> Float[Array, "*b n d"]:
-    """Tokens to tokens; see `Attention` for what they see of each other."""
+    """Tokens to tokens; see `Attention` for what they see of each other, `Places` for gates."""
+    at = Places(self, x)
+    x = at("input", x)
     norm = partial(
       nn.RMSNorm if self.gated else nn.LayerNorm, epsilon=self.norm_eps, dtype=self.dtype
     )
     options = self.dtype, self.rotary, not self.gated, self.pairs, self.kv_heads
     mix = Attention(self.heads, *options, name="attention")
     mlp = GatedMlp if self.gated else Mlp
-    x = x + mix(norm(name="norm1")(x), valid, segments, start)
-    return x + mlp(self.mlp, self.dtype, name="mlp")(norm(name="norm2")(x))
+    x = x + mix(norm(name="norm1")(x), valid, segments, start, at)
+    x = x + mlp(self.mlp, self.dtype, name="mlp")(norm(name="norm2")(x), at)
+    return at("output", x)
 
 
 def transformer(
@@ -107,7 +113,8 @@ def transformer(
   The parameters `block_00`, `block_01` … and `norm` belong to the module that calls. `remat` keeps
   only each block's input for the backward pass and computes the rest again. With `scan` one block
   is compiled for all, which are met in a loop over their stacked parameters; not where they are
-  drawn, nor with a cache, nor where weights of attention are asked for. `pairs`, `kv_heads`,
+  drawn, nor with a cache. Blocks of which other things are asked, by `maskjax.model.layers`, are
+  met in a loop of their own. `pairs`, `kv_heads`,
   `segments` and `start` are those of `Attention`; several `pairs` take turns, one a block, and as
   many blocks are compiled.
 
@@ -121,21 +128,51 @@ def transformer(
   # Inside a loop nothing is merged with what was computed before it.
   block = nn.remat(Block, prevent_cse=not scan) if remat else Block
   layers = [block(*sizes[i % len(turns)], name=f"block_{i:02d}") for i in range(depth)]
-  drawn = layers[0].is_initializing() or layers[0].is_mutable_collection("attention")
-  if scan and start is None and not drawn:
-    every = [layer.variables["params"] for layer in layers]
-    ones: list[Any] = [block(*own, parent=None) for own in sizes]
-
-    def step(x: Array, round_: Sequence[Any]) -> tuple[Array, None]:
-      for one, params in zip(ones, round_, strict=True):
-        x = one.apply({"params": params}, x, valid, segments)
-      return x, None
-
-    stack = lambda *leaves: jnp.stack(leaves)
-    rounds = [jax.tree.map(stack, *every[i :: len(turns)]) for i in range(len(turns))]
-    x, _ = jax.lax.scan(step, x, rounds)
+  if scan and start is None and not layers[0].is_initializing():
+    x = _scanned(x, valid, segments, layers, [block(*own, parent=None) for own in sizes])
   else:
     for layer in layers:
       x = layer(x, valid, segments, start)
   norm = nn.RMSNorm if gated else nn.LayerNorm
   return norm(epsilon=norm_eps, dtype=dtype, name="norm")(x)
+
+
+def _scanned(
+  x: Array, valid: Array | None, segments: Array | None, layers: list[Any], ones: list[Any]
+) -> Array:
+  """Meets the bound `layers` in loops, by unbound blocks that take turns."""
+  told = [kind for kind in (TAPS, "intermediates") if layers[0].is_mutable_collection(kind)]
+
+  def step(x: Array, round_: Sequence[Any]) -> tuple[Array, list[Mapping[str, Any]]]:
+    states = []
+    for one, given in zip(ones, round_, strict=True):
+      x, state = one.apply(given, x, valid, segments, mutable=told)
+      states.append(state)
+    return x, states
+
+  given = [
+    {kind: layer.variables[kind] for kind in ("params", GATES, TAPS) if kind in layer.variables}
+    for layer in layers
+  ]
+  rounds = [given[i : i + len(ones)] for i in range(0, len(given), len(ones))]
+  left = iter(layers)
+  for _, group in itertools.groupby(rounds, key=_form):
+    run = [*group]
+    x, states = jax.lax.scan(step, x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *run))
+    for i in range(len(run)):
+      for state in states:
+        _put(next(left), state, i)
+  return x
+
+
+def _put(layer: nn.Module, state: Mapping[str, Any], i: int) -> None:
+  """Gives a layer what it told in round `i` of a loop."""
+  for kind, told in state.items():
+    for name, values in told.items():
+      layer.put_variable(kind, name, jax.tree.map(lambda leaf: leaf[i], values))
+
+
+def _form(tree: Any) -> tuple[Any, ...]:
+  """What trees have in common that can be stacked."""
+  shapes = [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(tree)]
+  return jax.tree.structure(tree), shapes

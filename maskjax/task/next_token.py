@@ -13,6 +13,7 @@ from maskjax import bind, recover, reduce, units
 from maskjax.errors import BadInput
 from maskjax.hide.pairs import Predicate, dense
 from maskjax.keys import stream
+from maskjax.model import layers
 from maskjax.record import Record
 from maskjax.recover import surprise
 from maskjax.reduce import Term
@@ -70,13 +71,17 @@ def next_token(
   if generate is not None:
     bind.check(generate, GENERATES, "next_token")
 
-  def apply(variables: Variables, batch: Batch, **options: Any) -> Array:
+  def ask(variables: Variables, batch: Batch, **options: Any) -> layers.Told:
     ids, seen = shifted(batch, vocabulary)
     if pairs is None:
-      return network.apply(variables, ids, seen, batch.get("segments"), **options)
+      return layers.apply(network, variables, ids, seen, batch.get("segments"), **options)
     if "segments" in batch:
       raise BadInput("next_token has no blocks in packed documents: unset hide or data.documents")
-    return network.apply(variables, ids, seen, blocks_read(batch), pairs=pairs, **options)
+    options = {**options, "pairs": pairs}
+    return layers.apply(network, variables, ids, seen, blocks_read(batch), **options)
+
+  def apply(variables: Variables, batch: Batch, **options: Any) -> Array:
+    return ask(variables, batch, **options).out
 
   def init(key: Key[Array, ""], batch: Batch) -> Variables:
     return network.init(stream(key, "init"), batch["tokens"], batch["valid"])
@@ -108,8 +113,7 @@ def next_token(
     return {"tokens": tokens, "hidden": hidden, "prediction": jnp.where(hidden, best, tokens)}
 
   def attention(variables: Variables, batch: Batch) -> Float[Array, "b layers heads n n"]:
-    _, state = apply(variables, batch, mutable=["attention"])
-    return jnp.stack(jax.tree.leaves(state["attention"]), axis=1)
+    return jnp.stack([*ask(variables, batch, taps=["*/attention"]).found.values()], axis=1)
 
   return Task(
     init=init,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from maskjax.errors import BadInput
-from maskjax.model import text_transformer
+from maskjax.model import layers, text_transformer
 
 close = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "closeness.py"))["close"]
 N, V = 9, 11
@@ -163,10 +163,11 @@ def test_tied_networks_predict_with_their_embeddings(causal):
 def test_weights_of_attention_are_told_where_they_are_asked_for():
   networks = [build(causal=True, **c)[0] for c in ({}, {"scan": True}, {"remat": True})]
   _, variables = build(causal=True)
-  told = jax.jit(lambda v: [net.apply(v, IDS, mutable=["attention"]) for net in networks])
-  for logits, state in told(variables):
+  ask = functools.partial(layers.apply, taps=["1/attention"])
+  told = jax.jit(lambda v: [ask(net, v, IDS)[:2] for net in networks])
+  for logits, taps in told(variables):
     close(logits, found(True)["whole"], **SUMS)
-    (weights,) = state["attention"]["block_01"]["attention"]["weights"]
+    weights = taps["1/attention"]
     assert weights.shape == (2, 2, N, N)
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
     assert not np.triu(weights, 1).any()
