@@ -57,7 +57,8 @@ def bound(section: Mapping[str, Any], lengths: Lengths) -> functools.partial[Any
 
   Args:
     section: `fn`, a qualified name, and arguments. An argument may be a section: that of a schedule
-      becomes a `bind.Moving`, any other a bound function. So may the entries of a tuple.
+      becomes a `bind.Moving`, any other a bound function. So may the entries of a tuple and of a
+      mapping.
     lengths: of the run, over which schedules move.
 
   Raises:
@@ -84,6 +85,8 @@ def argument(value: Any, lengths: Lengths) -> Any:
   """An argument of a section as its function is to get it, see `bound`."""
   if isinstance(value, tuple | list):
     return tuple(argument(part, lengths) for part in value)
+  if isinstance(value, Mapping) and not is_section(value):
+    return {name: argument(part, lengths) for name, part in value.items()}
   if not is_section(value):
     return value
   if makes_schedule(find(value["fn"])):

@@ -34,6 +34,8 @@ class Task(NamedTuple):
     loss: `(variables, batch, key, step) -> (terms, Aux)`; `batch["position"]` is each example's
       position in the global batch, from which its keys are folded.
     weights: the weight of each term in the total; a term that is not named weighs 1.
+    trains: patterns (`re.search`) of the names of the parameters that a term trains, by the name of
+      the term, or what stands before its "/"; one that is not named trains all.
     features: `(variables, batch, hidden=None) -> {pooling: Float[b, d]}`; with a mask of the
       network's `grid`, of what is left to see.
     views: `(variables, batch, key) -> {name: array}`, what pictures are made from; it may name
@@ -77,6 +79,7 @@ class Task(NamedTuple):
   init: Callable[..., Variables]
   loss: Callable[..., tuple[Mapping[str, Term], Aux]]
   weights: Mapping[str, float] = {}
+  trains: Mapping[str, tuple[str, ...]] = {}
   features: Callable[..., Mapping[str, Array]] | None = None
   views: Callable[..., Mapping[str, Array]] | None = None
   network: Any = None

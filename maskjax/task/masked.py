@@ -14,8 +14,9 @@ from maskjax.record import Record
 from maskjax.reduce import Term
 from maskjax.sections import Lengths
 from maskjax.task.base import Aux, Batch, Task, Variables
+from maskjax.task.graph import MAIN
 from maskjax.task.networks import Network, changes_of, networks_of, variables_of
-from maskjax.task.reader import DETACHED, LOSS, Parts, Reader
+from maskjax.task.reader import DETACHED, LOSS, Loss, Parts, Reader
 from maskjax.task.run import Run
 
 STATE, TEACHERS = "state", "teachers"
@@ -56,7 +57,10 @@ class Masked:
     return Task(
       init=self.init,
       loss=self.loss,
-      weights={loss.name: loss.scale for loss in parts.losses if not _moves(loss.scale)},
+      weights={
+        loss.name: loss.scale for loss in parts.losses if not (loss.each or _moves(loss.scale))
+      },
+      trains={loss.name: loss.trains for loss in parts.losses if loss.trains is not None},
       prepare=self.prepare if parts.teachers else None,
       update=self.update if parts.teachers else None,
       coupled=any(bind.couples(value.fn) for value in _values(parts)),
@@ -97,8 +101,10 @@ class Masked:
     """All variables, made by one run of all losses."""
     size = max((v.keeps[-1] for v in _values(self.parts) if v.keeps), default=None)
     run, networks = self.run(None, batch, key, 0, train=True, keep=size, init=key)
-    run.all(self._losses())
-    made = variables_of(networks, self.parts.frozen, jnp.zeros((1, *self.record.shape)))
+    run.all(self._wanted())
+    example = jnp.zeros((1, *self.record.shape))
+    examples = dict.fromkeys(self.parts.codecs, example)
+    made = variables_of(networks, self.parts.frozen, examples)
     if run.changes:
       made[STATE] = run.changes
     return self._copied(made)
@@ -108,12 +114,10 @@ class Masked:
   ) -> tuple[Mapping[str, Term], Aux]:
     """The terms of a step, by name."""
     run, networks = self.run(variables, batch, key, step, train=True)
-    found = run.all(self._losses())
-    terms = dict(zip((loss.name for loss in self.parts.losses), found, strict=True))
-    for loss in self.parts.losses:
-      if _moves(loss.scale):
-        term = terms[loss.name]
-        terms[loss.name] = Term(term.sum * bind.now(loss.scale, step), term.count)
+    found = run.all(self._wanted())
+    terms: dict[str, Term] = {}
+    for loss, made in zip(self.parts.losses, found, strict=False):
+      terms |= _terms(loss, made, step)
     changed = changes_of(networks, variables)
     if run.changes:
       changed[STATE] = {**variables[STATE], **run.changes}
@@ -167,10 +171,16 @@ class Masked:
     }
     return {name: back(x) for name, x in shown.items()}
 
-  def _losses(self) -> list[str]:
-    if not self.parts.losses:
-      raise BadInput("the config has no losses: nothing would be learned")
-    return [f"{LOSS}{loss.name}" for loss in self.parts.losses]
+  def _wanted(self) -> list[str]:
+    """What a step makes: all losses, and all values that keep a state."""
+    keeping = [
+      name if branch == MAIN else f"{branch}.{name}"
+      for (branch, name), node in self.parts.graph.nodes.items()
+      if "state" in bind.needs(node.value.fn)
+    ]
+    if not self.parts.losses and not keeping:
+      raise BadInput("the config has neither losses nor values with a state: nothing would happen")
+    return [*(f"{LOSS}{loss.name}" for loss in self.parts.losses), *keeping]
 
   def _all(self) -> int:
     n = 1
@@ -197,6 +207,21 @@ class Masked:
     # Their own buffers: the train step gives its state's memory away.
     copy = lambda: jax.tree.map(jnp.copy, variables["params"])
     return {**variables, TEACHERS: {name: copy() for name in self.parts.teachers}}
+
+
+def _terms(loss: Loss, made: Any, step: Any) -> dict[str, Term]:
+  """The terms of one loss; weights that move, or are of one entry of several, are inside."""
+  if not loss.each:
+    return {loss.name: _scaled(made, loss.scale, step) if _moves(loss.scale) else made}
+  scales = loss.scale if isinstance(loss.scale, tuple) else (loss.scale,) * len(made)
+  if len(scales) != len(made):
+    raise BadInput(f"losses.{loss.name} has {len(made)} entries, and scale {len(scales)}")
+  pairs = zip(made, scales, strict=True)
+  return {f"{loss.name}/{i}": _scaled(term, scale, step) for i, (term, scale) in enumerate(pairs)}
+
+
+def _scaled(term: Term, scale: Any, step: Any) -> Term:
+  return Term(term.sum * bind.now(scale, step), term.count)
 
 
 def _moves(value: Any) -> bool:

@@ -1,7 +1,7 @@
 """Networks as values of a graph: linen modules that any other value may call."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -10,6 +10,7 @@ from jaxtyping import Array, Key
 
 from maskjax.errors import BadInput
 from maskjax.keys import stream
+from maskjax.model import layers
 from maskjax.task.base import FROZEN, Variables
 
 STATISTICS = "batch_stats"  # running ones, which change while a network is trained
@@ -52,20 +53,29 @@ class Network:
 
   def __call__(self, *args: Any, method: str | None = None, **options: Any) -> Any:
     """The module applied."""
+    return self.tell(*args, method=method, **options).out
+
+  def tell(
+    self,
+    *args: Any,
+    method: str | None = None,
+    taps: Sequence[str] = (),
+    gates: Mapping[str, Any] | None = None,
+    **options: Any,
+  ) -> layers.Told:
+    """The module applied, with what stands at taps inside, see `maskjax.model.layers.apply`."""
     self.called = True
     name = "__call__" if method is None else method
     # By name inside: what `setup` binds is there only while a module is applied.
     told: Any = {"method": lambda module, *args, **options: getattr(module, name)(*args, **options)}
     if not self.made:
-      out, made = self.module.init_with_output(self.key, *args, **told, **options)
+      made = self.module.init(self.key, *args, **told, **options)
       self.variables = _merged(self.variables, made)
-      return out
     moves = [STATISTICS] if options.get("train") and STATISTICS in self.variables else []
-    if not moves:
-      return self.module.apply(self.variables, *args, **told, **options)
-    out, changed = self.module.apply(self.variables, *args, **told, mutable=moves, **options)
-    self.changed = {**self.changed, **changed}
-    return out
+    inside = {"taps": taps, "gates": gates, "mutable": moves}
+    found = layers.apply(self.module, self.variables, *args, **inside, **told, **options)
+    self.changed = {**self.changed, **found.state}
+    return found
 
 
 def networks_of(
@@ -92,20 +102,20 @@ def networks_of(
 def variables_of(
   networks: Mapping[str, Network],
   frozen: Mapping[str, bool] | None = None,
-  example: Any = None,
+  examples: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """The variables that networks were initialised with, by collection and name.
 
-  Frozen ones are made whole, by a call with an `example`, since what was trained is whole: losses
-  may call only a part of them.
+  Those that have an example here are made whole by a call with it, as codecs are: losses may call
+  only a part of them, and what was trained before is whole.
 
   Raises:
     BadInput: a network that nothing called.
   """
   found: dict[str, Any] = {"params": {}}
   for name, network in networks.items():
-    if (frozen or {}).get(name):
-      network(example)
+    if name in (examples or {}):
+      network((examples or {})[name])
     if not network.called:
       raise BadInput(f"no loss calls the network {name!r}: name it in one, or leave it out")
     for collection, tree in network.variables.items():

@@ -1,6 +1,7 @@
 """Reads the sections of a config into a graph of named values, networks and losses."""
 
 import functools
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from maskjax import bind, sections
-from maskjax.errors import BadInput
+from maskjax.errors import BadInput, unknown
 from maskjax.over import Over
 from maskjax.record import Record
 from maskjax.recover import Target
@@ -19,21 +20,33 @@ from maskjax.task.buckets import kept
 from maskjax.task.graph import Branch, Graph, Value
 from maskjax.task.networks import MODULE, calls, networks_of
 from maskjax.task.run import Run
-from maskjax.task.values import base_values, in_place
+from maskjax.task.values import base_values, gates, in_place, score_values
 
 # What every run of a graph is given, beside networks.
 GIVEN = ("batch", "position", "step", "train", "grid", "parts")
+OF_DATA = ("classes", "vocabulary", "caption")  # what all networks are offered of the data
 OWN = ("of", "stream")  # what the section of a value says beside its arguments
+OF_LOSS = ("scale", "each", "trains")  # what a loss says beside that
 OF_BRANCH = ("draws", "keep")  # what a branch says beside its values
 DETACHED = "detached"  # the networks themselves, without gradients
 LOSS = "losses."
 
 
 class Loss(NamedTuple):
-  """A loss of the graph: the value `losses.NAME`, and its weight, which may move."""
+  """A loss of the graph: the value `losses.NAME`.
+
+  Attributes:
+    name: of its term.
+    scale: its weight in the total, which may move; with `each` one for each entry, or one for all.
+    each: an argument that gets each entry of a tuple, one after another, and a term for each:
+      "NAME/0", "NAME/1", …
+    trains: patterns of the parameters that it trains; None, all.
+  """
 
   name: str
   scale: Any = 1.0
+  each: str = ""
+  trains: tuple[str, ...] | None = None
 
 
 class Parts(NamedTuple):
@@ -44,6 +57,7 @@ class Parts(NamedTuple):
     over: what a position is.
     modules: networks and functions with parameters, by name.
     frozen: which of them are not trained here.
+    codecs: those of the frozen ones that are called with whole examples.
     losses: in the order of their names.
     teachers: name → `(teacher, params) -> teacher`, called after each step.
     aim: the target as patches, and back.
@@ -53,6 +67,7 @@ class Parts(NamedTuple):
   over: Over
   modules: Mapping[str, nn.Module]
   frozen: Mapping[str, bool]
+  codecs: tuple[str, ...]
   losses: tuple[Loss, ...]
   teachers: Mapping[str, functools.partial[Any]]
   aim: Target | None
@@ -79,14 +94,23 @@ class Reader:
       BadInput: a section that does not fit the others.
     """
     named = self._named()
-    facts = {"record_shape": self.record.shape}
-    self._build({k: v for k, v in named.items() if self.frozen[k]}, facts)
+    facts: dict[str, Any] = {"record_shape": self.record.shape}
+    # Frozen networks that need no more than the data may make what positions are of: codecs.
+    needed = lambda fn: {name for name, required in bind.needs(fn).items() if required}
+    early = {k for k, fn in named.items() if self.frozen[k] and needed(fn) <= {*facts, *OF_DATA}}
+    self._build({k: named[k] for k in named if k in early}, facts)
     over = self._over()
     facts = {"record_shape": over.shape or self.record.shape, "patch": over.cell}
     facts |= {"grid": over.grid, "outputs": over.width}
-    self._build({k: v for k, v in named.items() if not self.frozen[k]}, facts)
+    self._build({k: named[k] for k in named if k not in early}, facts)
     aim = self._made("target", {"over": over})
-    values = base_values(over, self.modules, aim)
+    taps = {name: self._inside(address) for name, address in self._section("taps").items()}
+    values = base_values(over, self.modules, aim, tuple(taps.values()))
+    values |= {name: f"out.taps.{address}" for name, address in taps.items()}
+    if found := self._section("gates"):
+      by = {self._inside(section["at"]): section["by"] for section in found.values()}
+      values["gates"] = gates(by)
+      values["out"] = values["out"]._replace(of={"gates": "gates"})
     values |= self._grammar(over)
     for name, section in self._section("let").items():
       values[name] = self._value(name, section)
@@ -105,7 +129,8 @@ class Reader:
     functions = [f"modules.{name}" for name in self.modules if name not in named]
     given = (*GIVEN, *named, *functions, *teachers, DETACHED)
     graph = Graph(values, given, branches, outside=[f"{LOSS}{loss.name}" for loss in losses])
-    return Parts(graph, over, self.modules, self.frozen, tuple(losses), teachers, aim)
+    networks = self.modules, self.frozen, tuple(early)
+    return Parts(graph, over, *networks, tuple(losses), teachers, aim)
 
   def _section(self, name: str) -> Mapping[str, Any]:
     return self.config.get(name) or {}
@@ -155,12 +180,8 @@ class Reader:
   def _build(self, bound: Mapping[str, functools.partial[Any]], facts: Mapping[str, Any]) -> None:
     """Builds networks, each after those that its factory names as arguments."""
     left = dict(bound)
-    facts = {
-      "classes": self.record.classes,
-      "vocabulary": len(self.record.vocabulary),
-      "caption": self.record.caption,
-      **facts,
-    }
+    of_data = (self.record.classes, len(self.record.vocabulary), self.record.caption)
+    facts = {**dict(zip(OF_DATA, of_data, strict=True)), **facts}
     while left:
       ready = [n for n, fn in left.items() if not (set(bind.needs(fn)) & (set(left) - {n}))]
       if not ready:
@@ -192,6 +213,7 @@ class Reader:
     """score, select and hide."""
     made: dict[str, Value | str] = {}
     if self.config.get("score"):
+      made |= score_values()
       made["score"] = self._value("score", self.config["score"], "mask")
     if self.config.get("select"):
       value = self._value("hidden", self.config["select"], "mask")
@@ -247,14 +269,25 @@ class Reader:
       made["embedded"] = last
     return made
 
+  def _inside(self, address: str) -> str:
+    """An address in the encoder, without its name: the network that taps and gates are for."""
+    network, _, rest = address.partition("/")
+    if network != "encoder" or "encoder" not in self.modules:
+      raise BadInput(f"taps and gates are in the encoder, encoder/LAYER/PLACE, got {address!r}")
+    return rest
+
   def _loss(self, name: str, section: Mapping[str, Any]) -> tuple[Value, Loss]:
     if not sections.is_section(section):
       raise BadInput(f"losses.{name} is a section with fn, got {section!r}")
-    rest = {k: v for k, v in section.items() if k != "scale"}
+    rest = {k: v for k, v in section.items() if k not in OF_LOSS}
     value = self._value(f"{LOSS}{name}", rest)
     assert isinstance(value, Value)
     scale = sections.argument(section.get("scale", 1.0), self.lengths)
-    return value, Loss(name, scale)
+    each, trains = section.get("each", ""), section.get("trains")
+    if each:
+      value = value._replace(fn=for_each(value.fn, each))
+    patterns = (trains,) if isinstance(trains, str) else trains
+    return value, Loss(name, scale, each, None if patterns is None else tuple(patterns))
 
   def _branch(
     self, name: str, section: Mapping[str, Any], values: Mapping[str, Any], over: Over
@@ -273,3 +306,24 @@ class Reader:
     elif made.get("hidden") == "nothing" and seen.keeps:
       made["seen"] = seen._replace(keeps=(math.prod(over.grid),), exact=True)
     return Branch(made, tuple(section.get("draws", ())))
+
+
+def for_each(fn: functools.partial[Any], name: str) -> functools.partial[Any]:
+  """The function called for each entry of the tuple that an argument is, its results as a tuple.
+
+  Raises:
+    BadInput: it takes no such argument.
+  """
+  takes = bind.needs(fn)
+  if name not in takes:
+    raise unknown(f"argument of {fn.func.__name__}, which each names,", name, takes)
+
+  def each(**told: Any) -> tuple[Any, ...]:
+    entries = told.pop(name)
+    return tuple(fn(**{name: entry}, **told) for entry in entries)
+
+  signature = inspect.signature(fn.func)
+  keyword = inspect.Parameter.KEYWORD_ONLY
+  own = [p.replace(kind=keyword) for p in signature.parameters.values() if p.name in takes]
+  each.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
+  return functools.partial(each)

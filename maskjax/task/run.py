@@ -29,7 +29,8 @@ class Run:
     given: values by name: those that are given, and whatever a caller sets otherwise.
     known: values by node, made before.
     key: of the run; None where nothing is drawn.
-    states: what values returned last, by name; those that keep a state are told it.
+    states: what values returned last, by `NAME` or `BRANCH.NAME`; told to those
+      that keep a state.
     keep: how many positions are kept wherever some are, whatever is hidden.
     inside: the node in whose bucket this runs.
 
@@ -151,10 +152,11 @@ class Run:
     moved = self._moved(fn, branch, name_of_keys)
     if "state" not in takes or "state" in told:
       return moved(**told)
-    made, state = moved(**told, state=self.states.get(name))
+    own = name if branch == MAIN else f"{branch}.{name}"
+    made, state = moved(**told, state=self.states.get(own))
     if self.inside is not None:
       raise BadInput(f"the value {name!r} keeps a state, and is made in one of several buckets")
-    self.changes[name] = state
+    self.changes[own] = state
     return made
 
   def _moved(self, fn: Any, branch: str, name: str) -> Callable[..., Any]:

@@ -4,7 +4,8 @@ Their docstrings are the glossary of the graph; the names are those of `base_val
 """
 
 import functools
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +27,8 @@ class Out(NamedTuple):
     tokens: `[b k d]` after the last normalisation, those of the positions that are seen.
     extra: `[b e d]`, the class token and others before them; None without.
     index, valid, hidden: those of `hide.Seen`.
+    taps: what stood at the addresses that `taps` of the config names, by the name there.
+    layers: of the layers whose outputs are among these, the tokens and their grid.
   """
 
   tokens: Float[Array, "b k d"]
@@ -33,6 +36,8 @@ class Out(NamedTuple):
   index: Int[Array, "b k"] | None  # type: ignore[assignment]
   valid: Bool[Array, "b k"] | None
   hidden: Bool[Array, "b n"]
+  taps: Mapping[str, Any] = {}
+  layers: tuple[Any, ...] = ()
 
 
 def nothing(position: Int[Array, "b"], grid: tuple[int, ...]) -> Bool[Array, "b n"]:
@@ -76,13 +81,28 @@ def embedding(encoder: Network, seen: Seen) -> Float[Array, "b k d"]:
 
 
 def out(
-  encoder: Network, embedded: Float[Array, "b k d"], seen: Seen, grid: tuple[int, ...]
+  encoder: Network,
+  embedded: Float[Array, "b k d"],
+  seen: Seen,
+  grid: tuple[int, ...],
+  gates: Mapping[str, Any] | None = None,
+  *,
+  taps: tuple[str, ...] = (),
 ) -> Out:
   """What the encoder makes of what it sees."""
-  tokens = encoder(embedded, index=seen.index, valid=seen.valid, grid=grid, method="attend")
-  extra = tokens.shape[-2] - embedded.shape[-2]
-  first = tokens[..., :extra, :] if extra else None
-  return Out(tokens[..., extra:, :], first, *seen[1:])
+  told = encoder.tell(
+    embedded,
+    index=seen.index,
+    valid=seen.valid,
+    grid=grid,
+    method="attend",
+    taps=taps,
+    gates=gates,
+  )
+  extra = told.out.shape[-2] - embedded.shape[-2]
+  first = told.out[..., :extra, :] if extra else None
+  inside = told.layers.get("", ())
+  return Out(told.out[..., extra:, :], first, *seen[1:], told.found, inside)
 
 
 def decoded(decoder: Network, out: Out, grid: tuple[int, ...]) -> Any:
@@ -121,12 +141,31 @@ def latents(batch: Mapping[str, Any], codec: Network, *, field: str = "image") -
   return {**batch, field: jax.lax.stop_gradient(mean)}
 
 
+def gates(addresses: Mapping[str, str]) -> Value:
+  """All gates of a network by their addresses, as one value made from the value of each."""
+  names = {f"gate_{i}": address for i, address in enumerate(addresses)}
+
+  def gates(**values: Any) -> dict[str, Any]:
+    return {names[name]: value for name, value in values.items()}
+
+  keyword = inspect.Parameter.KEYWORD_ONLY
+  own = [inspect.Parameter(name, keyword) for name in names]
+  gates.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
+  return Value(gates, {name: addresses[address] for name, address in names.items()})
+
+
+def score_values() -> dict[str, Value | str]:
+  """The values that follow from a score."""
+  return {"scores": Value(scores), "log_prob": Value(log_prob)}
+
+
 def base_values(
-  over: Over, networks: Mapping[str, Any], aim: Target | None
+  over: Over, networks: Mapping[str, Any], aim: Target | None, taps: Sequence[str] = ()
 ) -> dict[str, Value | str]:
   """The values that there are whatever the config says, by name.
 
-  Those of networks that are called "encoder" and "decoder" where there are such.
+  Those of networks that are called "encoder" and "decoder" where there are such; `taps` are
+  addresses in the encoder.
   """
 
   def positions(source: Mapping[str, Any]) -> Any:
@@ -139,13 +178,15 @@ def base_values(
     "values": "positions.values",
     "allowed": "positions.allowed",
     "nothing": Value(nothing),
-    "scores": Value(scores),
-    "log_prob": Value(log_prob),
     "asked": "hidden",
     "visible": Value(visible),
   }
   if "encoder" in networks:
-    made |= {"embedding": Value(embedding), "embedded": "embedding", "out": Value(out)}
+    made |= {
+      "embedding": Value(embedding),
+      "embedded": "embedding",
+    }
+    made["out"] = Value(functools.partial(out, taps=tuple(taps)))
   if "decoder" in networks:
     made |= {"decoded": Value(decoded), "prediction": "decoded.prediction"}
     made["predicted_loss"] = "decoded.loss"

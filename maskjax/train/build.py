@@ -16,8 +16,9 @@ from maskjax.task.base import Task, Variables, total
 from maskjax.task.prepare import prepared
 from maskjax.train import flops
 from maskjax.train.durations import duration
+from maskjax.train.groups import grouped
 from maskjax.train.mesh import Mesh, make_mesh
-from maskjax.train.optimizer import Optimizer, optimizer
+from maskjax.train.optimizer import Optimizer
 from maskjax.train.rules import match
 from maskjax.train.state import State, moments, start
 from maskjax.train.step import make_step
@@ -199,9 +200,8 @@ def make_optimizer(
   rest = {k: v for k, v in section.items() if not k.startswith("warmup_") and v is not None}
   if warmup > total_steps:
     raise BadInput(f"warm-up takes {warmup} steps, the whole run {total_steps}")
-  made = optimizer(
-    params, total_steps=total_steps, batch_size=batch_size, warmup_steps=warmup, **rest
-  )
+  sizes = {"total_steps": total_steps, "batch_size": batch_size, "warmup_steps": warmup}
+  made = grouped(params, rest.pop("groups", ()), **sizes, **rest)
   if not config.get("hold"):
     return made
   return hold(made, config["hold"], params, Lengths(total_steps, examples / batch_size))

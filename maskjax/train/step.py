@@ -12,6 +12,7 @@ from maskjax import reduce
 from maskjax.errors import BadInput
 from maskjax.keys import stream
 from maskjax.task.base import Batch, Task, Term, total
+from maskjax.train.rules import match, names
 from maskjax.train.state import State
 
 Metrics = Mapping[str, Float[Array, ""]]
@@ -71,13 +72,65 @@ def make_step(
 
 
 def _whole(task: Task, loss: Callable, variables: Any, batch: Batch) -> tuple[Any, Any, Any]:
-  def objective(params):
+  def shared(params):
     terms, aux = loss({**variables, "params": params}, batch)
     shares = {name: Term(term.sum, _counted(term.count)) for name, term in terms.items()}
-    return total(shares, task.weights), (shares, aux)
+    return shares, (shares, aux)
 
-  grads, (shares, aux) = jax.grad(objective, has_aux=True)(variables["params"])
+  grads, (shares, aux) = slopes(task, shared, variables["params"])
   return grads, shares, {**variables, **aux.variables}
+
+
+def slopes(task: Task, shared: Callable[[Any], tuple[Any, Any]], params: Any) -> tuple[Any, Any]:
+  """The gradient of all terms, each for the parameters that it trains, and what comes beside it.
+
+  The network is run once; terms that train the same parameters are pulled back together.
+
+  Args:
+    task: whose terms they are.
+    shared: `params -> (terms, aux)`, the terms with the counts of the whole batch.
+    params: the parameters.
+
+  Raises:
+    BadInput: a pattern that matches no parameter, or parameters that no term trains.
+  """
+  if not task.trains:
+
+    def objective(params: Any) -> tuple[Any, Any]:
+      terms, aux = shared(params)
+      return total(terms, task.weights), aux
+
+    return jax.grad(objective, has_aux=True)(params)
+  of = lambda name: task.trains.get(name, task.trains.get(name.split("/")[0]))
+  groups: list[tuple[str, ...] | None] = []
+
+  def apart(params: Any) -> tuple[Any, Any]:
+    terms, aux = shared(params)
+    groups[:] = sorted({of(name) for name in terms}, key=repr)
+    one = lambda group: {name: term for name, term in terms.items() if of(name) == group}
+    return [total(one(group), task.weights) for group in groups], aux
+
+  totals, pull, aux = jax.vjp(apart, params, has_aux=True)
+  chosen = [_trained(params, group) for group in groups]
+  idle = jax.tree.map(lambda *each: not any(each), *chosen)
+  if left := [name for name, one in _flat(idle) if one]:
+    raise BadInput(f"no loss trains {', '.join(left[:3])} ({len(left)} in all): name it in trains")
+  grads = jax.tree.map(jnp.zeros_like, params)
+  for i, own in enumerate(chosen):
+    (part,) = pull([jnp.float32(i == j) for j in range(len(totals))])
+    grads = jax.tree.map(lambda g, p, trained: g + p if trained else g, grads, part, own)
+  return grads, aux
+
+
+def _trained(params: Any, patterns: tuple[str, ...] | None) -> Any:
+  """Which parameters a group of terms trains, as a tree."""
+  if patterns is None:
+    return jax.tree.map(lambda _: True, params)
+  return match(params, [(pattern, True) for pattern in patterns], default=False).values
+
+
+def _flat(tree: Any) -> list[tuple[str, Any]]:
+  return list(zip(jax.tree.leaves(names(tree)), jax.tree.leaves(tree), strict=True))
 
 
 def _counted(count: Any) -> Any:
@@ -110,12 +163,11 @@ def _accumulated(
   def one(carry, part):
     grads, sums, others = carry
 
-    def objective(params):
+    def shared(params):
       terms, aux = loss({**others, "params": params}, part)
-      shares = {name: Term(term.sum, counts[name]) for name, term in terms.items()}
-      return total(shares, task.weights), (terms, aux)
+      return {name: Term(term.sum, counts[name]) for name, term in terms.items()}, (terms, aux)
 
-    more, (terms, aux) = jax.grad(objective, has_aux=True)(variables["params"])
+    more, (terms, aux) = slopes(task, shared, variables["params"])
     grads = jax.tree.map(jnp.add, grads, more)
     sums = {name: sums[name] + term.sum for name, term in terms.items()}
     return (grads, sums, {**others, **aux.variables}), None

@@ -137,7 +137,8 @@ def test_a_branch_makes_anew_what_it_changes_and_shares_the_rest():
   made = graph(branches, shown=Value(lambda hidden: ~hidden))
   names = ("hidden", "look.hidden", "flipped.hidden", "clean.prediction", "look.values", "values")
   hidden, look, flipped, clean, values, own = jax.jit(lambda: run(made, *names))()
-  assert (np.sum(look, -1) == np.sum(hidden, -1)).all() and (look != hidden).any()
+  np.testing.assert_array_equal(np.sum(look, -1), np.sum(hidden, -1))
+  assert (look != hidden).any()
   np.testing.assert_array_equal(flipped, ~hidden)
   np.testing.assert_array_equal(clean, 2 * X)
   assert made.address("look.values") == made.address("values")
@@ -168,8 +169,8 @@ def test_a_step_takes_the_smallest_bucket_that_holds_all_that_is_visible():
 
 
 def test_what_depends_on_two_buckets_is_made_outside_of_both():
-  made = graph({"look": Branch(draws=("scores",))},
-               gap=Value(lambda a, b: a - b, {"a": "prediction", "b": "look.prediction"}))  # fmt: skip
+  gap = Value(lambda a, b: a - b, {"a": "prediction", "b": "look.prediction"})
+  made = graph({"look": Branch(draws=("scores",))}, gap=gap)
   gap, one, two = jax.jit(lambda: run(made, "gap", "prediction", "look.prediction"))()
   assert ("main", "gap") not in made.local
   np.testing.assert_array_equal(gap, one - two)
@@ -190,7 +191,8 @@ def test_arguments_move_with_the_step_and_from_example_to_example():
   )
   given = {"batch": X, "step": 3, "position": jnp.arange(B), "count": 0}
   a, b = Run(made, given, key=jax.random.key(0)).take("a", "b")
-  assert a == 1.5 and b.shape == (B,) and len(set(b.tolist())) == B
+  assert (a, b.shape) == (1.5, (B,))
+  assert len(set(b.tolist())) == B
 
 
 def test_a_state_is_told_and_what_it_becomes_is_kept_apart():
@@ -203,7 +205,8 @@ def test_a_state_is_told_and_what_it_becomes_is_kept_apart():
   first = Run(made, given)
   assert first.take("seen_so_far") == 0
   later = Run(made, given, states=first.changes)
-  assert later.take("seen_so_far") == B and later.changes["seen_so_far"] == 2 * B
+  assert later.take("seen_so_far") == B
+  assert later.changes["seen_so_far"] == 2 * B
 
 
 def test_it_prints_a_line_for_each_value():

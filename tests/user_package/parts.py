@@ -1,0 +1,161 @@
+"""Functions and networks of a user, named in configs as "user_package.parts:NAME"."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from maskjax import bind, hide, reduce
+from maskjax.model.partial import PartialConv
+
+
+def agree(a, b):
+  """How far the means of two looks are from each other."""
+  gap = jnp.square(a.mean(axis=-2) - jax.lax.stop_gradient(b.mean(axis=-2))).mean(axis=-1)
+  return reduce.term(gap, jnp.ones(gap.shape, bool))
+
+
+def mean(x):
+  """The mean of a value, as a loss."""
+  return reduce.term(x, jnp.ones(x.shape, bool))
+
+
+def match(tokens, features):
+  """The squared distance of one layer's tokens to features."""
+  return mean(jnp.square(getattr(tokens, "tokens", tokens) - features))
+
+
+class Stages(nn.Module):
+  """Two strided convolutions that carry the mask of what they do not see."""
+
+  @nn.compact
+  def __call__(self, x, hidden):
+    """Features of both stages, each with its mask."""
+    found = []
+    for i in range(2):
+      x, hidden = PartialConv(4, (2, 2), (2, 2), name=f"stage_{i}")(x, hidden)
+      found.append((x, hidden))
+    return found
+
+
+def stages():
+  """The network of `Stages`."""
+  return Stages()
+
+
+def carried(network, seen, grid):
+  """The stages of an image of pixels, with the mask that each carries."""
+  shape = (len(seen.values), *grid)
+  return network(seen.values.reshape(*shape, -1), seen.hidden.reshape(shape))
+
+
+def visible_energy(stages):
+  """The mean square of what the last stage sees, over what it does not hide."""
+  x, hidden = stages[-1]
+  return reduce.term(jnp.square(x).mean(axis=-1), ~hidden)
+
+
+class Critic(nn.Module):
+  """A number for each example."""
+
+  @nn.compact
+  def __call__(self, x):
+    """Large for what looks real."""
+    return nn.Dense(1, name="out")(x.mean(axis=-2))[..., 0]
+
+
+def critic():
+  """The network of `Critic`."""
+  return Critic()
+
+
+def judged(critic, prediction, values):
+  """How much more the critic believes in values than in what is predicted."""
+  return mean(critic(values) - critic(prediction))
+
+
+def gate_of(importance, count=1):
+  """Keeps all heads but the `count` least important ones."""
+  order = jnp.argsort(jnp.argsort(importance, axis=-1), axis=-1)
+  return (order >= count).astype(jnp.float32)
+
+
+def importance(graph, ones):
+  """How much each head matters: the slope of the loss with all open, by its gate."""
+  loss = lambda gate: graph("open.losses.recover", **{"open.gate": gate}).sum
+  return jnp.abs(jax.grad(loss)(ones)).sum(axis=0)
+
+
+def ones(position, heads=2):
+  """A gate of heads that keeps all."""
+  return jnp.ones((len(position), heads))
+
+
+@bind.coupled
+def queue(out, state, size=8):
+  """The means of the last examples seen, the oldest first; then those of this step as well."""
+  now = jax.lax.stop_gradient(out.tokens.mean(axis=-2))
+  before = jnp.zeros((size, now.shape[-1])) if state is None else state
+  return before, jnp.concatenate([before, now])[-size:]
+
+
+def apart_from(out, queue):
+  """How near examples are to those in the queue."""
+  return mean(out.tokens.mean(axis=-2) @ queue.T)
+
+
+class RowNetwork(nn.Module):
+  """Words and patches in one row, one layer of attention over what is seen of both."""
+
+  words: int
+
+  @nn.compact
+  def __call__(self, values, hidden, allowed, parts):
+    """A prediction for each field."""
+    made = {
+      "image": nn.Dense(8, name="patches")(values["image"]),
+      "words": nn.Embed(self.words, 8, name="words")(values["words"]),
+    }
+    x = jnp.concatenate([made[name] for name in parts], axis=-2)
+    x = jnp.where(hidden[..., None], 0, x)
+    seen = (allowed & ~hidden)[:, None, None]
+    x = x + nn.MultiHeadDotProductAttention(2, name="mix")(x, mask=seen)
+    heads = {"image": values["image"].shape[-1], "words": self.words}
+    return {name: nn.Dense(heads[name], name=f"head_{name}")(x[:, parts[name]]) for name in parts}
+
+
+def row_network(vocabulary):
+  """The network of `RowNetwork`."""
+  return RowNetwork(vocabulary)
+
+
+def of_row(network, seen, allowed, parts):
+  """The predictions of the fields in a row."""
+  return network(seen.values, seen.hidden, allowed, parts)
+
+
+class OwnGates(nn.Module):
+  """A mask that is learned for each example of the data, by its position in them."""
+
+  examples: int
+  n: int
+
+  @nn.compact
+  def __call__(self, position):
+    """Gates in (0, 1)."""
+    table = self.param("table", nn.initializers.zeros, (self.examples, self.n))
+    return nn.sigmoid(table[position % self.examples])
+
+
+def few(gate):
+  """How much is kept."""
+  return mean(gate)
+
+
+def merged(graph, values, grid, parts=4):
+  """Every position as predicted by a run in which it is hidden, over disjoint masks."""
+  place = jnp.arange(values.shape[-2]) % parts
+  found = jnp.zeros_like(values)
+  for i in range(parts):
+    hidden = jnp.broadcast_to(place == i, values.shape[:-1])
+    found = hide.fill(found, hidden, graph("prediction", hidden=hidden))
+  return found
