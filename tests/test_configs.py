@@ -67,10 +67,10 @@ def test_the_smoke_trains(file, built):
 def test_its_views_can_be_drawn(file, built):
   """Of zeros beside the batch: what is drawn is for tests/view, this is about names and shapes."""
   made = built(file.stem, "laptop")
-  if made.task.views is None:
+  if "views" not in made.task.answers:
     assert made.config["task"]["fn"] in ("classify", "tokenize")
     return
-  shapes = jax.eval_shape(made.task.views, made.shapes, made.batch, jax.random.key(0))
+  shapes = jax.eval_shape(made.task.answers["views"], made.shapes, made.batch, jax.random.key(0))
   views = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), dict(shapes))
   views |= {k: v for k, v in made.batch.items() if k in views}
   draw = DRAWERS.get(made.record.kind, masks)

@@ -12,6 +12,7 @@ from maskjax.keys import keys, stream
 from maskjax.record import Record
 from maskjax.recover import patchify
 from maskjax.reduce import Term
+from maskjax.task.answers import offered
 from maskjax.task.base import Aux, Batch, Task, Variables, network_of
 
 KINDS = ("image", "video")
@@ -60,4 +61,4 @@ def autoencode(
     return {"input": batch[record.kind], "prediction": network.apply(variables, batch[record.kind])}
 
   weights = {"divergence": divergence}
-  return Task(init=init, loss=loss, weights=weights, views=views, network=network)
+  return Task(init, loss, weights, network, answers=offered(views=views))

@@ -13,6 +13,7 @@ from maskjax.reduce import Term
 
 Batch = Mapping[str, Any]
 Variables = Mapping[str, Any]
+Answer = Callable[..., Any]  # (variables, ...) -> arrays; see `maskjax.task.answers`
 FROZEN = "frozen"  # the collection of what was trained before, and is not here
 
 
@@ -36,29 +37,7 @@ class Task(NamedTuple):
     weights: the weight of each term in the total; a term that is not named weighs 1.
     trains: patterns (`re.search`) of the names of the parameters that a term trains, by the name of
       the term, or what stands before its "/"; one that is not named trains all.
-    features: `(variables, batch, hidden=None) -> {pooling: Float[b, d]}`; with a mask of the
-      network's `grid`, of what is left to see.
-    views: `(variables, batch, key) -> {name: array}`, what pictures are made from; it may name
-      `step`, which is 0 unless said, for what moves over a run.
     network: the linen module that holds most of the weights, for loading published ones.
-    predict: `(variables, batch, hidden=None) -> Float[b, classes]`, logits; with a mask of the
-      network's `grid`, of what is left to see.
-    nats: `(variables, batch, key, draws) -> Float[b]`, each example's negative log-likelihood over
-      its valid positions (those "asked", where the batch says), or a bound on it averaged over
-      `draws` (a static int).
-    attention: `(variables, batch) -> Float[b, layers, heads, n, n]`, what each token takes from
-      which, as the loss has it.
-    generate: `(variables, keys, tokens, hidden) -> {"tokens": Int[b, n], "step": Int[b, n]}`, the
-      hidden positions filled, and the step at which each was revealed (0 = given).
-    sample: `(variables, keys, batch) -> {"image": Float[b …], …}`, an example of the model's own
-      for each of a batch, which may tell what it is conditioned on; "step" as in `generate`, over
-      the `grid` of the network.
-    impute: `(variables, batch) -> array`, the batch's examples with what is missing in them
-      (not `valid`) predicted from all that is there, the rest as it was.
-    infill: `(variables, batch, hidden) -> Float[b, n, vocabulary]`, logits of every token of a text
-      of which the hidden ones are not seen.
-    describe: `(variables, captions) -> Float[b, d]`, where texts lie in the space in which the
-      features called "shared" of what they describe lie.
     prepare: `(variables, batches) -> variables` of the same shapes, once before step 0, from a
       bounded number of training batches: vocabularies, statistics, Fisher information (those that
       a config names, see `maskjax.task.prepare`). Batches lie whole on every device.
@@ -72,31 +51,23 @@ class Task(NamedTuple):
     figures: `(variables, step) -> {name: number}`, what the variables say of themselves.
     pair: `(batch, key, step) -> batch`, called for the loss with its key and step before a batch is
       cut into microbatches: gives its examples what they need of each other (mixing partners).
-
-  What is None the task does not offer.
+    answers: what the task can be asked beside its loss, by name, each `(variables, ...) -> arrays`:
+      features, logits, pictures, samples, whatever a task offers. The names that evaluators and
+      jobs know, with their signatures, stand in `maskjax.task.answers`.
   """
 
   init: Callable[..., Variables]
   loss: Callable[..., tuple[Mapping[str, Term], Aux]]
   weights: Mapping[str, float] = {}
   trains: Mapping[str, tuple[str, ...]] = {}
-  features: Callable[..., Mapping[str, Array]] | None = None
-  views: Callable[..., Mapping[str, Array]] | None = None
   network: Any = None
-  predict: Callable[..., Array] | None = None
-  nats: Callable[..., Float[Array, "b"]] | None = None
-  attention: Callable[..., Float[Array, "b layers heads n n"]] | None = None
-  generate: Callable[..., Mapping[str, Array]] | None = None
-  sample: Callable[..., Mapping[str, Array]] | None = None
-  impute: Callable[..., Array] | None = None
-  infill: Callable[..., Array] | None = None
-  describe: Callable[..., Array] | None = None
   prepare: Callable[..., Variables] | None = None
   update: Callable[..., Variables] | None = None
   coupled: bool = False
   final: Callable[..., Variables] = lambda variables: variables
   figures: Callable[..., Mapping[str, Array]] | None = None
   pair: Callable[..., Batch] = lambda batch, key, step: batch
+  answers: Mapping[str, Answer] = {}
 
 
 def network_of(model: Callable[..., Any], record: Record) -> Any:

@@ -14,6 +14,7 @@ from maskjax.hide import fill
 from maskjax.keys import keys, stream
 from maskjax.record import Record
 from maskjax.reduce import Term
+from maskjax.task.answers import offered
 from maskjax.task.base import Aux, Batch, Task, Variables, network_of
 from maskjax.task.partner import partners
 
@@ -98,11 +99,9 @@ def classify(
     init=init,
     pair=pair,
     loss=loss,
-    features=features,
-    views=views if show is not None else None,
     network=network,
-    predict=predict,
     coupled=coupled,
+    answers=offered(features=features, predict=predict, views=views if show is not None else None),
   )
 
 

@@ -14,6 +14,7 @@ from maskjax.keys import keys, stream
 from maskjax.record import Record
 from maskjax.recover import equal_rows, patchify, unpatchify
 from maskjax.reduce import Term
+from maskjax.task.answers import offered
 from maskjax.task.base import Aux, Batch, Task, Variables, network_of
 from maskjax.task.buckets import kept, smallest
 
@@ -115,10 +116,8 @@ def contrast(
   return Task(
     init=init,
     loss=loss,
-    features=features,
-    views=views,
     network=network,
-    describe=describe if captioned else None,
     coupled=True,
     figures=figures,
+    answers=offered(features=features, views=views, describe=describe if captioned else None),
   )

@@ -15,6 +15,7 @@ from maskjax.record import Record
 from maskjax.recover import surprise
 from maskjax.reduce import Term, count
 from maskjax.schedule import Schedule
+from maskjax.task.answers import offered
 from maskjax.task.base import Aux, Batch, Task, Variables, network_of
 
 OFFERS = ("keys", "grid", "step", "tokens")
@@ -126,9 +127,8 @@ def diffuse(
   return Task(
     init=init,
     loss=loss,
-    views=views,
     network=network,
-    nats=nats,
-    infill=predict,
-    generate=fill if generate is not None else None,
+    answers=offered(
+      views=views, nats=nats, infill=predict, generate=fill if generate is not None else None
+    ),
   )

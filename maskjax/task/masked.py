@@ -1,5 +1,6 @@
 """The masked task: whatever is a sum of losses over the named values of one graph."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from maskjax.sections import Lengths
 from maskjax.task.base import Aux, Batch, Task, Variables
 from maskjax.task.graph import MAIN
 from maskjax.task.networks import Network, changes_of, networks_of, variables_of
-from maskjax.task.reader import DETACHED, LOSS, Loss, Parts, Reader
+from maskjax.task.reader import ANSWER, DETACHED, LOSS, Loss, Parts, Reader
 from maskjax.task.run import Run
 
 STATE, TEACHERS = "state", "teachers"
@@ -51,9 +52,12 @@ class Masked:
   def task(self) -> Task:
     """As the training loop sees it."""
     parts = self.parts
-    able = {"views": self.views} if parts.over.shape and "prediction" in parts.graph.values else {}
+    answers: dict[str, Any] = {}
+    if parts.over.shape and "prediction" in parts.graph.values:
+      answers["views"] = self.views
     if "encoder" in parts.modules:
-      able["features"] = self.features
+      answers["features"] = self.features
+    answers |= {name: functools.partial(self.answer, name) for name in parts.answers}
     return Task(
       init=self.init,
       loss=self.loss,
@@ -64,7 +68,8 @@ class Masked:
       prepare=self.prepare if parts.teachers else None,
       update=self.update if parts.teachers else None,
       coupled=any(bind.couples(value.fn) for value in _values(parts)),
-      **able,
+      network=parts.modules.get("encoder", parts.modules.get("network")),
+      answers=answers,
     )
 
   def run(
@@ -77,7 +82,7 @@ class Masked:
     train: bool = False,
     keep: int | None = None,
     init: Key[Array, ""] | None = None,
-    **given: Any,
+    given: Mapping[str, Any] | None = None,
   ) -> tuple[Run, Mapping[str, Network]]:
     """A run of the graph, and the networks that it calls."""
     parts = self.parts
@@ -92,7 +97,7 @@ class Masked:
       DETACHED: self._fixed(variables, networks, None),
       **{name: self._fixed(variables, networks, name) for name in parts.teachers},
       **{self._given(name): network for name, network in networks.items()},
-      **given,
+      **(given or {}),
     }
     states = (variables or {}).get(STATE)
     return Run(parts.graph, known, key=key, states=states, keep=keep), networks
@@ -147,6 +152,20 @@ class Masked:
     found = {"mean": mean, "tokens": tokens}
     return found if out.extra is None else {**found, "class": out.extra[..., 0, :]}
 
+  def answer(
+    self,
+    name: str,
+    variables: Variables,
+    batch: Batch,
+    key: Key[Array, ""] | None = None,
+    step: Any = 0,
+    hidden: Bool[Array, "b n"] | None = None,
+  ) -> Any:
+    """The value `answers.NAME`, of a mask of the caller's own if there is one."""
+    own = {} if hidden is None else {"hidden": hidden}
+    run, _ = self.run(variables, batch, key, step, keep=self._all(), given=own)
+    return run.take(f"{ANSWER}{name}")
+
   def views(
     self,
     variables: Variables,
@@ -158,7 +177,7 @@ class Masked:
     """What pictures are made from: "input", "seen" (NaN where hidden), "prediction", "pasted"."""
     own = {} if hidden is None else {"hidden": hidden}
     keep = None if hidden is None else self._all()
-    run, _ = self.run(variables, batch, key, step, keep=keep, **own)
+    run, _ = self.run(variables, batch, key, step, keep=keep, given=own)
     values, allowed, gone, raw = run.take("values", "allowed", "hidden", "prediction")
     aim, back = self.parts.aim, self.parts.over.back
     prediction = raw if aim is None else aim.decode(raw, values)

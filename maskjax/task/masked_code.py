@@ -16,6 +16,7 @@ from maskjax.keys import keys, stream
 from maskjax.record import Record
 from maskjax.recover import cross_entropy, patchify, unpatchify
 from maskjax.reduce import Term
+from maskjax.task.answers import offered
 from maskjax.task.base import FROZEN, Aux, Batch, Task, Variables, network_of
 from maskjax.task.buckets import kept, smallest
 from maskjax.task.tokenize import NAME
@@ -178,9 +179,9 @@ def masked_code(
     init=init,
     loss=loss,
     weights={"contrast": contrasting},
-    features=features,
-    views=views,
     network=network,
     coupled=contrast is not None,
-    sample=sample if generate is not None else None,
+    answers=offered(
+      features=features, views=views, sample=sample if generate is not None else None
+    ),
   )

@@ -18,6 +18,7 @@ from maskjax.recover import cross_entropy
 from maskjax.reduce import Term, count
 from maskjax.score import white
 from maskjax.select import top
+from maskjax.task.answers import offered
 from maskjax.task.base import Aux, Batch, Task, Variables, network_of
 
 OFFERS = ("keys", "grid", "step", "tokens", "unit")
@@ -133,4 +134,5 @@ def masked_token(
     best = jnp.argmax(infill(variables, batch, hidden), axis=-1)
     return {"tokens": tokens, "hidden": hidden, "prediction": jnp.where(hidden, best, tokens)}
 
-  return Task(init=init, loss=loss, features=features, views=views, network=network, infill=infill)
+  answers = offered(features=features, views=views, infill=infill)
+  return Task(init, loss, network=network, answers=answers)

@@ -17,6 +17,7 @@ from maskjax.model import layers
 from maskjax.record import Record
 from maskjax.recover import surprise
 from maskjax.reduce import Term
+from maskjax.task.answers import offered
 from maskjax.task.base import Aux, Batch, Task, Variables, network_of
 
 GENERATES = ("read", "follow", "keys", "tokens", "hidden")
@@ -115,15 +116,14 @@ def next_token(
   def attention(variables: Variables, batch: Batch) -> Float[Array, "b layers heads n n"]:
     return jnp.stack([*ask(variables, batch, taps=["*/attention"]).found.values()], axis=1)
 
+  writes = _writer(network, vocabulary, generate, pairs) if generate is not None else None
   return Task(
     init=init,
     loss=loss,
-    features=features,
-    views=views,
     network=network,
-    nats=nats,
-    attention=attention,
-    generate=_writer(network, vocabulary, generate, pairs) if generate is not None else None,
+    answers=offered(
+      features=features, views=views, nats=nats, attention=attention, generate=writes
+    ),
   )
 
 

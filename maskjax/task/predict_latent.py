@@ -19,6 +19,7 @@ from maskjax.recover import Target, patchify, unpatchify
 from maskjax.reduce import Term
 from maskjax.reduce import mean as masked_mean
 from maskjax.select import Views
+from maskjax.task.answers import offered
 from maskjax.task.base import Aux, Batch, Task, Variables
 from maskjax.task.teacher import taught, taught_by, with_teacher
 
@@ -141,7 +142,7 @@ def predict_latent(
       **drawn,
     }
 
-  made = Task(init=init, loss=loss, features=features, views=views, network=network)
+  made = Task(init, loss, network=network, answers=offered(features=features, views=views))
   return made if teacher is None else with_teacher(made, teacher)._replace(final=taught)
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from maskjax import reduce
 from maskjax.errors import BadInput, unknown
+from maskjax.task.answers import answer
 from maskjax.task.base import Batch, Task, Variables
 
 __all__ = ["input_norms", "squared_gradients"]
@@ -90,8 +91,8 @@ def squared_gradients(
   With labels from the data the empirical one, each example's gradient squared before the mean:
   $\frac{1}{N} \sum_i (\partial_\theta \log p_\theta(y_i | x_i))^2$. With those of the "model"
   $\frac{1}{N} \sum_i \sum_y p_\theta(y | x_i) (\partial_\theta \log p_\theta(y | x_i))^2$, exact,
-  which takes a gradient for every class. The network is that of `task.predict`: batch normalisation
-  uses its running statistics, so that no example depends on the others of its batch.
+  which takes a gradient for every class. The network is that of the task's answer `predict`: batch
+  normalisation uses its running statistics, so that no example depends on the others of its batch.
 
   Args:
     task: one with `predict`.
@@ -104,9 +105,7 @@ def squared_gradients(
 
   Sung, Nair, Raffel, "Training Neural Networks with Fixed Sparse Masks", 2021, section 3.
   """
-  predict = task.predict
-  if predict is None:
-    raise BadInput("squared_gradients wants a task with predict: logits and labels")
+  predict = answer(task, "predict", "squared_gradients")
   if labels not in LABELS:
     raise unknown("labels of squared_gradients", labels, LABELS)
   if at_once < 1:

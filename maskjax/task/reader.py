@@ -29,7 +29,7 @@ OWN = ("of", "stream")  # what the section of a value says beside its arguments
 OF_LOSS = ("scale", "each", "trains")  # what a loss says beside that
 OF_BRANCH = ("draws", "keep")  # what a branch says beside its values
 DETACHED = "detached"  # the networks themselves, without gradients
-LOSS = "losses."
+LOSS, ANSWER = "losses.", "answers."
 
 
 class Loss(NamedTuple):
@@ -61,6 +61,7 @@ class Parts(NamedTuple):
     losses: in the order of their names.
     teachers: name → `(teacher, params) -> teacher`, called after each step.
     aim: the target as patches, and back.
+    answers: names of those that the config adds.
   """
 
   graph: Graph
@@ -71,6 +72,7 @@ class Parts(NamedTuple):
   losses: tuple[Loss, ...]
   teachers: Mapping[str, functools.partial[Any]]
   aim: Target | None
+  answers: tuple[str, ...]
 
 
 class Reader:
@@ -114,6 +116,8 @@ class Reader:
     values |= self._grammar(over)
     for name, section in self._section("let").items():
       values[name] = self._value(name, section)
+    answers = self._section("answers")
+    values |= {f"{ANSWER}{name}": self._value(name, section) for name, section in answers.items()}
     losses = []
     for name, section in self._section("losses").items():
       value, loss = self._loss(name, section)
@@ -130,7 +134,7 @@ class Reader:
     given = (*GIVEN, *named, *functions, *teachers, DETACHED)
     graph = Graph(values, given, branches, outside=[f"{LOSS}{loss.name}" for loss in losses])
     networks = self.modules, self.frozen, tuple(early)
-    return Parts(graph, over, *networks, tuple(losses), teachers, aim)
+    return Parts(graph, over, *networks, tuple(losses), teachers, aim, tuple(answers))
 
   def _section(self, name: str) -> Mapping[str, Any]:
     return self.config.get(name) or {}

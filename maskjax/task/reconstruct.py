@@ -17,6 +17,7 @@ from maskjax.record import Record
 from maskjax.recover import Target, patchify, unpatchify
 from maskjax.reduce import Term
 from maskjax.score import Draw
+from maskjax.task.answers import offered
 from maskjax.task.base import Aux, Batch, Task, Variables
 from maskjax.task.buckets import kept, smallest
 from maskjax.task.codec import codec_of
@@ -233,10 +234,8 @@ def reconstruct(
     init=init,
     loss=loss,
     weights={"seen": seen, "teach": teaching},
-    features=features,
-    views=views,
     network=network,
-    impute=impute,
+    answers=offered(features=features, views=views, impute=impute),
   )
   return made if teacher is None else with_teacher(made, teacher)
 

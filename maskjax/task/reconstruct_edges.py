@@ -14,6 +14,7 @@ from maskjax.keys import keys, stream
 from maskjax.record import Record
 from maskjax.recover import cross_entropy
 from maskjax.reduce import Term
+from maskjax.task.answers import offered
 from maskjax.task.base import Aux, Batch, Task, Variables
 from maskjax.task.scorer import scorer
 from maskjax.task.strangers import strangers
@@ -130,4 +131,5 @@ def reconstruct_edges(
     said = {"gate": gate, "prediction": jax.nn.softmax(logits)[..., 0]}
     return {"edges": batch["edges"], "size": batch["size"], **said}
 
-  return Task(init=init, loss=loss, features=features, views=views, network=network, coupled=True)
+  answers = offered(features=features, views=views)
+  return Task(init, loss, network=network, coupled=True, answers=answers)

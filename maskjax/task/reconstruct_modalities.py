@@ -17,6 +17,7 @@ from maskjax.modalities import Modality
 from maskjax.record import Record
 from maskjax.recover import Target, patchify, unpatchify
 from maskjax.reduce import Term
+from maskjax.task.answers import offered
 from maskjax.task.base import Aux, Batch, Task, Variables
 from maskjax.task.buckets import hidden_of
 from maskjax.task.scorer import scorer
@@ -197,10 +198,9 @@ def reconstruct_modalities(
   return Task(
     init=init,
     loss=loss,
-    features=encode,
-    views=views,
     network=network,
     prepare=prepare if made else None,
+    answers=offered(features=encode, views=views),
   )
 
 

@@ -14,6 +14,7 @@ from maskjax.keys import stream
 from maskjax.record import Record
 from maskjax.recover import serving
 from maskjax.reduce import Term
+from maskjax.task.answers import offered
 from maskjax.task.base import Aux, Batch, Task, Variables
 
 
@@ -95,4 +96,4 @@ def separate(
     peaks = network.apply(variables, method="peaks")
     return {**given, "estimates": estimates, "gate": gate, "peaks": peaks}
 
-  return Task(init=init, loss=loss, views=views, network=network)
+  return Task(init, loss, network=network, answers=offered(views=views))

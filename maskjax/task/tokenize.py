@@ -12,6 +12,7 @@ from maskjax.keys import stream
 from maskjax.record import Record
 from maskjax.recover import squared_error
 from maskjax.reduce import Term
+from maskjax.task.answers import offered
 from maskjax.task.base import Aux, Batch, Task, Variables, network_of
 
 NAME = "tokenizer"  # of the tokenizer among parameters, here and where it is frozen
@@ -68,4 +69,4 @@ def tokenize(
     return {"image": made.image, "tokens": made.tokens}
 
   weights = {"latents": commitment}
-  return Task(init=init, loss=loss, weights=weights, views=views, network=network, sample=sample)
+  return Task(init, loss, weights, network, answers=offered(views=views, sample=sample))

@@ -176,7 +176,7 @@ def make_parts(config: Config, devices: Sequence[jax.Device] | None = None) -> P
     begin=jax.jit(begin, out_shardings=lies),
     moments=jax.jit(partial(moments, tuning.tx), out_shardings=lies.moments),
     step=mesh.compile(train_step),
-    encode=jax.jit(task.features) if task.features else _no_features(config),
+    encode=jax.jit(task.answers.get("features", _no_features)),
     flops=_step_flops(task, state, spec),
     peak=flops.peak(mesh.mesh.devices.flat[0], dtype),
   )
@@ -226,11 +226,8 @@ def hold(made: Optimizer, section: Config, params: Any, lengths: Lengths) -> Opt
   return made._replace(tx=tx, held=weights.settle, report=(*made.report, *report))
 
 
-def _no_features(config: Config) -> Callable[..., Any]:
-  def encode(variables, batch):
-    raise BadInput(f"the task {config['task']['fn']} has no features to evaluate")
-
-  return encode
+def _no_features(variables: Variables, batch: Any) -> Any:
+  raise BadInput("this task has no features to evaluate")
 
 
 def _step_flops(task: Task, state: State, batch: Any) -> float:

@@ -17,30 +17,8 @@ from maskjax.data import pipeline
 from maskjax.errors import BadInput, unknown
 from maskjax.keys import stream
 from maskjax.record import Record
+from maskjax.task.answers import lacks
 from maskjax.task.base import Task, Variables
-from maskjax.train.evaluators import (
-  accuracy,
-  ahead,
-  bits,
-  fewlabel,
-  figures,
-  finetune,
-  foresight,
-  frechet,
-  imputation,
-  infilling,
-  knn,
-  latent,
-  linear,
-  links,
-  modalities,
-  motion,
-  reconstruction,
-  recovery,
-  samples,
-  separation,
-  zero_shot,
-)
 from maskjax.train.mesh import Mesh
 
 log = logging.getLogger("maskjax")
@@ -48,47 +26,6 @@ log = logging.getLogger("maskjax")
 HOME = "maskjax.train.evaluators"
 # What the loop reads of an evaluator's section; the rest is the evaluator's.
 SCHEDULING = ("every", "pixels")
-# What an evaluator needs of a task, and whether it needs labels.
-NEEDS = {
-  accuracy: ("predict", True),
-  ahead: ("attention", False),
-  bits: ("nats", False),
-  fewlabel: ("features", True),
-  figures: ("figures", False),
-  finetune: ("features", True),
-  foresight: ("views", False),
-  frechet: ("sample", False),
-  imputation: ("impute", False),
-  infilling: ("infill", False),
-  knn: ("features", True),
-  latent: ("views", False),
-  linear: ("features", True),
-  links: ("features", False),
-  modalities: ("views", False),
-  motion: ("views", False),
-  reconstruction: ("views", False),
-  recovery: ("views", False),
-  samples: ("sample", False),
-  separation: ("views", False),
-  zero_shot: ("describe", True),
-}
-# What an evaluator looks at, where that is not any kind of data.
-KINDS = {
-  ahead: ("text",),
-  foresight: ("image", "table"),
-  frechet: ("image",),
-  imputation: ("table",),
-  infilling: ("text",),
-  latent: ("image",),
-  links: ("graph",),
-  modalities: ("image",),
-  motion: ("video",),
-  reconstruction: ("image", "video", "table"),
-  recovery: ("image", "video"),
-  samples: ("image",),
-  separation: ("mixture",),
-  zero_shot: ("image",),
-}
 
 
 @dataclasses.dataclass
@@ -195,25 +132,19 @@ def check_evaluators(sections: Mapping[str, Mapping[str, Any]], record: Record, 
   """Finds out before a run begins whether its evaluators can work on this data and task.
 
   Raises:
-    BadInput: an unknown evaluator, argument or split; features or labels that are not there.
+    BadInput: an unknown evaluator, argument or split, or what an evaluator `needs` and this run
+      has not: an answer, a kind of data, labels.
   """
   for name, bound in bind_evaluators(sections).items():
     if not on(sections[name]):
       continue
-    kinds = KINDS.get(bound.func, (record.kind,))
-    if record.kind not in kinds:
-      plural = " and ".join(f"{kind}s" for kind in kinds)
-      raise BadInput(f"evals.{name} looks at {plural}, the data set holds {record.kind}")
+    if lacking := lacks(bound.func, task, record):
+      off = f"--config.evals.{name}=None switches it off"
+      raise BadInput(f"evals.{name} {lacking}; {off}")
     for role in ("train", "test", "split"):
       takes = inspect.signature(bound).parameters.get(role)
       if takes and takes.default not in record.sizes:
         raise unknown(f"split for evals.{name}.{role}", takes.default, record.sizes)
-    need, labels = NEEDS.get(bound.func, ("", False))
-    if need and getattr(task, need) is None:
-      raise BadInput(f"evals.{name} needs {need}, and the task has none")
-    if labels and not record.classes:
-      off = f"--config.evals.{name}=None switches it off"
-      raise BadInput(f"evals.{name} needs labels, and this data set has none; {off}")
 
 
 def on(section: Mapping[str, Any] | None) -> bool:

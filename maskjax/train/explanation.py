@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import bind, score, select
-from maskjax.errors import BadInput, unknown
+from maskjax.errors import unknown
 from maskjax.explain import (
   SHAPES,
   class_entropy,
@@ -22,6 +22,7 @@ from maskjax.explain import (
 )
 from maskjax.keys import keys, stream
 from maskjax.recover import patchify
+from maskjax.task.answers import answer, needs, require
 from maskjax.train.evaluation import Context
 from maskjax.train.evaluators.classifier import axes, fit, predict, scaling
 from maskjax.view.explanation import explanations, left_over
@@ -73,6 +74,7 @@ class Cut(NamedTuple):
     return np.asarray(covered(jnp.asarray(hidden), jnp.asarray(self.unit)[:, None]))
 
 
+@needs("predict", "features", kinds=("image",))
 def explain(
   context: Context,
   *,
@@ -111,8 +113,7 @@ def explain(
   Networks", 2023, sections 4 and 5. Deviation: there, shapes are those of objects.
   """
   task, record, ways = context.task, context.record, dict(hides or HIDES)
-  if record.kind != "image" or task.predict is None or task.features is None:
-    raise BadInput("explain wants a task that classifies images, and this one does not")
+  require(explain, "explain", task, record)
   if split not in record.sizes:
     raise unknown("split for explain", split, record.sizes)
   if judge not in ways:
@@ -208,6 +209,7 @@ def _leak(features: Float[np.ndarray, "n s d"]) -> float:
 def _asker(context: Context, section: Mapping[str, Any], batch_size: int) -> Callable[..., Any]:
   """`(image [n …], hidden [n, m, p]) -> logits, features[, pictures]`, each `[n, m, …]`."""
   task, record = context.task, context.record
+  predicted, encode = answer(task, "predict", "explain"), answer(task, "features", "explain")
   hide = bind.bind(section, "maskjax.hide")
   bind.check(hide, [*list(bind.needs(hide))[:2], "grid"], "explain")
   grid, mean, std = record.shape[:2], jnp.asarray(record.mean), jnp.asarray(record.std)
@@ -219,8 +221,8 @@ def _asker(context: Context, section: Mapping[str, Any], batch_size: int) -> Cal
     left, carried = left if isinstance(left, tuple) else (left, None)
     seen = ((left - mean) / std).reshape(image.shape)
     given = None if carried is None else _onto(carried, grid, task.network.grid)
-    logits = task.predict(variables, {"image": seen}, given)
-    features = task.features(variables, {"image": seen}, given)["mean"]
+    logits = predicted(variables, {"image": seen}, given)
+    features = encode(variables, {"image": seen}, given)["mean"]
     if carried is not None:
       seen = jnp.where(carried.reshape(*image.shape[:-1], 1), jnp.nan, seen)
     return logits, features, seen

@@ -1,21 +1,42 @@
-"""Samples of a trained run: a request in words becomes tokens to fill, and back."""
+"""What a trained run generates, and how it is written down.
 
+Texts, with a transcript of how they were revealed; pictures of images; a table with its missing
+cells filled in; separated sources to listen to. Which of these follows from what a task answers.
+"""
+
+import contextlib
+import pathlib
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from maskjax import bind
+from maskjax.data import wav
+from maskjax.data.table import written
 from maskjax.data.tokens import decode, encode
 from maskjax.errors import BadInput
 from maskjax.keys import keys
 from maskjax.record import Record
+from maskjax.task.answers import answer, lacks, needed, needs
 from maskjax.task.base import Task, Variables
+from maskjax.train.build import Parts
+from maskjax.train.evaluation import HOME as EVALUATORS
+from maskjax.train.evaluators.imputation import fill_in
+from maskjax.train.loop import keep_picture, make_context, open_writers
 from maskjax.train.mesh import get
+from maskjax.train.pod.member import me
+from maskjax.train.state import State, averaged
+from maskjax.view.reconstruction import pick, spaced
+from maskjax.view.separation import recordings
 from maskjax.view.text import reveal, reveal_picture
 
 GAP = re.compile(r"\[(\d+)\]")
+# Writes what a run generates into its folder and says where: (parts, seed, folder, step, state).
+Writer = Callable[[Parts, int, pathlib.Path, int, State], str]
 
 
 class Samples(NamedTuple):
@@ -25,6 +46,80 @@ class Samples(NamedTuple):
   step: np.ndarray
   text: str
   picture: np.ndarray
+
+
+def writer(task: Task, record: Record, name: str) -> Writer:
+  """The first of the writers below whose needs a task meets on data of this record.
+
+  Raises:
+    BadInput: there is none; what the task offers and what the writers need are named.
+  """
+  for write in WRITERS:
+    if not lacks(write, task, record):
+      return write
+  wanted = (f"{' and '.join(of.answers)} of {of.seen}" for of in map(needed, WRITERS))
+  offers = ", ".join(sorted(task.answers)) or "nothing beside its loss"
+  raise BadInput(
+    f"the task {name} generates nothing as configured: of {record.kind} data it offers {offers}; "
+    f"job=generate needs {', or '.join(wanted)}"
+  )
+
+
+@needs("generate", kinds=("text",))
+def _texts(parts: Parts, seed: int, folder: pathlib.Path, step: int, state: State) -> str:
+  """Texts, how each was revealed, and a picture of that."""
+  wanted = parts.config.get("sample", {})
+  samples = sample(parts.task, averaged(state), parts.data.record, **wanted)
+  with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
+    path = keep_picture(folder, writers, step, "samples", samples.picture)
+  if not me().first:
+    return ""
+  path.with_suffix(".txt").write_text(samples.text, encoding="utf-8")
+  return f"{samples.text}\n\npicture: {path}"
+
+
+@needs("sample", kinds=("image",))
+def _painted(parts: Parts, seed: int, folder: pathlib.Path, step: int, state: State) -> str:
+  """The pictures of the evaluator `samples`, whose arguments `config.sample` holds."""
+  paths: list[pathlib.Path] = []
+  with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
+    picture = lambda name, image: paths.append(keep_picture(folder, writers, step, name, image))
+    context = make_context(parts, state, seed, step, picture, folder)
+    bind.bind({"fn": "samples", **parts.config.get("sample", {})}, EVALUATORS)(context)
+  return "\n".join(f"picture: {path}" for path in paths) if me().first else ""
+
+
+@needs("impute", kinds=("table",))
+def _filled(parts: Parts, seed: int, folder: pathlib.Path, step: int, state: State) -> str:
+  """The table of a run with its missing cells filled in, a csv file in the units of the data."""
+  context = make_context(parts, state, seed, step, lambda name, image: None, folder)
+  rows = fill_in(context, parts.data.train, context.batch_size)
+  path = folder / "views" / f"{step:08d}_filled.csv"
+  if me().first:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(written(rows, parts.data.record), encoding="utf-8")
+  return f"filled in: {path}" if me().first else ""
+
+
+@needs("views", kinds=("mixture",))
+def _separated(parts: Parts, seed: int, folder: pathlib.Path, step: int, state: State) -> str:
+  """Recordings of some mixtures, their sources, and the estimates of these."""
+  context = make_context(parts, state, seed, step, lambda name, image: None, folder)
+  split = parts.data.test or parts.data.train
+  wanted = spaced(parts.data.record.sizes[split], parts.config.get("sample", {}).get("count", 4))
+  batch = pick(context.examples(split, context.batch_size), wanted)
+  show = jax.jit(answer(parts.task, "views", "job=generate"))
+  views = context.mesh.get(show(context.variables, batch, context.key))
+  place = folder / "views" / f"{step:08d}_separated"
+  if not me().first:
+    return ""
+  place.mkdir(parents=True, exist_ok=True)
+  for name, signal in recordings(views).items():
+    wav.write(place / f"{name}.wav", signal, parts.data.record.rate)
+  return f"recordings: {place}"
+
+
+WRITERS: tuple[Writer, ...] = (_texts, _painted, _filled, _separated)
 
 
 def sample(
@@ -45,8 +140,7 @@ def sample(
   Raises:
     BadInput: no text to generate, a prompt that does not fit, a character that is not known.
   """
-  if record.kind != "text":
-    raise BadInput(f"generation writes text, the data set holds {record.kind}")
+  generate = answer(task, "generate", "job=generate")
   if count < 1:
     raise BadInput(f"sample.count must be at least 1, got {count}")
   if length < 0:
@@ -55,7 +149,7 @@ def sample(
   stack = lambda row: np.broadcast_to(row, (count, *row.shape))
   gaps = jnp.asarray(stack(hidden))
   # What is hidden is a constant of the program: a task that cannot fill it says so.
-  write = lambda *rest: task.generate(*rest, gaps)  # type: ignore[misc]
+  write = lambda *rest: generate(*rest, gaps)
   made = jax.jit(write)(variables, keys(jax.random.key(seed), count), stack(tokens))
   filled, step = get((made["tokens"], made["step"]))
   show = lambda ids: decode(ids, record)

@@ -15,6 +15,7 @@ from maskjax.data import augment
 from maskjax.data.tokens import encode
 from maskjax.errors import BadInput
 from maskjax.record import Record
+from maskjax.task.answers import answer
 from maskjax.task.base import Variables
 from maskjax.train import remote
 from maskjax.train.build import make_task
@@ -62,10 +63,9 @@ def _load(path: pathlib.Path, step: int | None) -> Loaded:
     raise BadInput(
       f"load prepares images and texts, the run in {path} was trained on {record.kind}"
     )
-  if task.features is None:
-    raise BadInput(f"the task {config['task']['fn']} has no features")
+  features = answer(task, "features", "load")
   variables = task.final(stored(path, step=step))
-  return Loaded(jax.jit(task.features), variables, partial(preprocess, record=record))
+  return Loaded(jax.jit(features), variables, partial(preprocess, record=record))
 
 
 def stored(workdir: pathlib.Path, *, step: int | None = None) -> Variables:

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from maskjax.errors import BadInput, unknown
+from maskjax.task.answers import around, wrapped
 from maskjax.task.base import Task
 from maskjax.train import leaves
 from maskjax.train.mapped import mapped
@@ -24,13 +25,6 @@ PRESETS: dict[str, dict[str, int]] = {
   "fsdp": {"data": 1, "fsdp": -1},
   "fsdp_tensor": {"data": 1, "fsdp": -1, "tensor": 2},
 }
-# What of a task takes variables first and only reads them.
-READERS = (
-  "loss", "features", "views", "predict", "nats", "attention", "generate", "impute", "infill",
-  "describe",
-)  # fmt: skip
-# Of these, what people look at: a few examples, whole in every process.
-SHOWN = ("views", "generate")
 
 
 class Mesh(NamedTuple):
@@ -103,30 +97,23 @@ class Mesh(NamedTuple):
     return jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), specs)
 
   def reading(self, task: Task) -> Task:
-    """The task on these devices, which its kernels are told of; variables may be cut.
+    """The task on these devices: its loss and all its answers tell kernels of them.
 
-    Each of those is gathered over "fsdp" where it is needed, and its gradient comes back cut. Left
-    alone the compiler cuts what flows between the layers in ways that fit their weights, and moves
-    it about at every layer.
+    Variables may be cut. Each of those is gathered over "fsdp" where it is needed, and its gradient
+    comes back cut. Left alone the compiler cuts what flows between the layers in ways that fit
+    their weights, and moves it about at every layer.
     """
     if self.preset == "pmap":
       return task
 
-    def read(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-      @functools.wraps(function)
-      def placed(variables: Any, *rest: Any, **named: Any) -> Any:
-        with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
-          if self.preset == "data":
-            return function(variables, *rest, **named)
+    def read(function: Callable[..., Any], variables: Any, *rest: Any, **named: Any) -> Any:
+      with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+        if self.preset != "data":
           own = self.shardings({"variables": variables})["variables"]
-          out = function(jax.tree.map(_gathered, variables, own), *rest, **named)
-        return jax.lax.with_sharding_constraint(out, self.everywhere) if name in SHOWN else out
+          variables = jax.tree.map(_gathered, variables, own)
+        return function(variables, *rest, **named)
 
-      return placed
-
-    found = {name: getattr(task, name) for name in READERS}
-    able: Any = {name: read(name, fn) for name, fn in found.items() if fn is not None}
-    return task._replace(**able)
+    return wrapped(task._replace(loss=around(task.loss, read)), read)
 
   def place(self, tree: Any, like: Any = None) -> Any:
     """A state, from the host or from other devices, on the shardings of `like`, else its own."""

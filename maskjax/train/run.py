@@ -10,19 +10,16 @@ from typing import Any
 
 import jax
 
-from maskjax import bind
-from maskjax.data import pipeline, wav
-from maskjax.data.table import written
+from maskjax.data import pipeline
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
+from maskjax.task.answers import answer, require
 from maskjax.train import explanation, remote
 from maskjax.train.build import Parts, make_parts
 from maskjax.train.checkpoint import Checkpoints
-from maskjax.train.evaluation import HOME as EVALUATORS
 from maskjax.train.evaluation import check_evaluators, on
 from maskjax.train.evaluation import evaluate as run_evaluators
-from maskjax.train.evaluators.imputation import fill_in
-from maskjax.train.generation import sample
+from maskjax.train.generation import writer
 from maskjax.train.initial import first_state, snapshot
 from maskjax.train.loop import check_identity, fit, keep_picture, make_context, open_writers
 from maskjax.train.metrics import Writers
@@ -30,14 +27,14 @@ from maskjax.train.pod.member import me
 from maskjax.train.pod.roll import listed
 from maskjax.train.signals import asked_to_stop
 from maskjax.train.stages import run_stages
-from maskjax.train.state import State, averaged
+from maskjax.train.state import State
 from maskjax.train.summary import summary
 from maskjax.train.workdir import claim, flatten
 from maskjax.view.graph import masks_graph
 from maskjax.view.heat import masks_table
 from maskjax.view.masks import masks
 from maskjax.view.reconstruction import pick, spaced
-from maskjax.view.separation import masks_mixture, recordings
+from maskjax.view.separation import masks_mixture
 from maskjax.view.text import masks_text
 from maskjax.view.video import stills
 
@@ -94,28 +91,14 @@ def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
 
 
 def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
-  """Samples from the newest good checkpoint of the first seed, as `config.sample` asks.
+  """Writes what the newest good checkpoint of the first seed generates, as `config.sample` asks.
 
-  The transcript shows how each sample was revealed; it is kept under `views/` with a picture. Of a
-  table, whose missing cells are filled in, it is a csv file in the units of the data; of mixtures
-  recordings to listen to: each mixture, its sources, and what was made of it; of images the
-  pictures of the evaluator `samples`, whose arguments `config.sample` holds.
+  What that is follows from what the task answers on this data: see `maskjax.train.generation`.
   """
   with _opened(config, workdir) as (parts, folders):
-    if write := FILES.get(parts.data.record.kind):
-      return write(parts, *next(iter(folders.items())))
-    if parts.task.generate is None:
-      raise BadInput(f"the task {parts.config['task']['fn']} generates nothing as configured")
+    write = writer(parts.task, parts.data.record, parts.config["task"]["fn"])
     seed, folder = next(iter(folders.items()))
-    step, state = trained(parts, folder, seed)
-    variables, wanted = averaged(state), parts.config.get("sample", {})
-    samples = sample(parts.task, variables, parts.data.record, **wanted)
-    with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
-      path = keep_picture(folder, writers, step, "samples", samples.picture)
-    if not me().first:
-      return ""
-    path.with_suffix(".txt").write_text(samples.text, encoding="utf-8")
-    return f"{samples.text}\n\npicture: {path}"
+    return write(parts, seed, folder, *trained(parts, folder, seed))
 
 
 def explain(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
@@ -125,6 +108,7 @@ def explain(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   metrics.jsonl, the table and the pictures to `views/`.
   """
   with _opened(config, workdir) as (parts, folders):
+    require(explanation.explain, "explain", parts.task, parts.data.record)
     found = []
     for seed, folder in folders.items():
       log.info("explaining seed %d in %s", seed, remote.told(str(folder)))
@@ -158,50 +142,6 @@ def _begun(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, State]:
     return 0, first_state(parts, checkpoints, seed, folder)[0]
 
 
-def _filled(parts: Parts, seed: int, folder: pathlib.Path) -> str:
-  """Writes the table of a run with its missing cells filled in; says where."""
-  step, state = trained(parts, folder, seed)
-  context = make_context(parts, state, seed, step, lambda name, image: None, folder)
-  rows = fill_in(context, parts.data.train, context.batch_size)
-  path = folder / "views" / f"{step:08d}_filled.csv"
-  if me().first:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(written(rows, parts.data.record), encoding="utf-8")
-  return f"filled in: {path}" if me().first else ""
-
-
-def _separated(parts: Parts, seed: int, folder: pathlib.Path) -> str:
-  """Writes some mixtures of a run, their sources and the estimates as recordings; says where."""
-  if parts.task.views is None:
-    raise BadInput(f"the task {parts.config['task']['fn']} separates nothing as configured")
-  step, state = trained(parts, folder, seed)
-  context = make_context(parts, state, seed, step, lambda name, image: None, folder)
-  split = parts.data.test or parts.data.train
-  wanted = spaced(parts.data.record.sizes[split], parts.config.get("sample", {}).get("count", 4))
-  batch = pick(context.examples(split, context.batch_size), wanted)
-  views = context.mesh.get(jax.jit(parts.task.views)(context.variables, batch, context.key))
-  place = folder / "views" / f"{step:08d}_separated"
-  if not me().first:
-    return ""
-  place.mkdir(parents=True, exist_ok=True)
-  for name, signal in recordings(views).items():
-    wav.write(place / f"{name}.wav", signal, parts.data.record.rate)
-  return f"recordings: {place}"
-
-
-def _painted(parts: Parts, seed: int, folder: pathlib.Path) -> str:
-  """Draws images that the run makes; says where."""
-  if parts.task.sample is None:
-    raise BadInput(f"the task {parts.config['task']['fn']} generates nothing as configured")
-  step, state = trained(parts, folder, seed)
-  paths: list[pathlib.Path] = []
-  with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
-    picture = lambda name, image: paths.append(keep_picture(folder, writers, step, name, image))
-    context = make_context(parts, state, seed, step, picture, folder)
-    bind.bind({"fn": "samples", **parts.config.get("sample", {})}, EVALUATORS)(context)
-  return "\n".join(f"picture: {path}" for path in paths) if me().first else ""
-
-
 def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, State]:
   """The step and the state of a run's newest good checkpoint.
 
@@ -221,15 +161,14 @@ def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   """Draws the masks of a config on its images and what the model would see, without training."""
   with _opened(config, workdir) as (parts, folders):
     data = parts.data
-    if parts.task.views is None:
-      raise BadInput(f"the task {parts.config['task']['fn']} has nothing to view")
+    show = jax.jit(answer(parts.task, "views", "job=view"))
     split = data.test or data.train
     wanted = spaced(data.record.sizes[split], 8)
     batch = pick(pipeline.examples(data, split, batch_size=64), wanted)
     seed = next(iter(folders))
     state = parts.begin(jax.random.key(seed))
     key = stream(stream(jax.random.key(seed), "evaluation"), "view")
-    views = parts.mesh.get(jax.jit(parts.task.views)(state.variables, batch, key))
+    views = parts.mesh.get(show(state.variables, batch, key))
     draw = DRAWERS.get(data.record.kind, masks)
     if data.record.kind == "video":
       views = stills(views)
@@ -291,8 +230,6 @@ DRAWERS = {
   "graph": masks_graph,
   "mixture": masks_mixture,
 }
-# Kinds of data of which a run's samples are files, and what writes them.
-FILES = {"table": _filled, "mixture": _separated, "image": _painted}
 JOBS: dict[str, Callable[[Mapping[str, Any], str | os.PathLike[str]], str]] = {
   "train": train,
   "evaluate": evaluate,

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from maskjax import bind
 from maskjax.errors import BadInput, unknown
+from maskjax.task.answers import answer, needs
 from maskjax.view import grid as layout
 from maskjax.view import heat, spectrogram
 from maskjax.view.legend import bar, under_legend
@@ -27,6 +28,7 @@ MAPS = {"chance": "chance to be seen"}
 RANKS = {"foreseen": "foreseen loss", "loss": "loss where hidden"}
 
 
+@needs("views", kinds=("image", "video", "table"))
 def reconstruction(
   context: Any, *, split: str = "test", examples: int = 8, batch_size: int = 256
 ) -> dict[str, float]:
@@ -40,8 +42,8 @@ def reconstruction(
   shown by some of its frames. What moves over a run (a ratio) is as at the step of the weights.
 
   Args:
-    context: offers `examples`, `task`, `variables`, `key`, `step`, `record` and `picture` (the
-      loop's).
+    context: offers `examples`, `task`, `variables`, `key`, `step`, `mesh`, `record` and `picture`
+      (the loop's).
     split: whose examples to draw.
     examples: how many; all of a smaller split.
     batch_size: of reading the split.
@@ -52,8 +54,7 @@ def reconstruction(
   Raises:
     BadInput: when the task has no views, the split is unknown, or `examples` is no positive int.
   """
-  if context.task.views is None:
-    raise BadInput("reconstruction: this task has no views to draw")
+  show = answer(context.task, "views", "reconstruction")
   if split not in context.record.sizes:
     raise unknown("split", split, context.record.sizes)
   if examples < 1:
@@ -62,8 +63,8 @@ def reconstruction(
   batch = pick(context.examples(split, batch_size), wanted)
   # NaN says "hidden" here, also where a run looks for NaNs.
   with jax.debug_nans(False):
-    shown = partial(bind.call, context.task.views, {"step": context.step})
-    views = jax.jit(shown)(context.variables, batch, context.key)
+    shown = partial(bind.call, show, {"step": context.step})
+    views = context.mesh.get(jax.jit(shown)(context.variables, batch, context.key))
   context.picture("reconstruction", draw(views, context.record))
   return {}
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Key
 from maskjax.errors import BadInput
 from maskjax.keys import stream
 from maskjax.reduce import Term
+from maskjax.task.answers import wrapped
 from maskjax.task.base import Aux, Batch, Task, Variables
 from maskjax.task.prepare import PREPARED
 
@@ -16,7 +17,6 @@ PyTree = Any
 
 # Where the learned numbers lie among the parameters, and what they began from beside them.
 MASKS, BEFORE = "masks", "before"
-READERS = ("features", "views", "predict", "nats", "generate", "impute")
 
 
 class View(NamedTuple):
@@ -45,7 +45,7 @@ def viewed(task: Task, view: View) -> Task:
 
   What is learned is trained like parameters, under "params/masks"; no gradient reaches the weights,
   and an optimiser that decays them must be told to leave them alone (`rate_rules`). The masks of a
-  step are drawn once for the whole batch. All but the loss sees the hard masks, and `final` gives
+  step are drawn once for the whole batch. Every answer sees the hard masks, and `final` gives
   variables that hold nothing but weights, of which the hidden ones are exactly zero.
 
   Raises:
@@ -89,19 +89,16 @@ def viewed(task: Task, view: View) -> Task:
     own = {} if task.figures is None else task.figures(plain, step)
     return {**own, **view.figures(learned, before, step)}
 
-  def read(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda variables, *rest: function(final(variables), *rest)
+  def read(function: Callable[..., Any], variables: Variables, *rest: Any, **named: Any) -> Any:
+    return function(final(variables), *rest, **named)
 
-  found = {name: getattr(task, name) for name in READERS}
-  able: Any = {name: read(function) for name, function in found.items() if function is not None}
-  return task._replace(
+  return wrapped(task, read)._replace(
     init=init,
     prepare=prepare,
     loss=loss,
     final=final,
     figures=figures,
     update=update if task.update is not None else None,
-    **able,
   )
 
 

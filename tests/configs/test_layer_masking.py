@@ -15,7 +15,7 @@ def test_what_is_hidden_is_filled_in_from_its_border_and_never_seen(built):
   spoilt = np.where(hole[..., None], noise[1], plain)
   images = np.stack([noise[0], filled, noise[0], plain, spoilt])
   hidden = np.stack([hole, hole, ~hole & hole, ~hole & hole, hole])
-  predict = jax.jit(lambda v, x, h: made.task.predict(v, {"image": x}, h))
+  predict = jax.jit(lambda v, x, h: made.task.answers["predict"](v, {"image": x}, h))
   logits = np.asarray(predict(made.variables, images, hidden))
   # Whatever is there does not matter, but that it is hidden does.
   assert np.abs(logits[0] - logits[1]).max() < 1e-5

@@ -9,7 +9,9 @@ from maskjax.task.next_token import blocks_read
 def test_prompts_look_ahead_within_their_block_and_answers_never(built):
   made = built("mas_attention", "laptop")
   batch = made.batch
-  attend = jax.jit(lambda variables: (made.task.attention(variables, batch), blocks_read(batch)))
+  attend = jax.jit(
+    lambda variables: (made.task.answers["attention"](variables, batch), blocks_read(batch))
+  )
   looked, block = jax.device_get(attend(made.variables))
   read = np.asarray(batch["valid"])
   looked = (looked > 0).any((1, 2))

@@ -116,7 +116,11 @@ def network():
   task = next_token(record=record, model=model, generate=functools.partial(autoregressive))
   ids = jnp.zeros((1, 8), jnp.int32)
   variables = jax.jit(task.init)(jax.random.key(0), {"tokens": ids, "valid": ids == 0})
-  return task, jax.tree.map(lambda x: 4 * np.asarray(x), variables), jax.jit(task.generate)
+  return (
+    task,
+    jax.tree.map(lambda x: 4 * np.asarray(x), variables),
+    jax.jit(task.answers["generate"]),
+  )
 
 
 def request(rows=5):
@@ -160,7 +164,7 @@ def test_an_example_is_written_by_its_own_key_with_one_compile():
   @jax.jit
   def write(keys, tokens, hidden):
     traces.append(None)
-    return task.generate(variables, keys, tokens, hidden)["tokens"]
+    return task.answers["generate"](variables, keys, tokens, hidden)["tokens"]
 
   together = write(keys_of(5), tokens, hidden)
   turned = write(keys_of(5)[::-1], tokens[::-1], hidden[::-1])

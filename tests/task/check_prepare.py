@@ -31,7 +31,7 @@ def classifier():
   network = nn.Sequential([nn.Dense(16), nn.gelu, nn.Dense(4)])
   init = lambda key, batch: network.init(key, batch["x"])
   predict = lambda variables, batch: network.apply(variables, batch["x"])
-  return Task(init=init, loss=None, predict=predict)
+  return Task(init=init, loss=None, answers={"predict": predict})
 
 
 def main():

@@ -131,7 +131,7 @@ def test_a_training_step_of_the_public_code():
       return total(terms, task.weights), terms
 
     found = jax.value_and_grad(loss, has_aux=True)(variables["params"])
-    return found, own.views(variables, batch, KEY, hidden=hidden)
+    return found, own.answers["views"](variables, batch, KEY, hidden=hidden)
 
   ((value, terms), slopes), views = jax.tree.map(np.asarray, run(jax.device_put(variables)))
   np.testing.assert_allclose(value, stored["loss"], rtol=2e-5)

@@ -50,7 +50,7 @@ def found():
       "total": total(jax.tree.map(lambda x: x[0], terms), task.weights),
       "alone": jax.lax.map(lambda row: loss((row, 0)), alone),
       "divergence": task.network.apply(variables, batch["image"], method="encode").divergence(),
-      "views": jax.lax.map(lambda key: task.views(variables, batch, key), keys),
+      "views": jax.lax.map(lambda key: task.answers["views"](variables, batch, key), keys),
     }
 
   return image, jax.tree.map(np.asarray, run(filled(jax.eval_shape(task.init, KEY, batch)), batch))

@@ -120,7 +120,9 @@ def weights():
 
   @jax.jit
   def run(variables, tokens):
-    see = lambda task: lambda tokens: task.attention(variables, {**batch, "tokens": tokens})
+    see = lambda task: (
+      lambda tokens: task.answers["attention"](variables, {**batch, "tokens": tokens})
+    )
     return [jax.lax.map(see(task), tokens) for task in tasks]
 
   return jax.tree.map(np.asarray, run(drawn(tasks[0], 0.3), np.stack([batch["tokens"], other])))
@@ -185,7 +187,7 @@ def found():
 
   @jax.jit
   def run(variables, batch, tokens):
-    nats = lambda task, batch: task.nats(variables, batch, KEY, 1)
+    nats = lambda task, batch: task.answers["nats"](variables, batch, KEY, 1)
     all_asked = {name: batch[name] for name in ("tokens", "valid", "position")}
     both = {name: jnp.concatenate([x, x]) for name, x in batch.items()}
     both["asked"] = both["asked"].at[4:].set(True)
@@ -193,16 +195,16 @@ def found():
     filled = jnp.stack([jnp.where(batch["valid"], batch["tokens"], x) for x in (0, 3)])
 
     def slope(tokens):
-      own = lambda v: task.nats(v, {**batch, "tokens": tokens}, KEY, 1)
+      own = lambda v: task.answers["nats"](v, {**batch, "tokens": tokens}, KEY, 1)
       return jax.grad(lambda v: (own(v).sum(), own(v)), has_aux=True)(variables)
 
     where = batch["tokens"]
     moved = jnp.stack([where, *(where.at[:, i].set((where[:, i] + 1) % 4) for i in range(N))])
-    mean = lambda tokens: task.features(variables, {**batch, "tokens": tokens})["mean"]
+    mean = lambda tokens: task.answers["features"](variables, {**batch, "tokens": tokens})["mean"]
     return {
       "answers": nats(task, {"tokens": tokens, "valid": tokens >= 0, "asked": asked}),
       "loss": task.loss(variables, batch, KEY, 0)[0]["next"],
-      "hidden": task.views(variables, batch, KEY)["hidden"],
+      "hidden": task.answers["views"](variables, batch, KEY)["hidden"],
       "all asked": nats(task, all_asked),
       "plain": nats(plain, both),
       "causal": nats(causal, both),
@@ -265,7 +267,7 @@ def written(edge):
     answers = jax.lax.scan(step, cache, jnp.arange(2, N))[1]
     if edge < 256:
       return prompt, answers
-    write = lambda **told: task.generate(
+    write = lambda **told: task.answers["generate"](
       variables, jax.random.split(KEY, 4), batch["tokens"], jnp.asarray(ASKED), **told
     )["tokens"]
     made = jnp.stack([batch["tokens"], write(), write(blocks=batch["blocks"])])
@@ -306,4 +308,4 @@ def test_what_cannot_be_is_refused():
     next_token(record=Record("text", (4,), {}, vocabulary=("a",)), model=MODEL, hide=shows)
   task, batch = make(), windows()
   with pytest.raises(BadInput, match="no blocks in packed documents"):
-    task.nats(drawn(task), {**batch, "segments": batch["blocks"]}, KEY, 1)
+    task.answers["nats"](drawn(task), {**batch, "segments": batch["blocks"]}, KEY, 1)

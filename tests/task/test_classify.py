@@ -73,9 +73,9 @@ def found(name):
       "whole": value(variables["params"], batch),
       "padded": slopes({**batch, "image": image, "valid": ~padding}),
       "short": slopes({name: x[:5] for name, x in batch.items()}),
-      "predicted": task.predict(variables, batch),
-      "bare": task.predict(variables, {"image": batch["image"][:3]}),
-      "features": task.features(variables, batch)["mean"],
+      "predicted": task.answers["predict"](variables, batch),
+      "bare": task.answers["predict"](variables, {"image": batch["image"][:3]}),
+      "features": task.answers["features"](variables, batch)["mean"],
       "losses": losses if name != "group" else jnp.zeros(12),
     }
 

@@ -66,7 +66,7 @@ def found():
     mean = lambda task, given, step=0: total(task.loss(variables, given, KEY, step)[0], {})
     over = lambda task, *steps: jax.lax.map(lambda s: mean(task, given, s), jnp.array(steps))
     keys, steps = zip(*((jax.random.key(k), step) for k, step in WAYS), strict=True)
-    seen = lambda way: TASK.views(variables, given, *way)["seen"]
+    seen = lambda way: TASK.answers["views"](variables, given, *way)["seen"]
     pictures = jax.lax.map(seen, (jnp.stack(keys), jnp.array(steps)))
     gone = jnp.isnan(pictures[0])
     hidden = gone[:, ::2, ::2, 0].reshape(BATCH, -1)
@@ -97,8 +97,8 @@ def found():
       "vectors": TASK.network.apply(variables, junk, hidden, given["caption"], keep=8),
       "halves": over(TASK, 0, 1, 2),
       "valid": mean(TASK, {**given, **six}),
-      "features": TASK.features(variables, given),
-      "rows left out": TASK.features(variables, blank, rows),
+      "features": TASK.answers["features"](variables, given),
+      "rows left out": TASK.answers["features"](variables, blank, rows),
     }
 
   made_of = begun(jax.eval_shape(TASK.init, KEY, batch()))
@@ -182,7 +182,7 @@ def test_every_example_and_step_hides_others_but_as_many():
 
 def test_the_work_of_a_step_falls_with_what_is_kept():
   variables = jax.eval_shape(TASK.init, KEY, batch())
-  described = flops.count(TASK.describe, variables, batch()["caption"])
+  described = flops.count(TASK.answers["describe"], variables, batch()["caption"])
 
   def images(task):
     return flops.count(lambda v, b: task.loss(v, b, KEY, 0), variables, batch()) - described
@@ -214,7 +214,7 @@ def test_a_run_may_end_with_whole_images():
 def test_features_are_of_whole_images_and_descriptions_share_their_space():
   features, part = found()["features"], found()["rows left out"]
   variables = jax.eval_shape(TASK.init, KEY, batch())
-  described = jax.eval_shape(TASK.describe, variables, batch()["caption"])
+  described = jax.eval_shape(TASK.answers["describe"], variables, batch()["caption"])
   assert features["shared"].shape == described.shape == (BATCH, 8)
   np.testing.assert_allclose(np.linalg.norm(features["shared"], axis=-1), 1, rtol=1e-5)
   assert np.isfinite(part["mean"]).all()
@@ -237,7 +237,7 @@ def test_without_captions_two_views_of_an_image_belong_together():
   bare = dataclasses.replace(RECORD, caption=0, vocabulary=())
   given = {k: v for k, v in batch().items() if k != "caption"}
   halves = made(bare)
-  assert halves.describe is None
+  assert "describe" not in halves.answers
   assert "text" not in jax.eval_shape(halves.init, KEY, given)["params"]
   shows = made(bare, recover=SHOWS, **SEES)
   many = {"image": np.asarray(given["image"]).repeat(8, 0), "position": np.arange(64)}

@@ -70,7 +70,7 @@ def found():
   def run(empty, rows, many, few):
     def bounds(sharpness):
       tasks = {name: build(sharpness, alpha) for name, alpha in SCHEDULES.items()}
-      nats = lambda task: task.nats(empty, rows, KEY, draws).reshape(8, copies).mean(1)
+      nats = lambda task: task.answers["nats"](empty, rows, KEY, draws).reshape(8, copies).mean(1)
       return {name: nats(task) for name, task in tasks.items()}
 
     at = lambda rows, step: times.loss(empty, rows, KEY, step)[0]["bound"]
@@ -129,16 +129,18 @@ def small():
 
   @jax.jit
   def run(variables, rows):
-    hidden, valid = task.views(variables, rows, KEY)["hidden"], rows["valid"]
+    hidden, valid = task.answers["views"](variables, rows, KEY)["hidden"], rows["valid"]
     changed = lambda where: jnp.where(where, (rows["tokens"] + 1) % 5, rows["tokens"])
     both = jnp.stack([rows["tokens"], changed(hidden | ~valid), changed(~valid)])
 
     def see(tokens):
       given = {**rows, "tokens": tokens}
-      return task.views(variables, given, KEY), task.loss(variables, given, KEY, 0)[0]["bound"]
+      return task.answers["views"](variables, given, KEY), task.loss(variables, given, KEY, 0)[0][
+        "bound"
+      ]
 
     drawn = lambda step: plain.loss(variables, rows, KEY, step)[0]["bound"]
-    masks = jax.vmap(lambda key: task.views(variables, rows, key)["hidden"])
+    masks = jax.vmap(lambda key: task.answers["views"](variables, rows, key)["hidden"])
     return (
       jax.lax.map(see, both),
       jax.vmap(drawn)(jnp.arange(400)),

@@ -94,7 +94,9 @@ def tiny():
       "other teacher": (params, away, 10),
       "other student": (away, params, 10),
     }
-    show = lambda x: task.views({**rest, "params": x[0], "teacher": x[1]}, batch, KEY, x[2])
+    show = lambda x: task.answers["views"](
+      {**rest, "params": x[0], "teacher": x[1]}, batch, KEY, x[2]
+    )
     found = jax.lax.map(show, jax.tree.map(lambda *x: jnp.stack(x), *given.values()))
     views = {name: jax.tree.map(lambda x, i=i: x[i], found) for i, name in enumerate(given)}
     return teach, views, jax.tree.map(lambda x: x[0], taught)

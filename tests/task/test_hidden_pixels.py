@@ -36,7 +36,7 @@ SMALL = functools.partial(resnet, depth=8, width=2, carry="neighbours")
 def test_hiders_see_the_grid(hider):
   made = task(SMALL, hider, **({"sigma": 1.0} if hider is hide.blur else {}))
   variables = jax.eval_shape(made.init, jax.random.key(0), BATCH)
-  views = jax.eval_shape(made.views, variables, BATCH, jax.random.key(0))
+  views = jax.eval_shape(made.answers["views"], variables, BATCH, jax.random.key(0))
   assert views["seen"].shape == BATCH["image"].shape
 
 
@@ -58,8 +58,8 @@ def test_predictions_are_of_what_is_left_to_see():
   def run(variables, image):
     hidden = jnp.zeros((4, 6), bool).at[:, 2].set(True)
     other = image.at[:, :4, 8:].set(jnp.nan)
-    answer = lambda image: made.predict(variables, {"image": image}, hidden)
-    whole = made.predict(variables, {"image": image}, None)
+    answer = lambda image: made.answers["predict"](variables, {"image": image}, hidden)
+    whole = made.answers["predict"](variables, {"image": image}, None)
     return jax.lax.map(answer, jnp.stack([image, other])), whole
 
   (left, again), whole = map(np.asarray, run(variables, BATCH["image"]))

@@ -54,7 +54,7 @@ def golden():
     patches = recover.patchify(batch["image"], (2, 2))
     found = task.network.apply(variables, patches, hidden, keep=4, exact=True, method="foresee")
     term = recover.squared_error(found[0], recover.pixels().encode(patches), hidden)
-    shown = task.views(variables, batch, KEY)["foreseen"].reshape(3, 16)
+    shown = task.answers["views"](variables, batch, KEY)["foreseen"].reshape(3, 16)
     drawn = keys(jax.random.key(1), draws * 3).reshape(draws, 3)
 
     def often(hard):

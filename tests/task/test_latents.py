@@ -154,10 +154,10 @@ def found():
     asked, other = masks(stream(key, "mask", 0)), masks(stream(KEY, "other"))
     cells = recover.patchify(batch["image"], (2, 2))
     spoilt = recover.unpatchify(jnp.where(other[..., None], 7.0, cells), (2, 2), (4, 4), 1)
-    by = lambda x: task.views(variables, {**batch, "image": x[0]}, KEY, 0, x[1])
+    by = lambda x: task.answers["views"](variables, {**batch, "image": x[0]}, KEY, 0, x[1])
     given = jnp.stack([batch["image"], batch["image"], spoilt]), jnp.stack([asked, other, other])
     return {
-      "views": task.views(variables, batch, KEY),
+      "views": task.answers["views"](variables, batch, KEY),
       "hidden": masks(stream(KEY, "mask")),
       "loss": task.loss(variables, batch, key, 0)[0]["recover"],
       "asked": asked,

@@ -74,9 +74,9 @@ def drawn():
       "loss": jax.lax.map(lambda x: given(one, *x), (several, jnp.array([5, 6, 5]))),
       "plain": given(plain, whole),
       "buckets": jax.lax.map(functools.partial(given, buckets), alone),
-      "views": one.views(variables, whole, key),
-      "own": one.views(variables, whole, key, hidden=own),
-      "sample": named.sample(variables, jax.random.split(key, 64), whole),
+      "views": one.answers["views"](variables, whole, key),
+      "own": one.answers["views"](variables, whole, key, hidden=own),
+      "sample": named.answers["sample"](variables, jax.random.split(key, 64), whole),
     }
 
   whole, own, found = jax.tree.map(np.asarray, (whole, own, run(whole, KEY)))

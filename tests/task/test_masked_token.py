@@ -224,19 +224,23 @@ def small():
 
   @jax.jit
   def run(variables, batch):
-    own = task.views(variables, batch, KEY)["hidden"]
+    own = task.answers["views"](variables, batch, KEY)["hidden"]
     gone = own | ~batch["valid"]
     changed = lambda where: jnp.where(where, (batch["tokens"] + 1) % MASK, batch["tokens"])
     both = jnp.stack([batch["tokens"], changed(gone), changed(~batch["valid"])])
 
     def see(tokens):
       given = {**batch, "tokens": tokens}
-      views = task.views(variables, given, KEY)
-      return views, task.infill(variables, given, gone), task.features(variables, given)["mean"]
+      views = task.answers["views"](variables, given, KEY)
+      return (
+        views,
+        task.answers["infill"](variables, given, gone),
+        task.answers["features"](variables, given)["mean"],
+      )
 
     hidden = select.top(jax.random.normal(KEY, (ROWS, N)), ratio=0.3, allowed=batch["valid"])
     ids = jnp.where(hidden, MASK, batch["tokens"])
-    fills = [one.infill(variables, batch, hidden) for one in (task, other)]
+    fills = [one.answers["infill"](variables, batch, hidden) for one in (task, other)]
     return jax.lax.map(see, both), fills, task.network.apply(variables, ids, batch["valid"])
 
   variables = filled(jax.eval_shape(task.init, KEY, rows()))

@@ -95,10 +95,10 @@ def found():
   def run(rows, variables):
     key = stream(KEY, "loss", 3)
     met = fmix.pair(rows, key, 0)
-    views = {name: made.views(variables, rows, key) for name, made in MADE.items()}
+    views = {name: made.answers["views"](variables, rows, key) for name, made in MADE.items()}
     seen = views["fmix"]["seen"]
     at = jax.lax.map(
-      lambda step: fmix.views(variables, rows, stream(KEY, "loss", step))["hidden"],
+      lambda step: fmix.answers["views"](variables, rows, stream(KEY, "loss", step))["hidden"],
       jnp.array([3, 3, 4]),
     )
     spoilt = jnp.stack([rows["image"].at[::3].set(jnp.nan), rows["image"]])
@@ -115,12 +115,12 @@ def found():
       "padded": partners(padded, KEY)["other"],
       "spoilt": jax.lax.map(lambda image: loss(fmix, alone(image), KEY).sum, spoilt),
       "plain": [loss(one, rows, KEY).sum for one in (plain, none)],
-      "predicted": fmix.predict(variables, rows),
+      "predicted": fmix.answers["predict"](variables, rows),
       "whole": fmix.network.apply(variables, rows["image"]),
       "amounts": (drawn, half, bind.at(amounts, 0, keys(KEY, 8))()),
     }
 
-  assert none.views is None
+  assert "views" not in none.answers
   for made in (none, MADE["fill"]):
     assert made.pair(rows, KEY, 0) is rows
   return jax.tree.map(np.asarray, (rows, run(rows, variables)))

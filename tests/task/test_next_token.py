@@ -77,15 +77,19 @@ def found():
 
   @jax.jit
   def run(variables, batch, parts, all_of_three):
-    nats = lambda batch, key=KEY, draws=1: task.nats(variables, batch, key, draws)
+    nats = lambda batch, key=KEY, draws=1: task.answers["nats"](variables, batch, key, draws)
     cost = lambda v, b: total(task.loss(v, b, KEY, 0)[0], {})
     padded = jnp.stack([jnp.where(batch["valid"], batch["tokens"], x) for x in (3, 0)])
     spoilt = lambda tokens: {**batch, "tokens": tokens}
-    mean = lambda tokens, **more: task.features(variables, {**spoilt(tokens), **more})["mean"]
+    mean = lambda tokens, **more: task.answers["features"](variables, {**spoilt(tokens), **more})[
+      "mean"
+    ]
     ids, _ = shifted(batch, 4)
     # Before place i as it is, from there on anything.
     before = jax.vmap(lambda i: jnp.where(jnp.arange(N) <= i, ids, 3 - ids % 4))(jnp.arange(N))
-    write = lambda hidden: task.generate(variables, split(KEY, 4), batch["tokens"], hidden)
+    write = lambda hidden: task.answers["generate"](
+      variables, split(KEY, 4), batch["tokens"], hidden
+    )
     written = jax.lax.map(write, jnp.stack([hidden, hidden & False]))
     reread, _ = shifted({**batch, "tokens": written["tokens"][0]}, 4)
     packed = jnp.asarray([[0, 0, 1, 1, 2, 2]] * ROWS)
@@ -101,7 +105,7 @@ def found():
       "alone": nats(parts),
       "every": nats(all_of_three),
       "by token": jax.lax.map(lambda ids: task.network.apply(variables, ids), before),
-      "views": task.views(variables, batch, KEY),
+      "views": task.answers["views"](variables, batch, KEY),
       "features": jax.lax.map(mean, changed(batch)),
       "packed features": jax.lax.map(lambda tokens: mean(tokens, segments=packed), changed(batch)),
       "written": written,
@@ -203,8 +207,8 @@ def test_only_the_end_of_a_window_is_written():
   hidden = np.zeros((4, 6), bool)
   hidden[1, 2] = True
   with pytest.raises(BadInput, match="hide a suffix"):
-    task.generate({}, None, batch["tokens"], hidden)
-  assert make(generate=None).generate is None
+    task.answers["generate"]({}, None, batch["tokens"], hidden)
+  assert "generate" not in make(generate=None).answers
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def found():
     turned = jax.tree.map(lambda x: x[::-1], batch)
     ways = [(own, batch, KEY), (own, turned, KEY), (own, batch, stream(KEY, "loss"))]
     ways = jax.tree.map(lambda *x: jnp.stack(x), *ways, *map(probe, range(8)))
-    views = jax.lax.map(lambda way: task.views(full(*way[0]), *way[1:]), ways)
+    views = jax.lax.map(lambda way: task.answers["views"](full(*way[0]), *way[1:]), ways)
     seen = jax.tree.map(lambda x: x[0], views)
     # Where it looks, by what was drawn for the batch.
     hidden = rows(seen["seen"])
@@ -128,7 +128,7 @@ def found():
     for left in LEVELS:
       cases[f"here {left}"] = (False, patches, hidden, asked, level(left))
       cases[f"there {left}"] = (False, patches, hidden, asked[..., ::-1], level(left))
-    of = lambda pair: task.features(full(*pair), batch)["mean"]
+    of = lambda pair: task.answers["features"](full(*pair), batch)["mean"]
     pairs = own, (own[1], own[1]), (own[0], own[0])
     return {
       "every": views,
@@ -230,7 +230,7 @@ def test_one_mask_is_asked_where_it_hides():
   variables = jax.eval_shape(task.init, KEY, jax.eval_shape(pictures, KEY))
   assert "teacher" not in variables
   assert task.update is None
-  shown = jax.eval_shape(task.views, variables, jax.eval_shape(pictures, KEY), KEY)
+  shown = jax.eval_shape(task.answers["views"], variables, jax.eval_shape(pictures, KEY), KEY)
   assert shown["cost"].shape == (8, 1)
   assert "target 2" not in shown
 

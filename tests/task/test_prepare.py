@@ -56,7 +56,7 @@ def one_by_one(task, variables, batches, examples):
   @jax.jit
   def gradient(image, label):
     def log_p(params):
-      logits = task.predict({**variables, "params": params}, {"image": image[None]})
+      logits = task.answers["predict"]({**variables, "params": params}, {"image": image[None]})
       return jax.nn.log_softmax(logits)[0, label]
 
     return jax.grad(log_p)(variables["params"])
@@ -86,7 +86,7 @@ def test_it_is_not_the_square_of_the_mean_gradient():
   got = measure(squared_gradients(task=task, examples=BATCH), variables, iter(batches))
 
   def mean_log_p(params):
-    logits = task.predict({**variables, "params": params}, batches[0])
+    logits = task.answers["predict"]({**variables, "params": params}, batches[0])
     return jax.nn.log_softmax(logits)[np.arange(BATCH), batches[0]["label"]].mean()
 
   square = jax.tree.map(np.square, jax.jit(jax.grad(mean_log_p))(variables["params"]))
@@ -113,7 +113,7 @@ def golden():
   count = len(image)
   batch = {"image": image, "label": stored["labels"], "position": np.arange(count)}
   predict = lambda variables, batch: Network().apply(variables, batch["image"])
-  return Task(init=None, loss=None, predict=predict), ours, batch, count
+  return Task(init=None, loss=None, answers={"predict": predict}), ours, batch, count
 
 
 @pytest.mark.parametrize("labels", ["data", "model"])
@@ -200,8 +200,8 @@ def test_what_cannot_be_measured_is_refused(given, says):
 
   with pytest.raises(BadInput, match=says):
     ready()
-  with pytest.raises(BadInput, match="predict"):
-    squared_gradients(task=task._replace(predict=None))
+  with pytest.raises(BadInput, match="squared_gradients needs predict"):
+    squared_gradients(task=task._replace(answers={}))
 
 
 def test_one_device_and_eight_find_the_same_masks():

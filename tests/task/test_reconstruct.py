@@ -49,7 +49,7 @@ def losses():
     def run(variables, batch, plain=plain, task=task):
       hidden = masks(task.network.encoder.grid, batch["position"], step=3)
       loss = lambda task: task.loss(variables, batch, KEY, 3)[0]
-      views = plain.views(variables, batch, KEY, hidden=hidden)
+      views = plain.answers["views"](variables, batch, KEY, hidden=hidden)
       return hidden, views, {False: loss(plain), True: loss(task)}
 
     made[name] = jax.tree.map(np.asarray, (batch["image"], *run(variables, batch)))
@@ -127,9 +127,9 @@ def found():
     turned = {name: x[::-1] for name, x in batch.items()}
     both = jax.tree.map(lambda *x: jnp.stack(x), *[turned if t else batch for *_, t in WAYS])
     own = jnp.stack([jax.random.key(k) for k, *_ in WAYS])
-    seen = lambda x: jnp.isnan(task.views(variables, x[0], x[1])["seen"]).any(-1)
+    seen = lambda x: jnp.isnan(task.answers["views"](variables, x[0], x[1])["seen"]).any(-1)
     apart = jnp.stack([batch["position"], batch["position"] + 9])
-    features = lambda position: task.features(variables, {**batch, "position": position})
+    features = lambda position: task.answers["features"](variables, {**batch, "position": position})
     return {
       "hidden": hidden,
       "slopes": jax.lax.map(

@@ -99,8 +99,8 @@ def test_bandwidths_loss_and_gradients_agree_with_the_public_code(monkeypatch):
       return total(terms, task.weights), aux
 
     (loss, _), slopes = jax.value_and_grad(objective, has_aux=True)(variables["params"])
-    views = task.views(variables, GRAPH, KEY)
-    return loss, slopes, views["gate"][0], task.features(variables, GRAPH)["node"][0]
+    views = task.answers["views"](variables, GRAPH, KEY)
+    return loss, slopes, views["gate"][0], task.answers["features"](variables, GRAPH)["node"][0]
 
   loss, slopes, gate, embedding = run({**begin(task, GRAPH), "params": params()})
   np.testing.assert_allclose(gate, golden("bandwidths"), rtol=1e-5, atol=1e-7)
@@ -129,7 +129,7 @@ def found():
     two = jax.tree.map(lambda x: jnp.concatenate([x, x]), GRAPH)
 
     def draw(key, position):
-      return task.views(variables, two | {"position": position}, key)
+      return task.answers["views"](variables, two | {"position": position}, key)
 
     places = jnp.array([[1, 0]] + [[0, 1]] * 40)
     soft = jax.vmap(draw)(jnp.concatenate([keys[:1], keys]), places)
@@ -140,11 +140,14 @@ def found():
 
     return {
       "soft": soft,
-      "closed": jax.vmap(lambda key: cut.views(variables, GRAPH, key)["gate"][0])(keys),
+      "closed": jax.vmap(lambda key: cut.answers["views"](variables, GRAPH, key)["gate"][0])(keys),
       "hard": cut.loss(variables, GRAPH, KEY, 3),
       "padded": jax.grad(cost, has_aux=True)(variables["params"]),
-      "gate": wide.views(variables, padded, KEY)["gate"],
-      "features": (wide.features(variables, padded), task.features(variables, GRAPH)),
+      "gate": wide.answers["views"](variables, padded, KEY)["gate"],
+      "features": (
+        wide.answers["features"](variables, padded),
+        task.answers["features"](variables, GRAPH),
+      ),
     }
 
   return jax.tree.map(np.asarray, run(variables, jax.device_put(padded)))
@@ -183,7 +186,7 @@ def test_the_loss_weighs_an_edge_by_its_bandwidth(monkeypatch):
     def one(scores):
       task = make(partial(lambda keys: scores), partial(select.shares), nodes=3, depth=1)
       terms, _ = task.loss(variables, graph, KEY, 0)
-      gate = task.views(variables, graph, KEY)["gate"]
+      gate = task.answers["views"](variables, graph, KEY)["gate"]
       given = *(graph[k] for k in ("nodes", "edges", "size")), gate
       apply = partial(task.network.apply, variables)
       layers = apply(*given, train=True, mutable=["batch_stats"])[0]
@@ -271,7 +274,7 @@ def test_it_learns_which_nodes_are_joined():
   def run(variables):
     start = variables, tx.init(variables["params"])
     (variables, _), losses = jax.lax.scan(step, start, jnp.arange(150))
-    return losses, task.features(variables, graph)["node"][0]
+    return losses, task.answers["features"](variables, graph)["node"][0]
 
   losses, x = map(np.asarray, run(begin(task, graph)))
   assert losses[-10:].mean() < 0.6 * losses[:5].mean()

@@ -84,19 +84,21 @@ def found():
       return (optax.apply_updates(few, moves), state), None
 
     (trained, _), _ = jax.lax.scan(step, (few, tx.init(few)), jnp.arange(STEPS))
-    own = task.views(variables, batch, KEY)
+    own = task.answers["views"](variables, batch, KEY)
     hidden = jnp.concatenate([cut(own["modalities"], name) for name in ASKS], axis=1)
     pair = lambda *x: jnp.stack(x)
     image = jnp.zeros((8, N), bool)
-    by = lambda x: one.views({**variables, "params": x[0]}, batch, KEY, hidden=x[1], keep=N)
+    by = lambda x: one.answers["views"](
+      {**variables, "params": x[0]}, batch, KEY, hidden=x[1], keep=N
+    )
     rest = jnp.broadcast_to(jnp.arange(3 * N) >= N, hidden.shape)
     ways = jax.tree.map(pair, (few, hidden), (trained, rest))
-    alone = one.views({**variables, "params": few}, batch, KEY, hidden=image)
+    alone = one.answers["views"]({**variables, "params": few}, batch, KEY, hidden=image)
     away = jax.tree.map(lambda x: x + 3, variables["modalities"])
-    features = lambda fitted: task.features({**variables, "modalities": fitted}, batch)
+    features = lambda fitted: task.answers["features"]({**variables, "modalities": fitted}, batch)
     first = jnp.broadcast_to(jnp.arange(N) % 4 == 0, (8, N))
     broken = batch["image"].at[:, :, :2].set(jnp.nan)  # the first of four columns of patches
-    part = lambda x: task.features(variables, {**batch, "image": x[0]}, x[1])["mean"]
+    part = lambda x: task.answers["features"](variables, {**batch, "image": x[0]}, x[1])["mean"]
     odd = jnp.broadcast_to(jnp.arange(N) % 2 == 0, (8, N))
     return {
       "terms": task.loss(variables, batch, KEY, 0)[0],
@@ -214,7 +216,7 @@ def test_a_modality_may_be_asked_for_twice():
   variables = jax.eval_shape(task.init, KEY, images())
   terms, _ = jax.eval_shape(task.loss, variables, images(), KEY, 0)
   assert set(terms) == set(asks)
-  views = jax.eval_shape(task.views, variables, images(), KEY)["modalities"]
+  views = jax.eval_shape(task.answers["views"], variables, images(), KEY)["modalities"]
   assert set(views) == set(ASKS)
 
 

@@ -68,8 +68,8 @@ def golden():
   @jax.jit
   def run(variables, batch):
     terms = task.loss(variables, batch, KEY, 0)[0]
-    views = task.views(variables, batch, KEY)
-    return views, terms, total(terms, task.weights), task.impute(variables, batch)
+    views = task.answers["views"](variables, batch, KEY)
+    return views, terms, total(terms, task.weights), task.answers["impute"](variables, batch)
 
   return given, jax.tree.map(np.asarray, run(variables, batch))
 
@@ -119,10 +119,15 @@ def found():
         terms, _ = task.loss({**variables, "params": params}, given, KEY, 0)
         return total(terms, task.weights), terms
 
-      views = task.views(variables, given, KEY)
+      views = task.answers["views"](variables, given, KEY)
       shown = {name: jnp.nan_to_num(view, nan=-1.0) for name, view in views.items()}
       grads = jax.value_and_grad(loss, has_aux=True)(variables["params"])
-      return grads, shown, task.features(variables, given), task.impute(variables, given)
+      return (
+        grads,
+        shown,
+        task.answers["features"](variables, given),
+        task.answers["impute"](variables, given),
+      )
 
     nan = {**batch, "table": spoilt(jnp.nan)}
     return {
@@ -210,7 +215,7 @@ def test_remasking_is_what_teaches_to_impute():
 
       start = variables["params"], tx.init(variables["params"])
       (params, _), _ = jax.lax.scan(step, start, jnp.arange(200))
-      return task.impute({**variables, "params": params}, test)
+      return task.answers["impute"]({**variables, "params": params}, test)
 
     return test, jax.lax.map(trained, jnp.array([0.5, 0.0]))
 

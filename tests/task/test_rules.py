@@ -79,12 +79,12 @@ def test_every_config_of_a_user_is_short_and_takes_two_finite_steps(ran, name):
   assert all(np.isfinite(value).all() for met in ran(name).metrics for value in met.values())
 
 
-def values(made, *names, batch=None, **given):
+def values(made, *names, batch=None, **options):
   """Values of the graph behind a task, with the first variables."""
 
   def run(variables, batch):
     of = made.task.loss.__self__
-    return of.run(variables, batch, jax.random.key(1), 0, train=True, **given)[0].all(names)
+    return of.run(variables, batch, jax.random.key(1), 0, train=True, **options)[0].all(names)
 
   return jax.device_get(jax.jit(run)(made.variables[0], made.batch if batch is None else batch))
 
@@ -185,5 +185,5 @@ def test_an_answer_of_a_users_own_is_merged_over_disjoint_masks(ran):
   place = np.arange(N) % 4
   for i in (0, 3):
     hidden = jnp.broadcast_to(jnp.asarray(place == i), (B, N))
-    (one,) = values(made, "prediction", hidden=hidden, keep=N)
+    (one,) = values(made, "prediction", given={"hidden": hidden}, keep=N)
     np.testing.assert_allclose(found[:, place == i], one[:, place == i], rtol=2e-5, atol=1e-6)

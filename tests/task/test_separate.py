@@ -73,7 +73,7 @@ def trained(variables):
 
     keys = jax.random.split(jax.random.key(2), STEPS)
     (end, _), _ = jax.lax.scan(step, (variables, tx.init(variables)), keys)
-    estimates = made.views(end, held, jax.random.key(0))["estimates"]
+    estimates = made.answers["views"](end, held, jax.random.key(0))["estimates"]
     return recover.si_snr(estimates, held["sources"]).mean()
 
   return jax.lax.map(run, jnp.array([True, False]))
@@ -102,14 +102,14 @@ def found():
 
     sources = given["sources"]
     orders = jnp.stack([sources, sources[:, ::-1], sources.at[0, 1].set(0)])
-    views = plain.views(variables, given, key)
+    views = plain.answers["views"](variables, given, key)
     return {
       "costs": jax.lax.map(lambda x: jax.value_and_grad(cost, has_aux=True)(variables, x), orders),
       "views": views,
       "serving": recover.serving(views["estimates"], sources),
       "si_snr": recover.si_snr(views["estimates"], sources).mean(),
-      "shares": divided.views(variables, given, key)["gate"],
-      "mask": masked.views(variables, given, key)["gate"],
+      "shares": divided.answers["views"](variables, given, key)["gate"],
+      "mask": masked.answers["views"](variables, given, key)["gate"],
     }
 
   return jax.tree.map(np.asarray, run(start()))

@@ -258,7 +258,7 @@ def check_masks(task, batch, variables):
   """Masks under `jit` on cut batches, and within `pmap`, are those of one device, bit for bit."""
 
   def hidden(variables, batch):
-    views = task.views(variables, batch, jax.random.key(1))
+    views = task.answers["views"](variables, batch, jax.random.key(1))
     return views["hidden"] if "hidden" in views else jnp.isnan(views["seen"])
 
   expected = jax.jit(hidden)(variables, batch)

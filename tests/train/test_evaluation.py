@@ -7,14 +7,17 @@ import runpy
 import shutil
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from maskjax.errors import BadInput
+from maskjax.record import Record
+from maskjax.task.base import Task
 from maskjax.train import run
 from maskjax.train.build import make_parts
-from maskjax.train.evaluation import check_evaluators
+from maskjax.train.evaluation import Context, check_evaluators, evaluate
 
 shared = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))
 tiny, rows = shared["tiny"], shared["rows"]
@@ -144,7 +147,31 @@ def test_an_unknown_split_of_an_evaluator_is_refused_before_anything_is_written(
 def test_an_evaluator_of_features_is_refused_for_a_task_without_them(tiny):
   parts = make_parts(tiny.config())
   with pytest.raises(BadInput, match=r"evals\.knn needs features"):
-    check_evaluators({"knn": EVALS["knn"]}, parts.data.record, parts.task._replace(features=None))
+    check_evaluators({"knn": EVALS["knn"]}, parts.data.record, parts.task._replace(answers={}))
+
+
+def test_an_evaluator_of_ones_own_asks_a_task_of_ones_own(tmp_path, monkeypatch):
+  (tmp_path / "own_evaluators.py").write_text(
+    "from maskjax.task.answers import answer, needs\n\n\n"
+    "@needs('tides', kinds=('series',))\n"
+    "def high(context, *, above=1):\n"
+    "  found = answer(context.task, 'tides', 'high')(context.variables)\n"
+    "  return {'high': sum(x > above for x in found)}\n"
+  )
+  monkeypatch.syspath_prepend(tmp_path)
+  sections = {"mine": {"fn": "own_evaluators:high", "above": 2}}
+  record = Record("series", (8,), {"train": 1})
+  without = Task(None, None, answers={"tide": list, "nats": list})
+  says = r"evals\.mine needs tides, the task offers nats, tide; did you mean 'tide'\?; --config"
+  with pytest.raises(BadInput, match=says):
+    check_evaluators(sections, record, without)
+  with pytest.raises(BadInput, match=r"evals\.mine looks at series, the data set holds text"):
+    check_evaluators(sections, dataclasses.replace(record, kind="text"), without)
+  task = Task(None, None, answers={"tides": list})
+  check_evaluators(sections, record, task)
+  fields = {field.name: None for field in dataclasses.fields(Context)}
+  given = dict(record=record, task=task, variables=(1, 2, 3, 4), key=jax.random.key(0), step=5)
+  assert evaluate(Context(**{**fields, **given}), sections, ["mine"]) == {"eval/mine/high": 2}
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,11 @@ def test_weights_are_wanted(config, tmp_path):
     run.run(config(init_from=""), tmp_path)
 
 
+def test_a_task_that_does_not_classify_is_refused_before_weights_are_looked_for(tiny, tmp_path):
+  with pytest.raises(BadInput, match=r"^explain needs predict, the task offers features"):
+    run.run(tiny.config(job="explain"), tmp_path)
+
+
 @pytest.mark.parametrize(
   ("change", "says"),
   [
@@ -77,13 +82,13 @@ def test_weights_are_wanted(config, tmp_path):
 )
 def test_what_cannot_be_explained_is_named(change, says):
   record = Record("image", (8, 8, 1), {"test": 4}, mean=(0.5,), std=(0.5,))
-  task = SimpleNamespace(predict=len, features=len)
+  task = SimpleNamespace(answers={"predict": len, "features": len})
   mesh = SimpleNamespace(check=lambda *given: None)
   context = SimpleNamespace(record=record, task=task, mesh=mesh)
   with pytest.raises(BadInput, match=says):
     explain(context, **{"hides": HIDES, "judge": "half", **change})
-  context.task.predict = None
-  with pytest.raises(BadInput, match="wants a task that classifies images"):
+  context.task.answers = {}
+  with pytest.raises(BadInput, match="explain needs predict, the task offers nothing"):
     explain(context)
 
 

@@ -1,5 +1,6 @@
 """Requests in words, and the generate job on a run of its own."""
 
+import dataclasses
 import functools
 
 import jax.numpy as jnp
@@ -9,9 +10,10 @@ import pytest
 from maskjax import lab
 from maskjax.errors import BadInput
 from maskjax.record import Record
+from maskjax.task.answers import needed
 from maskjax.task.base import Task
 from maskjax.train import run
-from maskjax.train.generation import request, sample
+from maskjax.train.generation import request, sample, writer
 
 RECORD = Record("text", (8,), {"train": 9}, vocabulary=tuple("ab "), unit="characters")
 
@@ -22,7 +24,7 @@ def fill(variables, keys, tokens, hidden):
   return {"tokens": jnp.where(hidden, 1, tokens), "step": jnp.where(hidden, order, 0)}
 
 
-TASK = Task(init=lambda key, batch: {}, loss=lambda *args: ({}, None), generate=fill)
+TASK = Task(init=lambda key, batch: {}, loss=lambda *args: ({}, None), answers={"generate": fill})
 take = functools.partial(sample, TASK, {}, RECORD)
 
 
@@ -59,6 +61,23 @@ def test_samples_hold_the_given_text_and_say_when_the_rest_came():
 def test_bad_requests_are_named(words, says):
   with pytest.raises(BadInput, match=says):
     take(**words)
+
+
+OFFERED = ("features", "views", "impute", "sample", "generate")
+
+
+@pytest.mark.parametrize(
+  ("kind", "answer"),
+  [("text", "generate"), ("image", "sample"), ("table", "impute"), ("mixture", "views")],
+)
+def test_what_is_written_follows_from_the_answers_of_a_task(kind, answer):
+  record = dataclasses.replace(RECORD, kind=kind)
+  task = TASK._replace(answers=dict.fromkeys(OFFERED, len))
+  assert needed(writer(task, record, "mine")).answers == (answer,)
+  task = TASK._replace(answers=dict.fromkeys(set(OFFERED) - {answer}, len))
+  says = f"the task mine generates nothing as configured: of {kind} data it offers .*features.*;"
+  with pytest.raises(BadInput, match=f"{says} .* needs generate of texts, or sample of images"):
+    writer(task, record, "mine")
 
 
 def smoke(name, folder):

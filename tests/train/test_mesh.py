@@ -1,5 +1,6 @@
 """Devices and microbatches change nothing but the order of sums."""
 
+import inspect
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ import pytest
 
 from maskjax.data.pipeline import batches
 from maskjax.errors import BadInput
+from maskjax.task.base import Task
 from maskjax.train.build import make_parts
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.mesh import AXES, PRESETS, make_mesh
@@ -56,9 +58,22 @@ def hidden(config, parts):
   """What is hidden of each part of the first batch."""
   made = make_parts(config)
   batch = next(batches(made.data, batch_size=config["batch_size"], seed=0))
-  variables, views = made.begin(jax.random.key(0)).variables, jax.jit(made.task.views)
+  variables, views = made.begin(jax.random.key(0)).variables, jax.jit(made.task.answers["views"])
   cut = [{name: value[part] for name, value in batch.items()} for part in parts]
   return [np.isnan(views(variables, piece, jax.random.key(1))["seen"]) for piece in cut]
+
+
+@pytest.mark.parametrize("preset", ["data", "fsdp"])
+def test_every_answer_whatever_its_name_is_told_the_devices_and_takes_all_arguments(preset):
+  def ask(variables, batch, *, step=0):
+    return variables["params"].sum(), batch, step, jax.sharding.get_abstract_mesh().axis_names
+
+  names = ("features", "views", "generate", "sample", "invented")
+  task = make_mesh({"preset": preset}).reading(Task(None, ask, answers=dict.fromkeys(names, ask)))
+  assert set(task.answers) == set(names)
+  for function in (task.loss, *task.answers.values()):
+    assert function({"params": np.ones(3)}, 2, step=4) == (3, 2, 4, AXES)
+    assert inspect.signature(function) == inspect.signature(ask)
 
 
 def arrays(workdir):

@@ -89,7 +89,7 @@ def test_what_is_loaded_and_handed_on_is_sparse(text, workdir, tmp_path):
   parts = run.make_parts(run.plain(plain))
   state, _ = first_state(parts, Checkpoints(tmp_path), 0, tmp_path)
   jax.tree.map(np.testing.assert_array_equal, state.variables["params"], variables["params"])
-  features = jax.jit(parts.task.features)(state.variables, batch)["mean"]
+  features = jax.jit(parts.task.answers["features"])(state.variables, batch)["mean"]
   np.testing.assert_allclose(features, apply(variables, batch)["mean"], rtol=1e-5, atol=1e-6)
 
 
@@ -125,7 +125,7 @@ def test_the_catalogue_knows_whose_functions_they_are():
     ("view.where=(('kernle',True),)", "matches no parameter"),
     ("view.of=5", "groups of 5 inputs"),
     ("prepare.fn=input_norm", "did you mean 'input_norms'"),
-    ("prepare.fn=squared_gradients", "wants a task with predict"),
+    ("prepare.fn=squared_gradients", "squared_gradients needs predict, the task offers attention"),
     ("model.remat=True", "set model.remat=False"),
   ],
 )

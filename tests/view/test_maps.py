@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -44,9 +45,10 @@ def test_views_that_ask_for_the_step_are_told_it():
 
   def shown(step):
     pictures = {}
-    task = SimpleNamespace(views=views)
+    task = SimpleNamespace(answers={"views": views})
     batch = {"image": np.zeros((3, 8, 8, 1)), "valid": np.ones(3, bool)}
-    fields = dict(task=task, variables={}, key=None, record=RECORD, step=step)
+    mesh = SimpleNamespace(get=jax.device_get)
+    fields = dict(task=task, variables={}, key=None, record=RECORD, step=step, mesh=mesh)
     run = SimpleNamespace(**fields, examples=lambda *_: [batch], picture=pictures.__setitem__)
     reconstruction(run)
     return pictures["reconstruction"]

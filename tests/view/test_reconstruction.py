@@ -62,7 +62,7 @@ def batches(split, batch_size):
 
 def context(**changes):
   pictures = {}
-  task = Task(init=lambda *_: {}, loss=lambda *_: ({}, None), views=views)
+  task = Task(init=lambda *_: {}, loss=lambda *_: ({}, None), answers={"views": views})
   fields = {
     "examples": batches,
     "task": task,
@@ -70,6 +70,7 @@ def context(**changes):
     "key": jax.random.key(0),
     "step": 7,
     "record": RECORD,
+    "mesh": SimpleNamespace(get=jax.device_get),
     "picture": pictures.__setitem__,
   }
   return SimpleNamespace(**(fields | changes)), pictures
@@ -102,7 +103,7 @@ def test_prediction_looks_like_the_input_not_like_its_normalised_target():
   assert hatched.mean() > 0.7
 
   raw = lambda *args: views(*args, decode=False)
-  run, pictures = context(task=Task(init=run.task.init, loss=run.task.loss, views=raw))
+  run, pictures = context(task=Task(init=run.task.init, loss=run.task.loss, answers={"views": raw}))
   reconstruction(run, examples=5)
   assert abs(columns(pictures["reconstruction"], 5)[2] - stored).mean() > 20
 
@@ -161,5 +162,5 @@ def test_bad_arguments(kwargs, message):
 
 def test_task_without_views():
   run, _ = context(task=Task(init=lambda *_: {}, loss=lambda *_: ({}, None)))
-  with pytest.raises(BadInput, match="no views"):
+  with pytest.raises(BadInput, match="reconstruction needs views"):
     reconstruction(run)

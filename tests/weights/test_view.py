@@ -1,6 +1,8 @@
 """A task that sees its weights masked: what is trained, what is read, what is left."""
 
+import inspect
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +12,13 @@ import pytest
 
 from maskjax import select, weights
 from maskjax.errors import BadInput
+from maskjax.record import Record
 from maskjax.reduce import Term, term
 from maskjax.task.base import Aux, Task
 from maskjax.task.prepare import Statistic, prepared
 from maskjax.train.state import start
 from maskjax.train.step import make_step
+from maskjax.view.reconstruction import reconstruction
 from maskjax.weights.patterns import learned_patterns
 
 KEY = jax.random.key(0)
@@ -47,7 +51,7 @@ def linear(part="dense"):
     return {**variables, "seen": {"steps": variables["seen"]["steps"] + 1}}
 
   features = lambda variables, batch: {"mean": apply(variables, batch)}
-  return Task(init=init, loss=loss, predict=apply, features=features, update=update)
+  return Task(init=init, loss=loss, answers={"predict": apply, "features": features}, update=update)
 
 
 def viewed(task=None, **options):
@@ -73,10 +77,10 @@ def test_only_masks_are_trained_and_everything_but_the_loss_reads_hard_ones():
   kernel = plain["params"]["dense"]["kernel"]
   assert set(plain) == {"params", "seen"}
   assert ((kernel == 0).sum(0) == 2).all()
-  expected = linear().predict(plain, BATCH)
+  expected = linear().answers["predict"](plain, BATCH)
   for variables in (after.variables, plain):  # what is final is final
-    np.testing.assert_array_equal(task.predict(variables, BATCH), expected)
-    np.testing.assert_array_equal(task.features(variables, BATCH)["mean"], expected)
+    np.testing.assert_array_equal(task.answers["predict"](variables, BATCH), expected)
+    np.testing.assert_array_equal(task.answers["features"](variables, BATCH)["mean"], expected)
   assert jax.tree.structure(task.final(plain)) == jax.tree.structure(plain)
   assert set(task.figures(after.variables, 1)) == {"changed", "probability"}
 
@@ -88,7 +92,55 @@ def test_hidden_weights_whatever_they_are_reach_nothing_that_is_read():
   hidden = task.final(variables)["params"]["dense"]["kernel"] == 0
   broken = jax.tree.map(lambda x: x, variables)
   broken["params"]["dense"]["kernel"] = jnp.where(hidden, jnp.nan, kernel)
-  np.testing.assert_array_equal(task.predict(broken, BATCH), task.predict(variables, BATCH))
+  np.testing.assert_array_equal(
+    task.answers["predict"](broken, BATCH), task.answers["predict"](variables, BATCH)
+  )
+
+
+def test_every_answer_whatever_its_name_reads_hard_masks_and_takes_all_arguments():
+  def ask(variables, batch, hidden=None, *, step=0):
+    return variables["params"]["dense"]["kernel"], hidden, step
+
+  names = ("features", "views", "infill", "attention", "sample", "describe", "invented")
+  task = viewed(linear()._replace(answers=dict.fromkeys(names, ask)))
+  variables = task.init(KEY, BATCH)
+  hard = task.final(variables)["params"]["dense"]["kernel"]
+  assert (hard == 0).any()
+  assert set(task.answers) == set(names)
+  for name, answer in task.answers.items():
+    kernel, *told = answer(variables, BATCH, hidden=7, step=3)
+    np.testing.assert_array_equal(kernel, hard, err_msg=name)
+    assert told == [7, 3]
+    assert answer(variables, BATCH, 7)[1:] == (7, 0)
+    assert inspect.signature(answer) == inspect.signature(ask)
+
+
+def test_pictures_are_drawn_at_the_step_of_the_weights_and_with_a_mask_of_the_callers_own():
+  record = Record("image", (4, 4, 1), {"test": 3}, (), (0.5,), (0.2,))
+  batch = {"image": np.zeros((3, 4, 4, 1)), "valid": np.ones(3, bool)}
+
+  def views(variables, batch, key, step=0, hidden=None):
+    image = jnp.zeros((3, 4, 4, 1)) + step
+    return {"input": image, "seen": image if hidden is None else jnp.where(hidden, jnp.nan, image)}
+
+  task = viewed(linear()._replace(answers={"views": views}))
+  variables = task.init(KEY, BATCH)
+
+  def drawn(step):
+    pictures = {}
+    fields = dict(task=task, variables=variables, key=KEY, record=record, step=step)
+    reconstruction(
+      SimpleNamespace(
+        **fields,
+        examples=lambda *_: [batch],
+        mesh=SimpleNamespace(get=jax.device_get),
+        picture=pictures.__setitem__,
+      )
+    )
+    return pictures["reconstruction"]
+
+  assert (drawn(0) != drawn(1)).any()
+  assert np.isnan(task.answers["views"](variables, batch, KEY, hidden=True)["seen"]).all()
 
 
 def test_microbatches_draw_the_same_masks_and_change_nothing():

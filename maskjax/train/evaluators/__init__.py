@@ -1,4 +1,9 @@
-"""Evaluators of weights during and after a run, the protocol of each in its docstring."""
+"""Evaluators of weights during and after a run, the protocol of each in its docstring.
+
+An evaluator is a function `(context, *, ...) -> {name: number}`, see `context.Context`; it declares
+what it needs of a run by `maskjax.task.answers.needs`. Any function that does so is one: a config
+names it as `fn="package.module:name"`.
+"""
 
 from maskjax.train.evaluators.accuracy import accuracy
 from maskjax.train.evaluators.ahead import ahead

@@ -12,9 +12,11 @@ from jaxtyping import Array, Float
 from maskjax import reduce
 from maskjax.errors import BadInput, unknown
 from maskjax.recover import cross_entropy
+from maskjax.task.answers import answer, needs
 from maskjax.train.evaluators.context import Context, labelled
 
 
+@needs("predict", labels=True)
 def accuracy(context: Context, *, split: str = "test", batch_size: int = 512) -> dict[str, float]:
   """Top-1 accuracy of the run's own classifier on a split, and its mean cross-entropy in nats.
 
@@ -29,14 +31,13 @@ def accuracy(context: Context, *, split: str = "test", batch_size: int = 512) ->
       that the devices do not divide, or a loss that is not finite.
   """
   labelled(context, "accuracy")
-  if context.task.predict is None:
-    raise BadInput("evaluator 'accuracy' needs a task that predicts classes, and this one does not")
+  predict = answer(context.task, "predict", "accuracy")
   if split not in context.record.sizes:
     raise unknown("split", split, context.record.sizes)
   context.mesh.check(batch_size, 1)
   totals = np.zeros(3)
   for batch in context.examples(split, batch_size):
-    tallied = _tally(context.task.predict, context.variables, context.mesh.put_whole(batch))
+    tallied = _tally(predict, context.variables, context.mesh.put_whole(batch))
     totals += np.array(tallied, np.float64)
   right, nats, count = totals
   if not count:

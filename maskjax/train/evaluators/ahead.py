@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from maskjax import reduce
-from maskjax.errors import BadInput
 from maskjax.reduce import Term
+from maskjax.task.answers import answer, needs
 from maskjax.view.heat import heat
 
 
+@needs("attention", kinds=("text",))
 def ahead(
   context: Any, *, split: str = "test", batch_size: int = 32, limit: int = 256
 ) -> dict[str, float]:
@@ -32,10 +33,8 @@ def ahead(
   Raises:
     BadInput: the task tells no attention, or the devices do not divide the batch size.
   """
-  if context.task.attention is None:
-    raise BadInput("ahead: this task tells no attention")
   context.mesh.check(batch_size, 1)
-  attention, look = jax.jit(context.task.attention), jax.jit(looks)
+  attention, look = jax.jit(answer(context.task, "attention", "ahead")), jax.jit(looks)
   totals: dict[str, np.ndarray] = {}
   for i, batch in enumerate(context.examples(split, batch_size)):
     if i * batch_size >= limit:

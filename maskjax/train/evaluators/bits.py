@@ -6,10 +6,11 @@ import jax
 import numpy as np
 
 from maskjax.data.tokens import characters
-from maskjax.errors import BadInput
 from maskjax.keys import stream
+from maskjax.task.answers import answer, needs
 
 
+@needs("nats", kinds=("text",))
 def bits(
   context: Any, *, split: str = "test", draws: int = 8, batch_size: int = 32
 ) -> dict[str, float]:
@@ -26,11 +27,9 @@ def bits(
   Raises:
     BadInput: the task gives no likelihood, or the devices do not divide the batch size.
   """
-  if context.task.nats is None:
-    raise BadInput("bits: this task has no likelihood")
   context.mesh.check(batch_size, 1)
   lengths = characters(context.record)
-  nats = jax.jit(context.task.nats, static_argnums=3)
+  nats = jax.jit(answer(context.task, "nats", "bits"), static_argnums=3)
   key, total, letters, tokens = stream(context.key, "nats"), 0.0, 0, 0
   for i, batch in enumerate(context.examples(split, batch_size)):
     position = i * batch_size + np.arange(batch_size, dtype=np.int32)

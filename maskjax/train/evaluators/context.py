@@ -19,7 +19,7 @@ class Context(Protocol):
     record: facts about the data set.
     key: typed PRNG key of this evaluator, the same at every step, so that draws are equal too.
     step: training step of the weights in `variables`.
-    task: the run's task; `task.features(variables, batch) -> {pooling: [b, d]}`.
+    task: the run's task; its answers are functions by name, see `maskjax.task.answers`.
     variables: the weights that are evaluated, never changed.
     moments: the optimiser's state, with its masks.
     mesh: `mesh.put_whole(batch)` places a batch that every process holds, `mesh.get(tree)` brings

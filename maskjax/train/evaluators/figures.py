@@ -4,7 +4,10 @@ from typing import Any
 
 import jax
 
+from maskjax.task.answers import needs
 
+
+@needs(fields=("figures",))
 def figures(context: Any) -> dict[str, float]:
   """The task's own figures of its variables, at the step that they were trained to."""
   found = jax.jit(context.task.figures)(context.variables, context.step)

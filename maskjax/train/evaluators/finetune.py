@@ -13,12 +13,14 @@ from jaxtyping import Array, Float
 from maskjax import bind
 from maskjax.errors import BadInput, unknown
 from maskjax.keys import keys, stream
+from maskjax.task.answers import answer, needs
 from maskjax.train.evaluators.context import Batch, Context, labelled
 from maskjax.train.optimizer import optimizer
 
 Leaves = dict[str, Array]
 
 
+@needs("features", labels=True)
 def finetune(
   context: Context,
   *,
@@ -159,11 +161,12 @@ def _trained(
   """A copy of the parameters that the pooled features read, by name, and the features from them."""
   # A teacher's features are what a teacher's task comes to, and it is these that are trained.
   variables = context.task.final(context.variables)
+  encode = answer(context.task, "features", "finetune")
   whole = traverse_util.flatten_dict(variables["params"], sep="/")
 
   def pooled(leaves: Leaves, batch: Batch, *hidden: Array) -> Float[Array, "b d"]:
     params = traverse_util.unflatten_dict({**whole, **leaves}, sep="/")
-    features = context.task.features({**variables, "params": params}, batch, *hidden)
+    features = encode({**variables, "params": params}, batch, *hidden)
     if pooling not in features:
       raise unknown("pooling", pooling, features)
     return features[pooling]

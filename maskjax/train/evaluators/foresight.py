@@ -9,8 +9,10 @@ from jaxtyping import Float
 
 from maskjax.errors import BadInput
 from maskjax.keys import stream
+from maskjax.task.answers import answer, needs
 
 
+@needs("views", kinds=("image", "table"))
 def foresight(context: Any, *, split: str = "test", batch_size: int = 256) -> dict[str, float]:
   r"""Spearman's rank correlation of foreseen and true losses at hidden positions, image by image.
 
@@ -26,10 +28,8 @@ def foresight(context: Any, *, split: str = "test", batch_size: int = 256) -> di
     BadInput: a task that foresees no losses, an unknown split, no image with ranks to compare, or
       the devices do not divide the batch size.
   """
-  if context.task.views is None:
-    raise BadInput("foresight: this task has no views to compare")
   context.mesh.check(batch_size, 1)
-  views, found = jax.jit(context.task.views), []
+  views, found = jax.jit(answer(context.task, "views", "foresight")), []
   with jax.debug_nans(False):
     for i, batch in enumerate(context.examples(split, batch_size)):
       placed = {**batch, "position": np.arange(batch_size, dtype=np.int32)}

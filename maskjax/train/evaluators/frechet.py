@@ -10,11 +10,13 @@ from jaxtyping import Float
 from maskjax.errors import BadInput, unknown
 from maskjax.keys import keys, stream
 from maskjax.record import Record
+from maskjax.task.answers import answer, needs
 from maskjax.train.evaluators.samples import make
 from maskjax.train.load import load
 from maskjax.train.workdir import read_record
 
 
+@needs("sample", kinds=("image",))
 def frechet(
   context: Any,
   *,
@@ -43,8 +45,7 @@ def frechet(
     BadInput: a task that samples nothing, an unknown split, fewer than two examples, or a network
       of other images.
   """
-  if context.task.sample is None:
-    raise BadInput("frechet: this task samples nothing as configured")
+  sample = answer(context.task, "sample", "frechet")
   for name in (split, reference):
     if name not in context.record.sizes:
       raise unknown("split", name, context.record.sizes)
@@ -69,7 +70,7 @@ def frechet(
     placed = context.mesh.put_whole({**batch, "position": np.arange(batch_size, dtype=np.int32)})
     key = stream(context.key, "batch", i)
     given = keys(key, batch_size)
-    made = make(context.task.sample, context.variables, given, placed)["image"]
+    made = make(sample, context.variables, given, placed)["image"]
     noise = jax.random.uniform(stream(key, "noise"), batch["image"].shape)
     blank = (noise - np.array(context.record.mean)) / np.array(context.record.std)
     for name, image in (("distance", made), ("real", batch["image"]), ("noise", blank)):

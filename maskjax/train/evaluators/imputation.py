@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from maskjax.errors import BadInput
+from maskjax.task.answers import answer, needs
 from maskjax.view.heat import heat
 from maskjax.view.reconstruction import spaced
 
@@ -15,6 +16,7 @@ Table = Float[np.ndarray, "r c"]
 Cells = Bool[np.ndarray, "r c"]
 
 
+@needs("impute", kinds=("table",))
 def imputation(
   context: Any,
   *,
@@ -46,8 +48,6 @@ def imputation(
 
   Source: HyperImpute (Jarrett et al., 2022), whose benchmark measures so.
   """
-  if context.task.impute is None:
-    raise BadInput("imputation: this task fills nothing in")
   context.mesh.check(batch_size, 1)
   given, seen = _table(context, train, batch_size)
   truth, known = _table(context, test, batch_size)
@@ -102,7 +102,7 @@ def _table(context: Any, split: str, batch_size: int) -> tuple[Table, Cells]:
 
 def fill_in(context: Any, split: str, batch_size: int) -> Table:
   """All rows of a split with their missing cells imputed, as the task gives them."""
-  impute = jax.jit(context.task.impute)
+  impute = jax.jit(answer(context.task, "impute", "imputation"))
   parts = [
     context.mesh.get(impute(context.variables, context.mesh.put_whole(batch)))
     for batch in context.examples(split, batch_size)

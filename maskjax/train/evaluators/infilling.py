@@ -13,8 +13,10 @@ from maskjax import reduce, score, select
 from maskjax.errors import BadInput
 from maskjax.keys import keys, stream
 from maskjax.recover import surprise
+from maskjax.task.answers import answer, needs
 
 
+@needs("infill", kinds=("text",))
 def infilling(
   context: Any,
   *,
@@ -37,9 +39,7 @@ def infilling(
     BadInput: a task that fills nothing in, units that the data do not tell, or a batch size that
       the devices do not divide.
   """
-  infill = context.task.infill
-  if infill is None:
-    raise BadInput("infilling: this task fills in no tokens")
+  infill = answer(context.task, "infill", "infilling")
   context.mesh.check(batch_size, 1)
 
   totals = np.zeros(3)

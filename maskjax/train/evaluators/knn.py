@@ -8,9 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from maskjax.errors import BadInput
+from maskjax.task.answers import needs
 from maskjax.train.evaluators.context import Context, features, labelled
 
 
+@needs("features", labels=True)
 def knn(
   context: Context,
   *,

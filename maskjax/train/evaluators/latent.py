@@ -8,9 +8,11 @@ from jaxtyping import Float
 
 from maskjax.errors import BadInput
 from maskjax.keys import stream
+from maskjax.task.answers import answer, needs
 from maskjax.train.evaluators.context import first_of
 
 
+@needs("views", "features", kinds=("image",))
 def latent(
   context: Any,
   *,
@@ -37,10 +39,8 @@ def latent(
     BadInput: a task without costs of views or without features, an unknown split or pooling, or the
       devices do not divide the batch size.
   """
-  if context.task.views is None:
-    raise BadInput("latent: this task has no views to compare")
   context.mesh.check(batch_size, 1)
-  views, found = jax.jit(context.task.views), []
+  views, found = jax.jit(answer(context.task, "views", "latent")), []
   with jax.debug_nans(False):
     for i, batch in enumerate(first_of(context, split, batch_size, examples)):
       key = stream(context.key, "batch", i)

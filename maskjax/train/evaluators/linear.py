@@ -11,12 +11,14 @@ from jaxtyping import Float, Int
 
 from maskjax.errors import BadInput
 from maskjax.keys import keys
+from maskjax.task.answers import needs
 from maskjax.train.evaluators.classifier import Fit, axes, fit, predict, scaling
 from maskjax.train.evaluators.context import Context, features, labelled
 
 _HELD = 10  # one example in so many chooses l2
 
 
+@needs("features", labels=True)
 def linear(
   context: Context,
   *,
@@ -79,6 +81,7 @@ def linear(
   return {"accuracy": _accuracy(fitted, queries, labels), "l2": best}
 
 
+@needs("features", labels=True)
 def fewlabel(
   context: Context,
   *,

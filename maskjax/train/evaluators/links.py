@@ -7,9 +7,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from maskjax.errors import BadInput, unknown
+from maskjax.task.answers import answer, needs
 from maskjax.view.graph import masks_graph
 
 
+@needs("features", "views", kinds=("graph",))
 def links(context: Any, *, split: str = "graph", seed: int = 0) -> dict[str, float]:
   r"""How well inner products of node features rank held-out edges above pairs without an edge.
 
@@ -43,7 +45,8 @@ def links(context: Any, *, split: str = "graph", seed: int = 0) -> dict[str, flo
   product = lambda pairs: (x[pairs[:, 0]] * x[pairs[:, 1]]).sum(1)
   apart = unjoined(np.concatenate([edges[edges[:, 1] < size], held]), size, len(held), seed)
   placed = {**placed, "position": np.zeros(1, np.int32)}
-  views = context.mesh.get(jax.jit(context.task.views)(context.variables, placed, context.key))
+  show = jax.jit(answer(context.task, "views", "links"))
+  views = context.mesh.get(show(context.variables, placed, context.key))
   context.picture("gates", masks_graph(views, context.record))
   there = edges[:, 1] < size
   said, gate = (np.asarray(views[name])[0][:, there] for name in ("prediction", "gate"))

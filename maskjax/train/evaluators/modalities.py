@@ -12,11 +12,13 @@ from maskjax import reduce
 from maskjax.errors import BadInput
 from maskjax.keys import stream
 from maskjax.recover import surprise
+from maskjax.task.answers import answer, needs
 from maskjax.train.evaluators.context import first_of
 from maskjax.view import modalities as pictures
 from maskjax.view.reconstruction import pick, spaced
 
 
+@needs("views", kinds=("image",))
 def modalities(
   context: Any,
   *,
@@ -43,9 +45,7 @@ def modalities(
   Raises:
     BadInput: the task has no views of modalities, or the devices do not divide the batch size.
   """
-  views = context.task.views
-  if views is None:
-    raise BadInput("modalities: this task has no views to compare")
+  views = answer(context.task, "views", "modalities")
   context.mesh.check(batch_size, 1)
   n = int(np.prod(context.task.network.grid))
 
@@ -76,10 +76,9 @@ def modalities(
     totals: dict[str, Any] = {}
     count = 0
     for i, batch in enumerate(first_of(context, train, batch_size, examples)):
-      found = means(
-        context.variables, context.mesh.put_whole(batch), stream(context.key, "batch", i)
-      )
-      totals = {name: totals.get(name, 0) + np.asarray(found[name]) for name in names}
+      placed, key = context.mesh.put_whole(batch), stream(context.key, "batch", i)
+      found = context.mesh.get(means(context.variables, placed, key))
+      totals = {name: totals.get(name, 0) + found[name] for name in names}
       count += int(batch["valid"].sum())
     guesses = {name: np.asarray(x / count, np.float32) for name, x in totals.items()}
     hides = {s: np.arange(n * len(order)) // n != order.index(s) for s in order if len(order) > 1}
@@ -88,16 +87,16 @@ def modalities(
     for i, batch in enumerate(first_of(context, test, batch_size, examples)):
       placed, key = context.mesh.put_whole(batch), stream(context.key, "batch", i)
       given = context.variables, placed, key, guesses
-      found, shown = own(*given)
+      found, shown = context.mesh.get(own(*given))
       pairs = {f"own/{name}": found[name] for name in names}
       for source, hidden in hides.items():
-        found = alone(*given, hidden[None])
+        found = context.mesh.get(alone(*given, hidden[None]))
         pairs |= {f"{source}/{name}": found[name] for name in names if name != source}
       costs = {name: costs.get(name, 0) + np.array(pair, float) for name, pair in pairs.items()}
       for name in names:
-        shares[name].append(np.asarray(shown[name])[batch["valid"]])
+        shares[name].append(shown[name][batch["valid"]])
     batch = pick(context.examples(test, batch_size), spaced(context.record.sizes[test], pictured))
-    drawn = jax.jit(views)(context.variables, batch, context.key)["modalities"]
+    drawn = context.mesh.get(jax.jit(views)(context.variables, batch, context.key))["modalities"]
   context.picture("modalities", pictures.rows(drawn, order, context.record))
   every = {name: np.concatenate(parts) for name, parts in shares.items()}
   return {

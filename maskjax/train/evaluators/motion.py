@@ -10,8 +10,10 @@ from jaxtyping import Array, Bool, Float
 from maskjax.errors import BadInput
 from maskjax.keys import stream
 from maskjax.recover import patchify
+from maskjax.task.answers import answer, needs
 
 
+@needs("views", kinds=("video",))
 def motion(
   context: Any, *, test: str = "test", batch_size: int = 256, above: float = 0.25
 ) -> dict[str, float]:
@@ -30,14 +32,13 @@ def motion(
   Raises:
     BadInput: the task has no views, or nothing in the split moves, or nothing stands still.
   """
-  if context.task.views is None:
-    raise BadInput("motion: this task has no views to look at")
   context.mesh.check(batch_size, 1)
+  views = answer(context.task, "views", "motion")
   patch = context.task.network.encoder.patch
 
   @jax.jit
   def looks(variables, batch, key):
-    seen, video = context.task.views(variables, batch, key)["seen"], batch["video"]
+    seen, video = views(variables, batch, key)["seen"], batch["video"]
     visible, moving = ~jnp.isnan(seen), moves(video, above)
     cut = lambda x: patchify(x, patch)
     return cut(visible).all(-1), cut(moving).any(-1), cut(video).std(-1)
@@ -48,7 +49,7 @@ def motion(
       placed = {**batch, "position": np.arange(batch_size, dtype=np.int32)}
       key = stream(context.key, "batch", i)
       found = looks(context.variables, context.mesh.put_whole(placed), key)
-      parts.append([np.asarray(x)[batch["valid"]] for x in found])
+      parts.append([x[batch["valid"]] for x in context.mesh.get(found)])
   visible, moving, detail = (np.concatenate(part) for part in zip(*parts, strict=True))
   if moving.all() or not moving.any():
     raise BadInput(f"motion: {'all' if moving.all() else 'nothing'} in split {test!r} moves")

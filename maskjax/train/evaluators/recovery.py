@@ -9,8 +9,10 @@ import numpy as np
 from maskjax import bind
 from maskjax.errors import BadInput
 from maskjax.keys import keys, stream
+from maskjax.task.answers import answer, needs
 
 
+@needs("views", kinds=("image", "video"))
 def recovery(
   context: Any,
   *,
@@ -39,16 +41,15 @@ def recovery(
     BadInput: the task has no views to compare or no prediction among them, only one of `score` and
       `select` is given or needs what is not there, or the devices do not divide the batch size.
   """
-  if context.task.views is None:
-    raise BadInput("recovery: this task has no views to compare")
   context.mesh.check(batch_size, 1)
+  show = answer(context.task, "views", "recovery")
   masks = _masks(context, score, select)
   few = {} if examples is None else {"limit": examples}
   mean = _mean_image(context, train, batch_size, few)
 
   @jax.jit
   def errors(variables, batch, key):
-    views = context.task.views(variables, batch, key, **masks(batch, key))
+    views = show(variables, batch, key, **masks(batch, key))
     if "prediction" not in views:
       raise BadInput("recovery: this task predicts no images")
     valid = batch["valid"].reshape(-1, *[1] * len(context.record.shape))

@@ -11,9 +11,11 @@ import numpy as np
 from maskjax.errors import BadInput
 from maskjax.keys import keys
 from maskjax.recover import patchify, unpatchify
+from maskjax.task.answers import answer, needs
 from maskjax.view import grid as layout
 
 
+@needs("sample", kinds=("image",))
 def samples(
   context: Any, *, split: str = "test", examples: int = 16, columns: int = 4, stages: int = 4
 ) -> dict[str, float]:
@@ -30,8 +32,6 @@ def samples(
   Raises:
     BadInput: a task that samples nothing, no example to draw, or more than devices can share.
   """
-  if context.task.sample is None:
-    raise BadInput("samples: this task samples nothing as configured")
   if min(examples, columns, stages) < 1:
     raise BadInput(f"samples: {examples=}, {columns=} and {stages=} are at least 1")
   for name, picture in drawn(context, split, examples, columns, stages).items():
@@ -43,13 +43,14 @@ def drawn(
   context: Any, split: str, examples: int, columns: int, stages: int
 ) -> dict[str, layout.Picture]:
   """The pictures of `samples` by name."""
+  sample = answer(context.task, "sample", "samples")
   context.mesh.check(examples, 1)
   batch = dict(next(iter(context.examples(split, examples, examples))))
   valid = batch.pop("valid")
   batch["position"] = np.arange(examples, dtype=np.int32)
   given = keys(context.key, examples)
   placed = context.mesh.put_whole(batch)
-  made = context.mesh.get(make(context.task.sample, context.variables, given, placed))
+  made = context.mesh.get(make(sample, context.variables, given, placed))
   record = context.record
   image = np.asarray(made["image"])[valid]
   scale = layout.magnification(*image.shape[1:3])

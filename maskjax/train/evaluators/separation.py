@@ -12,12 +12,14 @@ from maskjax import hide, masks, select
 from maskjax.errors import BadInput, unknown
 from maskjax.recover import si_snr
 from maskjax.spectrogram import istft, stft
+from maskjax.task.answers import answer, needs
 from maskjax.view.reconstruction import pick, spaced
 from maskjax.view.separation import masks_mixture
 
 GAINS = ("improvement", "binary", "ratio", "wiener")
 
 
+@needs("views", kinds=("mixture",))
 def separation(
   context: Any,
   *,
@@ -69,7 +71,8 @@ def separation(
   result = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
   result |= {name: result[name] - result["mixture"] for name in result.keys() & {*GAINS}}
   some = pick(context.examples(split, batch_size), spaced(context.record.sizes[split], examples))
-  made = context.mesh.get(jax.jit(context.task.views)(context.variables, some, context.key))
+  show = jax.jit(answer(context.task, "views", "separation"))
+  made = context.mesh.get(show(context.variables, some, context.key))
   context.picture("separation", masks_mixture(made, context.record))
   names = [name for name in (*GAINS, "si_snr", "mixture", "gate") if name in result]
   return {name: float(result[name].mean(dtype=np.float64)) for name in names}
@@ -77,7 +80,7 @@ def separation(
 
 def measured(context: Any, variables: Any, batch: Any) -> dict[str, Float[Array, "b k"]]:
   """Ratios of the estimates, as "improvement", and of the mixture; how decided the gates are."""
-  views = context.task.views(variables, batch, context.key)
+  views = answer(context.task, "views", "separation")(variables, batch, context.key)
   mixture, sources, gate = (views[name] for name in ("mixture", "sources", "gate"))
   decided = jnp.abs(2 * gate - 1).mean((-2, -1))
   ratio = si_snr(views["estimates"], sources)

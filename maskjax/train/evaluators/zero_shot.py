@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from maskjax.data import captions
 from maskjax.errors import BadInput
+from maskjax.task.answers import answer, needs
 from maskjax.train.evaluators.context import Context, features, labelled
 
 TEMPLATES = (
@@ -21,6 +22,7 @@ TEMPLATES = (
 )
 
 
+@needs("describe", "features", kinds=("image",), labels=True)
 def zero_shot(
   context: Context,
   *,
@@ -44,15 +46,14 @@ def zero_shot(
       that names something else.
   """
   classes, record = labelled(context, "zero_shot"), context.record
-  if context.task.describe is None:
-    raise BadInput("zero_shot needs a task that describes, and this one has no captions")
+  describe = answer(context.task, "describe", "zero_shot")
   if not templates or any(set(captions.fields(template)) != {"name"} for template in templates):
     raise BadInput(f"zero_shot wants templates that name {{name}} alone, got {tuple(templates)}")
   names = [captions.spoken(name) for name in record.class_names]
   texts = [captions.fill_in(template, name=name) for name in names for template in templates]
   ids = captions.encode(texts, record, record.caption)
   batch = context.mesh.put_everywhere({"text": ids})
-  placed = context.mesh.get(_place(context.task.describe, context.variables, batch))
+  placed = context.mesh.get(_place(describe, context.variables, batch))
   means = np.asarray(placed, np.float64).reshape(classes, len(templates), -1)
   image, label = features(context, split, "shared", limit)
   means = _unit(means)

@@ -129,13 +129,14 @@ def measured(paths):
     context = Context(
       record=opened.record, task=task, variables=variables, moments=None,
       key=jax.random.key(0), step=0, data=opened, mesh=mesh, batch_size=8,
-      picture=pictures.__setitem__, encode=jax.jit(task.features) if task.features else None,
+      picture=pictures.__setitem__,
+      encode=jax.jit(task.answers["features"]) if "features" in task.answers else None,
     )  # fmt: skip
     sections = {"it": {"fn": fn, **dict(options)}}
     check_evaluators(sections, opened.record, task)
     found = evaluate(context, sections, ["it"])
     values = {name.removeprefix("eval/it/"): value for name, value in found.items()}
-    views = jax.jit(task.views) if task.views else None
+    views = jax.jit(task.answers["views"]) if "views" in task.answers else None
     return types.SimpleNamespace(found=values, pictures=pictures, context=context, views=views)
 
   return make

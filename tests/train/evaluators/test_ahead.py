@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from maskjax.data import pipeline
-from maskjax.errors import BadInput
 from maskjax.train.evaluators import ahead
 from maskjax.train.mesh import make_mesh
 
@@ -22,7 +21,7 @@ def context(tmp_path, attention, pictures):
   )
   return types.SimpleNamespace(
     record=opened.record,
-    task=types.SimpleNamespace(attention=attention),
+    task=types.SimpleNamespace(answers={"attention": attention}),
     variables={},
     mesh=make_mesh(),
     examples=lambda split, size: pipeline.examples(opened, split, batch_size=size),
@@ -70,8 +69,3 @@ def test_a_head_that_looks_at_the_end_looks_ahead_more_than_by_chance(tmp_path):
   found = jax.tree.map(float, ahead(context(tmp_path, attention, []), split="train", batch_size=4))
   assert found["layer/1"] > 0.8 > found["share"] > found["chance"]
   assert found["early"] > found["early chance"]
-
-
-def test_a_task_that_tells_no_attention_is_refused(tmp_path):
-  with pytest.raises(BadInput, match="tells no attention"):
-    ahead(context(tmp_path, None, []))

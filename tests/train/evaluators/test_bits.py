@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from maskjax.data import pipeline
-from maskjax.errors import BadInput
 from maskjax.train.evaluators import bits
 from maskjax.train.mesh import make_mesh
 
@@ -20,7 +19,7 @@ def context(tmp_path, nats, **data):
   opened = pipeline.load(name="text", path=str(path), length=16, **data)
   return types.SimpleNamespace(
     record=opened.record,
-    task=types.SimpleNamespace(nats=nats),
+    task=types.SimpleNamespace(answers={"nats": nats}),
     variables={},
     key=jax.random.key(0),
     mesh=make_mesh(),
@@ -67,8 +66,3 @@ def test_examples_differ_in_position_and_draws_are_the_same_at_every_step(tmp_pa
   jax.effects_barrier()
   assert sorted(seen) == list(range(len(seen)))
   assert bits(there, split="train", draws=1, batch_size=4) == first
-
-
-def test_a_task_without_likelihood_is_refused(tmp_path):
-  with pytest.raises(BadInput, match="likelihood"):
-    bits(context(tmp_path, None))

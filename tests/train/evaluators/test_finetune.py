@@ -57,7 +57,7 @@ def context():
     record=Record("image", (2,), {"train": N, "test": N}, ("minus", "plus")),
     key=jax.random.key(0),
     step=0,
-    task=types.SimpleNamespace(final=lambda v: v, features=encode),
+    task=types.SimpleNamespace(final=lambda v: v, answers={"features": encode}),
     variables={"params": params, "buffers": {"gain": jnp.full(16, 2.0)}},
     mesh=make_mesh(),
     batches=batches,

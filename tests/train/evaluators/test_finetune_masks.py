@@ -42,7 +42,7 @@ def context(seen, grid=GRID):
     key=jax.random.key(0),
     step=0,
     task=types.SimpleNamespace(
-      final=lambda v: v, features=features, network=types.SimpleNamespace(grid=grid)
+      final=lambda v: v, answers={"features": features}, network=types.SimpleNamespace(grid=grid)
     ),
     variables={"params": {"gain": jnp.ones(12)}},
     mesh=make_mesh(),
@@ -106,7 +106,7 @@ def test_hidden_patches_change_no_feature():
 
   @jax.jit
   def features(variables, image):
-    found = task.features(variables, {"image": image}, jnp.asarray(hidden))["mean"]
+    found = task.answers["features"](variables, {"image": image}, jnp.asarray(hidden))["mean"]
     index = jnp.broadcast_to(jnp.arange(3, 12), (2, 9))
     own = {name: leaves["encoder"] for name, leaves in variables.items()}
     patches = recover.patchify(image, (2, 2))[:, 3:]

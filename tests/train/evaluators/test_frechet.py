@@ -51,7 +51,9 @@ def context(monkeypatch, sample):
   monkeypatch.setattr(module, "read_record", lambda place: RECORD)
   mesh = types.SimpleNamespace(check=lambda *_: None, put_whole=lambda x: x, get=jax.device_get)
   pictures = {}
-  task = Task(lambda *_: {}, lambda *_: ({}, None), sample=sample, network=grid_of((2, 2)))
+  task = Task(
+    lambda *_: {}, lambda *_: ({}, None), answers={"sample": sample}, network=grid_of((2, 2))
+  )
   made = dict(record=RECORD, task=task, variables={}, key=jax.random.key(0), mesh=mesh)
   rest = dict(examples=examples, place=pathlib.Path, picture=pictures.__setitem__, step=0)
   return types.SimpleNamespace(**made, **rest), pictures

@@ -32,7 +32,7 @@ def context(views, size=10):
       image = np.pad(part, ((0, short), (0, 0), (0, 0)), constant_values=7.0)
       yield {"image": image, "valid": np.arange(batch_size) < len(part)}
 
-  task, mesh = types.SimpleNamespace(views=views), make_mesh(None)
+  task, mesh = types.SimpleNamespace(answers={"views": views}), make_mesh(None)
   features = lambda split, pooling: (FEATURES, None)
   given = dict(task=task, variables={}, key=jax.random.key(0), mesh=mesh)
   return types.SimpleNamespace(**given, examples=examples, features=features)
@@ -65,7 +65,5 @@ def test_features_collapse_in_two_ways():
 
 
 def test_refuses_what_it_cannot_compare():
-  with pytest.raises(BadInput, match="no views"):
-    latent(context(None), batch_size=4)
   with pytest.raises(BadInput, match="it predicts no latents"):
     latent(context(lambda *_: {}), batch_size=4)

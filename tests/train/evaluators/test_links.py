@@ -25,7 +25,7 @@ def context(x, prediction, gate, held=HELD):
   batch |= {} if held is None else {"held": held[None]}
   views = {"gate": gate, "prediction": prediction, "size": batch["size"]}
   pictures = {}
-  task = SimpleNamespace(views=lambda v, b, key: views | {"edges": b["edges"]})
+  task = SimpleNamespace(answers={"views": lambda v, b, key: views | {"edges": b["edges"]}})
   return SimpleNamespace(
     record=Record("graph", (N, 2), {"graph": 1}),
     examples=lambda split, size: iter([batch]),

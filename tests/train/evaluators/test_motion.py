@@ -33,13 +33,15 @@ def context(views, video):
 
   return types.SimpleNamespace(
     task=types.SimpleNamespace(
-      views=views, network=types.SimpleNamespace(encoder=ENCODER, grid=GRID)
+      answers={"views": views}, network=types.SimpleNamespace(encoder=ENCODER, grid=GRID)
     ),
     record=Record("video", SHAPE, {"train": n, "test": n}),
     key=jax.random.key(0),
     variables={},
     examples=examples,
-    mesh=types.SimpleNamespace(check=lambda *sizes: None, put_whole=lambda batch: batch),
+    mesh=types.SimpleNamespace(
+      check=lambda *sizes: None, put_whole=lambda batch: batch, get=jax.device_get
+    ),
   )
 
 

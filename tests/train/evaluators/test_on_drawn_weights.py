@@ -49,7 +49,7 @@ def test_classes_are_told_by_their_descriptions(measured, images):
   texts = [
     captions.fill_in(t, name=captions.spoken(n)) for n in record.class_names for t in templates
   ]
-  placed = jax.jit(there.task.describe)(
+  placed = jax.jit(there.task.answers["describe"])(
     there.variables, captions.encode(texts, record, record.caption)
   )
   unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)
@@ -183,7 +183,7 @@ def test_made_images_are_as_far_as_their_features(measured, images, classifier):
   assert made.found["real"] == pytest.approx(distance(features(batch["image"]), against), rel=1e-3)
   drawn = keys(stream(KEY, "batch", 0), 12)
   given = {k: v for k, v in batch.items() if k != "valid"}
-  image = make(there.task.sample, there.variables, drawn, given)["image"]
+  image = make(there.task.answers["sample"], there.variables, drawn, given)["image"]
   (mean,), (std,) = there.record.mean, there.record.std
   image = (np.clip(np.asarray(image) * std + mean, 0, 1) - mean) / std
   assert made.found["distance"] == pytest.approx(distance(features(image), against), rel=1e-3)

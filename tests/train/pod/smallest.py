@@ -40,4 +40,4 @@ def linear(*, record):
     seen = jnp.where(draw(batch, key, 0), jnp.nan, flat(batch))
     return {"input": batch["image"], "seen": seen.reshape(batch["image"].shape)}
 
-  return Task(init=init, loss=loss, features=features, views=views)
+  return Task(init=init, loss=loss, answers={"features": features, "views": views})
