@@ -8,8 +8,7 @@ class Record:
   """The facts about a data set that the rest of a run follows.
 
   Attributes:
-    kind: what an example is: "image", "video", "audio", "mixture", "text", "series", "table" or
-      "graph".
+    kind: what an example is, the name of one of `maskjax.data.kinds`, or "mypackage.module:name".
     shape: shape of one example as the model gets it, for images (height, width, channels), for
       videos (frames, height, width, channels), for the row of a table (columns, 1), for a graph
       (nodes, features of each), for a mixture that of what is asked for, (sources, samples).

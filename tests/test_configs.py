@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from maskjax import lab
-from maskjax.data import tiny
-from maskjax.train.build import make_task
+from maskjax.data import kinds
+from maskjax.train.build import build
 from maskjax.train.durations import duration
-from maskjax.train.mesh import make_mesh
-from maskjax.train.run import DRAWERS, plain
+from maskjax.train.mesh import PRESETS, bytes_per_device, make_mesh
+from maskjax.train.plan.program import abstract_data, make
+from maskjax.train.run import plain
 from maskjax.train.state import parameter_count
-from maskjax.view.masks import masks
-from maskjax.view.video import stills
 
 ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "configs"
 FILES = [p for p in sorted((ROOT / "configs").rglob("*.py")) if not p.name.startswith("_")]
+bytes_of = lambda tree: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 every_config = pytest.mark.parametrize("file", FILES, ids=lambda p: p.stem)
 
 
@@ -64,6 +64,35 @@ def test_the_smoke_trains(file, built):
 
 
 @every_config
+def test_its_plan_counts_the_state_of_its_run(file, built):
+  """Shapes of what a plan would compile, with the state cut, against arrays of training."""
+  made = built(file.stem, "laptop")
+  config = {**made.config, "mesh": {"preset": "fsdp_tensor", "least": 1}}
+  step = make(config, {"scale": made.scale}, absent(config["batch_size"]))
+  state, size = made.trained.state, step.batch_size
+  spec = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+  assert spec(step.state) == spec(state)
+  assert spec(dict(step.batch)) == spec({k: v[:size] for k, v in made.batch.items()})
+  assert step.flops > 0
+  check_presets(step.state, size)
+
+
+def absent(batch_size):
+  """As many devices as can share a batch, at most eight: of shapes one may stand for all."""
+  return jax.devices()[:1] * math.gcd(8, batch_size)
+
+
+def check_presets(state, batch_size):
+  """Every preset of the mesh keeps the bytes of a state, whole on each device or cut."""
+  devices, whole = absent(batch_size), bytes_of(state)
+  for preset in PRESETS:
+    mesh = make_mesh({"preset": preset, "least": 1}, devices)
+    part = bytes_per_device(mesh.state(state))
+    cut = preset.startswith("fsdp") and len(devices) > 1
+    assert whole / len(devices) <= part < 0.9 * whole if cut else part == whole
+
+
+@every_config
 def test_its_views_can_be_drawn(file, built):
   """Of zeros beside the batch: what is drawn is for tests/view, this is about names and shapes."""
   made = built(file.stem, "laptop")
@@ -73,8 +102,7 @@ def test_its_views_can_be_drawn(file, built):
   shapes = jax.eval_shape(made.task.answers["views"], made.shapes, made.batch, jax.random.key(0))
   views = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), dict(shapes))
   views |= {k: v for k, v in made.batch.items() if k in views}
-  draw = DRAWERS.get(made.record.kind, masks)
-  picture = draw(stills(views) if made.record.kind == "video" else views, made.record)
+  picture = kinds.linked(made.record, "masks")(views, made.record)
   assert min(np.asarray(picture).shape[:2]) > 8
 
 
@@ -83,10 +111,10 @@ def test_the_paper_scale_has_the_papers_parameters(file):
   module = lab.load(file)
   config, scale = plain(module.get_config()), module.NOTE["scale"]
   batch_size = config["batch_size"]
-  record = tiny.record(scale, config["data"].get("train", "train"))
-  batch = tiny.batch(scale, 1)
-  shapes = jax.eval_shape(make_task(config, record).init, jax.random.key(0), batch)
-  assert parameter_count(shapes) == scale["parameters"]
+  # As a plan counts it.
+  state = build(config, *abstract_data(config, module.NOTE), make_mesh()).state
+  assert parameter_count(state.variables) == scale["parameters"]
+  check_presets(state, batch_size)
   if config["total_epochs"]:
     lengths = dict(batch_size=batch_size, examples=scale["examples"])
     epochs = config["total_epochs"] * scale["examples"] / batch_size

@@ -26,8 +26,8 @@ NOTE = dict(
   claim="a language model learns many tasks without being trained for them (GPT-2)",
   measured="Tiny Shakespeare, 900 steps, bits per character: 2.550 ± 0.006, untrained 6.71 ± 0.12",
   citation="Radford, Wu, Child, Luan, Amodei, Sutskever. OpenAI 2019",
-  scale=dict(shape=(256,), vocabulary=27, examples=351_563, parameters=84_996_096),
-  laptop=dict(shape=(128,), vocabulary=65, examples=7842),
+  scale=dict(kind="text", shape=(256,), vocabulary=27, examples=351_563, parameters=84_996_096),
+  laptop=dict(kind="text", shape=(128,), vocabulary=65, examples=7842),
 )
 
 

@@ -52,8 +52,10 @@ NOTE = dict(
   measured="Tiny Shakespeare, bits per character of answers: 2.808 ± 0.009, causal 2.809 ± 0.010",
   citation="Katz, Ringel, Romano, Wolf. ACL 2025. arXiv:2412.18487",
   # Llama-3.2-1B's, whose vocabulary of 128,256 holds the begin token.
-  scale=dict(shape=(256,), vocabulary=128_255, examples=170_420, parameters=1_235_814_400),
-  laptop=dict(shape=(128,), vocabulary=65, examples=6500, turns=True),
+  scale=dict(
+    kind="text", shape=(256,), vocabulary=128_255, examples=170_420, parameters=1_235_814_400
+  ),
+  laptop=dict(kind="text", shape=(128,), vocabulary=65, examples=6500, turns=True),
 )
 # Only attention learns, as in the paper; here whole matrices.
 ATTENTION = (("attention/qkv/kernel$", 1.0), (".", 0.0))

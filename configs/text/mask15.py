@@ -62,8 +62,10 @@ NOTE = dict(
   claim="BERT-large: hiding 40 % beats 15 % on GLUE and SQuAD, 80 % keeps 95 % of the performance",
   measured="Tiny Shakespeare, 500 steps: 40 % hidden 3.48 ± 0.44 nats a token, 15 % 3.72 ± 0.49",
   citation="Wettig, Gao, Zhong, Chen. EACL 2023. arXiv:2202.08005",
-  scale=dict(shape=(128,), vocabulary=50_265, examples=31_400_000, parameters=355_085_312),
-  laptop=dict(shape=(64,), vocabulary=320, examples=7000, units=True),
+  scale=dict(
+    kind="text", shape=(128,), vocabulary=50_265, examples=31_400_000, parameters=355_085_312
+  ),
+  laptop=dict(kind="text", shape=(64,), vocabulary=320, examples=7000, units=True),
 )
 
 

@@ -30,8 +30,8 @@ NOTE = dict(
   claim="OpenWebText perplexity below earlier diffusion models at GPT-2's size",
   measured="Tiny Shakespeare, 5.5 M parameters, 600 steps of 32: 3.212 bits per character",
   citation="Shi, Han, Wang, Doucet, Titsias. NeurIPS 2024. arXiv:2406.04329",
-  scale=dict(shape=(256,), vocabulary=27, examples=351_563, parameters=84_996_096),
-  laptop=dict(shape=(128,), vocabulary=65, examples=7842),
+  scale=dict(kind="text", shape=(256,), vocabulary=27, examples=351_563, parameters=84_996_096),
+  laptop=dict(kind="text", shape=(128,), vocabulary=65, examples=7842),
 )
 
 

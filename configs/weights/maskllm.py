@@ -48,9 +48,13 @@ NOTE = dict(
   measured="Tiny Shakespeare, bits: 2.883 ± 0.023, Wanda 3.467, magnitude 3.702, dense 2.550",
   citation="Fang, Yin, Muralidharan, Heinrich, Pool, Kautz, Molchanov, Wang. NeurIPS 2024",
   scale=dict(
-    shape=(4096,), vocabulary=32_000, examples=512_000, parameters=WEIGHTS + 4096 + LOGITS
+    kind="text",
+    shape=(4096,),
+    vocabulary=32_000,
+    examples=512_000,
+    parameters=WEIGHTS + 4096 + LOGITS,
   ),
-  laptop=dict(shape=(128,), vocabulary=65, examples=7842),
+  laptop=dict(kind="text", shape=(128,), vocabulary=65, examples=7842),
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from jaxtyping import Int
 
-from maskjax.data import tokens
+from maskjax.data import kinds, tokens
 from maskjax.data.source import Example, Source, generator
 from maskjax.data.text import whole
 from maskjax.errors import BadInput, unknown
@@ -96,8 +96,9 @@ def of(
   Raises:
     BadInput: no labelled images, no templates, or one that names something else.
   """
-  if record.kind != "image" or not record.class_names:
-    raise BadInput(f"data.captions is for images with labels, the data set holds {record.kind}")
+  kinds.expect(record, "data.captions", "image")
+  if not record.class_names:
+    raise BadInput("data.captions is for images with labels, and the data set has none")
   whole("captions.length", length, least=1)
   whole("captions.seed", seed, least=0)
   if not templates:

@@ -7,6 +7,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
+from maskjax.data import kinds
 from maskjax.data.augment import fit, peak
 from maskjax.data.source import Example, Source, generator
 from maskjax.errors import BadInput
@@ -101,8 +102,7 @@ def open(
     raise BadInput(f"data.frames={frames} and data.draws={draws} must be positive")
   given = pipeline.load(name=images, path=path, test="")
   record = given.record
-  if record.kind != "image":
-    raise BadInput(f"motion is made from images, {images!r} is {record.kind}")
+  kinds.expect(record, f"data.images={images!r}", "image")
   options: dict[str, Any] = dict(frames=frames, size=(height, width), side=side, speed=speed)
   options |= dict(still=still, opaque=opaque)
   sources: dict[str, Source] = {}

@@ -1,7 +1,6 @@
 """One pipeline for every kind of data: what to load, and batches whose order is one integer."""
 
 import dataclasses
-import importlib
 import inspect
 import os
 import sys
@@ -13,28 +12,27 @@ import grain
 import numpy as np
 from absl import flags
 
-from maskjax.data import augment as augmentations
-from maskjax.data import batch, spectrograms
+from maskjax import bind
+from maskjax.data import batch, kinds, spectrograms
 from maskjax.data import captions as describe
 from maskjax.data.batch import Batch
 from maskjax.data.classes import Classes, only
 from maskjax.data.images import evenly
 from maskjax.data.source import Example, Part, Source
-from maskjax.data.statistics import mean_std
 from maskjax.errors import BadInput, nearest, unknown
 from maskjax.record import Record
 
 OPENERS = {
-  "folder": ("maskjax.data.files", "open_folder"),
-  "zip": ("maskjax.data.files", "open_zip"),
-  "npz": ("maskjax.data.arrays", "open"),
-  "text": ("maskjax.data.text", "open"),
-  "wav": ("maskjax.data.wav", "open"),
-  "csv": ("maskjax.data.series", "open"),
-  "table": ("maskjax.data.table", "open"),
-  "motion": ("maskjax.data.motion", "open"),
-  "mixtures": ("maskjax.data.mixtures", "open"),
-  "graph": ("maskjax.data.graph", "open"),
+  "folder": "maskjax.data.files:open_folder",
+  "zip": "maskjax.data.files:open_zip",
+  "npz": "maskjax.data.arrays:open",
+  "text": "maskjax.data.text:open",
+  "wav": "maskjax.data.wav:open",
+  "csv": "maskjax.data.series:open",
+  "table": "maskjax.data.table:open",
+  "motion": "maskjax.data.motion:open",
+  "mixtures": "maskjax.data.mixtures:open",
+  "graph": "maskjax.data.graph:open",
 }
 
 
@@ -79,6 +77,7 @@ def load(
 ) -> Data:
   """Opens a data set: images, text, wav, csv, table, motion, graph, of files, or TFDS by name.
 
+  "mypackage.module:open" names an opener of another package; see `source.Source` for what it gives.
   `train` and `test` name splits (`test=""` for none). `classes`, names or numbers, keeps the
   examples of these only, and labels them in that order; of the training split `limit` then takes so
   many evenly spaced examples, or all. `size`, (height, width), is what images are resized to;
@@ -105,37 +104,15 @@ def load(
     part = Part(splits[train], evenly(len(splits[train]), limit))
     splits, sizes = {**splits, train: part}, {**record.sizes, train: len(part)}
     record = dataclasses.replace(record, sizes=sizes)
-  pictures = record.kind in ("image", "video")
-  for key, value, fits in (
-    ("augment", augment, record.kind == "image"),
-    ("mean", mean, pictures),
-    ("std", std, pictures),
-  ):
-    if value is not None and not fits:
-      raise BadInput(f"data.{key} is for images, {name!r} is {record.kind}")
-  if not pictures:
-    return Data(record, splits, train, test, None, _same, _same)
-  if mean is None or std is None:
-    measured = mean_std(splits[train], record.kind)
-  channels = record.shape[-1]
-  record = dataclasses.replace(
-    record,
-    mean=measured[0] if mean is None else _per_channel("mean", mean, channels),
-    std=measured[1] if std is None else _per_channel("std", std, channels),
-  )
-  finish = partial(_normalise, kind=record.kind, mean=record.mean, std=record.std)
-  if record.kind == "video":
-    return Data(record, splits, train, test, None, _same, finish)
-  shape = record.shape[0], record.shape[1]
-  return Data(
-    record,
-    splits,
-    train,
-    test,
-    partial(_augment, fn=augmentations.bind(augment, shape)) if augment else None,
-    partial(_fit, size=shape),
-    finish,
-  )
+  ready, options = kinds.find(record.kind).ready, {"augment": augment, "mean": mean, "std": std}
+  options = {key: value for key, value in options.items() if value is not None}
+  takes = list(inspect.signature(ready).parameters)[2:]
+  for key in options:
+    if key not in takes:
+      known = f"known: {', '.join(takes) or 'none'}"
+      raise BadInput(f"data.{key} is not for data of kind {record.kind}, as {name!r} is ({known})")
+  made = ready(record, splits[train], **options)
+  return Data(made.record, splits, train, test, made.augment, made.prepare, made.finish)
 
 
 def batches(
@@ -222,9 +199,10 @@ def examples(
 
 
 def _open(name: str, path: str, kwargs: dict[str, Any]) -> tuple[Record, dict[str, Source]]:
-  known = name in OPENERS
-  module, function = OPENERS[name] if known else ("maskjax.data.tfds", "open")
-  opener = getattr(importlib.import_module(module), function)
+  module, _, function = name.rpartition(":")
+  foreign = bool(module) and function.isidentifier()  # "mnist:3.0.1" is a version in TFDS
+  known = foreign or name in OPENERS
+  opener = bind.resolve(name if foreign else OPENERS.get(name, "maskjax.data.tfds:open"), "")
   allowed = [key for key in inspect.signature(opener).parameters if key not in ("path", "name")]
   for key in kwargs:
     if key not in allowed:
@@ -236,29 +214,6 @@ def _open(name: str, path: str, kwargs: dict[str, Any]) -> tuple[Record, dict[st
 
 def _options(threads: int, prefetch: int) -> grain.ReadOptions:
   return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(prefetch, threads))
-
-
-def _same(value: Any) -> Any:
-  return value
-
-
-def _augment(example: Example, rng: np.random.Generator, *, fn: Callable) -> Example:
-  return {**example, "image": fn(example["image"], rng)}
-
-
-def _fit(example: Example, *, size: tuple[int, int]) -> Example:
-  return {**example, "image": augmentations.fit(np.asarray(example["image"]), size)}
-
-
-def _normalise(batch: Batch, *, kind: str, mean: Sequence[float], std: Sequence[float]) -> Batch:
-  return {**batch, kind: augmentations.normalise(batch[kind], mean, std)}
-
-
-def _per_channel(key: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
-  out = tuple(float(v) for v in values)
-  if len(out) != channels or (key == "std" and min(out) <= 0):
-    raise BadInput(f"data.{key}={values!r} does not fit images of {channels} channels")
-  return out
 
 
 def _size(size: Any) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from maskjax.data import text
+from maskjax.data import kinds, text
 from maskjax.data.images import evenly
 from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput
@@ -73,8 +73,7 @@ def of(
   Raises:
     BadInput: data that are no recordings, or arguments that cannot work.
   """
-  if record.kind != "audio":
-    raise BadInput(f"data.mel is for audio, the data set holds {record.kind}")
+  kinds.expect(record, "data.mel", "audio")
   text.whole("mel.frames", frames, least=1)
   try:
     levels: Callable[..., Any] = partial(log_mel, rate=record.rate, bins=bins, **mel)

@@ -21,8 +21,8 @@ class Seen(NamedTuple):
   """
 
   values: Num[Array, "*b k d"]
-  index: Int[Array, "*b k"] | None  # type: ignore[assignment]
-  valid: Bool[Array, "*b k"] | None
+  index: Int[Array, "*b k"]  # type: ignore[assignment]
+  valid: Bool[Array, "*b k"]
   hidden: Bool[Array, "*b n"]
 
 
@@ -68,7 +68,8 @@ def drop(
   valid = slots < jnp.sum(~hidden, axis=-1, keepdims=True, dtype=jnp.int32)
   index = jnp.where(valid, index, 0).astype(jnp.int32)
   values = jnp.where(valid[..., None], jnp.take_along_axis(x, index[..., None], axis=-2), 0)
-  return Seen(values, index, None if exact and allowed is None else valid, hidden)
+  some = None if exact and allowed is None else valid
+  return Seen(values, index, some, hidden)  # type: ignore[arg-type]
 
 
 def restore(

@@ -69,10 +69,10 @@ class Network:
     # By name inside: what `setup` binds is there only while a module is applied.
     told: Any = {"method": lambda module, *args, **options: getattr(module, name)(*args, **options)}
     if not self.made:
-      made = self.module.init(self.key, *args, **told, **options)
+      made = self.module.init(self.key, *args, **told, **options)  # type: ignore[arg-type]
       self.variables = _merged(self.variables, made)
     moves = [STATISTICS] if options.get("train") and STATISTICS in self.variables else []
-    inside = {"taps": taps, "gates": gates, "mutable": moves}
+    inside: Any = {"taps": taps, "gates": gates, "mutable": moves}
     found = layers.apply(self.module, self.variables, *args, **inside, **told, **options)
     self.changed = {**self.changed, **found.state}
     return found

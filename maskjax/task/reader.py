@@ -112,7 +112,8 @@ class Reader:
     if found := self._section("gates"):
       by = {self._inside(section["at"]): section["by"] for section in found.values()}
       values["gates"] = gates(by)
-      values["out"] = values["out"]._replace(of={"gates": "gates"})
+      out: Any = values["out"]
+      values["out"] = out._replace(of={"gates": "gates"})
     values |= self._grammar(over)
     for name, section in self._section("let").items():
       values[name] = self._value(name, section)
@@ -300,8 +301,11 @@ class Reader:
     for key, own in section.items():
       if key in OF_BRANCH:
         continue
-      found = own if own is None else self._value(f"{name}.{key}", own)
-      made[key] = self._first(found, "scores") if key == "hidden" and own is not None else found
+      if own is None:
+        made[key] = None
+        continue
+      value = self._value(f"{name}.{key}", own)
+      made[key] = self._first(value, "scores") if key == "hidden" else value
     seen = values["seen"]
     if "keep" in section:
       keep = section["keep"]
@@ -312,7 +316,7 @@ class Reader:
     return Branch(made, tuple(section.get("draws", ())))
 
 
-def for_each(fn: functools.partial[Any], name: str) -> functools.partial[Any]:
+def for_each(fn: Any, name: str) -> functools.partial[Any]:
   """The function called for each entry of the tuple that an argument is, its results as a tuple.
 
   Raises:

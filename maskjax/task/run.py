@@ -185,6 +185,7 @@ class Run:
       def branch() -> Any:
         inner = self._again(self.known, keep=keep, inside=bucket)
         out = [inner._get(place) for place in leaving]
+        form: Any
         flat, form = jax.tree.flatten(out)
         if not shapes:
           shapes.extend(map(jnp.shape, flat))

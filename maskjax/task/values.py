@@ -67,7 +67,8 @@ def in_place(
   """
   if isinstance(values, tuple):
     values, hidden = values
-  return Seen(values, None, allowed, hidden if allowed is None else hidden | ~allowed)
+  gone = hidden if allowed is None else hidden | ~allowed
+  return Seen(values, None, allowed, gone)  # type: ignore[arg-type]
 
 
 def visible(seen: Seen) -> Bool[Array, "b n"]:

@@ -20,7 +20,7 @@ from maskjax.train.groups import grouped
 from maskjax.train.mesh import Mesh, make_mesh
 from maskjax.train.optimizer import Optimizer
 from maskjax.train.rules import match
-from maskjax.train.state import State, moments, start
+from maskjax.train.state import State, begun, moments, start
 from maskjax.train.step import make_step
 from maskjax.train.words import WORDS, Lengths, word
 
@@ -41,6 +41,83 @@ DTYPES = ("float32", "bfloat16", "float16")
 # Where the functions of sections about weights are found.
 OF_WEIGHTS = {**WORDS, "score": "maskjax.weights"}
 LENGTHS = ("total_steps", "total_epochs", "total_examples")
+
+
+class Built(NamedTuple):
+  """What a config comes to for data of a record: all of a run that needs no data.
+
+  Attributes:
+    task: the method, told of the devices.
+    optimizer: what moves the parameters, its rate and its report.
+    total_steps: where the run ends.
+    begin: `(key, batch) -> State` before step 0.
+    state: shapes and dtypes of the run's state, on their devices.
+    batch: shapes and dtypes of a whole batch.
+    step: `(state, batch) -> (state, metrics)`, for `Mesh.compile`.
+  """
+
+  task: Task
+  optimizer: Optimizer
+  total_steps: int
+  begin: Callable[..., State]
+  state: State
+  batch: Mapping[str, jax.ShapeDtypeStruct]
+  step: Callable[..., Any]
+
+  @property
+  def flops(self) -> float:
+    """Model FLOPs of a step, all devices together."""
+
+    def loss(variables, batch, key):
+      terms = self.task.loss(variables, self.task.pair(batch, key, 0), key, 0)[0]
+      return total(terms, self.task.weights)
+
+    return flops.model_flops(loss, self.state.variables, self.batch, jax.random.key(0))
+
+
+def build(config: Config, record: Record, example: Mapping[str, Any], mesh: Mesh) -> Built:
+  """Builds what a config describes around the record of its data; nothing is computed.
+
+  Args:
+    config: plain nested dicts.
+    record: of the data.
+    example: a batch of one example, or its shapes and dtypes.
+    mesh: the devices.
+
+  Raises:
+    BadInput: whatever in the config cannot work.
+  """
+  batch_size, accumulate, ema = config["batch_size"], config.get("accumulate", 1), ema_of(config)
+  mesh.check(batch_size, accumulate)
+  task = mesh.reading(make_task(config, record))
+  total_steps = run_lengths(config, record).total_steps
+  examples = record.sizes[config["data"].get("train", "train")]
+  key = jax.random.key(0)
+  shapes = dict(jax.eval_shape(task.init, key, example))
+  lengths = {"batch_size": batch_size, "examples": examples}
+  tuning = make_optimizer(config, shapes["params"], total_steps, **lengths)
+  whole = lambda x: jax.ShapeDtypeStruct((batch_size, *x.shape[1:]), x.dtype)
+  return Built(
+    task=task,
+    optimizer=tuning,
+    total_steps=total_steps,
+    begin=partial(start, task, tuning.tx, ema=bool(ema)),
+    state=mesh.state(jax.eval_shape(partial(begun, tuning.tx, ema=bool(ema)), key, shapes)),
+    batch={name: whole(x) for name, x in example.items()},
+    step=make_step(task, tuning.tx, accumulate=accumulate, ema=ema, held=tuning.held),
+  )
+
+
+def ema_of(config: Config) -> float:
+  """How much of the moving average a step keeps; 0 for none.
+
+  Raises:
+    BadInput: it is not in [0, 1).
+  """
+  ema = config.get("ema", 0.0)
+  if not 0 <= ema < 1:
+    raise BadInput(f"ema must lie in [0, 1), got {ema}")
+  return ema
 
 
 class Parts(NamedTuple):
@@ -146,38 +223,29 @@ def make_parts(config: Config, devices: Sequence[jax.Device] | None = None) -> P
   for name in config:
     if name not in known:
       raise unknown("config field", name, known)
-  batch_size, accumulate = config["batch_size"], config.get("accumulate", 1)
-  dtype, ema = compute_dtype(config), config.get("ema", 0.0)
-  if not 0 <= ema < 1:
-    raise BadInput(f"ema must lie in [0, 1), got {ema}")
-  mesh = make_mesh(config.get("mesh"), devices)
-  mesh.check(batch_size, accumulate)
+  dtype, mesh = compute_dtype(config), make_mesh(config.get("mesh"), devices)
+  # Before the data are opened, which may take long.
+  ema_of(config)
+  mesh.check(config["batch_size"], config.get("accumulate", 1))
   data = pipeline.load(**{k: v for k, v in config["data"].items() if v is not None})
-  task = mesh.reading(make_task(config, data.record))
-  total_steps = run_lengths(config, data.record).total_steps
-  lengths = {"batch_size": batch_size, "examples": data.record.sizes[data.train]}
   example = next(pipeline.batches(data, batch_size=1, seed=0, threads=1, prefetch=1))
-  shapes = jax.eval_shape(task.init, jax.random.key(0), example)
-  tuning = make_optimizer(config, shapes["params"], total_steps, **lengths)
-  begin = partial(start, task, tuning.tx, batch=example, ema=bool(ema))
-  state = mesh.state(jax.eval_shape(begin, jax.random.key(0)))
-  lies = jax.tree.map(lambda leaf: leaf.sharding, state)
-  train_step = make_step(task, tuning.tx, accumulate=accumulate, ema=ema, held=tuning.held)
-  spec = {k: jax.ShapeDtypeStruct((batch_size, *v.shape[1:]), v.dtype) for k, v in example.items()}
+  made = build(config, data.record, example, mesh)
+  task, tuning = made.task, made.optimizer
+  lies = jax.tree.map(lambda leaf: leaf.sharding, made.state)
   return Parts(
     config=config,
     data=data,
     task=task,
     optimizer=tuning,
-    total_steps=total_steps,
+    total_steps=made.total_steps,
     mesh=mesh,
     example=example,
-    state=state,
-    begin=jax.jit(begin, out_shardings=lies),
+    state=made.state,
+    begin=jax.jit(partial(made.begin, batch=example), out_shardings=lies),
     moments=jax.jit(partial(moments, tuning.tx), out_shardings=lies.moments),
-    step=mesh.compile(train_step),
+    step=mesh.compile(made.step),
     encode=jax.jit(task.answers.get("features", _no_features)),
-    flops=_step_flops(task, state, spec),
+    flops=made.flops,
     peak=flops.peak(mesh.mesh.devices.flat[0], dtype),
   )
 
@@ -228,10 +296,3 @@ def hold(made: Optimizer, section: Config, params: Any, lengths: Lengths) -> Opt
 
 def _no_features(variables: Variables, batch: Any) -> Any:
   raise BadInput("this task has no features to evaluate")
-
-
-def _step_flops(task: Task, state: State, batch: Any) -> float:
-  def loss(variables, batch, key):
-    return total(task.loss(variables, task.pair(batch, key, 0), key, 0)[0], task.weights)
-
-  return flops.model_flops(loss, state.variables, batch, jax.random.key(0))

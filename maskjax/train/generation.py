@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from maskjax import bind
-from maskjax.data import wav
+from maskjax.data import kinds, wav
 from maskjax.data.table import written
 from maskjax.data.tokens import decode, encode
 from maskjax.errors import BadInput
@@ -49,11 +49,13 @@ class Samples(NamedTuple):
 
 
 def writer(task: Task, record: Record, name: str) -> Writer:
-  """The first of the writers below whose needs a task meets on data of this record.
+  """The writer of the data's own kind, or the first below whose needs a task meets on its data.
 
   Raises:
     BadInput: there is none; what the task offers and what the writers need are named.
   """
+  if kinds.find(record.kind).generate:
+    return kinds.linked(record, "generate")
   for write in WRITERS:
     if not lacks(write, task, record):
       return write

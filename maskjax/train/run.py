@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from maskjax.data import pipeline
+from maskjax.data import kinds, pipeline
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
 from maskjax.task.answers import answer, require
@@ -30,13 +30,7 @@ from maskjax.train.stages import run_stages
 from maskjax.train.state import State
 from maskjax.train.summary import summary
 from maskjax.train.workdir import claim, flatten
-from maskjax.view.graph import masks_graph
-from maskjax.view.heat import masks_table
-from maskjax.view.masks import masks
 from maskjax.view.reconstruction import pick, spaced
-from maskjax.view.separation import masks_mixture
-from maskjax.view.text import masks_text
-from maskjax.view.video import stills
 
 log = logging.getLogger("maskjax")
 
@@ -169,10 +163,8 @@ def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     state = parts.begin(jax.random.key(seed))
     key = stream(stream(jax.random.key(seed), "evaluation"), "view")
     views = parts.mesh.get(show(state.variables, batch, key))
-    draw = DRAWERS.get(data.record.kind, masks)
-    if data.record.kind == "video":
-      views = stills(views)
-    path = keep_picture(folders[seed], Writers(()), 0, "masks", draw(views, data.record))
+    picture = kinds.linked(data.record, "masks")(views, data.record)
+    path = keep_picture(folders[seed], Writers(()), 0, "masks", picture)
     return f"masks: {path}" if me().first else ""
 
 
@@ -223,13 +215,6 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
   return {k: plain(v) if isinstance(v, Mapping) else v for k, v in config.items()}
 
 
-# Kinds of data whose masks are drawn by a function of their own.
-DRAWERS = {
-  "text": masks_text,
-  "table": masks_table,
-  "graph": masks_graph,
-  "mixture": masks_mixture,
-}
 JOBS: dict[str, Callable[[Mapping[str, Any], str | os.PathLike[str]], str]] = {
   "train": train,
   "evaluate": evaluate,

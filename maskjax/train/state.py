@@ -37,7 +37,13 @@ def start(
 ) -> State:
   """The state before the first step, from the run key alone."""
   batch = jax.tree.map(jnp.asarray, dict(batch))
-  variables = dict(task.init(stream(key, "variables"), batch))
+  return begun(tx, key, dict(task.init(stream(key, "variables"), batch)), ema)
+
+
+def begun(
+  tx: optax.GradientTransformation, key: Key[Array, ""], variables: Variables, ema: bool
+) -> State:
+  """The state before the first step of variables as they were initialised."""
   params = variables["params"]
   # Its own buffers: the train step gives its state's memory away.
   average = jax.tree.map(jnp.copy, params) if ema else {}

@@ -10,7 +10,9 @@ import scipy
 from jaxtyping import Float
 
 from maskjax import bind
+from maskjax.data import kinds
 from maskjax.errors import BadInput, unknown
+from maskjax.record import Record
 from maskjax.task.answers import answer, needs
 from maskjax.view import grid as layout
 from maskjax.view import heat, spectrogram
@@ -69,20 +71,32 @@ def reconstruction(
   return {}
 
 
-def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
-  """One titled column a view, the four known ones first: under `jit`, a dict forgets its order."""
-  if record.kind == "video":
-    views = stills(views)
-  rank = 3 if record.kind == "table" else 4
-  drawn = [name for name in views if np.ndim(views[name]) == rank]
-  names = [name for name in TITLES if name in drawn] + [n for n in drawn if n not in TITLES]
-  if record.kind == "table":
-    return heat.rows(views, {name: TITLES.get(name, name) for name in names})
-  columns = {}
+def draw(views: Mapping[str, Any], record: Record) -> layout.Picture:
+  """Draws the views of a task as the kind of its data says.
+
+  Raises:
+    BadInput: a kind of which there are no such pictures.
+  """
+  return kinds.linked(record, "reconstruction")(views, record)
+
+
+def rows(views: Mapping[str, Any], record: Record) -> layout.Picture:
+  """Rows of tables, one titled table a view."""
+  return heat.rows(views, {name: TITLES.get(name, name) for name in _shown(views, rank=3)})
+
+
+def clips(views: Mapping[str, Any], record: Record) -> layout.Picture:
+  """Some frames of clips, as images."""
+  return images(stills(views), record)
+
+
+def images(views: Mapping[str, Any], record: Record) -> layout.Picture:
+  """Images, one titled column a view."""
+  columns, names = {}, _shown(views, rank=4)
   for name in names:
-    images = np.asarray(views[name])
-    scale = layout.magnification(*images.shape[1:3])
-    columns[TITLES.get(name, name)] = spectrogram.shown(images, record, scale=scale)
+    pixels = np.asarray(views[name])
+    scale = layout.magnification(*pixels.shape[1:3])
+    columns[TITLES.get(name, name)] = spectrogram.shown(pixels, record, scale=scale)
   size = columns[TITLES.get(names[0], names[0])].shape[1:3]
   for name in MAPS.keys() & views.keys():
     tinted = heat.tints(np.asarray(views[name]))
@@ -92,6 +106,12 @@ def draw(views: Mapping[str, Any], record: Any) -> layout.Picture:
   columns = {first: columns.pop(first), **maps, **columns} if maps else columns
   picture = layout.grid(columns, scale=1)
   return under_legend(picture, [["least", bar(), "most"]]) if maps else picture
+
+
+def _shown(views: Mapping[str, Any], *, rank: int) -> list[str]:
+  """Names of the views of this rank, the known ones first: under `jit` a dict forgets its order."""
+  drawn = [name for name in views if np.ndim(views[name]) == rank]
+  return [name for name in TITLES if name in drawn] + [n for n in drawn if n not in TITLES]
 
 
 def ordered(maps: Float[np.ndarray, "b h w"], size: tuple[int, int]) -> np.ndarray:

@@ -151,6 +151,7 @@ def test_what_cannot_work_is_said(given, says):
 
 
 def test_only_labelled_images_have_captions():
-  for record in (Record("image", (8, 8, 3), {}), Record("text", (8,), {}, class_names=NAMES)):
-    with pytest.raises(BadInput, match="for images with labels"):
-      captions.of(record, {})
+  with pytest.raises(BadInput, match="for images with labels, and the data set has none"):
+    captions.of(Record("image", (8, 8, 3), {}), {})
+  with pytest.raises(BadInput, match="captions is for data of kind image, the data set holds text"):
+    captions.of(Record("text", (8,), {}, class_names=NAMES), {})

@@ -102,7 +102,10 @@ def test_batches_are_normalised_by_channel(images):
   [
     ({"side": 13}, "data.side=13 does not fit into clips of 12x16"),
     ({"frames": 0}, "must be positive"),
-    ({"augment": {"flip": True}}, "data.augment is for images"),
+    (
+      {"augment": {"flip": True}},
+      "data.augment is not for data of kind video",
+    ),
     ({"fps": 3}, "data.fps is not for 'motion'"),
   ],
 )

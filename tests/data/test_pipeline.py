@@ -281,7 +281,7 @@ def test_other_kinds_go_through_the_same_pipeline(tmp_path):
   batch = take(1, data, batch_size=5)[0]
   assert batch["tokens"].shape == (5, 16)
   assert batch["position"].tolist() == [0, 1, 2, 3, 4]
-  with pytest.raises(BadInput, match="is for images"):
+  with pytest.raises(BadInput, match=r"data\.augment is not for data of kind text"):
     pipeline.load(name="text", path=str(tmp_path / "x.txt"), augment={"flip": True})
   with pytest.raises(BadInput, match="is not for 'text'"):
     pipeline.load(name="text", path=str(tmp_path / "x.txt"), size=(2, 2))

@@ -79,7 +79,7 @@ def test_bad_input(mel, says):
 
 
 def test_only_audio_has_spectrograms():
-  with pytest.raises(BadInput, match="mel is for audio, the data set holds image"):
+  with pytest.raises(BadInput, match="mel is for data of kind audio, the data set holds image"):
     spectrograms.of(Record("image", (4, 4, 1), {}), {}, frames=4)
 
 

@@ -2,20 +2,17 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
+from maskjax.data import tiny
+from maskjax.data.kinds import Shapes
 from maskjax.errors import BadInput
 from maskjax.record import Record
-from maskjax.task.base import total
-from maskjax.train.build import compute_dtype, make_optimizer, make_task, run_lengths
-from maskjax.train.flops import model_flops
+from maskjax.train.build import build, compute_dtype
 from maskjax.train.mesh import Mesh, make_mesh
-from maskjax.train.state import State, start
-from maskjax.train.step import make_step
+from maskjax.train.state import State
 
 Config = Mapping[str, Any]
 
@@ -48,13 +45,13 @@ class TooBig(Exception):  # noqa: N818
   """The compiler found that the step does not fit in a device's memory; says what it needs."""
 
 
-def abstract_data(config: Config, note: Mapping[str, Any]) -> tuple[Record, dict[str, Any]]:
+def abstract_data(config: Config, note: Mapping[str, Any]) -> tuple[Record, Shapes]:
   """The record of a config's data and the shapes of one example, from "scale" in its NOTE.
 
-  `config.data.size` goes before the scale's height and width.
+  Axes that `config.data` names (`size`, `length`, `frames`) go before those of the scale.
 
   Raises:
-    BadInput: a NOTE without scale, or one of data that are neither images nor text.
+    BadInput: a NOTE without scale, or one that does not fit its kind of data.
 
   >>> data = dict(train="train", size=(32, 32))
   >>> scale = dict(shape=(224, 224, 3), classes=10, examples=50_000)
@@ -62,25 +59,10 @@ def abstract_data(config: Config, note: Mapping[str, Any]) -> tuple[Record, dict
   >>> record.shape, record.classes, example["image"].shape
   ((32, 32, 3), 10, (1, 32, 32, 3))
   """
-  scale = note.get("scale", {})
-  if missing := [name for name in ("shape", "examples") if name not in scale]:
-    raise BadInput(f"a plan needs scale=dict(shape, examples) in the NOTE: no {missing[0]}")
-  shape, split = tuple(scale["shape"]), config["data"].get("train", "train")
-  sizes, words = {split: scale["examples"]}, scale.get("vocabulary", 0)
-  array = lambda dtype, *axes: jax.ShapeDtypeStruct((1, *axes), dtype)
-  position = {"position": array(np.int32)}
-  if words:
-    record = Record("text", shape, sizes, vocabulary=tuple(map(str, range(words))))
-    example = {"tokens": array(np.int32, *shape), "valid": array(np.bool_, *shape)}
-    return record, {**example, **position}
-  if len(shape) != 3:
-    raise BadInput(f"a plan knows images and text, the NOTE's scale has examples of shape {shape}")
-  shape = (*(config["data"].get("size") or shape[:2]), shape[2])
-  names = tuple(map(str, range(scale.get("classes", 0))))
-  ones = (1.0,) * shape[2]
-  record = Record("image", shape, sizes, class_names=names, mean=ones, std=ones)
-  labels = {"label": array(np.int32)} if names else {}
-  return record, {"image": array(np.float32, *shape), **labels, **position}
+  if "scale" not in note:
+    raise BadInput("a plan needs scale=dict(shape=…, examples=…) in the NOTE of the config")
+  scale = tiny.fitted(note["scale"], config["data"])
+  return tiny.record(scale, config["data"].get("train", "train")), tiny.shapes(scale)
 
 
 def make(
@@ -92,36 +74,21 @@ def make(
     BadInput: whatever in the config cannot work.
   """
   config = {**config, "batch_size": batch_size or config["batch_size"]}
-  batch_size, accumulate = config["batch_size"], config.get("accumulate", 1)
   section = dict(config.get("mesh") or {})
   if section.get("preset") == "pmap":  # It runs the same program on each device.
     section["preset"] = "data"
   mesh = make_mesh(section, devices)
-  mesh.check(batch_size, accumulate)
-  record, example = abstract_data(config, note)
-  task = mesh.reading(make_task(config, record))
-  lengths = {"batch_size": batch_size, "examples": next(iter(record.sizes.values()))}
-  shapes = jax.eval_shape(task.init, jax.random.key(0), example)
-  steps = run_lengths(config, record).total_steps
-  tuning = make_optimizer(config, shapes["params"], steps, **lengths)
-  ema = config.get("ema", 0.0)
-  begin = partial(start, task, tuning.tx, ema=bool(ema))
-  state = mesh.state(
-    jax.eval_shape(lambda key, batch: begin(key, batch=batch), jax.random.key(0), example)
-  )
-  whole = lambda x: jax.ShapeDtypeStruct((batch_size, *x.shape[1:]), x.dtype, sharding=mesh.cut)
-  batch = {name: whole(x) for name, x in example.items()}
-  terms = lambda variables, batch, key: task.loss(variables, task.pair(batch, key, 0), key, 0)[0]
-  loss = lambda *given: total(terms(*given), task.weights)
+  made = build(config, *abstract_data(config, note), mesh)
+  cut = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=mesh.cut)
   return Step(
-    batch_size=batch_size,
-    unit=mesh.mesh.shape["data"] * mesh.mesh.shape["fsdp"] * accumulate,
+    batch_size=config["batch_size"],
+    unit=mesh.mesh.shape["data"] * mesh.mesh.shape["fsdp"] * config.get("accumulate", 1),
     mesh=mesh,
     dtype=compute_dtype(config),
-    state=state,
-    batch=batch,
-    flops=model_flops(loss, shapes, batch, jax.random.key(0)),
-    run=mesh.compile(make_step(task, tuning.tx, accumulate=accumulate, ema=ema, held=tuning.held)),
+    state=made.state,
+    batch=jax.tree.map(cut, dict(made.batch)),
+    flops=made.flops,
+    run=mesh.compile(made.step),
   )
 
 

@@ -117,8 +117,9 @@ def test_the_command_says_what_is_wrong_in_one_line(words, said, capsys):
 @pytest.mark.parametrize(
   ("change", "note", "said"),
   [
-    ({}, {}, "no shape"),
-    ({}, dict(scale=dict(shape=(9,), examples=1)), "knows images and text"),
+    ({}, {}, "needs scale="),
+    ({}, dict(scale=dict(examples=1)), "no shape"),
+    ({}, dict(scale=dict(shape=(9,), examples=1)), r"kind image is .height, width, channels."),
     (dict(mesh=dict(preset="fspd")), NOTE, "unknown preset of mesh 'fspd'; did you mean 'fsdp'"),
     (dict(task=dict(fn="recon")), NOTE, "recon"),
     (dict(batch_size=0), NOTE, "batch_size"),
@@ -130,7 +131,7 @@ def test_what_is_wrong_with_a_config_is_said(change, note, said):
 
 
 def test_text_comes_with_its_vocabulary_and_what_of_it_is_valid():
-  scale = dict(shape=(256,), vocabulary=27, examples=100)
+  scale = dict(kind="text", shape=(256,), vocabulary=27, examples=100)
   record, example = abstract_data(dict(data={}), dict(scale=scale))
   assert (record.kind, len(record.vocabulary), record.sizes) == ("text", 27, {"train": 100})
   assert {name: leaf.shape for name, leaf in example.items()} == {

@@ -1,0 +1,147 @@
+"""Images and videos."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from maskjax.data import augment as augmentations
+from maskjax.data.batch import Batch
+from maskjax.data.kinds.base import Kind, Ready, Scale, Shapes, array, label, labels, words
+from maskjax.data.source import Example, Source
+from maskjax.data.statistics import mean_std
+from maskjax.errors import BadInput
+from maskjax.record import Record
+
+
+def _image_shapes(scale: Scale) -> Shapes:
+  """float32 [h, w, c], and with a caption its ids, -1 behind the last."""
+  caption = {"caption": array(np.int32, scale["caption"])} if scale.get("caption") else {}
+  return {"image": array(np.float32, *scale["shape"]), **label(scale), **caption}
+
+
+def _tiny_images(scale: Scale, size: int, rng: np.random.Generator) -> Batch:
+  """Smooth pictures: a random plane of each channel's, with noise on it."""
+  h, w, c = scale["shape"]
+  y, x = np.linspace(-1, 1, h)[:, None, None], np.linspace(-1, 1, w)[None, :, None]
+  a, b = rng.uniform(-1, 1, (2, size, 1, 1, c))
+  made = {"image": (a * y + b * x + rng.uniform(-1, 1, (size, h, w, c))).astype(np.float32)}
+  made |= labels(scale, size, rng)
+  if caption := scale.get("caption"):
+    ids = rng.integers(0, scale["words"], (size, caption), dtype=np.int32)
+    length = rng.integers(1, caption + 1, (size, 1))
+    made["caption"] = np.where(np.arange(caption) < length, ids, np.int32(-1))
+  return made
+
+
+def _moments(scale: Scale) -> dict[str, Any]:
+  channels = scale["shape"][-1]
+  return {"mean": (0.5,) * channels, "std": (0.25,) * channels}
+
+
+def _image_facts(scale: Scale) -> Mapping[str, Any]:
+  if not scale.get("caption"):
+    return _moments(scale)
+  return {**_moments(scale), "caption": scale["caption"], **words(scale["words"], "words")}
+
+
+def _video_shapes(scale: Scale) -> Shapes:
+  """float32 [t, h, w, c]."""
+  return {"video": array(np.float32, *scale["shape"]), **label(scale)}
+
+
+def _tiny_videos(scale: Scale, size: int, rng: np.random.Generator) -> Batch:
+  made = {"video": rng.uniform(-1, 1, (size, *scale["shape"])).astype(np.float32)}
+  return made | labels(scale, size, rng)
+
+
+def _image_ready(
+  record: Record,
+  source: Source,
+  *,
+  augment: Mapping[str, Any] | None = None,
+  mean: Sequence[float] | None = None,
+  std: Sequence[float] | None = None,
+) -> Ready:
+  """Images are fitted to the record's size, or augmented to it, and normalised."""
+  size = record.shape[0], record.shape[1]
+  random = partial(_augment, fn=augmentations.bind(augment, size)) if augment else None
+  made = _normalised("image", record, source, mean, std)
+  return made._replace(augment=random, prepare=partial(_fit, size=size))
+
+
+def _video_ready(
+  record: Record,
+  source: Source,
+  *,
+  mean: Sequence[float] | None = None,
+  std: Sequence[float] | None = None,
+) -> Ready:
+  """Clips keep their size and are normalised."""
+  return _normalised("video", record, source, mean, std)
+
+
+def _normalised(
+  name: str,
+  record: Record,
+  source: Source,
+  mean: Sequence[float] | None,
+  std: Sequence[float] | None,
+) -> Ready:
+  """Mean and deviation of each channel as given, or over the training split."""
+  if mean is None or std is None:
+    measured = mean_std(source, name)
+  channels = record.shape[-1]
+  mean = measured[0] if mean is None else _per_channel("mean", mean, channels)
+  std = measured[1] if std is None else _per_channel("std", std, channels)
+  known = dataclasses.replace(record, mean=mean, std=std)
+  return Ready(known, finish=partial(_normalise, name=name, mean=mean, std=std))
+
+
+def _augment(example: Example, rng: np.random.Generator, *, fn: Callable) -> Example:
+  return {**example, "image": fn(example["image"], rng)}
+
+
+def _fit(example: Example, *, size: tuple[int, int]) -> Example:
+  return {**example, "image": augmentations.fit(np.asarray(example["image"]), size)}
+
+
+def _normalise(batch: Batch, *, name: str, mean: Sequence[float], std: Sequence[float]) -> Batch:
+  return {**batch, name: augmentations.normalise(batch[name], mean, std)}
+
+
+def _per_channel(key: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
+  out = tuple(float(v) for v in values)
+  if len(out) != channels or (key == "std" and min(out) <= 0):
+    raise BadInput(f"data.{key}={values!r} does not fit images of {channels} channels")
+  return out
+
+
+def _preprocess(images: Sequence[Any], record: Record) -> Batch:
+  """Images of any size are resized, cropped at the centre and normalised."""
+  size = record.shape[0], record.shape[1]
+  fitted = np.stack([augmentations.fit(np.asarray(image), size) for image in images])
+  return {"image": augmentations.normalise(fitted, record.mean, record.std)}
+
+
+image = Kind(
+  axes=("height", "width", "channels"),
+  shapes=_image_shapes,
+  tiny=_tiny_images,
+  facts=_image_facts,
+  ready=_image_ready,
+  preprocess=_preprocess,
+  masks="maskjax.view.masks:masks",
+  reconstruction="maskjax.view.reconstruction:images",
+)
+video = Kind(
+  axes=("frames", "height", "width", "channels"),
+  shapes=_video_shapes,
+  tiny=_tiny_videos,
+  facts=_moments,
+  ready=_video_ready,
+  masks="maskjax.view.video:masks_video",
+  reconstruction="maskjax.view.reconstruction:clips",
+)
