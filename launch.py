@@ -3,6 +3,7 @@
 python launch.py --config=configs/image/mae.py[:preset,key=value] --workdir=DIR [--config.key=value]
 python launch.py --list [--json]
 python launch.py --config=… --plan=v5e:16x16 [--json]    what it would need and take there
+python launch.py --describe=ID[:preset]                     the values and losses of its graph
 
 On several machines the same command runs on each: on TPU pods, under Slurm and Open MPI and in
 indexed jobs of Kubernetes they find each other, elsewhere add on machine I of N

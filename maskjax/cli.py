@@ -31,6 +31,7 @@ class Flags:
   config: str = ""
   workdir: str = ""
   plan: str = ""
+  describe: str = ""
   coordinator: str = ""
   num_processes: str = ""
   process_id: str = ""
@@ -42,7 +43,7 @@ class Flags:
 
 
 SWITCHES, NEEDED = ("list", "json", "help"), ("config", "workdir")
-VALUES = (*NEEDED, "plan", *find.FLAGS, "roll_port", "roll_timeout")
+VALUES = (*NEEDED, "plan", "describe", *find.FLAGS, "roll_port", "roll_timeout")
 
 
 def main(
@@ -128,6 +129,14 @@ def command(given: Flags, configs: pathlib.Path, usage: str) -> str:
   if given.list:
     entries = catalogue.entries(configs)
     return json.dumps(entries, indent=2) if given.json else catalogue.table(entries)
+  if given.describe:
+    from maskjax.train.describe import describe
+
+    place = catalogue.place(given.describe, configs)
+    config = lab.read(place)
+    for key, value in given.changes:
+      lab.assign(config, key, value)
+    return describe(config.to_dict(), note(place))
   if given.json and not given.plan:
     raise BadInput("--json goes with --list or --plan")
   for name in NEEDED:
@@ -153,7 +162,9 @@ def command(given: Flags, configs: pathlib.Path, usage: str) -> str:
 
 def runs(given: Flags) -> bool:
   """Whether a command line runs a job, which may take several processes."""
-  return bool(given.config and given.workdir) and not (given.help or given.list or given.plan)
+  return bool(given.config and given.workdir) and not (
+    given.help or given.list or given.plan or given.describe
+  )
 
 
 def note(place: str) -> dict[str, Any]:

@@ -105,6 +105,13 @@ def apply(
   Raises:
     BadInput: an address or a name that this call of the network does not have, two gates at one, a
       gate that is no float or of another shape, taps or gates in a block that runs twice.
+
+  >>> from maskjax.model.vit import ViT
+  >>> net, x = ViT(8, 2, 2, 8, patch=(1,), grid=(3,)), jax.numpy.ones((3, 1))
+  >>> ask = lambda v: apply(net, v, x, taps=["-1/attention"], gates={"0/heads": x[:2, 0]})
+  >>> told = jax.eval_shape(ask, jax.eval_shape(net.init, jax.random.key(0), x))
+  >>> told.out.shape, told.found["-1/attention"].shape
+  ((4, 8), (2, 4, 4))
   """
   if not (taps or gates or mutable):
     return Told(network.apply(variables, *args, **options), {}, {}, {})
@@ -124,7 +131,8 @@ def apply(
     for path in found.values():
       if path in given:
         raise BadInput(f"there are two gates at {name!r}, one of them by a wildcard")
-      given[path] = jax.tree_util.Partial(gate) if callable(gate) else gate
+      plain = callable(gate) and not isinstance(gate, jax.tree_util.Partial)
+      given[path] = jax.tree_util.Partial(gate) if plain else gate
     gated |= {name: (*path[:-1], path[-1] + GATE) for name, path in found.items()}
   # A gate whose place nobody meets would be left out in silence.
   asked = {path: Asked(told=False) for path in gated.values()}
@@ -146,13 +154,20 @@ def apply(
 def addresses(
   network: nn.Module, variables: Mapping[str, Any], *args: Any, **options: Any
 ) -> dict[str, Any]:
-  """All taps that `apply` of the same arguments knows, by name, with shapes; computes nothing."""
+  """All taps that `apply` of the same arguments knows, by name, with shapes; computes nothing.
+
+  >>> from maskjax.model.vit import ViT
+  >>> net, x = ViT(8, 2, 2, 8, patch=(1,), grid=(3,)), jax.numpy.ones((3, 1))
+  >>> [*addresses(net, jax.eval_shape(net.init, jax.random.key(0), x), x)][:3]
+  ['0/input', '1/input', '0/attention']
+  """
   call, blocks = Call(network, variables, args, options), _blocks(variables)
   places: dict[str, Path] = {}
   for stack, place in itertools.product(blocks, PLACES):
     places |= _resolved("/".join([stack, "*", place]).lstrip("/"), blocks)
-  run = lambda: _run(call, dict.fromkeys(places.values(), Asked()), {}, {TAPS, SOWN})[1:3]
-  met, said = jax.eval_shape(run)
+  asked = dict.fromkeys(places.values(), Asked())
+  run = lambda own: _run(call._replace(variables=own), asked, {}, {TAPS, SOWN})[1:3]
+  met, said = jax.eval_shape(run, variables)
   return {**{name: met[path].value for name, path in places.items() if path in met}, **said}
 
 

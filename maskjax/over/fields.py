@@ -1,9 +1,7 @@
 """Positions that data come in: tokens of text, cells of a table, edges of a graph."""
 
 import jax.numpy as jnp
-from jaxtyping import Array
 
-from maskjax.errors import BadInput
 from maskjax.over.base import Batch, Over, Positions, field_of
 from maskjax.record import Record
 
@@ -14,32 +12,27 @@ def tokens(*, record: Record, field: str = "tokens", length: int | None = None) 
   Args:
     record: of the data.
     field: of the batch; of "caption" ids below zero are padding.
-    length: tokens; the record's, or that of its captions, unless said.
-
-  Raises:
-    BadInput: data of other kinds with no length.
+    length: tokens; that of the record's captions for "caption", else of its examples, unless said.
 
   >>> tokens(record=Record("text", (16,), {})).grid
   (16,)
   """
-  found = record.caption if field == "caption" else record.shape[0]
-  n = found if length is None else length
-  if length is None and record.kind != "text" and field != "caption":
-    raise BadInput(f"data of kind {record.kind!r} do not say how many tokens: set over.length")
+  captions = field == "caption"
+  n = (record.caption if captions else record.shape[0]) if length is None else length
 
   def read(batch: Batch) -> Positions:
     ids = field_of(record, field, batch)
-    valid = ids >= 0 if field == "caption" else batch.get("valid")
-    return Positions(jnp.maximum(ids, 0), valid)
+    return Positions(jnp.maximum(ids, 0), ids >= 0 if captions else batch.get("valid"))
 
   return Over((n,), 0, read, lambda ids: ids)
 
 
-def cells(*, record: Record, field: str = "") -> Over:
+def cells(*, record: Record, field: str = "table") -> Over:
   """Cells of the row of a table; a missing one is not allowed, and zero.
 
-  Raises:
-    BadInput: data of another kind.
+  Args:
+    record: of the data, whose shape is (columns, values of each).
+    field: of the batch.
 
   >>> over = cells(record=Record("table", (3, 1), {}))
   >>> batch = {"table": jnp.array([[[1.0], [jnp.nan], [2.0]]])}
@@ -47,38 +40,31 @@ def cells(*, record: Record, field: str = "") -> Over:
   >>> read.values[0, :, 0].tolist(), read.allowed.tolist()
   ([1.0, 0.0, 2.0], [[True, False, True]])
   """
-  if record.kind != "table":
-    raise BadInput(f"cells are those of a table, the data set holds {record.kind!r}")
 
   def read(batch: Batch) -> Positions:
     values, valid = field_of(record, field, batch), batch.get("valid")
     if valid is None or valid.ndim < values.ndim:
       return Positions(values)
-    return Positions(jnp.where(valid, values, 0), valid[..., 0])
+    return Positions(jnp.where(valid, values, 0), valid.all(axis=-1))
 
-  return Over(
-    (record.shape[0],), record.shape[-1], read, lambda values: values, {}, (1,), record.shape
-  )
+  shape = tuple(record.shape)
+  return Over(shape[:1], shape[-1], read, lambda values: values, cell=(1,), shape=shape)
 
 
-def edges(*, record: Record, number: int) -> Over:
+def edges(*, record: Record, number: int, field: str = "edges") -> Over:
   """Directed edges of a graph, as pairs of nodes; padding, a negative `unit`, is not allowed.
 
   Args:
     record: of the data.
     number: of edges that a batch is padded to, those in both directions.
+    field: of the batch.
 
-  Raises:
-    BadInput: data of another kind.
-
-  >>> edges(record=Record("graph", (5, 2), {}), number=6).grid
-  (6,)
+  >>> over = edges(record=Record("graph", (5, 2), {}), number=2)
+  >>> over.read({"edges": jnp.array([[[0, 1], [0, 0]]]), "unit": jnp.array([[0, -1]])}).allowed
+  Array([[ True, False]], dtype=bool)
   """
-  if record.kind != "graph":
-    raise BadInput(f"edges are those of a graph, the data set holds {record.kind!r}")
 
   def read(batch: Batch) -> Positions:
-    pairs: Array = batch["edges"]
-    return Positions(pairs, batch["unit"] >= 0)
+    return Positions(field_of(record, field, batch), batch["unit"] >= 0)
 
   return Over((number,), 0, read, lambda pairs: pairs)

@@ -146,7 +146,9 @@ class Graph:
       if node.value.keeps:
         told.append(f"keep={' | '.join(map(str, node.value.keeps))}")
       bound = getattr(node.value.fn, "keywords", {})
-      told += [f"{key}={value!r}" for key, value in bound.items() if not callable(value)]
+      told += [
+        f"{key}={_literal(value)}" for key, value in bound.items() if value not in ((), None)
+      ]
       yield f"{inside}{name} = {_name(node.value.fn)}({', '.join(told)})"
 
   def dependents(self, nodes: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
@@ -307,6 +309,14 @@ class Graph:
         if all(local.get(a) == bucket for a in arguments if behind.get(a)):
           local[node] = bucket
     return local
+
+
+def _literal(value: Any) -> str:
+  """An argument that is bound, in few words."""
+  if isinstance(value, bind.Moving):
+    return "…"
+  plain = isinstance(value, str | int | float | bool | tuple)
+  return repr(value) if plain else _name(value) if callable(value) else type(value).__name__
 
 
 def _text(address: Address) -> str:

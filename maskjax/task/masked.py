@@ -15,9 +15,10 @@ from maskjax.record import Record
 from maskjax.reduce import Term
 from maskjax.sections import Lengths
 from maskjax.task.base import Aux, Batch, Task, Variables
+from maskjax.task.grammar import ANSWER, LOSS, Loss
 from maskjax.task.graph import MAIN
 from maskjax.task.networks import Network, changes_of, networks_of, variables_of
-from maskjax.task.reader import ANSWER, DETACHED, LOSS, Loss, Parts, Reader
+from maskjax.task.reader import DETACHED, Parts, Reader
 from maskjax.task.run import Run
 
 STATE, TEACHERS = "state", "teachers"

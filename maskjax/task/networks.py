@@ -14,6 +14,7 @@ from maskjax.model import layers
 from maskjax.task.base import FROZEN, Variables
 
 STATISTICS = "batch_stats"  # running ones, which change while a network is trained
+ROOT = "network"  # the network whose variables lie at the root, not under its name
 MODULE = "module"  # the argument by which the function of a module is told its network
 
 
@@ -25,7 +26,8 @@ class Network:
   needs, unless they were made before.
 
   Args:
-    name: of the network, under which its variables lie in every collection.
+    name: of the network, under which its variables lie in every collection; those of "network" lie
+      at the root, beside the others.
     module: what is called.
     variables: of all networks; `None` while they are being made.
     key: to make them from.
@@ -41,7 +43,10 @@ class Network:
     key: Key[Array, ""] | None = None,
     fixed: bool = False,
   ):
-    own = {k: v[name] for k, v in (variables or {}).items() if name in v}
+    own = variables or {}
+    if name != ROOT:
+      own = {k: v[name] for k, v in own.items() if isinstance(v, Mapping) and name in v}
+    own = dict(own)
     if fixed and "params" in own:
       own["params"] = jax.lax.stop_gradient(own["params"])
     self.name, self.module, self.variables, self.key = name, module, own, key
@@ -120,7 +125,7 @@ def variables_of(
       raise BadInput(f"no loss calls the network {name!r}: name it in one, or leave it out")
     for collection, tree in network.variables.items():
       place = FROZEN if collection == "params" and (frozen or {}).get(name) else collection
-      found.setdefault(place, {})[name] = tree
+      found.setdefault(place, {}).update(tree if name == ROOT else {name: tree})
   return found
 
 
@@ -129,7 +134,8 @@ def changes_of(networks: Mapping[str, Network], variables: Variables) -> dict[st
   changed: dict[str, Any] = {}
   for name, network in networks.items():
     for collection, tree in network.changed.items():
-      changed.setdefault(collection, dict(variables[collection]))[name] = tree
+      whole = changed.setdefault(collection, dict(variables[collection]))
+      whole.update(tree if name == ROOT else {name: tree})
   return changed
 
 

@@ -77,7 +77,7 @@ def gates():
   }
 
 
-TAPS = [f"*/{place}" for place in layers.PLACES] + ["1/output_gate", "2/attention_gate"]
+TAPS = [f"*/{place}" for place in layers.PLACES] + ["*/output_gate", "*/attention_gate"]
 
 
 def asked(net, v, gates):
@@ -115,6 +115,7 @@ def test_a_loop_is_cut_where_layers_are_asked_different_things():
   ).count("scan[")
   assert scans() == scans(taps=["*/heads"]) == scans(gates={"*/hidden": np.ones(MLP)}) == 1
   assert scans(taps=["1/heads"]) == 3
+  assert scans(taps=TAPS, gates=gates()) == 2
   assert scans(gates={"0/output": np.float32(1)}) == scans(taps=["-1/input"]) == 2
 
 

@@ -1,0 +1,192 @@
+"""Sections of a config as values of a graph: score, select, the chain of hide, losses, branches."""
+
+import functools
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+
+from maskjax import bind, sections
+from maskjax.errors import BadInput, unknown
+from maskjax.over import Over
+from maskjax.sections import Lengths
+from maskjax.task.buckets import kept
+from maskjax.task.graph import Branch, Value
+from maskjax.task.networks import MODULE, calls
+from maskjax.task.values import in_place, score_values
+
+OWN = ("of", "stream")  # what the section of a value says beside its arguments
+OF_LOSS = ("scale", "each", "trains")  # what a loss says beside that
+OF_BRANCH = ("draws", "keep")  # what a branch says beside its values
+LOSS, ANSWER = "losses.", "answers."
+
+
+class Loss(NamedTuple):
+  """A loss of the graph: the value `losses.NAME`.
+
+  Attributes:
+    name: of its term.
+    scale: its weight in the total, which may move; with `each` one for each entry, or one for all.
+    each: an argument that gets each entry of a tuple, one after another, and a term for each:
+      "NAME/0", "NAME/1", …
+    trains: patterns of the parameters that it trains; None, all.
+  """
+
+  name: str
+  scale: Any = 1.0
+  each: str = ""
+  trains: tuple[str, ...] | None = None
+
+
+class Grammar:
+  """Reads sections that name functions as values.
+
+  Args:
+    config: plain nested dicts.
+    lengths: of the run, over which schedules move.
+    modules: networks by name, to which functions with parameters are added.
+  """
+
+  def __init__(self, config: Mapping[str, Any], lengths: Lengths, modules: dict[str, nn.Module]):
+    self.config, self.lengths, self.modules = config, lengths, modules
+
+  def value(self, name: str, section: Any, stream_: str = "") -> Value | str:
+    """A value of a section; a string is another value by reference."""
+    if isinstance(section, str):
+      return section
+    if not sections.is_section(section):
+      raise BadInput(
+        f"the value {name!r} is a section with fn, or the name of another: {section!r}"
+      )
+    rest = {k: v for k, v in section.items() if k not in OWN}
+    of = dict(section.get("of", {}))
+    fn = sections.bound(rest, self.lengths)
+    if isinstance(fn.func, type) and issubclass(fn.func, nn.Module):
+      module = fn()
+      self.modules[name] = module
+      fn, of = functools.partial(calls(module)), {MODULE: f"modules.{name}", **of}
+    return Value(fn, of, section.get("stream", stream_))
+
+  def words(self, over: Over) -> dict[str, Value | str]:
+    """score, select and hide."""
+    made: dict[str, Value | str] = {}
+    if self.config.get("score"):
+      made |= score_values()
+      made["score"] = self.value("score", self.config["score"], "mask")
+    if self.config.get("select"):
+      value = self.value("hidden", self.config["select"], "mask")
+      made["hidden"] = self._first(value, "scores")
+    else:
+      made["hidden"] = "nothing"
+    hide = self.config.get("hide") or ()
+    steps = (hide,) if sections.is_section(hide) else tuple(hide)
+    made |= self._chain([s for s in steps if s.get("place", "values") == "values"], over)
+    made |= self._embedded([s for s in steps if s.get("place") == "embedded"])
+    return made
+
+  def _first(self, value: Value | str, *references: str) -> Value | str:
+    """The value with its first arguments, whatever they are called, from these references."""
+    if isinstance(value, str):
+      return value
+    free = [name for name in bind.needs(value.fn) if name not in value.of]
+    return value._replace(of={**dict(zip(free, references, strict=False)), **value.of})
+
+  def _chain(self, steps: list[Any], over: Over) -> dict[str, Value | str]:
+    """Hiders of values, one after another; the last one makes `seen`."""
+    made: dict[str, Value | str] = {}
+    last = "values"
+    for i, section in enumerate(steps):
+      rest = {k: v for k, v in section.items() if k not in ("keep", "place", "mask")}
+      name, mask = f"hide.{i}", section.get("mask", "hidden")
+      value = self._first(self.value(name, rest), last, mask)
+      if not isinstance(value, Value):
+        raise BadInput(f"a hider is a section with fn, got {section!r}")
+      if "keep" in bind.needs(value.fn):
+        if i + 1 < len(steps):
+          raise BadInput("what drops positions comes last in the chain of hide")
+        keep = section.get("keep")
+        select = sections.bound(
+          {k: v for k, v in self.config["select"].items() if k not in OWN}, self.lengths
+        )
+        made["seen"] = value._replace(keeps=kept(keep, select, over.grid), exact=keep is None)
+        return made
+      made[name], last = value, name
+    made["seen"] = Value(in_place, {"values": last})
+    return made
+
+  def _embedded(self, steps: list[Any]) -> dict[str, Value | str]:
+    """Hiders of embedded tokens: a learned token in their place."""
+    made: dict[str, Value | str] = {}
+    last = "embedding"
+    for i, section in enumerate(steps):
+      rest = {k: v for k, v in section.items() if k not in ("place", "mask")}
+      name = f"hide.embedded.{i}"
+      made[name] = self._first(self.value(name, rest), last, section.get("mask", "hidden"))
+      last = name
+    if steps:
+      made["embedded"] = last
+    return made
+
+  def inside(self, address: str) -> str:
+    """An address in the encoder, without its name: the network that taps and gates are for."""
+    network, _, rest = address.partition("/")
+    if network != "encoder" or "encoder" not in self.modules:
+      raise BadInput(f"taps and gates are in the encoder, encoder/LAYER/PLACE, got {address!r}")
+    return rest
+
+  def loss(self, name: str, section: Mapping[str, Any]) -> tuple[Value, Loss]:
+    if not sections.is_section(section):
+      raise BadInput(f"losses.{name} is a section with fn, got {section!r}")
+    rest = {k: v for k, v in section.items() if k not in OF_LOSS}
+    value = self.value(f"{LOSS}{name}", rest)
+    assert isinstance(value, Value)
+    scale = sections.argument(section.get("scale", 1.0), self.lengths)
+    each, trains = section.get("each", ""), section.get("trains")
+    if each:
+      value = value._replace(fn=for_each(value.fn, each))
+    patterns = (trains,) if isinstance(trains, str) else trains
+    return value, Loss(name, scale, each, None if patterns is None else tuple(patterns))
+
+  def branch(
+    self, name: str, section: Mapping[str, Any], values: Mapping[str, Any], over: Over
+  ) -> Branch:
+    made: dict[str, Any] = {}
+    for key, own in section.items():
+      if key in OF_BRANCH:
+        continue
+      if own is None:
+        made[key] = None
+        continue
+      value = self.value(f"{name}.{key}", own)
+      made[key] = self._first(value, "scores") if key == "hidden" else value
+    seen = values["seen"]
+    if "keep" in section:
+      keep = section["keep"]
+      sizes = (keep,) if isinstance(keep, int) else tuple(sorted(keep))
+      made["seen"] = seen._replace(keeps=sizes, exact=False)
+    elif made.get("hidden") == "nothing" and seen.keeps:
+      made["seen"] = seen._replace(keeps=(math.prod(over.grid),), exact=True)
+    return Branch(made, tuple(section.get("draws", ())))
+
+
+def for_each(fn: Any, name: str) -> functools.partial[Any]:
+  """The function called for each entry of the tuple that an argument is, its results as a tuple.
+
+  Raises:
+    BadInput: it takes no such argument.
+  """
+  takes = bind.needs(fn)
+  if name not in takes:
+    raise unknown(f"argument of {fn.func.__name__}, which each names,", name, takes)
+
+  def each(**told: Any) -> tuple[Any, ...]:
+    entries = told.pop(name)
+    return tuple(fn(**{name: entry}, **told) for entry in entries)
+
+  signature = inspect.signature(fn.func)
+  keyword = inspect.Parameter.KEYWORD_ONLY
+  own = [p.replace(kind=keyword) for p in signature.parameters.values() if p.name in takes]
+  each.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
+  return functools.partial(each)

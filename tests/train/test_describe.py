@@ -1,0 +1,35 @@
+"""The graph of a config is printed as it will be run."""
+
+import pathlib
+import sys
+
+import pytest
+
+from maskjax.errors import BadInput
+from maskjax.train.describe import describe
+
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+configs = __import__("user_package.configs").configs
+NOTE = dict(scale=dict(shape=(8, 8, 1), examples=4))
+
+
+def test_each_value_has_a_line_with_its_function_arguments_shape_and_keys():
+  lines = describe(configs.two_looks(), NOTE).splitlines()
+  said = dict(zip(lines[0:-1:2], lines[1::2], strict=True))
+  assert said["score = score.white(grid)"] == "    float32[1, 16]  keys: mask"
+  assert said["hidden = select.top(scores, allowed=positions.allowed, ratio=0.75)"] == (
+    "    bool[1, 16]"
+  )
+  seen = "whole.seen = hide.drop(x=positions.values, hidden=nothing, allowed=positions.allowed,"
+  assert f"{seen} keep=16)" in said
+  assert "other.score = score.white(grid)" in said
+  assert lines[-1] == "loss = 1.0 · one + 1.0 · two"
+
+
+def test_what_only_branches_would_make_is_left_out():
+  assert "other.losses" not in describe(configs.two_looks(), NOTE)
+
+
+def test_a_task_that_is_no_graph_is_refused():
+  with pytest.raises(BadInput, match="reconstruct is no graph"):
+    describe(dict(task=dict(fn="reconstruct")), NOTE)
