@@ -30,9 +30,9 @@ def behaviour(default: Any, laptop: Any) -> dict[str, Any]:
   named = {k: v for k, v in trained.metrics.items() if k.startswith("terms/") or k == "loss"}
   hidden = {**_leaves("held", trained.held), **_leaves("zero", trained.zero)}
   return {
-    "default": {"masks": _masks(default), "parameters": _parameters(default, names=False)},
+    "default": {"masks": _masks(default.masks), "parameters": _parameters(default, names=False)},
     "laptop": {
-      "masks": _masks(laptop) | hidden,
+      "masks": _masks(trained.masks) | hidden,
       "parameters": _parameters(laptop, names=True),
       "terms": {k: np.asarray(v, np.float64).tolist() for k, v in named.items()},
       "weights": {k: float(v) for k, v in laptop.task.weights.items()},
@@ -40,8 +40,8 @@ def behaviour(default: Any, laptop: Any) -> dict[str, Any]:
   }
 
 
-def _masks(made: Any) -> dict[str, Any]:
-  return {name: [_kept(x, BITS) for x in mask] for name, mask in made.masks.items()}
+def _masks(masks: Mapping[str, Any]) -> dict[str, Any]:
+  return {name: [_kept(x, BITS) for x in mask] for name, mask in masks.items()}
 
 
 def _leaves(word: str, tree: Any) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
+from vectors import RULES, Vectors, vectors
 
 from maskjax import bind, lab, weights
 from maskjax.data import tiny
@@ -38,6 +40,8 @@ SPIED = ("score", "hide", *MASKS)
 # Arguments worth telling beside what a function returned.
 TOLD = ("loss", "alpha")
 DRAWN = ("params", FROZEN)
+# A collection of variables that a loss leaves what it was told in.
+SAID = "said"
 # A module whose functions are those of maskjax, and tell what they returned.
 SPY = "maskjax_spied"
 
@@ -74,12 +78,14 @@ class Trained(NamedTuple):
   Attributes:
     state: after the last step.
     metrics: of each step.
+    masks: the masks and gates of each step's loss.
     held: after each step, which weights an optimiser holds; None without one that does.
     zero: after each step, which weights learned masks hide; None without such masks.
   """
 
   state: State
   metrics: Mapping[str, np.ndarray]
+  masks: dict[str, np.ndarray]
   held: Any
   zero: Any
 
@@ -92,7 +98,7 @@ class Built:
 
   Attributes:
     config: plain nested dicts, after `change`.
-    record, batch: tiny data of eight examples.
+    record, batch: tiny data of eight examples; of one graph, of two videos at the paper's scale.
     task: what the config describes.
     total_steps: length of its run.
     seed: of the key that the masks of `said` come from.
@@ -114,7 +120,7 @@ class Built:
     examples = math.ceil(scale["examples"] * small.batch_size / config.batch_size)
     self.scale = {**scale, "examples": examples}
     self.record = tiny.record(self.scale, self.config["data"].get("train", "train"))
-    size = 1 if self.record.kind == "graph" else EXAMPLES
+    size = {"graph": 1, "video": EXAMPLES if preset else 2}.get(self.record.kind, EXAMPLES)
     self.batch = {k: jax.device_put(v) for k, v in tiny.batch(self.scale, size).items()}
     self.task: Task = make_task(self._spied(), self.record)
     self.total_steps = run_lengths(self.config, self.record).total_steps
@@ -131,14 +137,27 @@ class Built:
     return config
 
   @functools.cached_property
+  def _init(self) -> Any:
+    return jax.jit(self.task.init).trace(jax.random.key(INIT), self.batch)
+
+  @functools.cached_property
   def shapes(self) -> Any:
     """The variables, by shape."""
-    return jax.eval_shape(self.task.init, jax.random.key(0), self.batch)
+    shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)
+    return jax.tree.map(shape, self._init.out_info)
 
   @functools.cached_property
   def optimizer(self) -> Any:
     """The optimiser of the config, with what holds weights."""
     return make_optimizer(self.config, self.shapes["params"], self.total_steps, **self.lengths)
+
+  @functools.cached_property
+  def vectors(self) -> Vectors:
+    """How the parameters lie while a few steps are trained: as they are, if they are held."""
+    shapes, made = self.shapes["params"], self.optimizer
+    if self.config.get("hold") or self.config["optimizer"]["fn"] not in RULES:
+      return Vectors(lambda tree: tree, lambda tree: tree, {})
+    return vectors(shapes, made.rates, made.decays)
 
   def hide(self, variables: Any, batch: Any, key: Any, step: Any) -> dict[str, Any]:
     """What the grammar's words return in the loss of a step: "select", "select2", "drop", ….
@@ -149,10 +168,14 @@ class Built:
 
   def terms(self, variables: Any, batch: Any, key: Any, step: Any) -> tuple[Any, dict[str, Any]]:
     """The terms of a step's loss, and what `hide` finds in it."""
-    batch = self.task.pair(batch, key, step)
+    terms, aux = self._told(variables, self.task.pair(batch, key, step), key, step)
+    return terms, aux.variables[SAID]
+
+  def _told(self, variables: Any, batch: Any, key: Any, step: Any) -> Any:
+    """The loss of the task, which puts what it was told among the variables."""
     spy.seen = []
     try:
-      terms, _ = self.task.loss(variables, batch, key, step)
+      terms, aux = self.task.loss(variables, batch, key, step)
       seen = spy.seen
     finally:
       spy.seen = None
@@ -162,7 +185,7 @@ class Built:
       name = f"{section}{count}" if count > 1 else section
       found[name] = result
       found |= {f"{name}.{k}": v for k, v in told.items()}
-    return terms, found
+    return terms, aux._replace(variables={**aux.variables, SAID: found})
 
   @functools.cached_property
   def said(self) -> dict[str, Any]:
@@ -179,12 +202,7 @@ class Built:
   @functools.cached_property
   def masks(self) -> dict[str, np.ndarray]:
     """The masks and gates among what is said; a context and its targets are two of one name."""
-    found = {name: jax.tree.leaves(self.said[name]) for name in self.said if _hides(name)}
-    return {
-      f"{name}/{i}" if i else name: leaf
-      for name, leaves in found.items()
-      for i, leaf in enumerate(leaves)
-    }
+    return hiding(self.said)
 
   @functools.cached_property
   def initial(self) -> Any:
@@ -196,8 +214,13 @@ class Built:
     drawn = {name: _drawn(self.shapes[name], rng) for name in DRAWN if name in self.shapes}
     copies = {TEACHER: drawn["params"]} if TEACHER in self.shapes else {}
     rest = set(self.shapes) - set(drawn) - set(copies)
-    others = lambda key, batch: {k: v for k, v in self.task.init(key, batch).items() if k in rest}
-    made = jax.jit(others)(jax.random.key(INIT), self.batch) if rest else {}
+    made = {}
+    if rest:
+      # Of what was traced for the shapes: no network is traced twice.
+      init, structure = jaxpr_as_fun(self._init.jaxpr), jax.tree.structure(self.shapes)
+      all_of = lambda *leaves: jax.tree.unflatten(structure, init(*leaves))
+      others = lambda *leaves: {k: v for k, v in all_of(*leaves).items() if k in rest}
+      made = jax.jit(others)(*jax.tree.leaves((jax.random.key(INIT), self.batch)))
     return {**made, **copies, **drawn}
 
   @functools.cached_property
@@ -210,23 +233,35 @@ class Built:
 
   @functools.cached_property
   def trained(self) -> Trained:
-    """A step at each of `steps`, one after another, in one program."""
-    tx, ema = self.optimizer.tx, self.config.get("ema", 0.0)
+    """A step at each of `steps`, one after another, in one program, of `vectors`."""
+    join, split, rules = self.vectors
+    config = {**self.config, "optimizer": {**self.config["optimizer"], **rules}}
+    whole = jax.eval_shape(join, self.shapes["params"])
+    optimizer = make_optimizer(config, whole, self.total_steps, **self.lengths)
+    tx, ema = optimizer.tx, self.config.get("ema", 0.0)
     batch = {k: v[: self.config["batch_size"]] for k, v in self.batch.items()}
-    step = make_step(self.task, tx, ema=ema, held=self.optimizer.held)
+    apart = lambda v: {**v, "params": split(v["params"])}
+    update = self.task.update and (lambda v, step: self.task.update(apart(v), step))
+    task = self.task._replace(loss=lambda v, *rest: self._told(apart(v), *rest), update=update)
+    step = make_step(task, tx, ema=ema, held=optimizer.held)
 
     def one(state: State, batch: Any, at: Any) -> Any:
       state, metrics = step(_moved(state, at), batch)
+      variables = dict(state.variables)
+      masks = hiding(variables.pop(SAID))
+      state = state._replace(variables=variables)
       held = weights.masks(state.moments) if self.config.get("hold") else None
       zero = None
       if self.config.get("view"):
-        zero = jax.tree.map(lambda x: x == 0, self.task.final(state.variables)["params"])
-      return state, (metrics, held, zero)
+        zero = jax.tree.map(lambda x: x == 0, self.task.final(apart(variables))["params"])
+      return state, (metrics, masks, held, zero)
 
     def run(variables: Any, batch: Any, steps: Any) -> Any:
+      variables = {**variables, "params": join(variables["params"])}
       average = variables["params"] if ema else {}
       state = State(jnp.int32(0), jax.random.key(0), variables, moments(tx, variables), average)
-      return jax.lax.scan(lambda state, at: one(state, batch, at), state, steps)
+      state, rest = jax.lax.scan(lambda state, at: one(state, batch, at), state, steps)
+      return state._replace(variables=apart(state.variables)), rest
 
     state, rest = jax.device_get(jax.jit(run)(self.variables, batch, self.steps))
     return Trained(state, *rest)
@@ -246,8 +281,15 @@ def _drawn(shapes: Any, rng: np.random.Generator) -> Any:
   return jax.tree_util.tree_map_with_path(leaf, shapes)
 
 
-def _hides(name: str) -> bool:
-  return name.rstrip("0123456789") in MASKS
+def hiding(said: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  """The masks and gates among what is said; a context and its targets are two of one name."""
+  hides = lambda name: name.rstrip("0123456789") in MASKS
+  found = {name: jax.tree.leaves(value) for name, value in said.items() if hides(name)}
+  return {
+    f"{name}/{i}" if i else name: leaf
+    for name, leaves in found.items()
+    for i, leaf in enumerate(leaves)
+  }
 
 
 def _moved(state: State, at: Any) -> State:

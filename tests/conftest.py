@@ -46,6 +46,7 @@ def pytest_configure(config):
 @pytest.fixture(scope="module")
 def built():
   """`built("mae", "laptop")`: what a config builds at smoke size, see built.py; once a file."""
+  beside("vectors")
   make = beside("built").Built
   made = {}
 

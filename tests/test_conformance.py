@@ -37,7 +37,8 @@ def agree(got, expected):
   assert jax.tree.structure(got) == jax.tree.structure(expected)
   for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
     assert a.dtype == b.dtype
-    np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-6)
+    # Sums of dozens of terms in other orders; a fault gives what is another example's.
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 def fold(x):

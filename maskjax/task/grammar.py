@@ -13,8 +13,8 @@ from maskjax.errors import BadInput, unknown
 from maskjax.over import Over
 from maskjax.sections import Lengths
 from maskjax.task.buckets import kept
-from maskjax.task.graph import Branch, Value
 from maskjax.task.networks import MODULE, calls
+from maskjax.task.node import Branch, Value
 from maskjax.task.values import in_place, score_values
 
 OWN = ("of", "stream")  # what the section of a value says beside its arguments

@@ -1,70 +1,11 @@
 """Graphs of named values: each is computed once, and only where something names it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from maskjax import bind
 from maskjax.errors import BadInput, unknown
-
-MAIN = "main"
-# Optional arguments that are filled with the values of their names; any other optional argument is
-# a value only where `of` says so, or else a value called `temperature` would change every softmax.
-FILLED = ("allowed", "grid", "valid", "keys", "step", "train")
-# Arguments that a run tells by itself: see `Value`.
-TOLD = ("keys", "graph", "state", "keep", "exact")
-
-
-class Value(NamedTuple):
-  """How a value is made.
-
-  Attributes:
-    fn: a function of other values, bound to its hyperparameters. It may name `keys`, one key for
-      each example; `graph`, see `Run.ask`; and `state`, what it returned last beside its value:
-      then it returns the pair (value, state), `state` being None at first.
-    of: argument → reference. A required argument that is not here is the value of its own name.
-    stream: of the keys; the name of the value unless said.
-    keeps: numbers of positions, rising, one of which `fn` is told as `keep`. Of several, a step
-      takes the smallest that holds what is not `hidden` of any example; see `Run`.
-    exact: whether so many are visible in every example; `fn` may name it.
-  """
-
-  fn: Callable[..., Any]
-  of: Mapping[str, str] = {}
-  stream: str = ""
-  keeps: tuple[int, ...] = ()
-  exact: bool = False
-
-
-class Branch(NamedTuple):
-  """The same graph with some values given otherwise.
-
-  Attributes:
-    values: name → a `Value`; a reference to another value of the graph, as a string; or a constant.
-    draws: names of values that are made again with keys of this branch.
-  """
-
-  values: Mapping[str, Any] = {}
-  draws: tuple[str, ...] = ()
-
-
-class Address(NamedTuple):
-  """Where a value is: in a branch, by name, and a path of fields inside it."""
-
-  branch: str
-  name: str
-  path: tuple[str, ...] = ()
-
-  @property
-  def node(self) -> tuple[str, str]:
-    """Without the fields."""
-    return self.branch, self.name
-
-
-class Node(NamedTuple):
-  """A value whose arguments are addresses."""
-
-  value: Value
-  arguments: Mapping[str, Address]
+from maskjax.task.node import FILLED, MAIN, TOLD, Address, Branch, Node, Value, literal, named, text
 
 
 class Graph:
@@ -140,16 +81,14 @@ class Graph:
       node = self.nodes[branch, name]
       inside = "" if branch == MAIN else f"{branch}."
       told = [
-        argument if _text(address) == argument else f"{argument}={_text(address)}"
+        argument if text(address) == argument else f"{argument}={text(address)}"
         for argument, address in node.arguments.items()
       ]
       if node.value.keeps:
         told.append(f"keep={' | '.join(map(str, node.value.keeps))}")
       bound = getattr(node.value.fn, "keywords", {})
-      told += [
-        f"{key}={_literal(value)}" for key, value in bound.items() if value not in ((), None)
-      ]
-      yield f"{inside}{name} = {_name(node.value.fn)}({', '.join(told)})"
+      told += [f"{key}={literal(value)}" for key, value in bound.items() if value not in ((), None)]
+      yield f"{inside}{name} = {named(node.value.fn)}({', '.join(told)})"
 
   def dependents(self, nodes: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
     """The nodes, and all that depend on one of them."""
@@ -168,7 +107,7 @@ class Graph:
     if branch != MAIN and name not in self.changed[branch]:
       branch = MAIN
     if (branch, name) in path:
-      circle = " → ".join(_text(Address(*one)) for one in (*path, (branch, name)))
+      circle = " → ".join(text(Address(*one)) for one in (*path, (branch, name)))
       raise BadInput(f"values that stand for each other: {circle}")
     value = self._said(branch, name)
     if not isinstance(value, str):
@@ -230,7 +169,7 @@ class Graph:
     takes = bind.needs(value.fn)
     for argument in value.of:
       if argument not in takes:
-        raise unknown(f"argument of {_name(value.fn)} in the value {name!r}", argument, takes)
+        raise unknown(f"argument of {named(value.fn)} in the value {name!r}", argument, takes)
     for argument, required in takes.items():
       reference = value.of.get(argument)
       if reference is None:
@@ -242,7 +181,7 @@ class Graph:
       try:
         yield argument, self.address(reference, branch)
       except BadInput as error:
-        who = f"the value {name!r}, {_name(value.fn)}, needs {argument}={reference!r}"
+        who = f"the value {name!r}, {named(value.fn)}, needs {argument}={reference!r}"
         raise BadInput(f"{who}: {error}") from error
 
   def _offers(self, name: str, branch: str) -> bool:
@@ -257,7 +196,7 @@ class Graph:
       if node in done or node not in self.nodes:
         return
       if node in path:
-        circle = " → ".join(_text(Address(*one)) for one in (*path[path.index(node) :], node))
+        circle = " → ".join(text(Address(*one)) for one in (*path[path.index(node) :], node))
         raise BadInput(f"values that depend on themselves: {circle}")
       for address in self.nodes[node].arguments.values():
         yield from visit(address.node, (*path, node))
@@ -309,23 +248,3 @@ class Graph:
         if all(local.get(a) == bucket for a in arguments if behind.get(a)):
           local[node] = bucket
     return local
-
-
-def _literal(value: Any) -> str:
-  """An argument that is bound, in few words."""
-  if isinstance(value, bind.Moving):
-    return "…"
-  plain = isinstance(value, str | int | float | bool | tuple)
-  return repr(value) if plain else _name(value) if callable(value) else type(value).__name__
-
-
-def _text(address: Address) -> str:
-  inside = () if address.branch == MAIN else (address.branch,)
-  return ".".join((*inside, address.name, *address.path))
-
-
-def _name(fn: Any) -> str:
-  fn = getattr(fn, "func", fn)
-  module = getattr(fn, "__module__", "") or ""
-  home = module.removeprefix("maskjax.").split(".")[0]
-  return f"{home}.{fn.__name__}" if module.startswith("maskjax.") else getattr(fn, "__name__", "?")

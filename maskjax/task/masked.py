@@ -16,8 +16,8 @@ from maskjax.reduce import Term
 from maskjax.sections import Lengths
 from maskjax.task.base import Aux, Batch, Task, Variables
 from maskjax.task.grammar import ANSWER, LOSS, Loss
-from maskjax.task.graph import MAIN
 from maskjax.task.networks import Network, changes_of, networks_of, variables_of
+from maskjax.task.node import MAIN
 from maskjax.task.reader import DETACHED, Parts, Reader
 from maskjax.task.run import Run
 

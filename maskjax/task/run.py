@@ -12,7 +12,8 @@ from maskjax import bind
 from maskjax.errors import BadInput
 from maskjax.keys import keys, stream
 from maskjax.task.buckets import bucket_of
-from maskjax.task.graph import MAIN, Address, Graph, Node
+from maskjax.task.graph import Graph
+from maskjax.task.node import MAIN, Address, Node
 
 Place = tuple[str, str]
 

@@ -16,8 +16,8 @@ from maskjax.hide import Seen
 from maskjax.over import Over
 from maskjax.recover import Target
 from maskjax.score import Draw
-from maskjax.task.graph import Value
 from maskjax.task.networks import Network
+from maskjax.task.node import Value
 
 
 class Out(NamedTuple):

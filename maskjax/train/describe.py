@@ -8,8 +8,9 @@ import jax.numpy as jnp
 
 from maskjax import bind
 from maskjax.errors import BadInput
-from maskjax.task.graph import MAIN, Graph
+from maskjax.task.graph import Graph
 from maskjax.task.masked import Masked
+from maskjax.task.node import MAIN
 from maskjax.task.reader import Reader
 from maskjax.train.build import run_lengths
 from maskjax.train.plan.program import abstract_data

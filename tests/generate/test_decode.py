@@ -165,23 +165,34 @@ def test_temperature_may_move_with_the_steps():
 
 
 def test_an_example_draws_the_same_alone_and_in_a_batch():
-  words = dict(
+  """Also where the batch has steps left when the example has none, and may choose all anew."""
+  white = dict(
     score=functools.partial(score.white),
     select=functools.partial(select.top),
     schedule=functools.partial(schedule.linear),
     steps=7,
   )
+  # Ends with some still hidden.
+  part = functools.partial(schedule.linear, end=0.4)
+  again = {**white, "score": POLICIES["noisy"], "schedule": part, "remask": True}
 
   @jax.jit
   def run(keys):
     tokens, hidden = jnp.zeros((8, 3), jnp.int32), jnp.ones((8, 3), bool)
-    rows = slice(None), slice(3, 4)
-    return [decode(predict, keys[row], tokens[row], hidden[row], **words) for row in rows]
+    one = lambda words: lambda key: decode(predict, key[None], tokens[:1], hidden[:1], **words)
+    of = lambda words: (
+      decode(predict, keys, tokens, hidden, **words),
+      jax.lax.map(one(words), keys),
+    )
+    return of(white), of(again)
 
-  both, one = jax.device_get(run(keys_of(8)))
+  (both, one), (marked, apart) = jax.device_get(run(keys_of(8)))
   assert both["tokens"].shape == (8, 3)
-  np.testing.assert_array_equal(one["tokens"][0], both["tokens"][3])
-  np.testing.assert_array_equal(one["step"][0], both["step"][3])
+  assert (both["step"] > 0).all()
+  assert len({*(marked["step"] > 0).sum(-1)}) > 1
+  for together, alone in ((both, one), (marked, apart)):
+    for name, value in together.items():
+      np.testing.assert_array_equal(alone[name][:, 0], value, err_msg=name)
 
 
 def test_no_steps_are_refused():

@@ -102,10 +102,13 @@ def test_remasking_takes_back_what_was_least_sure():
   assert taken["step"].tolist() == [[4, 3, 2, 2]] * 2
 
 
-def test_remasking_leaves_what_was_given():
+@pytest.mark.parametrize("lead", [1.0, -1.0])
+def test_remasking_leaves_what_was_given_however_sure_the_others_are(lead):
+  """Were given positions in the contest, their score would be 0."""
   predict = lambda tokens, hidden: jnp.zeros((*tokens.shape, 2)).at[..., 0].set(1.0)
   keys, tokens = jax.random.split(jax.random.key(0), 1), np.ones((1, 6), np.int32)
-  write = jax.jit(functools.partial(decode, predict, **maskgit(3, 0.0), remask=True))
+  words = {**maskgit(3, 0.0), "score": functools.partial(lambda logits: lead * logits[..., 0])}
+  write = jax.jit(functools.partial(decode, predict, **words, remask=True))
   got = write(keys, tokens, np.arange(6)[None] < 4)
   assert got["tokens"][0, 4:].tolist() == [1, 1]
   assert got["step"][0, 4:].tolist() == [0, 0]

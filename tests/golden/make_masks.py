@@ -17,21 +17,44 @@ STARTS = (0, 1, 4, 5, 7, 10)
 
 def hidden_positions():
   """The hidden indices by grid and ratio, or kind, and by seed, step and position in the batch."""
+  import itertools
+
+  import jax  # here and below, so that collecting doctests is quick
+  import jax.numpy as jnp
+  import numpy as np
+
+  from maskjax import keys, stream
+
+  cases = [
+    *(({"grid": list(grid), "ratio": r}, draw, STEPS, POSITIONS) for grid, r, draw in by_grid()),
+    *(({"kind": kind}, draw, STEPS[-1:], FEW) for kind, draw in by_kind().items()),
+  ]
+
+  def of(seed, step, positions):
+    return keys(stream(jax.random.key(seed), "mask", step), jnp.array(positions))
+
+  @jax.jit
+  def all_of_them():
+    places = [(draw, itertools.product(SEEDS, s), p) for _, draw, s, p in cases]
+    return [draw(jnp.concatenate([of(*when, p) for when in w])) for draw, w, p in places]
+
   rows = []
-  for grid, ratio, draw in by_grid():
-    for seed in SEEDS:
-      for step in STEPS:
-        where = {"grid": list(grid), "ratio": ratio, "seed": seed, "step": step}
-        rows += drawn(draw, where, POSITIONS)
-  for kind, draw in by_kind().items():
-    for seed in SEEDS:
-      rows += drawn(draw, {"kind": kind, "seed": seed, "step": 1000}, FEW)
+  for (where, _, steps, positions), hidden in zip(cases, all_of_them(), strict=True):
+    each = itertools.product(SEEDS, steps, positions)
+    for (seed, step, position), row in zip(each, np.asarray(hidden), strict=True):
+      when = {"seed": seed, "step": step, "position": position}
+      rows.append({**where, **when, "hidden": indices(row)})
   return rows
+
+
+def indices(row):
+  """Where a mask hides, of each view where it has views."""
+  return row.nonzero()[0].tolist() if row.ndim == 1 else [*map(indices, row)]
 
 
 def by_grid():
   """Yields grid, ratio and what draws the masks: `keys -> hidden`."""
-  from maskjax import score, select  # here and below, so that collecting doctests is quick
+  from maskjax import score, select
 
   for grid, ratio in CASES:
     yield grid, ratio, lambda keys, g=grid, r=ratio: select.top(score.white(keys, g), ratio=r)
@@ -42,26 +65,27 @@ def by_kind():
   from functools import partial
 
   import jax.numpy as jnp
+  import numpy as np
 
   from maskjax import score, select, units
 
-  unit = units.words(jnp.zeros(12, bool).at[jnp.array(STARTS)].set(True))
-  logits = -jnp.arange(12, dtype=jnp.float32) / 4
+  unit = lambda: units.words(jnp.zeros(12, bool).at[jnp.array(STARTS)].set(True))
+  logits = jnp.asarray(-np.arange(12, dtype=np.float32) / 4)
   white = lambda keys: score.white(keys, GRID)
   blocks = lambda keys, **words: score.blocks(keys, GRID, size=(2, 3), **words)
   green = lambda keys: score.color_noise(keys, GRID, color="green")
   nested = lambda keys: select.nested(white(keys), counts=(4, 9))
-  table = jnp.arange(24.0).reshape(6, 4) * 5 % 7
+  table = jnp.asarray(np.arange(24, dtype=np.float32).reshape(6, 4) * 5 % 7)
   tables = lambda keys: jnp.broadcast_to(table, (*keys.shape, 6, 4))
   missing = lambda scores: select.threshold(scores, above=0.0)
-  there = jnp.arange(24) % 3 > 0
+  there = jnp.asarray(np.arange(24) % 3 > 0)
   loss = lambda keys: jnp.broadcast_to(table.reshape(-1), (*keys.shape, 24))
   hard = partial(select.top, count=6)
   return {
     "blocks": lambda keys: select.top(blocks(keys), ratio=0.5),
     "blocks/offset": lambda keys: select.top(blocks(keys, offset=True), ratio=0.5),
     "spans": lambda keys: select.top(score.spans(keys, (24,)), ratio=0.5),
-    "words": lambda keys: select.top(score.words(keys, unit), ratio=0.5),
+    "words": lambda keys: select.top(score.words(keys, unit()), ratio=0.5),
     "draw_kept": lambda keys: select.top(score.draw_kept(keys, logits).scores, count=7),
     "box": lambda keys: select.top(score.box(keys, GRID), count=7),
     "fourier_noise": lambda keys: select.top(score.fourier_noise(keys, GRID), ratio=0.5),
@@ -83,21 +107,6 @@ def by_kind():
     "self_masked": lambda keys: missing(score.self_masked(keys, tables(keys), ratio=0.5)),
     "color_noise": lambda keys: select.top(green(keys), ratio=0.5),
   }
-
-
-def drawn(draw, where, positions):
-  """One row for each position in the batch: its hidden indices, of each view where it has views."""
-  import jax
-  import jax.numpy as jnp
-  import numpy as np
-
-  from maskjax import keys, stream
-
-  key = stream(jax.random.key(where["seed"]), "mask", where["step"])
-  hidden = np.asarray(jax.jit(draw)(keys(key, jnp.array(positions))))
-  indices = lambda row: np.flatnonzero(row).tolist() if row.ndim == 1 else [*map(indices, row)]
-  pairs = zip(positions, hidden, strict=True)
-  return [{**where, "position": position, "hidden": indices(row)} for position, row in pairs]
 
 
 def main():

@@ -102,5 +102,6 @@ def test_a_mapped_axis_equals_one_batch():
   one = lambda a, b, p, v: info_nce(a, b, positives=p, valid=v)
   both = lambda *x: (jax.vmap(term, axis_name="part")(*map(split, x)), one(*x))
   parts, whole = jax.jit(both)(A, B, EQUAL, VALID)
-  np.testing.assert_allclose(parts.sum.sum(), whole.sum, rtol=1e-6)
+  # Rounding; a pair more or less is a hundredth.
+  np.testing.assert_allclose(parts.sum.sum(), whole.sum, rtol=1e-5)
   assert parts.count.sum() == whole.count

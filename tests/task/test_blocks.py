@@ -25,10 +25,13 @@ ATTENTION = sys.modules["maskjax.model.attention"]
 HERE = pathlib.Path(__file__).parent
 GOLDEN = HERE.parent / "golden" / "mas_attention.json"
 filled = runpy.run_path(str(HERE / "toy_weights.py"))["filled"]
+close = runpy.run_path(str(HERE.parent / "closeness.py"))["close"]
 CASES = {case["template"]: case for case in json.loads(GOLDEN.read_text())}
 KEY, N = jax.random.key(0), 9
 MODEL = functools.partial(text_transformer, width=16, depth=1, heads=2, mlp=24, causal=True)
 DEEP = functools.partial(MODEL, depth=2)
+# Six products a layer and the logits.
+SUMS, DEEP_SUMS = (dict(depth=6 * layers + 1, terms=24, axis=None) for layers in (1, 2))
 # Blocks of three and two tokens and an answer; a short prompt; one of a block; padding.
 ASKED = np.arange(N) >= np.array([[5], [2], [6], [4]])
 BLOCKS = np.array([[0] * 3 + [1] * 2 + [2] * 4, [0] + [1] * 8, [0] * 9, [0] * 2 + [1] * 7])
@@ -169,7 +172,7 @@ def tiled():
 @pytest.mark.parametrize("edge", [256, 4, 2])
 def test_logits_and_slopes_equal_those_of_the_dense_mask(edge):
   (expected_slope, expected), (slope, logits) = tiled()["kept"], tiled()[str(edge)]
-  np.testing.assert_allclose(logits, expected, atol=1e-5 * np.abs(expected).max())
+  close(logits, expected, **SUMS)
   assert (slope is None) == (edge != 4)
   for a, b in zip(jax.tree.leaves(slope), jax.tree.leaves(expected_slope), strict=edge == 4):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * float(np.abs(b).max()) + 1e-6)
@@ -222,13 +225,14 @@ def test_probabilities_of_all_answers_to_a_prompt_add_up_to_one():
   for nats in found()["answers"].reshape(2, -1):
     p = np.exp(-nats.astype(np.float64))
     assert p.max() > 1.5 * p.min()
-    np.testing.assert_allclose(p.sum(), 1, rtol=1e-5)
+    # Rounding of logits; an answer that sees itself adds tenths.
+    np.testing.assert_allclose(p.sum(), 1, rtol=1e-4)
 
 
 def test_the_loss_counts_answers_alone():
   term = found()["loss"]
   assert int(term.count) == 4 + 7 + 3 + 2
-  np.testing.assert_allclose(term.sum, found()["nats"].sum(), rtol=1e-5)
+  close(term.sum, found()["nats"].sum(), **DEEP_SUMS)
   np.testing.assert_array_equal(found()["hidden"], VALID & ASKED)
 
 
@@ -236,14 +240,14 @@ def test_where_all_is_asked_blocks_are_causal_attention():
   got = found()
   np.testing.assert_array_equal(got["causal"], got["plain"])
   plain, all_asked = got["plain"].reshape(2, 4)
-  np.testing.assert_allclose(got["all asked"], all_asked, rtol=1e-6)
-  assert (np.abs(got["nats"] - plain) > 1e-5 * plain).all()
+  close(got["all asked"], all_asked, **DEEP_SUMS)
+  assert (np.abs(got["nats"] - plain) > 1e-3 * plain).all()
 
 
 def test_padding_changes_neither_loss_nor_slope_and_equals_a_shorter_window():
   for leaf in jax.tree.leaves(found()["padded"]):
     np.testing.assert_array_equal(leaf[0], leaf[1])
-  np.testing.assert_allclose(found()["short"], found()["nats"][3:], rtol=1e-5)
+  close(found()["short"], found()["nats"][3:], **DEEP_SUMS)
 
 
 @functools.cache
@@ -283,9 +287,8 @@ def written(edge):
 @pytest.mark.parametrize("edge", [256, 4])
 def test_a_prompt_at_once_and_an_answer_token_by_token_give_the_logits_of_the_whole(edge):
   (prompt, answers, *_), whole = written(edge), written(256)[3][0]
-  largest = np.abs(whole).max()
-  np.testing.assert_allclose(prompt[~ASKED], whole[~ASKED], atol=1e-5 * largest)
-  np.testing.assert_allclose(answers.swapaxes(0, 1), whole[:, 2:], atol=1e-5 * largest)
+  close(prompt[~ASKED], whole[~ASKED], **DEEP_SUMS)
+  close(answers.swapaxes(0, 1), whole[:, 2:], **DEEP_SUMS)
 
 
 @pytest.mark.parametrize("told", [False, True])

@@ -258,6 +258,7 @@ def test_without_captions_two_views_of_an_image_belong_together():
   [
     (dict(record=dataclasses.replace(RECORD, kind="text")), "contrast takes images"),
     (dict(ratio=1.0), "0 of 16 patches would be left"),
+    (dict(keep=-8), "-8 of 16 patches would be left"),
     (dict(score=partial(score.gumbel)), "gumbel needs"),
   ],
 )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 from scipy import stats
 
 from maskjax import bind, recover, schedule, score, select
@@ -76,14 +77,16 @@ def tiny():
 
       learned, state = carry
       slopes, teach = jax.grad(cost, has_aux=True)(learned)
-      updates, state = tx.update(slopes["params"], state)
-      moved = {**learned, "params": optax.apply_updates(learned["params"], updates)}
-      after = task.update({**rest, **moved}, i)
+      # As one vector: a leaf by itself costs a program of its own.
+      slope, apart = ravel_pytree(slopes["params"])
+      updates, state = tx.update(slope, state)
+      params = jax.tree.map(jnp.add, learned["params"], apart(updates))
+      after = task.update({**rest, **learned, "params": params}, i)
       after = {name: after[name] for name in learned}, state
       found = teach, jax.tree.map(optax.tree.norm, slopes)
       return jax.tree.map(lambda old, new: jnp.where(weight > 0, new, old), carry, after), found
 
-    start = {"params": params, "teacher": params}, tx.init(params)
+    start = {"params": params, "teacher": params}, tx.init(ravel_pytree(params)[0])
     xs = jnp.arange(STEPS), jnp.ones(STEPS).at[0].set(0)
     (end, _), (teach, taught) = jax.lax.scan(step, start, xs)
     batch, away = pictures(STEPS, MANY), jax.tree.map(bend, params)

@@ -10,7 +10,8 @@ import pytest
 from maskjax import hide, score, select
 from maskjax.bind import Moving
 from maskjax.errors import BadInput
-from maskjax.task.graph import Branch, Graph, Value
+from maskjax.task.graph import Graph
+from maskjax.task.node import Branch, Value
 from maskjax.task.run import Run
 
 N, B = 8, 3

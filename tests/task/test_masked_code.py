@@ -19,6 +19,7 @@ from maskjax.task import masked_code
 HERE = pathlib.Path(__file__).parent
 toy = runpy.run_path(str(HERE / "toy_codes.py"))
 filled = runpy.run_path(str(HERE / "toy_weights.py"))["filled"]
+close = runpy.run_path(str(HERE.parent / "closeness.py"))["close"]
 RECORD, Shows = toy["RECORD"], toy["Shows"]
 KEY, N = jax.random.key(0), 16
 BOOK = functools.partial(tokenizer, codes=7, code_width=4, unit=True, patch=(2, 2), widths=(8,))
@@ -203,10 +204,10 @@ def test_what_is_hidden_changes_nothing_but_the_loss_of_itself():
   found = seen()
   np.testing.assert_array_equal(found["half"], found["other"])
   # Padding of a larger bucket is not seen.
-  np.testing.assert_allclose(found["half"], found["more"], atol=1e-5)
+  close(found["half"], found["more"], depth=13, terms=32, axis=None)
   # A mask that is seen is not the same as one that is dropped; a label is not as another.
   for name in ("whole", "told"):
-    assert (np.abs(found["half"] - found[name]).max(axis=(1, 2)) > 1e-4).all(), name
+    assert (np.abs(found["half"] - found[name]).max(axis=(1, 2)) > 1e-3).all(), name
 
 
 def test_a_codes_embedding_learns_nothing_from_being_predicted():

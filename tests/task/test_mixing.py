@@ -137,7 +137,8 @@ def test_images_labels_and_areas_are_those_of_two():
   share = hidden.reshape(SIZE, -1).mean(1)[:, None]
   one_hot = np.eye(CLASSES)
   target = (1 - share) * one_hot[rows["label"]] + share * one_hot[met["label"]]
-  np.testing.assert_allclose(views["target"], target, rtol=1e-6, atol=1e-7)
+  # A pixel is a forty-eighth of the area.
+  np.testing.assert_allclose(views["target"], target, atol=1e-5)
   # Areas differ from example to example, over all that is possible.
   assert len(np.unique(share)) > SIZE / 2
   assert share.min() < 0.2

@@ -28,7 +28,7 @@ KEY, BATCH, CLASSES = jax.random.key(0), 6, 3
 
 @functools.cache
 def small():
-  """A residual network with batch normalisation, its variables after a step, three batches."""
+  """A residual network with batch normalisation, its variables, three batches; all drawn."""
   task = classify(
     record=Record("image", (6, 6, 1), {"train": 18}, tuple("abc")),
     model=functools.partial(resnet, depth=8, width=4),
@@ -43,29 +43,39 @@ def small():
     }
     for _ in range(3)
   ]
-  variables = jax.jit(task.init)(KEY, batches[0])
-  draw = lambda leaf: leaf + jnp.asarray(rng.normal(size=leaf.shape) / 4, jnp.float32)
-  params = jax.tree.map(draw, variables["params"])
-  _, aux = jax.jit(task.loss)({**variables, "params": params}, batches[0], KEY, 0)
-  return task, {**variables, **aux.variables, "params": params}, batches
+
+  def draw(path, leaf):
+    x = rng.normal(size=leaf.shape)
+    wide = 1 / np.sqrt(max(np.prod(leaf.shape[:-1]), 1))
+    drawn = {"scale": 1 + x / 4, "var": np.exp(x / 4), "kernel": x * wide}
+    return np.float32(drawn.get(path[-1].key, x / 4))
+
+  shapes = jax.eval_shape(task.init, KEY, batches[0])
+  return task, jax.tree_util.tree_map_with_path(draw, shapes), batches
 
 
-def one_by_one(task, variables, batches, examples):
-  """The loop that it must equal: one example, one gradient, its square, then the mean."""
+@functools.cache
+def one_by_one():
+  """The loop that it must equal: one example, one gradient, its square; of all the examples."""
+  task, variables, batches = small()
 
-  @jax.jit
-  def gradient(image, label):
+  def gradient(one):
     def log_p(params):
-      logits = task.answers["predict"]({**variables, "params": params}, {"image": image[None]})
-      return jax.nn.log_softmax(logits)[0, label]
+      logits = task.answers["predict"](
+        {**variables, "params": params}, {"image": one["image"][None]}
+      )
+      return jax.nn.log_softmax(logits)[0, one["label"]]
 
     return jax.grad(log_p)(variables["params"])
 
   flat = {k: np.concatenate([b[k] for b in batches]) for k in ("image", "label")}
-  squares = []
-  for image, label in zip(flat["image"][:examples], flat["label"][:examples], strict=True):
-    squares.append(jax.tree.map(np.square, jax.device_get(gradient(image, label))))
-  return jax.tree.map(lambda *x: np.mean(x, axis=0), *squares)
+  slopes = jax.jit(lambda flat: jax.lax.map(gradient, flat))(flat)
+  return jax.tree.map(np.square, jax.device_get(slopes))
+
+
+def mean_of(first, last):
+  """What the loop finds of these examples."""
+  return jax.tree.map(lambda x: x[first:last].mean(0), one_by_one())
 
 
 def close(got, expected, **tolerance):
@@ -78,7 +88,7 @@ def test_each_gradient_is_squared_before_the_mean(examples, at_once):
   task, variables, batches = small()
   found = squared_gradients(task=task, examples=examples, at_once=at_once)
   got = measure(found, variables, iter(batches))
-  close(got, one_by_one(task, variables, batches, examples))
+  close(got, mean_of(0, examples))
 
 
 def test_it_is_not_the_square_of_the_mean_gradient():
@@ -133,10 +143,11 @@ def test_the_public_codes_mask_is_ours_its_head_counted():
   where = {"conv": {"kernel": True, "bias": True}, "fc": {"kernel": False, "bias": False}}
   choose = functools.partial(select.top, count=sizes["conv"] - free)
   tx = weights.update_only(optax.sgd(0.1), score=weights.fisher, select=choose, where=where)
-  hidden = weights.masks(tx.init(params, squared_gradients=got))
+  begin = lambda params, got: weights.masks(tx.init(params, squared_gradients=got))
+  hidden = jax.device_get(jax.jit(begin)(params, got))
   assert 0 < free < sizes["conv"]
   for name in ("kernel", "bias"):
-    np.testing.assert_array_equal(~np.asarray(hidden["conv"][name]), mask["conv"][name] == 1)
+    np.testing.assert_array_equal(~hidden["conv"][name], mask["conv"][name] == 1)
     assert hidden["fc"][name] is None
     assert (mask["fc"][name] == 1).all()
 
@@ -153,19 +164,19 @@ def mean_label():
 def test_any_statistic_lies_with_the_variables_and_training_leaves_it_alone():
   task, variables, batches = small()
   both = prepared(task, share=mean_label(), squares=squared_gradients(task=task, examples=4))
-  begun = jax.jit(both.init)(KEY, batches[0])
-  assert (begun["prepared"]["share"] == 0).all()
-  ready = both.prepare({**variables, "prepared": begun["prepared"]}, iter(batches))
+  begun = jax.jit(lambda key, batch: both.init(key, batch)["prepared"])(KEY, batches[0])
+  assert (begun["share"] == 0).all()
+  ready = both.prepare({**variables, "prepared": begun}, iter(batches))
   shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
-  assert shapes(ready) == shapes(begun)
+  assert shapes(ready) == shapes(jax.eval_shape(both.init, KEY, batches[0]))
   labels = np.concatenate([b["label"] for b in batches])[:8]
   np.testing.assert_allclose(
     ready["prepared"]["share"], np.bincount(labels, minlength=CLASSES) / 8, rtol=1e-6
   )
   # Each begins where the one before stopped to read.
-  close(ready["prepared"]["squares"], one_by_one(task, variables, batches[2:], 4))
-  plain = jax.jit(task.loss)(variables, batches[0], KEY, 0)
-  told = jax.jit(both.loss)(ready, batches[0], KEY, 0)
+  close(ready["prepared"]["squares"], mean_of(12, 16))
+  losses = jax.jit(lambda *given: (task.loss(variables, *given), both.loss(ready, *given)))
+  plain, told = losses(batches[0], KEY, 0)
   jax.tree.map(np.testing.assert_array_equal, told, plain)
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from maskjax import recover, score, select
 from maskjax.errors import BadInput
@@ -76,14 +77,17 @@ def found():
   def run(variables, batch):
     params = dict(variables["params"])
     few = {name: params[name] for name in jax.eval_shape(one.init, KEY, batch)["params"]}
+    # As one vector: leaf after leaf the optimiser would be most of the program.
+    begin, apart = ravel_pytree(few)
 
     def step(carry, i):
-      few, state = carry
-      cost = lambda few: total(one.loss({**variables, "params": few}, batch, KEY, i)[0], {})
-      moves, state = tx.update(jax.grad(cost)(few), state, few)
-      return (optax.apply_updates(few, moves), state), None
+      flat, state = carry
+      loss = lambda flat: one.loss({**variables, "params": apart(flat)}, batch, KEY, i)[0]
+      moves, state = tx.update(jax.grad(lambda flat: total(loss(flat), {}))(flat), state)
+      return (flat + moves, state), None
 
-    (trained, _), _ = jax.lax.scan(step, (few, tx.init(few)), jnp.arange(STEPS))
+    (flat, _), _ = jax.lax.scan(step, (begin, tx.init(begin)), jnp.arange(STEPS))
+    trained = apart(flat)
     own = task.answers["views"](variables, batch, KEY)
     hidden = jnp.concatenate([cut(own["modalities"], name) for name in ASKS], axis=1)
     pair = lambda *x: jnp.stack(x)

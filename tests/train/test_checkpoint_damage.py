@@ -12,8 +12,10 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
+import tensorstore as ts
 
 from maskjax.errors import BadInput
+from maskjax.train import verified
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.leaves import spec
 
@@ -112,6 +114,25 @@ def test_fifty_random_corruptions_none_silent(tmp_path, caplog):
     fell_back += step == 1
     shutil.rmtree(bad)
   assert fell_back > 5
+
+
+# Of as many bytes, and of more than is there.
+@pytest.mark.parametrize(
+  ("dtype", "shape"), [("<f4", (4, 3)), ("<i4", (3, 4)), ("<f4", (300, 4))], ids=str
+)
+def test_an_array_of_another_shape_or_type_is_refused_before_its_values_are_read(
+  tmp_path, dtype, shape
+):
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(1, {"x": np.ones((3, 4), np.float32)})
+  step = tmp_path / "checkpoints" / "1"
+  store = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{step / 'state'}/"}}
+  metadata = {"dtype": dtype, "shape": shape, "chunks": [4, 4], "compressor": None}
+  at = {"driver": "zarr", "kvstore": {**store, "path": "x/"}, "metadata": metadata}
+  ts.open(at, create=True, delete_existing=True).result()
+  ts.KvStore.open(store).result().write("x/0.0", b"no values").result()
+  with pytest.raises(verified.DamagedError, match="dtype or shape of x is not the one"):
+    verified.read(step)
 
 
 def test_record_of_digests_is_protected_at_every_byte(tmp_path):

@@ -20,7 +20,7 @@ from maskjax.train.build import make_parts
 from maskjax.train.evaluation import Context, check_evaluators, evaluate
 
 shared = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))
-tiny, rows = shared["tiny"], shared["rows"]
+tiny, rows = shared["toy"], shared["rows"]
 
 EVALS: dict[str, Any] = {
   "knn": {"fn": "knn", "k": 3, "pixels": True, "every": 0},

@@ -13,11 +13,11 @@ from maskjax.errors import BadInput
 from maskjax.train import run
 from maskjax.train.load import stored
 
-tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["tiny"]
+tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["toy"]
 RATIO = {"fn": "polynomial", "start": 0.0, "end": 0.75, "stop": 0.5}
 HOLD = {
   "fn": "hold",
-  "where": [["encoder/block.*kernel$", True]],
+  "where": [["(embed|mix)/kernel$", True]],
   "score": {"fn": "magnitude"},
   "select": {"fn": "top", "ratio": RATIO},
 }
@@ -27,8 +27,8 @@ PRUNING["evals"] = {"sparsity": {"fn": "sparsity"}}
 
 def kernels(workdir, step=None):
   """The pruned kernels of a run, of its average where one is kept."""
-  block = stored(workdir, step=step)["params"]["encoder"]["block_00"]
-  return [layer["kernel"] for part in ("attention", "mlp") for layer in block[part].values()]
+  params = stored(workdir, step=step)["params"]
+  return [params[layer]["kernel"] for layer in ("embed", "mix")]
 
 
 @pytest.fixture(scope="module")
@@ -77,22 +77,19 @@ def test_the_evaluator_counts_the_zeros_of_the_average(tiny, pruned):
 
 
 def test_other_weights_and_unpruned_runs_have_no_zeros(tiny, pruned):
-  decoder = stored(pruned)["params"]["decoder"]["block_00"]["mlp"]["up"]["kernel"]
-  assert (decoder != 0).all()
+  assert (stored(pruned)["params"]["out"]["kernel"] != 0).all()
   parts = run.make_parts(tiny.config({**PRUNING, "hold": None}))
   with pytest.raises(BadInput, match="with hold"):
     weights.masks(parts.state.moments)
   begun = run.make_parts(tiny.config(PRUNING)).begin(jax.random.key(0)).variables["params"]
-  for part in ("attention", "mlp"):
-    layers = begun["encoder"]["block_00"][part].values()
-    assert all((np.asarray(layer["kernel"]) != 0).all() for layer in layers)
+  assert all((np.asarray(begun[layer]["kernel"]) != 0).all() for layer in ("embed", "mix"))
 
 
 @pytest.mark.parametrize(
   ("changes", "says"),
   [
     ({"every": 7}, "6 steps"),
-    ({"where": [["encodr", True]]}, "matches no parameter"),
+    ({"where": [["embde", True]]}, "matches no parameter"),
     ({"scope": "layers"}, "layer"),
     ({"score": {"fn": "magnitud"}}, "magnitude"),
   ],

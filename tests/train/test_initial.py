@@ -20,11 +20,12 @@ from maskjax.train.export import export
 from maskjax.train.initial import first_state
 from maskjax.train.load import stored
 
-tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["tiny"]
+tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["toy"]
 # Runs of any length have one step between them.
 STEADY = {"optimizer.schedule": "constant"}
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "vit_mae.safetensors"
 LIKE_GOLDEN = {
+  "model.fn": "masked_autoencoder",
   "model.patch": (6, 6),
   "model.width": 24,
   "model.depth": 2,
@@ -93,12 +94,15 @@ def test_an_export_gives_its_weights_and_begins_the_average(tiny, runs, tmp_path
 
 
 def test_an_encoder_alone_leaves_the_decoder_from_scratch(tiny, runs, tmp_path):
-  encoder = {"params": {"encoder": stored(runs[0])["params"]["encoder"]}}
+  encoder = {"params": {name: stored(runs[0])["params"][name] for name in ("embed", "mix")}}
   export(tmp_path / "encoder.safetensors", encoder)
   state, _ = begin(tiny.config(STEADY, init_from=str(tmp_path / "encoder.safetensors")), tmp_path)
   scratch, _ = begin(tiny.config(STEADY), tmp_path)
-  equal(state.variables["params"]["encoder"], encoder["params"]["encoder"])
-  equal(state.variables["params"]["decoder"], scratch.variables["params"]["decoder"])
+  for name in ("embed", "mix"):
+    equal(state.variables["params"][name], encoder["params"][name])
+    kernel = scratch.variables["params"][name]["kernel"]
+    assert (state.variables["params"][name]["kernel"] != kernel).any()
+  equal(state.variables["params"]["out"], scratch.variables["params"]["out"])
 
 
 def test_published_weights_are_read(tiny, tmp_path):
@@ -116,9 +120,7 @@ def test_published_weights_are_read(tiny, tmp_path):
 
 
 def test_a_wrong_shape_is_named_with_both_shapes(tiny, runs, tmp_path):
-  with pytest.raises(
-    BadInput, match=r"encoder/position has shape \(17, 8\), the model's \(17, 16\)"
-  ):
+  with pytest.raises(BadInput, match=r"embed/bias has shape \(8,\), the model's \(16,\)"):
     begin(tiny.config({**STEADY, "model.width": 16}, init_from=str(runs[0])), tmp_path)
 
 

@@ -18,7 +18,7 @@ from maskjax.train.initial import snapshot
 from maskjax.train.load import load, stored
 from maskjax.train.workdir import read_record
 
-tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["tiny"]
+tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["toy"]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from maskjax.errors import BadInput
 from maskjax.train import compare, remote, run
 
 run_tests = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))
-tiny, rows, final = run_tests["tiny"], run_tests["rows"], run_tests["final"]
+tiny, rows, final = run_tests["toy"], run_tests["rows"], run_tests["final"]
 
 URL = "memory://bucket/runs/one"
 # Runs of any length have one step between them.

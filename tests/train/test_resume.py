@@ -16,7 +16,7 @@ from maskjax.train import loop
 from maskjax.train.run import train
 from maskjax.train.workdir import claim
 
-tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["tiny"]
+tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["toy"]
 
 # Ten steps of 16 on 40 examples: every third batch straddles two epochs.
 EVERYTHING = {"total_steps": 10, "ema": 0.9, "accumulate": 2, "checkpoint.every": 3}

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import json
+import os
 import pathlib
 import shutil
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from maskjax.train import build, loop, run
 from maskjax.train.build import make_parts
 from maskjax.train.checkpoint import Checkpoints
 
+HERE = str(pathlib.Path(__file__).parent)
 SIZES = {"train": 40, "test": 10}
 TINY: dict[str, Any] = {
   "job": "train",
@@ -127,6 +129,18 @@ def files(folder: pathlib.Path) -> dict[str, tuple[int, bytes]]:
   return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes()) for p in found}
 
 
+def offered(base: dict[str, Any], data: pathlib.Path) -> SimpleNamespace:
+  """What a test has of runs of a config."""
+  return SimpleNamespace(
+    config=lambda changes=(), **more: merged(base, {**dict(changes), **more}),
+    data=data,
+    write_images=write_images,
+    rows=rows,
+    final=final,
+    files=files,
+  )
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
   """`tiny.config(**changes)` makes configs; `tiny.rows` and `tiny.final` read what a run left.
@@ -134,20 +148,23 @@ def tiny(tmp_path_factory):
   Its runs share their compiled parts, see `remembered`.
   """
   data = write_images(tmp_path_factory.mktemp("data") / "images.npz")
-  base = merged(TINY, {"data.path": str(data)})
   with remembered():
-    yield SimpleNamespace(
-      config=lambda changes=(), **more: merged(base, {**dict(changes), **more}),
-      data=data,
-      write_images=write_images,
-      rows=rows,
-      final=final,
-      files=files,
-    )
+    yield offered(merged(TINY, {"data.path": str(data)}), data)
 
 
-def test_viewing_draws_masks_and_leaves_nothing_else(tiny, tmp_path):
-  said = run.run(tiny.config(job="view"), tmp_path)
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+  """As `tiny`, with a network of three layers: for tests of the loop, whatever it trains."""
+  data = write_images(tmp_path_factory.mktemp("data") / "images.npz")
+  network = {"fn": "toy_network:small", "width": 8}
+  with remembered(), pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(HERE)  # and in the processes that tests start
+    patch.setenv("PYTHONPATH", os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")]))
+    yield offered({**TINY, "model": network, "data": {**TINY["data"], "path": str(data)}}, data)
+
+
+def test_viewing_draws_masks_and_leaves_nothing_else(toy, tmp_path):
+  said = run.run(toy.config(job="view"), tmp_path)
   picture = tmp_path / "views" / "00000000_masks.png"
   assert str(picture) in said
   with Image.open(picture) as image:
@@ -157,15 +174,15 @@ def test_viewing_draws_masks_and_leaves_nothing_else(tiny, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def finished(tiny, tmp_path_factory):
+def finished(toy, tmp_path_factory):
   """The workdir of a finished run."""
   workdir = tmp_path_factory.mktemp("finished")
-  run.run(tiny.config(), workdir)
+  run.run(toy.config(), workdir)
   return workdir
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(
-  tiny, finished, tmp_path, monkeypatch
+  toy, finished, tmp_path, monkeypatch
 ):
   true = loop.pipeline.batches
 
@@ -179,14 +196,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(
     with pytest.raises(
       BadInput, match=r"step 4: .*term 'loss' is nan, .*term 'terms/recover' is nan"
     ):
-      run.run(tiny.config(), tmp_path)
+      run.run(toy.config(), tmp_path)
   assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["2"]
   assert all(np.isfinite(row["train/loss"]) for row in rows(tmp_path))
-  run.run(tiny.config(), tmp_path)  # the cause is gone
-  assert tiny.final(tmp_path) == tiny.final(finished)
+  run.run(toy.config(), tmp_path)  # the cause is gone
+  assert toy.final(tmp_path) == toy.final(finished)
 
 
-def test_the_step_is_traced_and_compiled_once_for_all_seeds(tiny, tmp_path, monkeypatch, caplog):
+def test_the_step_is_traced_and_compiled_once_for_all_seeds(toy, tmp_path, monkeypatch, caplog):
   traced = []
   true = build.make_step
 
@@ -201,8 +218,8 @@ def test_the_step_is_traced_and_compiled_once_for_all_seeds(tiny, tmp_path, monk
 
   monkeypatch.setattr(build, "make_step", make_step)
   with jax.log_compiles(), caplog.at_level("WARNING", "jax"):
-    run.run(tiny.config(seeds=2, total_steps=3), tmp_path)
-    run.run(tiny.config(seeds=2, total_steps=3), tmp_path)
+    run.run(toy.config(seeds=2, total_steps=3), tmp_path)
+    run.run(toy.config(seeds=2, total_steps=3), tmp_path)
   compiled = [r for r in caplog.records if "Compiling jit(train_step)" in r.getMessage()]
   assert (len(traced), len(compiled)) == (1, 1)
 
@@ -214,10 +231,10 @@ def test_the_step_is_traced_and_compiled_once_for_all_seeds(tiny, tmp_path, monk
     ({"checkpoint.best": "eval/kn/top1"}, "unknown figure for checkpoint.best 'eval/kn/top1'"),
   ],
 )
-def test_checkpoints_that_would_silently_not_be_kept(tiny, tmp_path, changes, says):
+def test_checkpoints_that_would_silently_not_be_kept(toy, tmp_path, changes, says):
   knn = {"fn": "knn", "k": 3, "every": 4}
   with pytest.raises(BadInput) as error:
-    run.run(tiny.config({"evals.knn": knn, **changes}), tmp_path / "run")
+    run.run(toy.config({"evals.knn": knn, **changes}), tmp_path / "run")
   assert says in str(error.value)
   assert not (tmp_path / "run").exists()
 
@@ -245,10 +262,10 @@ IDENTITY = {
 
 
 @pytest.mark.parametrize("field", IDENTITY)
-def test_another_identity_is_refused_shown_and_changes_nothing(tiny, finished, field):
+def test_another_identity_is_refused_shown_and_changes_nothing(toy, finished, field):
   before = files(finished)
   with pytest.raises(BadInput, match=rf"{field} was .*, is now {json.dumps(IDENTITY[field])}"):
-    run.run(tiny.config({field: IDENTITY[field]}), finished)
+    run.run(toy.config({field: IDENTITY[field]}), finished)
   after = files(finished)
   assert {k: v for k, v in after.items() if k != ".lock"} == {
     k: v for k, v in before.items() if k != ".lock"
@@ -256,8 +273,8 @@ def test_another_identity_is_refused_shown_and_changes_nothing(tiny, finished, f
 
 
 @pytest.mark.parametrize("field", [*FREE, "data.path"])
-def test_a_free_field_may_change(tiny, finished, tmp_path, field):
+def test_a_free_field_may_change(toy, finished, tmp_path, field):
   workdir = shutil.copytree(finished, tmp_path / "run")
-  value = str(shutil.copy(tiny.data, tmp_path)) if field == "data.path" else FREE[field]
-  run.run(tiny.config({field: value}), workdir)
-  assert tiny.final(workdir) == tiny.final(finished)
+  value = str(shutil.copy(toy.data, tmp_path)) if field == "data.path" else FREE[field]
+  run.run(toy.config({field: value}), workdir)
+  assert toy.final(workdir) == toy.final(finished)

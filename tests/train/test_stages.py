@@ -12,7 +12,7 @@ from maskjax.train.load import stored
 from maskjax.train.stages import needed, origin
 from maskjax.train.summary import read_metrics
 
-tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["tiny"]
+tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["toy"]
 
 
 def first_loss(folder):

@@ -1,6 +1,8 @@
 """One training step: microbatches change nothing, and the average follows its formula."""
 
 import functools
+import pathlib
+import runpy
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,6 @@ import pytest
 from maskjax import recover, score, select
 from maskjax.errors import BadInput
 from maskjax.keys import keys, stream
-from maskjax.model.masked_autoencoder import masked_autoencoder
 from maskjax.record import Record
 from maskjax.reduce import term
 from maskjax.task import reconstruct
@@ -20,6 +21,7 @@ from maskjax.train.state import start
 from maskjax.train.step import make_step
 
 KEY = jax.random.key(0)
+small = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_network.py")))["small"]
 
 
 def normal(*shape):
@@ -80,16 +82,7 @@ def test_what_is_held_at_zero_is_zero_in_the_average_too():
 def image_task():
   return reconstruct(
     record=Record("image", (8, 8, 1), {"train": 8}),
-    model=functools.partial(
-      masked_autoencoder,
-      patch=(2, 2),
-      width=16,
-      depth=1,
-      heads=2,
-      decoder_width=8,
-      decoder_depth=1,
-      decoder_heads=2,
-    ),
+    model=functools.partial(small, width=8),
     score=functools.partial(score.white),
     select=functools.partial(select.top, ratio=0.75),
     target=recover.pixels,
@@ -140,8 +133,9 @@ def test_the_gradient_is_that_of_the_ratio_of_sums():
   value, slope = jax.jit(jax.value_and_grad(objective))(before.variables["params"], BATCH)
   moved = before.variables["params"]["w"] - after.variables["params"]["w"]
   np.testing.assert_allclose(moved, slope["w"], rtol=1e-5, atol=1e-6)
-  np.testing.assert_allclose(metrics["loss"], value, rtol=1e-6)
-  np.testing.assert_allclose(metrics["gradient"], optax.tree.norm(slope), rtol=1e-6)
+  # Sums of other orders; an asked position more or less is two hundredths.
+  np.testing.assert_allclose(metrics["loss"], value, rtol=1e-5)
+  np.testing.assert_allclose(metrics["gradient"], optax.tree.norm(slope), rtol=1e-5)
 
 
 def test_metrics_and_collections():
@@ -149,7 +143,7 @@ def test_metrics_and_collections():
     before, after, metrics = take("uneven", parts)
     assert set(metrics) == {"loss", "terms/first", "terms/second", "gradient", "parameters"}
     expected = metrics["terms/first"] + 0.3 * metrics["terms/second"]
-    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-6)
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-5)
     assert all(value.dtype == jnp.float32 for value in metrics.values())
     assert int(after.variables["seen"]["steps"]) == parts
     assert int(after.step) == int(before.step) + 1

@@ -17,10 +17,10 @@ from maskjax.train.initial import first_state, snapshot
 from maskjax.train.load import stored
 from maskjax.train.workdir import write_config, write_record
 
-tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["tiny"]
+tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["toy"]
 BODY = {
   "task": {"fn": "classify"},
-  "model": {"fn": "resnet", "depth": 8, "width": 4, "norm": "batch"},
+  "model": {"fn": "toy_network:classifier", "width": 8},
   "recover": {"fn": "cross_entropy"},
   "score": None,
   "select": None,

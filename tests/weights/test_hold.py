@@ -221,6 +221,21 @@ def test_clipping_counts_only_the_living_weights():
   assert twice(*(np.float32([row]) for row in rows)).tolist() == [[0.0, 0.0, -5.0, -5.0]]
 
 
+def test_what_may_come_back_competes_as_zero_whatever_the_optimiser_makes_of_it():
+  raised = optax.stateless(lambda u, p: jax.tree.map(jnp.ones_like, u))
+  tx = weights.hold(raised, select=half, regrow=True)
+
+  @jax.jit
+  def twice(params, later):
+    state = tx.update(params, tx.init(params), params)[1]
+    return [weights.masks(s)["w"] for s in (state, tx.update(later, state, later)[1])]
+
+  # At first 1.1, 1.2, 4 and 5, then 0.5 and 0.4 beside what would be 1.
+  rows = [0.1, 0.2, 3, 4], [0, 0, -0.5, -0.6]
+  hidden = twice(*({"w": np.float32([row])} for row in rows))
+  assert [mask.tolist() for mask in hidden] == [[[True, True, False, False]]] * 2
+
+
 @functools.cache
 def half_held():
   """Six steps of Adam with half of the weights held."""

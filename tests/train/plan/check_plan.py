@@ -6,7 +6,9 @@ import pathlib
 import re
 import runpy
 
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = (
+  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +18,7 @@ from maskjax.train.plan import hlo
 from maskjax.train.plan.cost import cost
 from maskjax.train.plan.report import collectives, make_plan
 
-LAYERS, WIDTH, BATCH = 5, 64, 32
+LAYERS, WIDTH, BATCH = 3, 64, 32
 MESH = jax.make_mesh((2, 4), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 
 

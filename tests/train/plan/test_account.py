@@ -9,7 +9,7 @@ import sys
 import pytest
 
 HERE = pathlib.Path(__file__).parent
-LAYERS, WIDTH, BATCH = 5, 64, 32
+LAYERS, WIDTH, BATCH = 3, 64, 32
 
 
 @pytest.fixture(scope="module")

@@ -65,8 +65,9 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(up_to):
 
 def test_where_nothing_fits_the_plan_says_so(up_to):
   up_to(0)
-  assert plan(CONFIG, NOTE, "gpu:1") == "does not fit: not even 1 examples (99G of 80G)"
-  assert json.loads(plan(CONFIG, NOTE, "gpu:1", as_json=True))["batch_size"] == 0
+  config = {**CONFIG, "batch_size": 2}
+  assert plan(config, NOTE, "gpu:1") == "does not fit: not even 1 examples (99G of 80G)"
+  assert json.loads(plan(config, NOTE, "gpu:1", as_json=True))["batch_size"] == 0
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +12,13 @@ import sys
 import numpy as np
 import pytest
 
-from maskjax.train import threads
+from maskjax.train import run, threads
+from maskjax.train.pod import place as places
 from maskjax.train.pod.soak import free_port
 
 BESIDE = pathlib.Path(__file__)
 ROOT = BESIDE.parents[3]
+POD = pathlib.Path(places.__file__).parent
 run_tests = runpy.run_path(str(BESIDE.parents[1] / "test_run.py"))
 final, rows = run_tests["final"], run_tests["rows"]
 
@@ -28,7 +31,7 @@ OF_RECONSTRUCT = ("model", "score", "select", "target", "recover")
 CONFIG = """
 import json, os, pathlib, signal, sys
 from ml_collections import ConfigDict
-from maskjax.train import checkpoint, loop
+from maskjax.train import checkpoint, loop, run
 from maskjax.train.pod.member import me
 folder = pathlib.Path(__file__).parent
 sys.path.append(os.environ["BESIDE"])
@@ -70,6 +73,12 @@ def writing(path, *args):
   half.rmdir()
   write(path, *args)
 checkpoint.verified.write = writing
+job = run.run
+def both(config, workdir):
+  said = job(config, workdir)
+  then = job({**config, "job": os.environ["THEN"]}, workdir) if "THEN" in os.environ else ""
+  return "\\n".join(filter(None, [said, then]))
+run.run = both
 def get_config(arg=None):
   return ConfigDict(json.loads((folder / "config.json").read_text()))
 """
@@ -82,7 +91,11 @@ def on_two_cores():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-  """A folder with data and a config file; `site(name, count, devices, act)` launches and waits."""
+  """A folder with data and a config file; `site(name, count, devices, act)` launches and waits.
+
+  A launch is that of the small parent, with the words that launch.py turns into; what turns them,
+  which costs one more import of jax, is passed by but where `entry` is "launch".
+  """
   folder = tmp_path_factory.mktemp("site")
   images = np.random.default_rng(0).integers(256, size=(COUNT, 8, 8, 1), dtype=np.uint8)
   data = folder / "images.npz"
@@ -97,18 +110,22 @@ def site(tmp_path_factory):
   (folder / "config.json").write_text(json.dumps(config))
   (folder / "pod.py").write_text(CONFIG)
 
-  def launch(name, count, devices=1, act="-1 no 0 self 0", words=()):
+  def launch(name, count, devices=1, act="-1 no 0 self 0", words=(), entry="parent", **more):
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
     environment = {**os.environ, "XLA_FLAGS": flags, "ACT": act, "BESIDE": str(BESIDE.parent)}
+    environment |= more
     for variable in threads.VARIABLES:  # whoever runs this may have set them
       environment.pop(variable, None)
     command = [sys.executable, str(ROOT / "launch.py"), f"--config={folder / 'pod.py'}"]
     place = name if "://" in name else folder / name
-    command += [f"--workdir={place}", f"--coordinator=127.0.0.1:{free_port()}", *words]
+    coordinator = f"127.0.0.1:{free_port()}"
+    command += [f"--workdir={place}", f"--coordinator={coordinator}", *words]
     command.append(f"--num_processes={count}")
+    parent = [sys.executable, str(POD)] if entry == "parent" else []
+    at = lambda index: [places.dumps(places.place(coordinator, count, index))] if parent else []
     processes = [
       subprocess.Popen(
-        [*command, f"--process_id={index}"],
+        [*parent, *at(index), *command, f"--process_id={index}"],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -131,7 +148,7 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(site):
   """The workdir of a run of two processes that nothing interrupted, and what they printed."""
-  statuses, said = site("whole", 2)
+  statuses, said = site("whole", 2, entry="launch")
   assert statuses == [0, 0], said[0][1][-3000:]
   return site.folder / "whole", said
 
@@ -236,13 +253,14 @@ def test_what_was_stopped_and_killed_ends_as_if_it_had_not_been(stopped, resumed
 def test_the_other_jobs_read_a_store(site, stopped, resumed, whole):
   workdir, url, *_ = stopped
   before = rows(whole[0])
-  for job in ("evaluate", "view"):
-    statuses, said = site(url, 2, words=[f"--config.job={job}"])
-    assert statuses == [0, 0], last_lines(said)
-    assert [bool(out.strip()) for out in printed(said)] == [True, False]
+  statuses, said = site(url, 2, words=["--config.job=evaluate"], THEN="view")
+  assert statuses == [0, 0], last_lines(said)
+  evaluation, _, views = printed(said)[0].partition("masks: ")
+  assert evaluation.strip()
+  assert views.startswith(f"{url}/views")
+  assert printed(said)[1] == ""
   added = rows(workdir)[len(before) :]
   assert added == [{"step": STEPS, **evaluated(before)}]
-  assert f"masks: {url}/views" in said[0][0]
 
 
 def evaluated(found):
@@ -250,23 +268,22 @@ def evaluated(found):
   return {k: v for k, v in found[-1].items() if k.startswith("eval/")}
 
 
-def test_a_run_goes_on_with_other_counts_of_processes_and_devices(site):
+def test_a_run_goes_on_with_other_counts_of_processes_and_devices(site, monkeypatch):
   # Cut over devices of both processes, so that a checkpoint has to be gathered.
   words = ["--config.mesh.preset=fsdp"]
   act = f"1 step 7 self {int(signal.SIGKILL)}"
   statuses, said = site("2x2", 2, devices=2, act=act, words=words)
   named(statuses, said, [75, 75], "process 1 (%s) was killed by SIGKILL")
   assert f"2 devices simulated with {threads.needed(2)} threads: PJRT_NPROC" in said[0][1]
-  ends = {}
-  for count, devices in ((1, 4), (4, 1)):
-    name = f"{count}x{devices}"
-    workdir = site.folder / name
-    subprocess.run(["cp", "-r", str(site.folder / "2x2"), str(workdir)], check=True)
-    statuses, said = site(name, count, devices)
-    assert statuses == [0] * count, last_lines(said)
-    ends[name] = rows(workdir)
+  copies = [site.folder / name for name in ("1x1", "4x1")]
+  for copy in copies:
+    shutil.copytree(site.folder / "2x2", copy)
+  monkeypatch.syspath_prepend(BESIDE.parent)
+  run.run(json.loads((site.folder / "config.json").read_text()), copies[0])
+  statuses, said = site("4x1", 4)
+  assert statuses == [0] * 4, last_lines(said)
   check_order({**read(site, 2), **read(site, 4)})
-  one, four = ends.values()
+  one, four = map(rows, copies)
   assert [row["step"] for row in one] == [row["step"] for row in four]
   for ours, theirs in zip(one, four, strict=True):
     assert ours.keys() == theirs.keys()

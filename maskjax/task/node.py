@@ -1,0 +1,86 @@
+"""Values by name: how each is made, where it is, and how it is written."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from maskjax import bind
+
+MAIN = "main"
+# Optional arguments that are filled with the values of their names; any other optional argument is
+# a value only where `of` says so, or else a value called `temperature` would change every softmax.
+FILLED = ("allowed", "grid", "valid", "keys", "step", "train")
+# Arguments that a run tells by itself: see `Value`.
+TOLD = ("keys", "graph", "state", "keep", "exact")
+
+
+class Value(NamedTuple):
+  """How a value is made.
+
+  Attributes:
+    fn: a function of other values, bound to its hyperparameters. It may name `keys`, one key for
+      each example; `graph`, see `Run.ask`; and `state`, what it returned last beside its value:
+      then it returns the pair (value, state), `state` being None at first.
+    of: argument → reference. A required argument that is not here is the value of its own name.
+    stream: of the keys; the name of the value unless said.
+    keeps: numbers of positions, rising, one of which `fn` is told as `keep`. Of several, a step
+      takes the smallest that holds what is not `hidden` of any example; see `Run`.
+    exact: whether so many are visible in every example; `fn` may name it.
+  """
+
+  fn: Callable[..., Any]
+  of: Mapping[str, str] = {}
+  stream: str = ""
+  keeps: tuple[int, ...] = ()
+  exact: bool = False
+
+
+class Branch(NamedTuple):
+  """The same graph with some values given otherwise.
+
+  Attributes:
+    values: name → a `Value`; a reference to another value of the graph, as a string; or a constant.
+    draws: names of values that are made again with keys of this branch.
+  """
+
+  values: Mapping[str, Any] = {}
+  draws: tuple[str, ...] = ()
+
+
+class Address(NamedTuple):
+  """Where a value is: in a branch, by name, and a path of fields inside it."""
+
+  branch: str
+  name: str
+  path: tuple[str, ...] = ()
+
+  @property
+  def node(self) -> tuple[str, str]:
+    """Without the fields."""
+    return self.branch, self.name
+
+
+class Node(NamedTuple):
+  """A value whose arguments are addresses."""
+
+  value: Value
+  arguments: Mapping[str, Address]
+
+
+def literal(value: Any) -> str:
+  """An argument that is bound, in few words."""
+  if isinstance(value, bind.Moving):
+    return "…"
+  plain = isinstance(value, str | int | float | bool | tuple)
+  return repr(value) if plain else named(value) if callable(value) else type(value).__name__
+
+
+def text(address: Address) -> str:
+  inside = () if address.branch == MAIN else (address.branch,)
+  return ".".join((*inside, address.name, *address.path))
+
+
+def named(fn: Any) -> str:
+  fn = getattr(fn, "func", fn)
+  module = getattr(fn, "__module__", "") or ""
+  home = module.removeprefix("maskjax.").split(".")[0]
+  return f"{home}.{fn.__name__}" if module.startswith("maskjax.") else getattr(fn, "__name__", "?")
