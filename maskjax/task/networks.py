@@ -142,7 +142,7 @@ def changes_of(networks: Mapping[str, Network], variables: Variables) -> dict[st
 def calls(module: nn.Module) -> Callable[..., Any]:
   """A function `(module, …)` that applies a network to the arguments of the module's `__call__`.
 
-  >>> list(bind.needs(calls(nn.Dense(3))))
+  >>> list(inspect.signature(calls(nn.Dense(3))).parameters)
   ['module', 'inputs']
   """
 
