@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from maskjax import bind, errors, hide, masks, recover, reduce, schedule, score, select, units
+from maskjax import bind, errors, hide, masks, over, recover, reduce, schedule, score, select, units
 from maskjax.keys import keys, stream
 
 __version__ = "0.1.0"
@@ -15,6 +15,7 @@ __all__ = [
   "keys",
   "load",
   "masks",
+  "over",
   "recover",
   "reduce",
   "schedule",

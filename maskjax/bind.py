@@ -1,10 +1,13 @@
 """Names in a config become functions: hyperparameters bind first, arrays come later."""
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import ModuleType
 from typing import Any, TypeVar
 
 import jax
@@ -13,6 +16,9 @@ from jaxtyping import Array, Key
 from maskjax.errors import BadInput, unknown
 from maskjax.keys import stream
 
+# Packages that may be imported by name, None for all.
+_trusted: contextvars.ContextVar[tuple[str, ...] | None]
+_trusted = contextvars.ContextVar("trusted", default=None)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -28,16 +34,44 @@ def resolve(name: str, home: str) -> Callable[..., Any]:
   2.0
   """
   module, _, attribute = name.rpartition(":")
-  try:
-    owner = importlib.import_module(module or home)
-  except ModuleNotFoundError as error:
-    raise BadInput(f"cannot import {error.name!r}, named by fn={name!r}") from error
+  owner = imported(module or home, f"fn={name!r}")
   found = getattr(owner, attribute, None)
   if not callable(found) or (not module and attribute not in owner.__all__):
     raise unknown(
       f"function of {owner.__name__}", attribute, getattr(owner, "__all__", vars(owner))
     )
   return found
+
+
+@contextlib.contextmanager
+def trusting(packages: Iterable[str]) -> Iterator[None]:
+  """Imports by name nothing but maskjax and these packages: for configs that a stranger wrote.
+
+  >>> with trusting(()):
+  ...   resolve("os:system", "maskjax.select")
+  Traceback (most recent call last):
+  maskjax.errors.BadInput: fn='os:system' would import 'os', which is not trusted: see trust=('os',)
+  """
+  token = _trusted.set((*packages, "maskjax"))
+  try:
+    yield
+  finally:
+    _trusted.reset(token)
+
+
+def imported(module: str, by: str) -> ModuleType:
+  """The module of this name, for whoever names it: `by`.
+
+  Raises:
+    BadInput: there is none, or it is not trusted, see `trusting`.
+  """
+  package, trusted = module.partition(".")[0], _trusted.get()
+  if trusted is not None and package not in trusted:
+    raise BadInput(f"{by} would import {package!r}, which is not trusted: see trust={(package,)}")
+  try:
+    return importlib.import_module(module)
+  except ModuleNotFoundError as error:
+    raise BadInput(f"cannot import {error.name!r}, named by {by}") from error
 
 
 def bind(spec: Mapping[str, Any], home: str) -> functools.partial:

@@ -1,11 +1,13 @@
 """Names in a config become functions, and what is wrong is said in one line."""
 
 import functools
+import os
 
 import jax
 import pytest
 
 from maskjax import bind
+from maskjax.data import kinds
 from maskjax.errors import BadInput
 from maskjax.keys import keys
 from maskjax.select import top
@@ -78,3 +80,17 @@ def test_a_call_hands_over_what_is_named_and_no_more():
   offers = {"keys": keys(jax.random.key(0), 2), "grid": (2, 3), "step": 7, "attention": None}
   assert bind.call(white, offers).shape == (2, 6)
   assert bind.call(functools.partial(lambda step, scale=2: step * scale), {"step": 7}) == 14
+
+
+def test_only_trusted_packages_are_imported_by_name():
+  with bind.trusting(("json",)):
+    assert bind.resolve("json:dumps", "maskjax.select")([1]) == "[1]"
+    assert bind.resolve("top", "maskjax.select") is top
+    assert bind.resolve("maskjax.select:top", "") is top
+    with pytest.raises(
+      BadInput, match=r"would import 'os', which is not trusted: see trust=\('os',\)"
+    ):
+      bind.resolve("os.path:join", "maskjax.select")
+    with pytest.raises(BadInput, match="not trusted"):
+      kinds.find("clouds:cloud")
+  assert bind.resolve("os.path:join", "maskjax.select") is os.path.join

@@ -20,7 +20,7 @@ def test_the_grammar_in_ten_lines_runs():
   names = {}
   exec(code, names)
   assert names["hidden"].sum(-1).tolist() == [147] * 8
-  assert names["seen"].tokens.shape == (8, 49, 768)
+  assert names["seen"].values.shape == (8, 49, 768)
   assert int(names["term"].count) == 8 * 147
 
 

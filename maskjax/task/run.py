@@ -180,6 +180,8 @@ class Run:
     leaving = self.leaving[bucket]
     self._outside(bucket, leaving)
     hidden = self._at(node.arguments["hidden"])
+    if "allowed" in node.arguments and (allowed := self._at(node.arguments["allowed"])) is not None:
+      hidden = hidden | ~allowed
     shapes: list[Any] = []
 
     def made(keep: int) -> Callable[[], Any]:

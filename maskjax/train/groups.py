@@ -1,5 +1,6 @@
 """Groups of parameters with optimisers of their own: rules, rates, a sign, and how often."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,9 +10,10 @@ import optax
 
 from maskjax.errors import BadInput, unknown
 from maskjax.train.optimizer import Optimizer, optimizer
-from maskjax.train.rules import PyTree
+from maskjax.train.rules import PyTree, match
 
 OWN = ("match", "ascend", "every")  # what a group says beside arguments of `optimizer`
+COMMON = frozenset(inspect.signature(optimizer).parameters)  # arguments that all rules share
 
 
 class Every(NamedTuple):
@@ -30,7 +32,8 @@ def grouped(
     params: the parameters, or their shapes.
     groups: of each `match`, a pattern or several of the names of its parameters; `ascend`, whether
       its loss grows; `every`, of how many steps it takes one; and arguments of `optimizer` that are
-      otherwise than in the section. The first group that matches a parameter has it; what none
+      otherwise than in the section, whose hyperparameters another `fn` does not have. The
+      first group that matches a parameter has it; what none
       matches moves by the section alone.
     total_steps: steps of the run; a group that takes every k-th has a k-th of them.
     **section: arguments of `optimizer`.
@@ -55,16 +58,17 @@ def grouped(
       raise BadInput(f"optimizer.groups.{i}.every is at least 1, got {every}")
     rules = (*taken, *((pattern, 1.0) for pattern in patterns), (".*", 0.0))
     steps = max(total_steps // every, 1)
-    whole = {**section, **own, "rate_rules": rules, "total_steps": steps}
+    # Hyperparameters of the section are those of its rule.
+    shared = {k: v for k, v in section.items() if k in COMMON or "fn" not in own}
+    whole = {**shared, **own, "rate_rules": rules, "total_steps": steps}
     whole["warmup_steps"] = min(whole.get("warmup_steps", 0) // every, steps)
     one = optimizer(params, **whole)
     tx = optax.chain(optax.scale(-1.0), one.tx) if group.get("ascend", False) else one.tx
     report = tuple(f"group {i}: {line}" for line in one.report)
     made.append(one._replace(tx=tx if every == 1 else sometimes(tx, every), report=report))
     taken += [(pattern, 0.0) for pattern in patterns]
-  left = jax.tree.map(lambda *rates: not any(rates), *(one.rates for one in made))
-  if any(jax.tree.leaves(left)):
-    rules = (*taken, *section.get("rate_rules", ()))
+  rules = (*taken, *section.get("rate_rules", ()))
+  if any(jax.tree.leaves(match(params, rules, default=1.0).values)):
     made.append(optimizer(params, **{**section, "rate_rules": rules, "total_steps": total_steps}))
   rates = jax.tree.map(lambda *each: sum(each), *(one.rates for one in made))
   decays = jax.tree.map(

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
+from maskjax import bind
 from maskjax.data import kinds
 from maskjax.errors import BadInput
 from maskjax.task.answers import answer
@@ -39,15 +40,24 @@ class Loaded(NamedTuple):
   preprocess: Callable[[Sequence[Any]], dict[str, np.ndarray]]
 
 
-def load(workdir: str | os.PathLike[str], *, step: int | None = None) -> Loaded:
+def load(
+  workdir: str | os.PathLike[str], *, step: int | None = None, trust: Sequence[str] = ()
+) -> Loaded:
   """The trained run in `workdir`, from its newest good checkpoint or that of `step`.
 
   Needs nothing but the workdir: the data set's record lies beside the checkpoints.
 
+  Args:
+    workdir: of the run; a folder, or a place such as `remote` takes.
+    step: of a checkpoint.
+    trust: packages beside maskjax whose functions the run's config may name: whoever wrote it
+      chooses what of them is called.
+
   Raises:
-    BadInput: no run or no good checkpoint there.
+    BadInput: no run or no good checkpoint there, or one whose config names functions of a package
+      that is not trusted.
   """
-  with remote.mirrored(workdir) as place:
+  with remote.mirrored(workdir) as place, bind.trusting(trust):
     return _load(pathlib.Path(place), step)
 
 

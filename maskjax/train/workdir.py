@@ -13,6 +13,9 @@ from typing import Any
 from maskjax.errors import BadInput
 from maskjax.record import Record
 
+# The format of config.json: raised where what a config says changes, and runs of before it cannot
+# be read as they are.
+FORMAT, NUMBER = 1, "format"
 _held: set[int] = set()  # descriptors of the locks that this process holds
 
 
@@ -124,7 +127,7 @@ def write_config(workdir: str | os.PathLike[str], config: Mapping[str, Any]) -> 
   Raises:
     BadInput: where a field is nothing JSON can hold, or the file cannot be written.
   """
-  _write_json(pathlib.Path(workdir) / "config.json", _plain(config))
+  _write_json(pathlib.Path(workdir) / "config.json", {NUMBER: FORMAT, **_plain(config)})
 
 
 def _write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
@@ -147,7 +150,7 @@ def read_config(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
   """Reads `workdir/config.json`; None where there is none.
 
   Raises:
-    BadInput: where the file cannot be read or is not a JSON object.
+    BadInput: where the file cannot be read, is not a JSON object, or has another format.
   """
   path = pathlib.Path(workdir) / "config.json"
   try:
@@ -160,6 +163,10 @@ def read_config(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
     raise BadInput(f"{path} is damaged: {error}") from error
   if not isinstance(config, dict):
     raise BadInput(f"{path} is damaged: it holds a {type(config).__name__}, not an object")
+  # Those of before there were numbers are of the first.
+  number = config.pop(NUMBER, 1)
+  if number != FORMAT:
+    raise BadInput(f"{path} is of format {number!r}, this maskjax reads format {FORMAT}")
   return config
 
 

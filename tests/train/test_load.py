@@ -1,5 +1,7 @@
 """The Python door to a trained run."""
 
+import functools
+import json
 import pathlib
 import runpy
 import shutil
@@ -12,12 +14,14 @@ import maskjax as mj
 from maskjax import lab
 from maskjax.data.tokens import decode
 from maskjax.errors import BadInput
+from maskjax.train import load as door
 from maskjax.train import loop, run
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.initial import snapshot
-from maskjax.train.load import load, stored
+from maskjax.train.load import stored
 from maskjax.train.workdir import read_record
 
+load = functools.partial(door.load, trust=("toy_network",))
 tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["toy"]
 
 
@@ -110,3 +114,15 @@ def test_a_run_on_text_takes_texts(tmp_path):
   np.testing.assert_allclose(both[:1], alone, atol=1e-5)
   with pytest.raises(BadInput, match=r"windows of"):
     loaded.preprocess(["the quick " * 99])
+
+
+def test_a_config_of_a_stranger_imports_nothing_that_is_not_trusted(trained, tmp_path):
+  config = json.loads((trained[0] / "config.json").read_text())
+  config["recover"]["fn"] = "os:system"
+  (tmp_path / "config.json").write_text(json.dumps(config))
+  shutil.copy(trained[0] / "record.json", tmp_path)
+  with pytest.raises(BadInput, match="'os', which is not trusted"):
+    load(tmp_path)
+  # Trusted, it is found, and the checkpoint is what is missing.
+  with pytest.raises(BadInput, match="no checkpoint"):
+    load(tmp_path, trust=("toy_network", "os"))

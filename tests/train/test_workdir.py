@@ -178,3 +178,16 @@ def test_damaged_config_is_refused(tmp_path, text):
   (tmp_path / "config.json").write_text(text)
   with pytest.raises(BadInput, match=r"config\.json is damaged"):
     w.check_config(tmp_path, CONFIG, IDENTITY)
+
+
+def test_a_config_has_the_number_of_its_format(tmp_path):
+  w.write_config(tmp_path, CONFIG)
+  path = tmp_path / "config.json"
+  stored = json.loads(path.read_text())
+  assert stored.pop("format") == w.FORMAT
+  # Without a number it is of before there were any.
+  path.write_text(json.dumps(stored))
+  assert w.read_config(tmp_path) == stored
+  path.write_text(json.dumps({**stored, "format": w.FORMAT + 1}))
+  with pytest.raises(BadInput, match=rf"is of format {w.FORMAT + 1}, this maskjax reads format"):
+    w.read_config(tmp_path)

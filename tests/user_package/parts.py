@@ -159,3 +159,19 @@ def merged(graph, values, grid, parts=4):
     hidden = jnp.broadcast_to(place == i, values.shape[:-1])
     found = hide.fill(found, hidden, graph("prediction", hidden=hidden))
   return found
+
+
+def gap(a, b):
+  """How far the means of two looks are from each other; both learn."""
+  gap = jnp.square(a.mean(axis=-2) - b.mean(axis=-2)).mean(axis=-1)
+  return reduce.term(gap, jnp.ones(gap.shape, bool))
+
+
+def of_two(two):
+  """A network that another one is needed for."""
+  return two
+
+
+def of_one(one):
+  """The other one."""
+  return one

@@ -1,7 +1,6 @@
 """What a kind of data is, and how one is found by the name that a record has for it."""
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -94,10 +93,7 @@ def find(name: str) -> Kind:
   ('height', 'width', 'channels')
   """
   module, _, attribute = name.rpartition(":")
-  try:
-    owner = importlib.import_module(module or HOME)
-  except ModuleNotFoundError as error:
-    raise BadInput(f"cannot import {error.name!r}, named by the kind of data {name!r}") from error
+  owner = bind.imported(module or HOME, f"the kind of data {name!r}")
   found = getattr(owner, attribute, None)
   if not isinstance(found, Kind):
     known = [key for key, value in vars(owner).items() if isinstance(value, Kind)]
