@@ -148,6 +148,16 @@ def needs(bound: Callable[..., Any]) -> dict[str, bool]:
   return {p.name: p.default is p.empty for p in named if p.name not in keywords}
 
 
+def takes_any(bound: Callable[..., Any]) -> bool:
+  """Whether a function takes arguments of any name.
+
+  >>> takes_any(lambda x, **more: x), takes_any(lambda x: x)
+  (True, False)
+  """
+  wanted = inspect.signature(getattr(bound, "func", bound)).parameters.values()
+  return any(p.kind is p.VAR_KEYWORD for p in wanted)
+
+
 def check(bound: Callable[..., Any], offers: Iterable[str], who: str) -> None:
   """Makes sure that `who` offers everything that a bound function needs (contract 6).
 

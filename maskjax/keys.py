@@ -57,6 +57,28 @@ def keys(key: Key[Array, ""], positions: int | Int[Array, "*b"]) -> Key[Array, "
   return jax.vmap(fold)(jnp.asarray(positions).reshape(-1)).reshape(positions.shape)
 
 
+def of_views(
+  key: Key[Array, ""], position: int | Int[Array, "*b"], *, views: int
+) -> Key[Array, "v *b"]:
+  """Keys of each example for each of several views, none of them those of another stream.
+
+  Args:
+    key: of a stream and a step.
+    position: of the examples in the global batch, as in `keys`.
+    views: v, how many.
+
+  Returns:
+    `keys(stream(key, "view", v), position)` for each view, which lead.
+
+  Raises:
+    TypeError, ValueError: see `keys`.
+
+  >>> of_views(jax.random.key(0), jnp.arange(4), views=2).shape
+  (2, 4)
+  """
+  return jax.vmap(lambda view: keys(stream(key, "view", view), position))(jnp.arange(views))
+
+
 def _check_typed(key: Any) -> None:
   dtype = getattr(key, "dtype", type(key).__name__)
   if not jnp.issubdtype(dtype, jax.dtypes.prng_key):

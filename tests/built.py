@@ -94,7 +94,7 @@ spy = sys.modules.setdefault(SPY, Spy(SPY))
 
 
 class Built:
-  """A config at smoke size on tiny data.
+  """A config, or one of its stages as "NAME/STAGE", at smoke size on tiny data.
 
   Attributes:
     config: plain nested dicts, after `change`.
@@ -107,8 +107,10 @@ class Built:
   seed = SEED
 
   def __init__(self, name: str, preset: str = "", change: Any = None):
+    name, _, stage = name.partition("/")
     module = lab.load(FILES[name])
     config = module.get_config(preset) if preset else module.get_config()
+    config = config.stages[stage] if stage else config
     note = module.NOTE
     small = smoke(config, **note.get("smoke", {}) if preset else {})
     if change is not None:

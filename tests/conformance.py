@@ -76,6 +76,7 @@ tokens = lambda rng: (smooth(rng, N, WIDTH),)
 tables = lambda rng: (smooth(rng, 5, 3),)
 ids = lambda rng: (whole(rng, 0, 9, N),)
 pairs_of_ids = lambda rng: (whole(rng, 0, 2, N, 2),)
+label = lambda rng: (whole(rng, 0, WIDTH),)
 classes = lambda rng: (whole(rng, 0, WIDTH, N),)
 gates = lambda rng: (np.maximum(smooth(rng, N), 0),)
 documents = lambda rng: (np.cumsum(even(rng, N) < 0.4, axis=-1, dtype=np.int32),)
@@ -124,6 +125,9 @@ ROWS = {
   "score.fourier_noise": Row(partial(score.fourier_noise, grid=GRID), own),
   "score.fourier_noise/line": Row(partial(score.fourier_noise, grid=(N,), decay=1.0), own),
   "score.fourier_noise/space": Row(partial(score.fourier_noise, grid=(2, 1, 3)), own),
+  "score.antithetic": Row(
+    lambda i: score.antithetic(jax.random.key(0), i, BATCH), lambda rng: (whole(rng, 0, BATCH),)
+  ),
   "score.gumbel": Row(score.gumbel, one(own, scores)),
   "score.gumbel/each": Row(
     lambda k, s, t: score.gumbel(k, s, temperature=1 + t), one(own, scores, share)
@@ -221,6 +225,14 @@ ROWS = {
     lambda s, c, a: jnp.moveaxis(select.disjoint(s, counts=(1, c), allowed=a), 0, -2),
     one(scores, counts, ragged),
   ),
+  "select.complement": Row(select.complement, ragged),
+  "select.union": Row(select.union, one(ragged, ragged)),
+  "select.again": Row(
+    lambda s, a: jnp.moveaxis(
+      select.again(s, select=partial(select.top, ratio=0.4), times=2, allowed=a), 0, -2
+    ),
+    one(scores, ragged),
+  ),
   "select.harden": Row(select.harden, scores),
   "select.harden/counts": Row(
     lambda g, c, a: select.harden(g, count=c, allowed=a), one(scores, counts, ragged)
@@ -244,6 +256,8 @@ ROWS = {
   ),
   "hide.drop": Row(partial(hide.drop, keep=KEEP), one(tokens, exact)),
   "hide.drop/ragged": Row(partial(hide.drop, keep=KEEP), one(tokens, ragged)),
+  "hide.drop/ids": Row(partial(hide.drop, keep=KEEP), one(ids, ragged)),
+  "hide.drop_label": Row(hide.drop_label, one(lambda rng: (whole(rng, 0, 9),), own)),
   "hide.restore": Row(partial(hide.restore, fill=jnp.full(WIDTH, 7.0)), one(packed, exact)),
   "hide.restore/ragged": Row(partial(hide.restore, fill=jnp.zeros(WIDTH)), one(packed, ragged)),
   "hide.average": Row(hide.average, one(tokens, ragged)),
@@ -296,6 +310,11 @@ ROWS = {
     one(tokens, classes, ragged, share),
     sums=True,
   ),
+  "recover.kl_divergence": Row(recover.kl_divergence, one(tokens, tokens), sums=True),
+  "recover.mixed_labels": Row(
+    partial(recover.mixed_labels, classes=WIDTH), one(label, label, ragged)
+  ),
+  "recover.noise_level": Row(lambda t: recover.noise_level(t, line), share),
   "recover.surprise": Row(recover.surprise, one(tokens, classes, ragged)),
   "recover.policy_gradient": Row(
     partial(recover.policy_gradient, baseline=0.5), one(gates, gates, ragged), sums=True
@@ -305,6 +324,7 @@ ROWS = {
   "recover.assignment": Row(recover.assignment, lambda rng: (smooth(rng, 3, 3),)),
   "recover.serving": Row(recover.serving, one(signals, signals)),
   "recover.serving/asked": Row(recover.serving, one(signals, signals, some)),
+  "recover.not_silent": Row(recover.not_silent, one(signals)),
   "recover.negative_si_snr": Row(recover.negative_si_snr, one(signals, signals, some), sums=True),
   "recover.negative_si_snr/order": Row(
     partial(recover.negative_si_snr, permute=False), one(signals, signals, some), sums=True

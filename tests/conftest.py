@@ -9,9 +9,18 @@ import sys
 
 import pytest
 
+# Modules that tests share, and the package that a user writes.
+sys.path.append(str(pathlib.Path(__file__).parent))
+
 # Scripts that made the golden values, with packages that tests do without, and those that want
 # several devices: both run in processes of their own.
-collect_ignore_glob = ["golden/make_*.py", "golden/parts_*.py", "check_*.py", "*/check_*.py"]
+collect_ignore_glob = [
+  "graphs/*.py",
+  "golden/make_*.py",
+  "golden/parts_*.py",
+  "check_*.py",
+  "*/check_*.py",
+]
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

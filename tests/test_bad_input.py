@@ -110,7 +110,7 @@ BAD = [
     "task.fn=reconstrct",
     "unknown function of maskjax.task 'reconstrct'; did you mean 'reconstruct'",
   ),
-  ("model.fn=masked_encoder", "did you mean 'masked_autoencoder'"),
+  ("model.fn=masked_autoencodr", "did you mean 'masked_autoencoder'"),
   ("score.fn=whit", "unknown function of maskjax.score 'whit'; did you mean 'white'"),
   ("select.fn=topp", "unknown function of maskjax.select 'topp'; did you mean 'top'"),
   ("target.fn=pixel", "unknown function of maskjax.recover 'pixel'; did you mean 'pixels'"),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from maskjax.keys import keys, stream
+from maskjax.keys import keys, of_views, stream
 
 KEY = jax.random.key(0)
 # Pinned: the draws of a seed are API.
@@ -61,6 +61,13 @@ def test_a_part_of_the_batch_has_the_keys_that_the_whole_gives_it():
   assert mapped == whole
   assert none == []
   assert parts == [whole[4:], [whole[:4], whole[4:]], [whole[7], whole[0]]]
+
+
+def test_views_have_keys_of_their_own():
+  made = jax.jit(lambda: of_views(KEY, jnp.arange(8), views=2))()
+  own = [data(keys(stream(KEY, "view", v), jnp.arange(8))) for v in range(2)]
+  assert data(made) == own
+  assert len({tuple(key) for view in own for key in view}) == 16
 
 
 @pytest.mark.parametrize("positions", [np.array([-1]), np.array([0, 2**31]), np.array([2**32]), -1])

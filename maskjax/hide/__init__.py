@@ -7,7 +7,7 @@ from maskjax.hide.gate import gate
 from maskjax.hide.mix import mix
 from maskjax.hide.noise import noise
 from maskjax.hide.pairs import Pair, blocks, both, causal, either, prefix, segments, window, within
-from maskjax.hide.token import corrupt, token
+from maskjax.hide.token import corrupt, drop_label, token
 
 __all__ = [
   "Pair",
@@ -20,6 +20,7 @@ __all__ = [
   "causal",
   "corrupt",
   "drop",
+  "drop_label",
   "either",
   "fill",
   "gate",

@@ -14,7 +14,8 @@ class Seen(NamedTuple):
   """What is left to see, as every hider of a task gives it.
 
   Attributes:
-    values: `values[k]` stood at position `index[k]`; of hiding in place, all n positions.
+    values: `values[k]` stood at position `index[k]`; of hiding in place, all n positions. Vectors,
+      or ids `[*b k]`.
     index: None where all positions are there, in order.
     valid: False where a slot is padding; None where none is.
     hidden: the positions that are not seen.
@@ -27,7 +28,7 @@ class Seen(NamedTuple):
 
 
 def drop(
-  x: Num[Array, "*b n d"],
+  x: Num[Array, "..."],
   hidden: Bool[Array, "*b n"],
   allowed: Bool[Array, "*b n"] | None = None,
   *,
@@ -40,7 +41,7 @@ def drop(
   later ones are left out. Hidden content reaches neither result nor gradient.
 
   Args:
-    x: what stands at n positions.
+    x: what stands at n positions: vectors `[*b n d]`, or ids `[*b n]`.
     hidden: which of them are dropped.
     allowed: which of them are there at all; the others are dropped too. None: all.
     keep: number of slots, static.
@@ -67,7 +68,10 @@ def drop(
   index = jax.vmap(find)(visible_so_far.reshape(math.prod(batch), n)).reshape(*batch, keep)
   valid = slots < jnp.sum(~hidden, axis=-1, keepdims=True, dtype=jnp.int32)
   index = jnp.where(valid, index, 0).astype(jnp.int32)
-  values = jnp.where(valid[..., None], jnp.take_along_axis(x, index[..., None], axis=-2), 0)
+  if x.ndim == hidden.ndim:
+    values = jnp.where(valid, jnp.take_along_axis(x, index, axis=-1), 0)
+  else:
+    values = jnp.where(valid[..., None], jnp.take_along_axis(x, index[..., None], axis=-2), 0)
   some = None if exact and allowed is None else valid
   return Seen(values, index, some, hidden)  # type: ignore[arg-type]
 

@@ -25,6 +25,22 @@ def token(
   return jnp.where(hidden, jnp.asarray(mask_id, ids.dtype), ids)
 
 
+def drop_label(
+  label: Int[Array, "*b"], keys: Key[Array, "*b"], *, ratio: float = 0.1
+) -> Int[Array, "*b"]:
+  r"""Removes: -1, no label, with probability `ratio`, in place of an example's label.
+
+  Each example on its own, by its own key; a network that is told labels so learns to do without.
+
+  Source: Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022, section 3.2.
+
+  >>> drop_label(jnp.array(3), jax.random.key(0), ratio=1.0).item()
+  -1
+  """
+  told = jax.vmap(jax.random.uniform)(keys.reshape(-1)).reshape(label.shape) >= ratio
+  return jnp.where(told, label, -1)
+
+
 def corrupt(
   ids: Int[Array, "*b n"],
   hidden: Bool[Array, "*b n"],

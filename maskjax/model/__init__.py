@@ -5,7 +5,8 @@ from maskjax.model.classifier import ViTClassifier, vit_classifier
 from maskjax.model.code_autoencoder import CodeAutoencoder, code_autoencoder
 from maskjax.model.dual_encoder import DualEncoder, dual_encoder
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
-from maskjax.model.latent_predictor import LatentPredictor, latent_predictor
+from maskjax.model.image_map import ImageMap, image_map
+from maskjax.model.latent_predictor import LatentPredictor, latent_predictor, predictor
 from maskjax.model.masked_autoencoder import (
   MaskedAutoencoder,
   masked_autoencoder,
@@ -25,6 +26,7 @@ __all__ = [
   "CodeAutoencoder",
   "DualEncoder",
   "GraphAutoencoder",
+  "ImageMap",
   "LatentPredictor",
   "MaskedAutoencoder",
   "MultimodalAutoencoder",
@@ -39,10 +41,12 @@ __all__ = [
   "code_autoencoder",
   "dual_encoder",
   "graph_autoencoder",
+  "image_map",
   "latent_predictor",
   "masked_autoencoder",
   "masked_decoder",
   "multimodal_autoencoder",
+  "predictor",
   "resnet",
   "separator",
   "text_transformer",

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import bind, reduce
 from maskjax.errors import BadInput
-from maskjax.hide import drop, restore, token
+from maskjax.hide import Seen, drop, restore, token
 from maskjax.model.transformer import transformer
 from maskjax.model.vit import check_heads, sized, with_first
 
@@ -143,12 +143,20 @@ class CodeAutoencoder(nn.Module):
     exact: bool = False,
   ) -> Float[Array, "b k d"]:
     """What the encoder makes of the label's token, first, and of the positions not dropped."""
-    label = jnp.full(len(tokens), -1) if label is None or not self.classes else label
     x = self.embed(token(tokens, hidden, self.codes))
-    seen = drop(x, dropped, keep=keep)
-    x = jnp.concatenate([self.embed(self.codes + 2 + label)[:, None], seen.values], axis=1)
-    index = jnp.pad(seen.index + 1, ((0, 0), (1, 0)))
-    return self.encoder(x, index, with_first(None if exact else seen.valid))
+    return self.attend(drop(x, dropped, keep=keep, exact=exact), label)
+
+  def look(self, seen: Seen, label: Int[Array, "b"] | None = None) -> Float[Array, "b k d"]:
+    """What the encoder makes of the label's token, first, and of the ids that are seen."""
+    return self.attend(seen._replace(values=self.embed(seen.values)), label)
+
+  def attend(self, seen: Seen, label: Int[Array, "b"] | None = None) -> Float[Array, "b k d"]:
+    """What the encoder makes of the label's token, first, and of embedded ids that are seen."""
+    label = jnp.full(len(seen.values), -1) if label is None or not self.classes else label
+    first = self.embed(self.codes + 2 + label)[:, None]
+    x = jnp.concatenate([first, seen.values], axis=1)
+    index = None if seen.index is None else jnp.pad(seen.index + 1, ((0, 0), (1, 0)))
+    return self.encoder(x, index, with_first(seen.valid))
 
   def recover(
     self, encoded: Float[Array, "b k d"], hidden: Bool[Array, "b n"], dropped: Bool[Array, "b n"]

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import bind, reduce
 from maskjax.errors import BadInput, unknown
-from maskjax.hide import drop, fill
+from maskjax.hide import Seen, drop, fill
 from maskjax.model.text import TextTransformer
 from maskjax.model.vit import ViT, check_heads, vit
 from maskjax.recover.contrastive import unit
@@ -80,10 +80,12 @@ class DualEncoder(nn.Module):
 
     `keep` and `exact` as in `MaskedAutoencoder`.
     """
-    seen = drop(patches, hidden, keep=keep)
-    valid = None if exact else seen.valid
-    x = self.encoder(seen.values, index=seen.index, valid=valid).astype(jnp.float32)
-    return self._place(x, valid)
+    return self.image(drop(patches, hidden, keep=keep, exact=exact))
+
+  def image(self, seen: Seen) -> Float[Array, "*b d"]:
+    """Where images lie by what is left of their patches to see."""
+    x = self.encoder(seen.values, index=seen.index, valid=seen.valid).astype(jnp.float32)
+    return self._place(x, seen.valid)
 
   def read(self, caption: Int[Array, "*b m"]) -> Float[Array, "*b d"]:
     """Where texts lie, ids that end in -1 where there are no tokens; these are seen by none."""

@@ -76,7 +76,12 @@ class PairDecoder(nn.Module):
 
 
 class GraphAutoencoder(nn.Module):
-  """Graph convolutions, all of one width, with a decoder of pairs; built by `graph_autoencoder`."""
+  """Graph convolutions, all of one width, with a decoder of pairs; built by `graph_autoencoder`.
+
+  Training normalises over all nodes of a batch: it is `coupled`.
+  """
+
+  coupled = True
 
   width: int
   depth: int

@@ -42,7 +42,10 @@ class Predictor(nn.Module):
   remat: bool = False
   scan: bool = False
 
-  @nn.compact
+  def setup(self):
+    """Binds the table of positions."""
+    self.table = positions(self, "sincos", self.grid, self.width, 0)
+
   def __call__(
     self,
     seen: Seen,
@@ -53,20 +56,43 @@ class Predictor(nn.Module):
     degrade: Degrade | None = None,
   ) -> Float[Array, "*b v k d"]:
     """What is predicted at the positions `index` of each view, in float32."""
-    xavier = nn.initializers.xavier_uniform()
-    dense = lambda width, name: nn.Dense(width, dtype=self.dtype, kernel_init=xavier, name=name)
-    table = positions(self, "sincos", self.grid, self.width, 0)
-    table = resize_table(table, self.grid, grid).astype(self.dtype)
-    where = table[index]
+    where = self.locate(index, grid=grid)
     if degrade is not None:
       where = degrade(where, valid)
+    return self.attend(seen.values, seen.index, seen.valid, where, valid, grid=grid)
+
+  def locate(
+    self, index: Int[Array, "*b k"], *, grid: tuple[int, ...] | None = None
+  ) -> Float[Array, "*b k d"]:
+    """The embeddings of positions of a grid, the stored one unless said."""
+    grid = self.grid if grid is None else tuple(grid)
+    return resize_table(self.table, self.grid, grid).astype(self.dtype)[index]
+
+  @nn.compact
+  def attend(
+    self,
+    tokens: Float[Array, "*b k e"],
+    index: Int[Array, "*b k"],
+    seen: Bool[Array, "*b k"],
+    where: Float[Array, "*b v m d"],
+    valid: Bool[Array, "*b v m"],
+    *,
+    grid: tuple[int, ...] | None = None,
+  ) -> Float[Array, "*b v m d"]:
+    """What mask tokens that are told `where` they stand come to, view by view, in float32.
+
+    They see encoded tokens of the positions `index` of the grid, the stored one unless said, that
+    are `seen`, and those of their own view that are `valid`; the rest is padding.
+    """
+    xavier = nn.initializers.xavier_uniform()
+    dense = lambda width, name: nn.Dense(width, dtype=self.dtype, kernel_init=xavier, name=name)
     mask_token = self.param("mask_token", nn.initializers.normal(0.02), (self.width,))
     asked = mask_token.astype(self.dtype) + where
-    x = dense(self.width, "embed")(seen.values) + table[seen.index]
-    each = lambda x, axis: jnp.repeat(jnp.expand_dims(x, axis), index.shape[-2], axis)
+    x = dense(self.width, "embed")(tokens) + self.locate(index, grid=grid)
+    each = lambda x, axis: jnp.repeat(jnp.expand_dims(x, axis), valid.shape[-2], axis)
     x = transformer(
       jnp.concatenate([each(x, -3), asked], axis=-2),
-      jnp.concatenate([each(seen.valid, -2), valid], axis=-1),
+      jnp.concatenate([each(seen, -2), valid], axis=-1),
       depth=self.depth,
       heads=self.heads,
       mlp=4 * self.width,
@@ -75,7 +101,7 @@ class Predictor(nn.Module):
       remat=self.remat,
       scan=self.scan,
     )
-    x = dense(self.outputs, "predict")(x[..., seen.index.shape[-1] :, :])
+    x = dense(self.outputs, "predict")(x[..., index.shape[-1] :, :])
     return x.astype(jnp.float32)
 
 
@@ -98,17 +124,11 @@ class LatentPredictor(nn.Module):
 
   def setup(self):
     """Binds the predictor, which follows the encoder in all but its size."""
-    encoder = self.encoder
-    self.predictor = Predictor(
+    self.predictor = predictor(
+      encoder=self.encoder,
       width=self.predictor_width,
       depth=self.predictor_depth,
       heads=self.predictor_heads,
-      outputs=encoder.width,
-      grid=encoder.grid,
-      dtype=encoder.dtype,
-      norm_eps=encoder.norm_eps,
-      remat=encoder.remat,
-      scan=encoder.scan,
     )
 
   def __call__(
@@ -153,6 +173,35 @@ class LatentPredictor(nn.Module):
     tokens = self.encoder(patches, valid=valid, grid=grid).astype(jnp.float32)
     there = jnp.ones(tokens.shape[:-1], jnp.bool_) if valid is None else valid
     return {"mean": reduce.mean(tokens, there[..., None], axis=-2), "tokens": tokens}
+
+
+@bind.least(width=16, depth=1, heads=2)
+def predictor(
+  *, encoder: ViT, width: int = 384, depth: int = 12, heads: int | None = None
+) -> Predictor:
+  """A predictor of an encoder's tokens, which follows the encoder in all but its size.
+
+  Args:
+    encoder: whose width is predicted, and whose grid, dtype and normalisation it has.
+    width, depth: of its blocks.
+    heads: of its blocks; the encoder's unless said.
+
+  Raises:
+    BadInput: a width that the heads do not divide.
+  """
+  heads = heads or encoder.heads
+  check_heads("width", width, heads)
+  return Predictor(
+    width=width,
+    depth=depth,
+    heads=heads,
+    outputs=encoder.width,
+    grid=encoder.grid,
+    dtype=encoder.dtype,
+    norm_eps=encoder.norm_eps,
+    remat=encoder.remat,
+    scan=encoder.scan,
+  )
 
 
 @bind.least(width=16, depth=1, heads=2, predictor_width=16, predictor_depth=1, predictor_heads=2)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from maskjax import bind, reduce
 from maskjax.errors import BadInput, unknown
-from maskjax.hide import drop, fill, restore
+from maskjax.hide import Seen, drop, fill, restore
 from maskjax.model.attention import attention
 from maskjax.model.position import sincos
 from maskjax.model.transformer import Mlp, transformer
@@ -204,12 +204,20 @@ class MultimodalAutoencoder(nn.Module):
     example has fewer, the rest is padding outside attention. `exact` promises that every example
     has exactly `keep`, which needs no such mask.
     """
-    seen = drop(self._tokens(patches, hidden), hidden, keep=keep)
-    valid = None if exact else seen.valid
-    tokens = self.encoder(seen.values, valid)
+    seen = drop(self.tokens(patches, hidden), hidden, keep=keep, exact=exact)
+    return self.decode(self.attend(seen), seen, hidden)
+
+  def attend(self, seen: Seen) -> Float[Array, "*b m d"]:
+    """What the encoder makes of tokens that are seen, the class token first."""
+    return self.encoder(seen.values, seen.valid)
+
+  def decode(
+    self, encoded: Float[Array, "*b m d"], seen: Seen, hidden: Bool[Array, "*b a"]
+  ) -> dict[str, Float[Array, "*b n _"]]:
+    """All patches, by decoder, from what was encoded of those that are seen."""
+    valid = with_first(seen.valid)
     return {
-      name: decode(tokens, seen.index, hidden, with_first(valid))
-      for name, decode in self.decoder.items()
+      name: decode(encoded, seen.index, hidden, valid) for name, decode in self.decoder.items()
     }
 
   def encode(
@@ -223,7 +231,7 @@ class MultimodalAutoencoder(nn.Module):
     "tokens" `[*b a d]`, their "mean" `[*b d]`, and the "class" token `[*b d]`. Patches that are not
     `valid` are missing: no other token sees them, and the mean leaves them out.
     """
-    x = self.encoder(self._tokens(patches, None if valid is None else ~valid), valid)
+    x = self.encoder(self.tokens(patches, None if valid is None else ~valid), valid)
     first, tokens = x[..., 0, :].astype(jnp.float32), x[..., 1:, :].astype(jnp.float32)
     there = jnp.ones(tokens.shape[:-1], bool) if valid is None else valid
     return {
@@ -232,8 +240,13 @@ class MultimodalAutoencoder(nn.Module):
       "class": first,
     }
 
-  def _tokens(self, patches: Mapping[str, Array], hidden: Array | None) -> Array:
-    """One token a patch of what is given, in the order of the modalities, with its place."""
+  def tokens(
+    self, patches: Mapping[str, Num[Array, "*b n _"]], hidden: Bool[Array, "*b a"] | None = None
+  ) -> Float[Array, "*b a d"]:
+    """One token a patch of what is given, in the order of the modalities, with its place.
+
+    The content of hidden patches does not enter.
+    """
     names = [name for name in self.modalities if name in patches]
     if hidden is not None:
       parts = jnp.split(hidden, len(names), axis=-1)

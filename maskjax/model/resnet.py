@@ -191,6 +191,11 @@ class ResNetClassifier(nn.Module):
   classes: int
   grid: tuple[int, ...]
 
+  @property
+  def coupled(self) -> bool:
+    """Whether training normalises over all examples of a batch."""
+    return self.encoder.norm == "batch"
+
   def setup(self) -> None:
     """Binds the head, which is small at first (Goyal et al., 2017, section 5.1)."""
     self.head = nn.Dense(self.classes, kernel_init=nn.initializers.normal(0.01))

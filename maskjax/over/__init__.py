@@ -1,21 +1,26 @@
 """Over: what a position is. Each reads values from a batch, and puts them back."""
 
 from maskjax.over.base import Over, Positions
-from maskjax.over.fields import cells, edges, tokens
+from maskjax.over.fields import cells, codes, edges, samples, tokens
 from maskjax.over.frequencies import frequencies
-from maskjax.over.patches import frames, patches, pixels
-from maskjax.over.row import part, row
+from maskjax.over.patches import frames, labels, patches, pixels
+from maskjax.over.row import only, part, row, sizes
 
 __all__ = [
   "Over",
   "Positions",
   "cells",
+  "codes",
   "edges",
   "frames",
   "frequencies",
+  "labels",
+  "only",
   "part",
   "patches",
   "pixels",
   "row",
+  "samples",
+  "sizes",
   "tokens",
 ]

@@ -29,13 +29,15 @@ class Over(NamedTuple):
   """A way to see a batch as positions; pure functions of arrays.
 
   Attributes:
-    grid: positions along each axis.
+    grid: positions along each axis; empty where only a batch says how many there are.
     width: numbers at a position; 0 where it is an id.
     read: `batch -> Positions`.
     back: `values -> array`, an example's field again.
     parts: field → its places in the row, where there are several.
     cell: sides of what a position covers of its field, `(*space)`; empty where it has none.
     shape: of the field, `(*space, channels)`.
+    classes: of labels, how many there are; 0 of values.
+    fields: where there are several, each by itself, in their order in the row.
   """
 
   grid: tuple[int, ...]
@@ -45,6 +47,8 @@ class Over(NamedTuple):
   parts: Mapping[str, slice] = MappingProxyType({})
   cell: tuple[int, ...] = ()
   shape: tuple[int, ...] = ()
+  classes: int = 0
+  fields: Mapping[str, "Over"] = MappingProxyType({})
 
 
 def field_of(record: Record, field: str, batch: Batch) -> Array:

@@ -61,6 +61,33 @@ def patches(
   return Over(grid, width, read, back, cell=sides, shape=whole)
 
 
+def labels(
+  *,
+  record: Record,
+  patch: Sequence[int],
+  classes: int,
+  field: str,
+  shape: Sequence[int] | None = None,
+) -> Over:
+  """Patches of a map of labels `(*space, 1)`, whose values are classes.
+
+  Args:
+    record: of the data.
+    patch: sides of a patch, one for each axis of space.
+    classes: how many labels there are.
+    field, shape: as in `patches`.
+
+  Raises:
+    BadInput: as `patches`.
+
+  >>> labels(record=Record("image", (4, 6, 3), {}), patch=(2, 3), classes=5, field="map",
+  ...        shape=(4, 6, 1)).classes
+  5
+  """
+  made = patches(record=record, patch=patch, field=field, shape=shape)
+  return made._replace(classes=classes)
+
+
 def pixels(*, record: Record, field: str = "", shape: Sequence[int] | None = None) -> Over:
   """Every pixel a position, with its channels as values: patches of one.
 

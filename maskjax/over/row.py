@@ -3,7 +3,7 @@
 import functools
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -15,19 +15,27 @@ from maskjax.over.base import Batch, Over, Positions
 from maskjax.record import Record
 
 
-def row(*, record: Record, parts: Mapping[str, functools.partial[Over]]) -> Over:
+def row(
+  *,
+  record: Record,
+  parts: Mapping[str, functools.partial[Over]],
+  order: Sequence[str] = (),
+  shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Over:
   """Positions of several fields, one after the other.
 
   Args:
     record: of the data.
-    parts: name → another function of this package, bound; in alphabetical order in the row.
+    parts: name → another function of this package, bound.
+    order: of the parts in the row; alphabetical unless said.
+    shapes: of an example of each field, where networks make some of them; else as the record says.
 
   Returns:
     Positions whose values are a mapping, an array for each part; `parts` says where in the row
     each lies. The grid is the row.
 
   Raises:
-    BadInput: no parts.
+    BadInput: no parts, or an order of others.
 
   >>> from maskjax.over import patches, tokens
   >>> made = row(
@@ -39,8 +47,16 @@ def row(*, record: Record, parts: Mapping[str, functools.partial[Over]]) -> Over
   """
   if not parts:
     raise BadInput("over.row puts several fields in a row: over.parts names none")
+  names = tuple(order) or tuple(sorted(parts))
+  if sorted(names) != sorted(parts):
+    raise BadInput(f"over.order is {names}, the parts are {', '.join(sorted(parts))}")
+
+  def shape(part: functools.partial[Over]) -> dict[str, Any]:
+    field = part.keywords.get("field") or record.kind
+    return {"shape": shapes[field]} if shapes and field in shapes else {}
+
   made: dict[str, Over] = {
-    name: bind.call(parts[name], {"record": record}) for name in sorted(parts)
+    name: bind.call(parts[name], {"record": record, **shape(parts[name])}) for name in names
   }
   sizes = [math.prod(over.grid) for over in made.values()]
   ends = [0, *itertools.accumulate(sizes)]
@@ -62,7 +78,35 @@ def row(*, record: Record, parts: Mapping[str, functools.partial[Over]]) -> Over
   def back(values: Mapping[str, Any]) -> dict[str, Array]:
     return {name: made[name].back(part) for name, part in values.items()}
 
-  return Over((ends[-1],), 0, read, back, places)
+  return Over((ends[-1],), 0, read, back, places, fields=made)
+
+
+def sizes(parts: Mapping[str, slice]) -> tuple[int, ...]:
+  """How many positions each field of a row has.
+
+  >>> sizes({"a": slice(0, 2), "b": slice(2, 5)})
+  (2, 3)
+  """
+  return tuple(place.stop - place.start for place in parts.values())
+
+
+def only(x: Any, parts: Mapping[str, slice], *, names: Sequence[str]) -> Any:
+  """Some fields of a row: of values as a mapping, of a mask `[b n]` one after another.
+
+  Args:
+    x: values of all fields by name, or a mask or scores over the row.
+    parts: where each field lies, as the graph offers it.
+    names: of the fields.
+
+  Raises:
+    BadInput: no such field.
+
+  >>> only(jnp.arange(5)[None], {"a": slice(0, 2), "b": slice(2, 5)}, names=("b",)).tolist()
+  [[2, 3, 4]]
+  """
+  if isinstance(x, Mapping):
+    return {name: x[name] for name in names}
+  return jnp.concatenate([part(x, parts, name=name) for name in names], axis=-1)
 
 
 def part(

@@ -2,14 +2,17 @@
 
 from maskjax.over.cut import patchify, unpatchify
 from maskjax.recover.contrastive import equal_rows, info_nce
-from maskjax.recover.likelihood import cross_entropy, elbo, surprise
+from maskjax.recover.diffusion import NoiseLevel, noise_level
+from maskjax.recover.examples import patch_cross_entropy, per_example
+from maskjax.recover.likelihood import cross_entropy, elbo, kl_divergence, mixed_labels, surprise
 from maskjax.recover.loss import absolute_error, smooth_l1, squared_error
 from maskjax.recover.policy import policy_gradient
 from maskjax.recover.ranking import pairwise_ranking
-from maskjax.recover.signal import assignment, negative_si_snr, serving, si_snr
+from maskjax.recover.signal import assignment, negative_si_snr, not_silent, serving, si_snr
 from maskjax.recover.target import Target, latents, pixels
 
 __all__ = [
+  "NoiseLevel",
   "Target",
   "absolute_error",
   "assignment",
@@ -17,10 +20,16 @@ __all__ = [
   "elbo",
   "equal_rows",
   "info_nce",
+  "kl_divergence",
   "latents",
+  "mixed_labels",
   "negative_si_snr",
+  "noise_level",
+  "not_silent",
   "pairwise_ranking",
+  "patch_cross_entropy",
   "patchify",
+  "per_example",
   "pixels",
   "policy_gradient",
   "serving",

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 
-from maskjax import masks, reduce
+from maskjax import bind, masks, reduce
 
 
+@bind.coupled
 def info_nce(
   a: Float[Array, "*g b d"],
   b: Float[Array, "*g b d"],

@@ -61,6 +61,52 @@ def elbo(
   return reduce.Term(reduce.sum(nats, hidden), reduce.count(counted))
 
 
+def mixed_labels(
+  label: Int[Array, "*b"], other: Int[Array, "*b"], hidden: Bool[Array, "*b n"], *, classes: int
+) -> Float[Array, "*b c"]:
+  r"""Shares of two classes, for an example of which some positions are another one's.
+
+  $(1 - \lambda)\,e_y + \lambda\,e_{y'}$ with $\lambda$ the share that is hidden, in float32.
+
+  Args:
+    label: of the example.
+    other: of its mixup partner.
+    hidden: where the partner stands in its place.
+    classes: number of classes.
+
+  Raises:
+    TypeError: `hidden` is not bool.
+
+  >>> hidden = jnp.array([True, False, False, False])
+  >>> mixed_labels(jnp.array(0), jnp.array(2), hidden, classes=3).tolist()
+  [0.75, 0.0, 0.25]
+
+  Sources: Yun et al. 2019 (CutMix), equation 1; Harris et al. 2020 (FMix), section 4.
+  """
+  masks.check(hidden=hidden)
+  share = jnp.mean(hidden.astype(jnp.float32), axis=-1)[..., None]
+  one_hot = lambda label: jax.nn.one_hot(label, classes)
+  return (1 - share) * one_hot(label) + share * one_hot(other)
+
+
+def kl_divergence(mean: Float[Array, "*b"], log_variance: Float[Array, "*b"]) -> reduce.Term:
+  r"""Nats of each latent's Gaussian beyond N(0, 1), all of them counted.
+
+  $\sum \frac12 (\mu^2 + \sigma^2 - 1 - \ln \sigma^2)$
+
+  Args:
+    mean, log_variance: of each latent.
+
+  >>> t = kl_divergence(jnp.ones((1, 2)), jnp.zeros((1, 2)))
+  >>> float(t.sum), int(t.count)
+  (1.0, 2)
+
+  Source: Kingma and Welling, "Auto-Encoding Variational Bayes", 2014, appendix B.
+  """
+  nats = 0.5 * (jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance)
+  return reduce.term(nats, jnp.ones(nats.shape, jnp.bool_))
+
+
 def surprise(
   logits: Float[Array, "*b c"],
   target: Int[Array, "*b"] | Float[Array, "*b c"],

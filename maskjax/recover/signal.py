@@ -85,6 +85,15 @@ def serving(
   return assignment(gain)
 
 
+def not_silent(sources: Float[Array, "*b k n"]) -> Bool[Array, "*b k"]:
+  """Which sources are to be heard: not zero throughout.
+
+  >>> not_silent(jnp.array([[0.0, 0.5], [0.0, 0.0]])).tolist()
+  [True, False]
+  """
+  return jnp.any(sources != 0, axis=-1)
+
+
 def negative_si_snr(
   estimates: Float[Array, "*b k n"],
   sources: Float[Array, "*b k n"],

@@ -10,10 +10,12 @@ from maskjax.score.log_prob import log_prob
 from maskjax.score.missing import logistic, self_masked
 from maskjax.score.noise import blocks, gumbel, normal, spans, white, words
 from maskjax.score.split import split
+from maskjax.score.times import antithetic
 from maskjax.score.uncertainty import confidence, entropy, margin, noisy_confidence
 
 __all__ = [
   "Draw",
+  "antithetic",
   "blocks",
   "box",
   "color_noise",

@@ -7,11 +7,13 @@ from maskjax.select.groups import n_of_m, per_block, per_section, whole
 from maskjax.select.ideal import ideal_binary, ideal_ratio
 from maskjax.select.regions import rectangles, spread
 from maskjax.select.top import count_of, threshold, top, top_up
-from maskjax.select.views import disjoint, nested
+from maskjax.select.views import again, complement, disjoint, nested, union
 
 __all__ = [
   "Views",
+  "again",
   "block_size",
+  "complement",
   "count_of",
   "disjoint",
   "harden",
@@ -32,5 +34,6 @@ __all__ = [
   "threshold",
   "top",
   "top_up",
+  "union",
   "whole",
 ]

@@ -35,8 +35,6 @@ class Task(NamedTuple):
     loss: `(variables, batch, key, step) -> (terms, Aux)`; `batch["position"]` is each example's
       position in the global batch, from which its keys are folded.
     weights: the weight of each term in the total; a term that is not named weighs 1.
-    trains: patterns (`re.search`) of the names of the parameters that a term trains, by the name of
-      the term, or what stands before its "/"; one that is not named trains all.
     network: the linen module that holds most of the weights, for loading published ones.
     prepare: `(variables, batches) -> variables` of the same shapes, once before step 0, from a
       bounded number of training batches: vocabularies, statistics, Fisher information (those that
@@ -54,12 +52,13 @@ class Task(NamedTuple):
     answers: what the task can be asked beside its loss, by name, each `(variables, ...) -> arrays`:
       features, logits, pictures, samples, whatever a task offers. The names that evaluators and
       jobs know, with their signatures, stand in `maskjax.task.answers`.
+    trains: patterns (`re.search`) of the names of the parameters that a term trains, by the name of
+      the term, or what stands before its "/"; one that is not named trains all.
   """
 
   init: Callable[..., Variables]
   loss: Callable[..., tuple[Mapping[str, Term], Aux]]
   weights: Mapping[str, float] = {}
-  trains: Mapping[str, tuple[str, ...]] = {}
   network: Any = None
   prepare: Callable[..., Variables] | None = None
   update: Callable[..., Variables] | None = None
@@ -68,6 +67,7 @@ class Task(NamedTuple):
   figures: Callable[..., Mapping[str, Array]] | None = None
   pair: Callable[..., Batch] = lambda batch, key, step: batch
   answers: Mapping[str, Answer] = {}
+  trains: Mapping[str, tuple[str, ...]] = {}
 
 
 def network_of(model: Callable[..., Any], record: Record) -> Any:

@@ -12,10 +12,11 @@ from maskjax import bind, sections
 from maskjax.errors import BadInput, unknown
 from maskjax.over import Over
 from maskjax.sections import Lengths
+from maskjax.select import Views
 from maskjax.task.buckets import kept
 from maskjax.task.networks import MODULE, calls
 from maskjax.task.node import Branch, Value
-from maskjax.task.values import in_place, score_values
+from maskjax.task.values import hidden, in_place, nothing, score_values
 
 OWN = ("of", "stream")  # what the section of a value says beside its arguments
 OF_LOSS = ("scale", "each", "trains")  # what a loss says beside that
@@ -76,14 +77,18 @@ class Grammar:
       made |= score_values()
       made["score"] = self.value("score", self.config["score"], "mask")
     if self.config.get("select"):
-      value = self.value("hidden", self.config["select"], "mask")
-      made["hidden"] = self._first(value, "scores")
+      value = self._first(self.value("hidden", self.config["select"], "mask"), "scores")
+      views = gives_views(value)
+      made |= {"selected": value, "hidden": Value(hidden)} if views else {"hidden": value}
     else:
-      made["hidden"] = "nothing"
+      # A value of its own, not another name of `nothing`: callers give a mask in its place.
+      made["hidden"] = Value(nothing)
     hide = self.config.get("hide") or ()
     steps = (hide,) if sections.is_section(hide) else tuple(hide)
-    made |= self._chain([s for s in steps if s.get("place", "values") == "values"], over)
-    made |= self._embedded([s for s in steps if s.get("place") == "embedded"])
+    at = lambda place: [step for step in steps if step.get("place", "values") == place]
+    made |= self._chain(at("values"), "values", over)
+    if at("embedded"):
+      made |= self._chain(at("embedded"), "embedding", over)
     return made
 
   def _first(self, value: Value | str, *references: str) -> Value | str:
@@ -93,13 +98,16 @@ class Grammar:
     free = [name for name in bind.needs(value.fn) if name not in value.of]
     return value._replace(of={**dict(zip(free, references, strict=False)), **value.of})
 
-  def _chain(self, steps: list[Any], over: Over) -> dict[str, Value | str]:
-    """Hiders of values, one after another; the last one makes `seen`."""
+  def _chain(self, steps: list[Any], last: str, over: Over) -> dict[str, Value | str]:
+    """Hiders of values or of embedded tokens, one after another.
+
+    The last one of values makes `seen`, that of embedded tokens `embedded`; one that drops, `seen`.
+    """
     made: dict[str, Value | str] = {}
-    last = "values"
+    inside = last == "embedding"
     for i, section in enumerate(steps):
       rest = {k: v for k, v in section.items() if k not in ("keep", "place", "mask")}
-      name, mask = f"hide.{i}", section.get("mask", "hidden")
+      name, mask = f"hide.{'embedded.' if inside else ''}{i}", section.get("mask", "hidden")
       value = self._first(self.value(name, rest), last, mask)
       if not isinstance(value, Value):
         raise BadInput(f"a hider is a section with fn, got {section!r}")
@@ -107,27 +115,15 @@ class Grammar:
         if i + 1 < len(steps):
           raise BadInput("what drops positions comes last in the chain of hide")
         keep = section.get("keep")
-        select = sections.bound(
-          {k: v for k, v in self.config["select"].items() if k not in OWN}, self.lengths
-        )
-        made["seen"] = value._replace(keeps=kept(keep, select, over.grid), exact=keep is None)
-        return made
+        keeps = kept(keep, self._selects(mask), over.grid)
+        return made | {"seen": value._replace(keeps=keeps, exact=keep is None)}
       made[name], last = value, name
-    made["seen"] = Value(in_place, {"values": last})
-    return made
+    return made | ({"embedded": last} if inside else {"seen": Value(in_place, {"values": last})})
 
-  def _embedded(self, steps: list[Any]) -> dict[str, Value | str]:
-    """Hiders of embedded tokens: a learned token in their place."""
-    made: dict[str, Value | str] = {}
-    last = "embedding"
-    for i, section in enumerate(steps):
-      rest = {k: v for k, v in section.items() if k not in ("place", "mask")}
-      name = f"hide.embedded.{i}"
-      made[name] = self._first(self.value(name, rest), last, section.get("mask", "hidden"))
-      last = name
-    if steps:
-      made["embedded"] = last
-    return made
+  def _selects(self, mask: str) -> functools.partial[Any]:
+    """The function that selects what a mask hides: that of `select`, or the value's own."""
+    section = self.config["select"] if mask == "hidden" else self.config["let"][mask]
+    return sections.bound({k: v for k, v in section.items() if k not in OWN}, self.lengths)
 
   def inside(self, address: str) -> str:
     """An address in the encoder, without its name: the network that taps and gates are for."""
@@ -149,6 +145,17 @@ class Grammar:
     patterns = (trains,) if isinstance(trains, str) else trains
     return value, Loss(name, scale, each, None if patterns is None else tuple(patterns))
 
+  def answer(self, name: str, section: Any) -> tuple[Value | str, tuple[str, ...] | None]:
+    """The value of an answer, by `fn` or by reference, `value`, and what `takes` says of a caller.
+
+    None where nothing is said: then that is a key, the step and a mask.
+    """
+    if isinstance(section, str):
+      return section, None
+    rest, takes = {k: v for k, v in section.items() if k != "takes"}, section.get("takes")
+    value = self.value(f"{ANSWER}{name}", rest.get("value", rest))
+    return value, None if takes is None else tuple(takes)
+
   def branch(
     self, name: str, section: Mapping[str, Any], values: Mapping[str, Any], over: Over
   ) -> Branch:
@@ -169,6 +176,12 @@ class Grammar:
     elif made.get("hidden") == "nothing" and seen.keeps:
       made["seen"] = seen._replace(keeps=(math.prod(over.grid),), exact=True)
     return Branch(made, tuple(section.get("draws", ())))
+
+
+def gives_views(value: Value | str) -> bool:
+  """Whether a selection says that it returns `Views`: what is hidden, and what each view asks."""
+  said = "" if isinstance(value, str) else inspect.signature(value.fn).return_annotation
+  return said is Views or said == Views.__name__
 
 
 def for_each(fn: Any, name: str) -> functools.partial[Any]:

@@ -5,7 +5,20 @@ from typing import Any
 
 from maskjax import bind
 from maskjax.errors import BadInput, unknown
-from maskjax.task.node import FILLED, MAIN, TOLD, Address, Branch, Node, Value, literal, named, text
+from maskjax.task.node import (
+  DRAWS,
+  FILLED,
+  MAIN,
+  TOLD,
+  Address,
+  Branch,
+  Node,
+  Value,
+  literal,
+  named,
+  takes,
+  text,
+)
 
 
 class Graph:
@@ -142,7 +155,7 @@ class Graph:
     if isinstance(value, str):
       yield value
       return
-    for argument, required in bind.needs(value.fn).items():
+    for argument, required in takes(value).items():
       if argument in value.of:
         yield value.of[argument]
       elif argument not in TOLD and (required or argument in FILLED):
@@ -166,11 +179,11 @@ class Graph:
       self.constants[branch, name] = value
 
   def _arguments(self, branch: str, name: str, value: Value) -> Iterator[tuple[str, Address]]:
-    takes = bind.needs(value.fn)
+    taken = takes(value)
     for argument in value.of:
-      if argument not in takes:
-        raise unknown(f"argument of {named(value.fn)} in the value {name!r}", argument, takes)
-    for argument, required in takes.items():
+      if argument not in taken:
+        raise unknown(f"argument of {named(value.fn)} in the value {name!r}", argument, taken)
+    for argument, required in taken.items():
       reference = value.of.get(argument)
       if reference is None:
         if argument in TOLD or not (
@@ -224,7 +237,7 @@ class Graph:
     drawn: dict[tuple[str, str], str] = {}
     for branch, name in self.order:
       value = self.nodes[branch, name].value
-      if "keys" in bind.needs(value.fn) and "keys" not in value.of:
+      if any(name in bind.needs(value.fn) and name not in value.of for name in DRAWS):
         stream = (branch, value.stream or name)
         if stream in drawn:
           raise BadInput(

@@ -8,20 +8,25 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Key
 
-from maskjax import bind, reduce
+from maskjax import bind
 from maskjax.errors import BadInput
 from maskjax.hide import fill
+from maskjax.keys import stream
 from maskjax.record import Record
 from maskjax.reduce import Term
 from maskjax.sections import Lengths
+from maskjax.task.asked import answer_of
 from maskjax.task.base import Aux, Batch, Task, Variables
-from maskjax.task.grammar import ANSWER, LOSS, Loss
-from maskjax.task.networks import Network, changes_of, networks_of, variables_of
+from maskjax.task.fitted import fitted, fitting
+from maskjax.task.grammar import LOSS, Loss
+from maskjax.task.networks import STATISTICS, Network, changes_of, networks_of, variables_of
 from maskjax.task.node import MAIN
+from maskjax.task.partner import partners
 from maskjax.task.reader import DETACHED, Parts, Reader
 from maskjax.task.run import Run
+from maskjax.task.values import features
 
-STATE, TEACHERS = "state", "teachers"
+STATE, TEACHERS, PARTNERS = "state", "teachers", "other"
 
 
 def masked(*, config: Mapping[str, Any], record: Record, lengths: Lengths) -> Task:
@@ -34,7 +39,8 @@ def masked(*, config: Mapping[str, Any], record: Record, lengths: Lengths) -> Ta
       hider or a chain of them) what is seen of it; `model` the network, or several by name;
       `target` what is asked back; `losses` by name, each a value with a `scale`; `let` further
       values by name, `branches` the same graph with values given otherwise, `teachers` functions
-      `(teacher, params) -> teacher` that follow the parameters after each step.
+      `(teacher, params) -> teacher` that follow the parameters after each step, `answers` what
+      else can be asked. A value about `partners` has a partner drawn for each example.
     record: of the data.
     lengths: of the run, over which schedules move.
 
@@ -58,7 +64,7 @@ class Masked:
       answers["views"] = self.views
     if "encoder" in parts.modules:
       answers["features"] = self.features
-    answers |= {name: functools.partial(self.answer, name) for name in parts.answers}
+    answers |= {k: answer_of(self, k, takes) for k, takes in parts.answers.items()}
     return Task(
       init=self.init,
       loss=self.loss,
@@ -66,9 +72,10 @@ class Masked:
         loss.name: loss.scale for loss in parts.losses if not (loss.each or _moves(loss.scale))
       },
       trains={loss.name: loss.trains for loss in parts.losses if loss.trains is not None},
-      prepare=self.prepare if parts.teachers else None,
+      prepare=self.prepare if parts.teachers or fitting(parts.modules) else None,
       update=self.update if parts.teachers else None,
-      coupled=any(bind.couples(value.fn) for value in _values(parts)),
+      coupled=self.coupled,
+      **({"pair": self.pair} if self.pairs else {}),
       network=parts.modules.get("encoder", parts.modules.get("network")),
       answers=answers,
     )
@@ -88,13 +95,19 @@ class Masked:
     """A run of the graph, and the networks that it calls."""
     parts = self.parts
     networks = networks_of(parts.modules, variables, key=init, frozen=parts.frozen)
+    # Where nothing is drawn examples need no position: a caller may hand over images alone.
+    alone = key is None and "position" not in batch
     known = {
       "batch": batch,
-      "position": batch["position"],
+      "partners": batch.get(PARTNERS, batch),
+      "position": jnp.arange(len(next(iter(batch.values())))) if alone else batch["position"],
       "step": step,
       "train": train,
-      "grid": parts.over.grid,
       "parts": parts.over.parts,
+      "over": parts.over,
+      "record": self.record,
+      **({"grid": parts.over.grid} if parts.over.grid else {}),
+      **parts.facts,
       DETACHED: self._fixed(variables, networks, None),
       **{name: self._fixed(variables, networks, name) for name in parts.teachers},
       **{self._given(name): network for name, network in networks.items()},
@@ -125,9 +138,30 @@ class Masked:
     for loss, made in zip(self.parts.losses, found, strict=False):
       terms |= _terms(loss, made, step)
     changed = changes_of(networks, variables)
+    if STATISTICS in changed and not self.coupled:
+      raise BadInput("a network with running statistics of a batch says so: coupled = True")
     if run.changes:
       changed[STATE] = {**variables[STATE], **run.changes}
     return terms, Aux(variables=changed)
+
+  @functools.cached_property
+  def coupled(self) -> bool:
+    """Whether a value, or a network that is trained, depends on other examples of its batch."""
+    parts = self.parts
+    trained = [module for name, module in parts.modules.items() if not parts.frozen.get(name)]
+    return any(bind.couples(value.fn) for value in _values(parts)) or any(
+      getattr(module, "coupled", False) for module in trained
+    )
+
+  @functools.cached_property
+  def pairs(self) -> bool:
+    """Whether a value is about the partners of examples."""
+    nodes = self.parts.graph.nodes.values()
+    return any(a.name == "partners" for node in nodes for a in node.arguments.values())
+
+  def pair(self, batch: Batch, key: Key[Array, ""], step: Any) -> Batch:
+    """The batch with a partner for each example, drawn from the stream "partner"."""
+    return partners(batch, stream(key, "partner", step))
 
   def update(self, variables: Variables, step: Any) -> Variables:
     """Every teacher after a step."""
@@ -136,36 +170,18 @@ class Masked:
     return {**variables, TEACHERS: {name: fn(old[name], params) for name, fn in follow.items()}}
 
   def prepare(self, variables: Variables, batches: Any) -> Variables:
-    """Teachers begin as the parameters do, those of `init_from` too."""
+    """What is fitted is; teachers begin as the parameters do, those of `init_from` too."""
+    if fits := fitting(self.parts.modules):
+      variables = fitted(fits, variables, batches, self.record.kind)
     return self._copied(variables)
 
   def features(
     self, variables: Variables, batch: Batch, hidden: Bool[Array, "b n"] | None = None
   ) -> Mapping[str, Array]:
     """Of the encoder: "tokens", their "mean", and "class"; of what is left to see."""
-    run, _ = self.run(variables, batch, None, 0, keep=self._all())
+    run, _ = self.run(variables, batch, None, 0, keep=self.whole())
     gone = run.take("nothing") if hidden is None else hidden
-    out = run.ask("out", hidden=gone)
-    tokens = out.tokens.astype(jnp.float32)
-    mean = tokens.mean(axis=-2)
-    if out.valid is not None:
-      mean = reduce.mean(tokens, out.valid[..., None], axis=-2)
-    found = {"mean": mean, "tokens": tokens}
-    return found if out.extra is None else {**found, "class": out.extra[..., 0, :]}
-
-  def answer(
-    self,
-    name: str,
-    variables: Variables,
-    batch: Batch,
-    key: Key[Array, ""] | None = None,
-    step: Any = 0,
-    hidden: Bool[Array, "b n"] | None = None,
-  ) -> Any:
-    """The value `answers.NAME`, of a mask of the caller's own if there is one."""
-    own = {} if hidden is None else {"hidden": hidden}
-    run, _ = self.run(variables, batch, key, step, keep=self._all(), given=own)
-    return run.take(f"{ANSWER}{name}")
+    return features(run.ask("out", hidden=gone))
 
   def views(
     self,
@@ -177,7 +193,7 @@ class Masked:
   ) -> Mapping[str, Array]:
     """What pictures are made from: "input", "seen" (NaN where hidden), "prediction", "pasted"."""
     own = {} if hidden is None else {"hidden": hidden}
-    keep = None if hidden is None else self._all()
+    keep = None if hidden is None else self.whole()
     run, _ = self.run(variables, batch, key, step, keep=keep, given=own)
     values, allowed, gone, raw = run.take("values", "allowed", "hidden", "prediction")
     aim, back = self.parts.aim, self.parts.over.back
@@ -202,7 +218,8 @@ class Masked:
       raise BadInput("the config has neither losses nor values with a state: nothing would happen")
     return [*(f"{LOSS}{loss.name}" for loss in self.parts.losses), *keeping]
 
-  def _all(self) -> int:
+  def whole(self) -> int:
+    """The number of positions."""
     n = 1
     for side in self.parts.over.grid:
       n *= side

@@ -7,11 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
-from maskjax import bind, recover, reduce, units
+from maskjax import bind, recover, reduce
 from maskjax.errors import BadInput
-from maskjax.hide.pairs import Predicate, dense
+from maskjax.hide.pairs import Predicate
 from maskjax.keys import stream
 from maskjax.model import layers
 from maskjax.record import Record
@@ -19,11 +19,9 @@ from maskjax.recover import surprise
 from maskjax.reduce import Term
 from maskjax.task.answers import offered
 from maskjax.task.base import Aux, Batch, Task, Variables, network_of
+from maskjax.task.text import asked_of, blocks_read, left_to_right, longer, shifted
 
 GENERATES = ("read", "follow", "keys", "tokens", "hidden")
-# How the arrays of a batch go on beyond their end.
-PADDED = {"tokens": "constant", "valid": "constant", "asked": "constant"}
-PADDED |= {"segments": "edge", "blocks": "edge"}
 
 
 def next_token(
@@ -65,7 +63,7 @@ def next_token(
   pairs = hide() if hide is not None else None
   if pairs is None and not getattr(network, "causal", False):
     raise BadInput("next_token reads from left to right: set model.causal=True")
-  if pairs is not None and not _left_to_right(pairs):
+  if pairs is not None and not left_to_right(pairs):
     raise BadInput("next_token's hide shows an answer what comes after: set hide.fn=blocks")
   if getattr(network, "extra", 1) < 1:
     raise BadInput("next_token needs an id for its begin token: set model.extra=1")
@@ -98,14 +96,9 @@ def next_token(
     return surprise(apply(variables, batch), batch["tokens"], asked_of(batch)).sum(-1)
 
   def features(variables: Variables, batch: Batch) -> Mapping[str, Array]:
-    # One position more, at which the last token is read.
-    longer = {
-      name: jnp.pad(batch[name], ((0, 0), (0, 1)), mode=mode)
-      for name, mode in PADDED.items()
-      if name in batch
-    }
-    tokens = apply(variables, longer, features=True)
-    _, seen = shifted(longer, vocabulary)
+    more = longer(batch)
+    tokens = apply(variables, more, features=True)
+    _, seen = shifted(more, vocabulary)
     return {"mean": reduce.mean(tokens, where=seen[..., None], axis=-2)}
 
   def views(variables: Variables, batch: Batch, key: Key[Array, ""]) -> Mapping[str, Array]:
@@ -125,56 +118,6 @@ def next_token(
       features=features, views=views, nats=nats, attention=attention, generate=writes
     ),
   )
-
-
-def shifted(batch: Batch, begin: int) -> tuple[Int[Array, "b n"], Bool[Array, "b n"]]:
-  """What is read where each token is asked, the one before it, and whether that is valid.
-
-  At the first position, and of each of the "segments", it is the id `begin`.
-
-  >>> batch = {"tokens": jnp.array([[5, 6, 7]]), "valid": jnp.array([[True, True, False]])}
-  >>> [x.tolist() for x in shifted(batch, 9)]
-  [[[9, 5, 6]], [[True, True, True]]]
-  """
-  before = lambda x: jnp.roll(x, 1, axis=-1)
-  segments = batch.get("segments")
-  new = jnp.arange(batch["tokens"].shape[-1]) == 0
-  if segments is not None:
-    new = new | (segments != before(segments))
-  return jnp.where(new, begin, before(batch["tokens"])), new | before(batch["valid"])
-
-
-def asked_of(batch: Batch) -> Bool[Array, "b n"]:
-  """The tokens that count: of the valid ones those that are "asked", or all.
-
-  >>> batch = {"valid": jnp.array([True, True, False]), "asked": jnp.array([False, True, True])}
-  >>> asked_of(batch).tolist()
-  [False, True, False]
-  """
-  return batch["valid"] & batch["asked"] if "asked" in batch else batch["valid"]
-
-
-def blocks_read(batch: Batch) -> Int[Array, "b n"]:
-  """The block of what is read where each token is asked; every asked token is one by itself.
-
-  The begin token is of the first block of a prompt.
-
-  >>> asked = jnp.array([[False, False, False, True, True]])
-  >>> batch = {"valid": asked | True, "asked": asked, "blocks": jnp.array([[0, 0, 1, 2, 2]])}
-  >>> blocks_read(batch).tolist()
-  [[0, 0, 0, 1, 2]]
-  """
-  asked = asked_of(batch)
-  blocks = batch.get("blocks", jnp.zeros(asked.shape, jnp.int32))
-  unit = units.one_by_one(blocks, asked)
-  begin = jnp.where(asked[..., :1], -1, 0)
-  return jnp.concatenate([begin, unit[..., :-1]], axis=-1)
-
-
-def _left_to_right(pairs: Predicate) -> bool:
-  """Whether no token sees a later one where all are asked."""
-  at = jnp.arange(3)
-  return bool(jnp.all(dense(pairs, 3, at) | (at[None, :] <= at[:, None])))
 
 
 def _writer(

@@ -10,7 +10,8 @@ MAIN = "main"
 # a value only where `of` says so, or else a value called `temperature` would change every softmax.
 FILLED = ("allowed", "grid", "valid", "keys", "step", "train")
 # Arguments that a run tells by itself: see `Value`.
-TOLD = ("keys", "graph", "state", "keep", "exact")
+DRAWS = ("keys", "key")  # those of them that come from the value's stream
+TOLD = (*DRAWS, "graph", "state", "keep", "exact")
 
 
 class Value(NamedTuple):
@@ -18,9 +19,11 @@ class Value(NamedTuple):
 
   Attributes:
     fn: a function of other values, bound to its hyperparameters. It may name `keys`, one key for
-      each example; `graph`, see `Run.ask`; and `state`, what it returned last beside its value:
-      then it returns the pair (value, state), `state` being None at first.
-    of: argument → reference. A required argument that is not here is the value of its own name.
+      each example; `key`, one for the step, of what all examples share; `graph`, see `Run.ask`; and
+      `state`, what it returned last beside its value: then it returns the pair (value, state),
+      `state` being None at first.
+    of: argument → reference. A required argument that is not here is the value of its own name. A
+      function of `**named` takes all that is here.
     stream: of the keys; the name of the value unless said.
     keeps: numbers of positions, rising, one of which `fn` is told as `keep`. Of several, a step
       takes the smallest that holds what is not `hidden` of any example; see `Run`.
@@ -32,6 +35,15 @@ class Value(NamedTuple):
   stream: str = ""
   keeps: tuple[int, ...] = ()
   exact: bool = False
+
+
+def takes(value: Value) -> dict[str, bool]:
+  """The arguments of a value's function, each with whether it is required.
+
+  One that takes arguments of any name takes those that `of` gives it.
+  """
+  found = bind.needs(value.fn)
+  return found | dict.fromkeys(value.of, True) if bind.takes_any(value.fn) else found
 
 
 class Branch(NamedTuple):

@@ -21,8 +21,8 @@ from maskjax.task.run import Run
 from maskjax.task.values import base_values, gates
 
 # What every run of a graph is given, beside networks.
-GIVEN = ("batch", "position", "step", "train", "grid", "parts")
-OF_DATA = ("classes", "vocabulary", "caption")  # what all networks are offered of the data
+GIVEN = ("batch", "partners", "position", "step", "train", "grid", "parts", "over", "record")
+OF_DATA = ("classes", "vocabulary", "caption", "mean", "std")  # of the data, for all networks
 DETACHED = "detached"  # the networks themselves, without gradients
 
 
@@ -38,7 +38,9 @@ class Parts(NamedTuple):
     losses: in the order of their names.
     teachers: name → `(teacher, params) -> teacher`, called after each step.
     aim: the target as patches, and back.
-    answers: names of those that the config adds.
+    answers: those that the config adds: name → what a caller hands over after the batch; None
+      where that is a key, the step and a mask.
+    facts: what is known of the data and the run, values of the graph by name.
   """
 
   graph: Graph
@@ -49,7 +51,8 @@ class Parts(NamedTuple):
   losses: tuple[Loss, ...]
   teachers: Mapping[str, functools.partial[Any]]
   aim: Target | None
-  answers: tuple[str, ...]
+  answers: Mapping[str, tuple[str, ...] | None]
+  facts: Mapping[str, Any]
 
 
 class Reader:
@@ -82,6 +85,7 @@ class Reader:
     over = self._over()
     facts = {"record_shape": over.shape or self.record.shape, "patch": over.cell}
     facts |= {"grid": over.grid, "outputs": over.width}
+    facts["shapes"] = {name: (one.shape, one.classes) for name, one in over.fields.items()}
     self._build({k: named[k] for k in named if k not in early}, facts)
     aim = self._made("target", {"over": over})
     taps = {name: self.grammar.inside(address) for name, address in self._section("taps").items()}
@@ -95,10 +99,9 @@ class Reader:
     values |= self.grammar.words(over)
     for name, section in self._section("let").items():
       values[name] = self.grammar.value(name, section)
-    answers = self._section("answers")
-    values |= {
-      f"{ANSWER}{name}": self.grammar.value(name, section) for name, section in answers.items()
-    }
+    answers = {}
+    for name, section in self._section("answers").items():
+      values[f"{ANSWER}{name}"], answers[name] = self.grammar.answer(name, section)
     losses = []
     for name, section in self._section("losses").items():
       value, loss = self.grammar.loss(name, section)
@@ -113,10 +116,12 @@ class Reader:
       for name, s in self._section("branches").items()
     }
     functions = [f"modules.{name}" for name in self.modules if name not in named]
-    given = (*GIVEN, *named, *functions, *teachers, DETACHED)
+    facts = {"vocabulary": len(self.record.vocabulary), "batch_size": self.config["batch_size"]}
+    known = [name for name in (*GIVEN, *facts) if name not in values]
+    given = (*known, *named, *functions, *teachers, DETACHED)
     graph = Graph(values, given, branches, outside=[f"{LOSS}{loss.name}" for loss in losses])
     networks = self.modules, self.frozen, tuple(early)
-    return Parts(graph, over, *networks, tuple(losses), teachers, aim, tuple(answers))
+    return Parts(graph, over, *networks, tuple(losses), teachers, aim, answers, facts)
 
   def _section(self, name: str) -> Mapping[str, Any]:
     return self.config.get(name) or {}
@@ -138,7 +143,7 @@ class Reader:
     return made
 
   def _source_shape(self) -> dict[str, Any]:
-    """The shape of one example of `let.source`, where frozen networks make the field another."""
+    """The shapes of one example of `let.source`, where frozen networks make fields others."""
     section = self._section("let").get("source")
     if not section:
       return {}
@@ -151,7 +156,8 @@ class Reader:
       return Run(graph, {"batch": batch, **networks}).take("source")
 
     made = jax.eval_shape(shown, {self.record.kind: example})
-    return {"shape": made[self.record.kind].shape[1:]}
+    shapes = {field: x.shape[1:] for field, x in made.items()}
+    return {"shape": shapes[self.record.kind], "shapes": shapes}
 
   def _named(self) -> dict[str, functools.partial[Any]]:
     """The bound factories of `model`, one network or several by name."""
@@ -166,7 +172,8 @@ class Reader:
   def _build(self, bound: Mapping[str, functools.partial[Any]], facts: Mapping[str, Any]) -> None:
     """Builds networks, each after those that its factory names as arguments."""
     left = dict(bound)
-    of_data = (self.record.classes, len(self.record.vocabulary), self.record.caption)
+    record = self.record
+    of_data = record.classes, len(record.vocabulary), record.caption, record.mean, record.std
     facts = {**dict(zip(OF_DATA, of_data, strict=True)), **facts}
     while left:
       ready = [n for n, fn in left.items() if not (set(bind.needs(fn)) & (set(left) - {n}))]

@@ -148,9 +148,12 @@ class Run:
       told["exact"] = node.value.exact and self.keep is None
     if "keys" in takes and "keys" not in told:
       told["keys"] = self._keys(branch, name_of_keys)
+    if "key" in takes and "key" not in told:
+      told["key"] = self._key(branch, name_of_keys)
     if "graph" in takes:
       told["graph"] = partial(self.ask, branch=branch)
-    moved = self._moved(fn, branch, name_of_keys)
+    drawn = lambda: told["keys"] if "keys" in told else self._keys(branch, name_of_keys)
+    moved = self._moved(fn, drawn)
     if "state" not in takes or "state" in told:
       return moved(**told)
     own = name if branch == MAIN else f"{branch}.{name}"
@@ -160,19 +163,22 @@ class Run:
     self.changes[own] = state
     return made
 
-  def _moved(self, fn: Any, branch: str, name: str) -> Callable[..., Any]:
-    """The function with what moves over a run, or from example to example, at its value now."""
+  def _moved(self, fn: Any, drawn: Callable[[], Key[Array, "..."]]) -> Callable[..., Any]:
+    """The function with what moves over a run, or from key to key of those drawn, as it is now."""
     moving = [v for v in getattr(fn, "keywords", {}).values() if isinstance(v, bind.Moving)]
     if not moving:
       return fn
     each = any(value.each for value in moving)
-    return bind.at(fn, self._get((MAIN, "step")), self._keys(branch, name) if each else None)
+    return bind.at(fn, self._get((MAIN, "step")), drawn() if each else None)
 
   def _keys(self, branch: str, name: str) -> Key[Array, "b"]:
+    return keys(self._key(branch, name), self._get((MAIN, "position")))
+
+  def _key(self, branch: str, name: str) -> Key[Array, ""]:
     if self.key is None:
       raise BadInput(f"the value {name!r} is drawn, and this run has no key")
     own = self.key if branch == MAIN else stream(self.key, branch)
-    return keys(stream(own, name, self._get((MAIN, "step"))), self._get((MAIN, "position")))
+    return stream(own, name, self._get((MAIN, "step")))
 
   def _switch(self, bucket: Place) -> None:
     """Makes what leaves the bucket of a node, by as many positions as have to be kept."""

@@ -12,10 +12,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from maskjax import reduce
 from maskjax.hide import Seen
 from maskjax.over import Over
 from maskjax.recover import Target
 from maskjax.score import Draw
+from maskjax.select import Views
 from maskjax.task.networks import Network
 from maskjax.task.node import Value
 
@@ -48,6 +50,11 @@ def nothing(position: Int[Array, "b"], grid: tuple[int, ...]) -> Bool[Array, "b 
   return jnp.zeros((len(position), n), bool)
 
 
+def grid_of(allowed: Bool[Array, "b n"]) -> tuple[int, ...]:
+  """Positions along each axis, where only a batch says how many there are."""
+  return allowed.shape[1:]
+
+
 def scores(score: Float[Array, "b n"] | Draw) -> Float[Array, "b n"]:
   """How much hiding is wanted at each position."""
   return score.scores if isinstance(score, Draw) else score
@@ -56,6 +63,11 @@ def scores(score: Float[Array, "b n"] | Draw) -> Float[Array, "b n"]:
 def log_prob(score: Float[Array, "b n"] | Draw) -> Float[Array, "b n"]:
   """Of each position that a single draw is this one: of a `Draw` its own, else log softmax."""
   return score.log_prob if isinstance(score, Draw) else jax.nn.log_softmax(score)
+
+
+def hidden(selected: Views) -> Bool[Array, "b n"]:
+  """What is hidden of a selection of several views."""
+  return selected.hidden
 
 
 def in_place(
@@ -106,6 +118,16 @@ def out(
   return Out(told.out[..., extra:, :], first, *seen[1:], told.found, inside)
 
 
+def features(out: Out) -> dict[str, Array]:
+  """What is evaluated of an encoder: its "tokens" in float32, their "mean", and "class" if any."""
+  tokens = out.tokens.astype(jnp.float32)
+  mean = tokens.mean(axis=-2)
+  if out.valid is not None:
+    mean = reduce.mean(tokens, out.valid[..., None], axis=-2)
+  found = {"mean": mean, "tokens": tokens}
+  return found if out.extra is None else {**found, "class": out.extra[..., 0, :]}
+
+
 def decoded(decoder: Network, out: Out, grid: tuple[int, ...]) -> Any:
   """What the decoder predicts at every position: `prediction`, and `loss` where it does."""
   tokens = out.tokens
@@ -136,10 +158,39 @@ def apply(network: Network, x: Any, *, method: str | None = None) -> Any:
   return network(x, method=method)
 
 
+def call(network: Network, *, method: str | None = None, **inputs: Any) -> Any:
+  """What a network, or one of its methods, makes of the values that `of` names beside it."""
+  return network(method=method, **inputs)
+
+
+def field(batch: Mapping[str, Any], *, name: str) -> Any:
+  """A field of the batch that not every batch has: None where it is not there.
+
+  >>> field({"image": 0}, name="valid") is None
+  True
+  """
+  return batch.get(name)
+
+
 def latents(batch: Mapping[str, Any], codec: Network, *, field: str = "image") -> dict[str, Any]:
   """The batch with the means of a frozen autoencoder's latents in the place of a field."""
   mean = codec(batch[field], method="encode").mean
   return {**batch, field: jax.lax.stop_gradient(mean)}
+
+
+def codes(batch: Mapping[str, Any], tokenizer: Network, *, field: str = "image") -> dict[str, Any]:
+  """The batch with the codes of a frozen tokenizer, over its grid, in the place of a field."""
+  tokens = tokenizer(batch[field], method="encode")
+  return {**batch, field: tokens.reshape(len(tokens), *tokenizer.grid)}
+
+
+def repeated(batch: Mapping[str, Any], *, times: int) -> dict[str, Array]:
+  """The batch seen several times: a leading axis of views, the same in each.
+
+  >>> repeated({"tokens": jnp.zeros((4, 9))}, times=2)["tokens"].shape
+  (2, 4, 9)
+  """
+  return {name: jnp.broadcast_to(x, (times, *x.shape)) for name, x in batch.items()}
 
 
 def gates(addresses: Mapping[str, str]) -> Value:
@@ -173,7 +224,8 @@ def base_values(
     """The batch as positions: `values` and which are `allowed`."""
     return over.read(source)
 
-  made: dict[str, Value | str] = {
+  made: dict[str, Value | str] = {} if over.grid else {"grid": Value(grid_of)}
+  made |= {
     "source": "batch",
     "positions": Value(positions),
     "values": "positions.values",

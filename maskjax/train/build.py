@@ -28,14 +28,16 @@ Config = Mapping[str, Any]
 
 # A rerun on a workdir must agree in these; all other fields are free to change.
 TRAINED = tuple(name for name in WORDS if name != "generate")
+# Sections of graphs of named values, see `maskjax.task.masked`.
+GRAPH = ("over", "let", "losses", "branches", "teachers", "taps", "gates")
 IDENTITY = (
-  "task", *TRAINED, "prepare", "view", "data", "optimizer", "hold", "batch_size", "seed", "ema",
-  "total",
+  "task", *TRAINED, *GRAPH, "prepare", "view", "data", "optimizer", "hold", "batch_size", "seed",
+  "ema", "total",
 )  # fmt: skip
 FREE = (
   "job", "seeds", "accumulate", "loader", "evals", "eval_batch_size", "checkpoint", "log", "resume",
   "init_from", "init_except", "stages", "debug", "profile", "generate", "sample",
-  "explain", "mesh",
+  "explain", "mesh", "answers",
 )  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
 # Where the functions of sections about weights are found.
@@ -164,9 +166,20 @@ def make_task(config: Config, record: Record) -> Task:
   """
   lengths = run_lengths(config, record)
   task = bind.bind(config["task"], "maskjax.task")
-  if "config" in bind.needs(task):
-    made: Task = bind.call(task, {"config": config, "record": record, "lengths": lengths})
-    return view(made, config["view"], lengths) if config.get("view") else made
+  offers = {"config": config, "record": record, "lengths": lengths}
+  if "config" not in bind.needs(task):
+    offers = _words(config, record, task, lengths)
+  bind.check(task, offers, "the config")
+  made: Task = bind.call(task, offers)
+  if config.get("prepare"):
+    statistic = bind.bind(config["prepare"], "maskjax.task.prepare")
+    bind.check(statistic, ("task",), "the config")
+    made = prepared(made, **{config["prepare"]["fn"].rpartition(":")[2]: statistic(task=made)})
+  return view(made, config["view"], lengths) if config.get("view") else made
+
+
+def _words(config: Config, record: Record, task: partial[Task], lengths: Lengths) -> dict[str, Any]:
+  """What a task is offered that takes the bound functions of the sections."""
   # What moves while decoding moves with its steps.
   paces = {"generate": Lengths(config.get("generate", {}).get("steps", 1), 1)}
   words = {
@@ -178,14 +191,7 @@ def make_task(config: Config, record: Record) -> Task:
   for name in words:
     if name not in taken:
       raise unknown(f"section for the task {config['task']['fn']}", name, taken)
-  offers = {**words, "record": record, "batch_size": config["batch_size"]}
-  bind.check(task, offers, "the config")
-  made = bind.call(task, offers)
-  if config.get("prepare"):
-    statistic = bind.bind(config["prepare"], "maskjax.task.prepare")
-    bind.check(statistic, ("task",), "the config")
-    made = prepared(made, **{config["prepare"]["fn"].rpartition(":")[2]: statistic(task=made)})
-  return view(made, config["view"], lengths) if config.get("view") else made
+  return {**words, "record": record, "batch_size": config["batch_size"]}
 
 
 def view(made: Task, section: Config, lengths: Lengths) -> Task:
@@ -252,7 +258,10 @@ def make_parts(config: Config, devices: Sequence[jax.Device] | None = None) -> P
 
 def compute_dtype(config: Config) -> jnp.dtype:
   """The dtype that the model computes in."""
-  name = config.get("model", {}).get("dtype", "float32")
+  model = config.get("model") or {}
+  # Of several networks the first that says so.
+  parts = [model, *(part for part in model.values() if isinstance(part, Mapping))]
+  name = next((part["dtype"] for part in parts if "dtype" in part), "float32")
   if name not in DTYPES:
     raise unknown("dtype of the model", name, DTYPES)
   return jnp.dtype(name)

@@ -1,4 +1,4 @@
-"""Runs the tasks of configs and their graphs side by side: python tests/graphs/compare.py ID…
+"""Runs tasks of configs and their graphs side by side: python tests/graphs/compare.py ID[:preset]…
 
 At the beginning, middle and end of a run, from the same variables: whether losses and terms are the
 same bits, and how far losses and gradients (each leaf's, by its norm) are apart.
@@ -8,6 +8,8 @@ import importlib
 import pathlib
 import sys
 
+# Not the folder itself: a module there is called as one of Python's own, `tokenize`.
+sys.path.remove(str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import conftest  # noqa: F401  what every test runs under
@@ -18,6 +20,8 @@ from built import FILES, Built
 
 from maskjax.task.base import total
 from maskjax.train.build import make_task
+
+STAGES = ("lmd/codec", "mage/tokenizer")
 
 
 def slopes(task, steps):
@@ -53,10 +57,11 @@ def compare(name, preset=""):
   bits = (one[0] == two[0]).all()
   apart = np.abs(one[0] - two[0]).max() / np.abs(one[0]).max()
   grads = max(gap(*pair) for pair in leaves)
-  return f"{name:14}{preset:8}{'same bits' if bits else f'loss {apart:.1e}':14}grads {grads:.1e}"
+  return f"{name:15}{preset:8}{'same bits' if bits else f'loss {apart:.1e}':14}grads {grads:.1e}"
 
 
 if __name__ == "__main__":
-  for name in sys.argv[1:] or FILES:
-    for preset in ("", "laptop"):
-      print(compare(name, preset), flush=True)
+  for given in sys.argv[1:] or (*FILES, *STAGES):
+    name, colon, preset = given.partition(":")
+    for one in (preset,) if colon else ("", "laptop"):
+      print(compare(name, one), flush=True)

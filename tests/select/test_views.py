@@ -1,5 +1,7 @@
 """Several masks of one score."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskjax.errors import BadInput
-from maskjax.select import disjoint, nested, top
+from maskjax.select import again, disjoint, n_of_m, nested, top
 
 few = settings(deadline=None, max_examples=30)
 ROWS, N = 3, 8
@@ -21,6 +23,8 @@ masks = st.lists(st.booleans(), min_size=ROWS * N, max_size=ROWS * N).map(
 )
 views = lambda select: jax.jit(lambda s, c, a: select(s, counts=list(c), allowed=a))
 nest, part = views(nested), views(disjoint)
+third = functools.partial(top, ratio=1 / 3)
+hide_again = jax.jit(lambda s, a: again(s, select=third, times=3, allowed=a))
 highest = jax.jit(lambda s, c, a: top(s, count=c, allowed=a))
 
 
@@ -73,3 +77,18 @@ def test_counts_that_cannot_be_are_refused():
   for select, counts, got in ((nested, (1, 9), 9), (disjoint, (4, 5), 9), (disjoint, (4, -1), -1)):
     with pytest.raises(BadInput, match=rf"must lie in \[0, 8\], got {got}"):
       jax.eval_shape(lambda s, take=select, c=counts: take(s, counts=c), jnp.zeros(N))
+
+
+@given(scores, masks)
+@few
+def test_what_is_hidden_again_is_the_next_highest_as_many(scores, allowed):
+  count = np.rint(allowed.sum(-1) / 3).astype(np.int32)
+  found = hide_again(scores, allowed)
+  np.testing.assert_array_equal(found, part(scores, np.stack([count] * 3), allowed))
+
+
+def test_views_that_cannot_be_hidden_again_are_refused():
+  with pytest.raises(BadInput, match="at least one in number, got times=0"):
+    again(jnp.zeros((1, 4)), select=functools.partial(top, count=1), times=0)
+  with pytest.raises(BadInput, match="needs a count"):
+    again(jnp.zeros((1, 4)), select=functools.partial(n_of_m, keep=2, of=4), times=2)

@@ -10,6 +10,7 @@ import pytest
 from maskjax import hide, score, select
 from maskjax.bind import Moving
 from maskjax.errors import BadInput
+from maskjax.keys import stream
 from maskjax.task.graph import Graph
 from maskjax.task.node import Branch, Value
 from maskjax.task.run import Run
@@ -127,6 +128,18 @@ def test_keys_follow_value_branch_step_and_position():
   again = Run(made, {**given, "step": 0}, key=jax.random.key(0)).take("a")
   assert (np.asarray(later) != a[[2, 0]]).any(axis=-1).all()
   np.testing.assert_array_equal(again, a[[2, 0]])
+
+
+def test_what_all_examples_share_is_drawn_from_one_key_a_step():
+  drawn = Value(lambda key: jax.random.key_data(key), stream="time")
+  made = graph({"other": Branch(draws=("time",))}, time=drawn)
+  first, other = run(made, "time", "other.time")
+  key = jax.random.key(0)
+  np.testing.assert_array_equal(first, jax.random.key_data(stream(key, "time", 0)))
+  own = stream(stream(key, "other"), "time", 0)
+  np.testing.assert_array_equal(other, jax.random.key_data(own))
+  with pytest.raises(BadInput, match="draw the same keys"):
+    graph(time=drawn, noise=Value(lambda keys: 0, stream="time"))
 
 
 def test_a_branch_makes_anew_what_it_changes_and_shares_the_rest():

@@ -1,13 +1,11 @@
 """The masked task of a config: what its sections mean, and what is refused."""
 
-import pathlib
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from user_package.configs import small
 
 from maskjax.errors import BadInput
 from maskjax.record import Record
@@ -15,9 +13,6 @@ from maskjax.task.base import total
 from maskjax.train.build import make_task
 from maskjax.train.state import State, moments
 from maskjax.train.step import make_step
-
-sys.path.append(str(pathlib.Path(__file__).parents[1]))
-small = __import__("user_package.configs").configs.small
 
 B, N, KEY = 4, 16, jax.random.key(0)
 RECORD = Record("image", (8, 8, 1), {"train": B}, mean=(0.0,), std=(1.0,))

@@ -2,22 +2,18 @@
 
 import functools
 import inspect
-import pathlib
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from user_package import configs
 
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.train.build import make_optimizer, make_task
 from maskjax.train.state import State, moments
 from maskjax.train.step import make_step
-
-sys.path.append(str(pathlib.Path(__file__).parents[1]))
-configs = __import__("user_package.configs").configs
 
 B, N = 4, 16
 NAMES = [name for name, fn in inspect.getmembers(configs, inspect.isfunction) if name != "small"]

@@ -1,15 +1,11 @@
 """The graph of a config is printed as it will be run."""
 
-import pathlib
-import sys
-
 import pytest
+from user_package import configs
 
 from maskjax.errors import BadInput
 from maskjax.train.describe import describe
 
-sys.path.append(str(pathlib.Path(__file__).parents[1]))
-configs = __import__("user_package.configs").configs
 NOTE = dict(scale=dict(shape=(8, 8, 1), examples=4))
 
 

@@ -54,6 +54,24 @@ def visible_energy(stages):
   return reduce.term(jnp.square(x).mean(axis=-1), ~hidden)
 
 
+class Normed(nn.Module):
+  """Classes of images, normalised over a batch; whether it says so is a field of its own."""
+
+  coupled: bool
+
+  @nn.compact
+  def __call__(self, image, hidden=None, *, train=False):
+    """Logits; hidden pixels are zero."""
+    x = image if hidden is None else hide.fill(image, hidden, 0.0)
+    x = nn.BatchNorm(use_running_average=not train)(x.reshape(len(x), -1))
+    return nn.Dense(2, name="head")(x)
+
+
+def normed(coupled=True):
+  """The network of `Normed`."""
+  return Normed(coupled)
+
+
 class Critic(nn.Module):
   """A number for each example."""
 

@@ -1,0 +1,49 @@
+"""Masked diffusion: how much of an example is visible at a time, and what that time weighs."""
+
+from typing import NamedTuple
+
+import jax
+from jaxtyping import Array, Float
+
+from maskjax.schedule import Schedule
+
+
+class NoiseLevel(NamedTuple):
+  """The state of the noising process at a time of each example.
+
+  Attributes:
+    alpha: the probability that a position is visible.
+    weight: what the nats of the hidden positions weigh in the bound.
+  """
+
+  alpha: Float[Array, "*b"]
+  weight: Float[Array, "*b"]
+
+
+def noise_level(times: Float[Array, "*b"], schedule: Schedule, *, eps: float = 1e-4) -> NoiseLevel:
+  r"""$\alpha(t)$ of a noise schedule and its weight $w(t) = -\alpha'(t) / (1 - \alpha(t))$.
+
+  $\alpha(t) = \epsilon + (1 - 2 \epsilon) f(t)$: the schedule f, from 1 to 0, clipped to
+  $[\epsilon, 1 - \epsilon]$, so that no weight is infinite.
+
+  Args:
+    times: t, of each example.
+    schedule: f.
+    eps: by how much it is clipped.
+
+  Returns:
+    Both for each time.
+
+  Source: Shi et al. 2024, "Simplified and Generalized Masked Diffusion for Discrete Data" (MD4),
+  equations 4 and 5.
+
+  >>> import jax.numpy as jnp
+  >>> from maskjax.schedule import linear
+  >>> level = noise_level(jnp.array([0.25]), linear(1.0, 0.0), eps=0.0)
+  >>> level.alpha.tolist(), level.weight.tolist()
+  ([0.75], [4.0])
+  """
+  alpha = lambda t: eps + (1 - 2 * eps) * schedule(t)
+  slope = jax.vmap(jax.grad(alpha))(times.reshape(-1)).reshape(times.shape)
+  level = alpha(times)
+  return NoiseLevel(level, -slope / (1 - level))

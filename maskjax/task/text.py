@@ -1,0 +1,197 @@
+"""Values of a graph over text: what a language model reads, predicts and is asked for."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from maskjax import reduce, units
+from maskjax.errors import BadInput
+from maskjax.hide import Seen
+from maskjax.hide.pairs import Predicate, dense
+from maskjax.model.layers import Told
+from maskjax.recover import surprise
+from maskjax.task.base import Batch
+from maskjax.task.networks import Network
+
+# How the arrays of a batch go on beyond their end.
+PADDED = {"tokens": "constant", "valid": "constant", "asked": "constant"}
+PADDED |= {"segments": "edge", "blocks": "edge"}
+
+
+def read_tokens(
+  network: Network, seen: Seen, source: Batch, *, features: bool = False
+) -> Float[Array, "*b n v"]:
+  """Logits at every position of a text, of what is seen of it; padding is seen by none.
+
+  Args:
+    network: a text transformer.
+    seen: ids, and which of them are there.
+    source: the batch; where it has "segments", tokens see those of their own alone.
+    features: the normalised tokens `[*b n d]`, in place of logits.
+
+  Raises:
+    BadInput: a network without an id for a mask.
+
+  >>> import types
+  >>> reads = types.SimpleNamespace(extra=0)
+  >>> read_tokens(reads, None, {})
+  Traceback (most recent call last):
+  maskjax.errors.BadInput: the network needs an id for a mask or begin token: set model.extra=1
+  """
+  _check_extra(network)
+  return network(seen.values, seen.valid, source.get("segments"), features=features)
+
+
+def read_from_left(
+  network: Network,
+  source: Batch,
+  begin: int,
+  pairs: Predicate | None = None,
+  *,
+  features: bool = False,
+  taps: Sequence[str] = (),
+) -> Told:
+  """What a network says of each token, `out`, having read those before it.
+
+  At the first position, and of each of the "segments", it reads the id `begin`, see `shifted`.
+
+  Args:
+    network: a text transformer.
+    source: the batch: "tokens", "valid" and what tells of each token which it belongs to.
+    begin: the size of the vocabulary, an id to spare.
+    pairs: a mask of pairs in place of the network's own; its segments are those of `blocks_read`.
+    features: the normalised tokens, in place of logits.
+    taps: addresses in the network, see `maskjax.model.layers`.
+
+  Raises:
+    BadInput: the network or `pairs` shows what comes after, the network has no id for a begin
+      token, or there are blocks in packed documents.
+
+  >>> import types
+  >>> read_from_left(types.SimpleNamespace(extra=1, causal=False), {}, 9)
+  Traceback (most recent call last):
+  maskjax.errors.BadInput: the next token is predicted from those before it: set model.causal=True
+
+  Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2;
+  blocks: Katz et al., "Segment-Based Attention Masking for GPTs", 2025, section 3.
+  """
+  _check_extra(network)
+  if pairs is None and not getattr(network, "causal", False):
+    raise BadInput("the next token is predicted from those before it: set model.causal=True")
+  if pairs is not None and not left_to_right(pairs):
+    raise BadInput("the mask of pairs shows an answer what comes after: use hide.blocks")
+  ids, seen = shifted(source, begin)
+  segments = source.get("segments")
+  if pairs is not None and segments is not None:
+    raise BadInput("there are no blocks in packed documents: unset the mask or data.documents")
+  belong = segments if pairs is None else blocks_read(source)
+  return network.tell(ids, seen, belong, pairs=pairs, taps=taps, features=features)
+
+
+def shifted(batch: Batch, begin: int) -> tuple[Int[Array, "b n"], Bool[Array, "b n"]]:
+  """What is read where each token is asked, the one before it, and whether that is valid.
+
+  At the first position, and of each of the "segments", it is the id `begin`.
+
+  >>> batch = {"tokens": jnp.array([[5, 6, 7]]), "valid": jnp.array([[True, True, False]])}
+  >>> [x.tolist() for x in shifted(batch, 9)]
+  [[[9, 5, 6]], [[True, True, True]]]
+  """
+  before = lambda x: jnp.roll(x, 1, axis=-1)
+  segments = batch.get("segments")
+  new = jnp.arange(batch["tokens"].shape[-1]) == 0
+  if segments is not None:
+    new = new | (segments != before(segments))
+  return jnp.where(new, begin, before(batch["tokens"])), new | before(batch["valid"])
+
+
+def asked_of(batch: Batch) -> Bool[Array, "b n"]:
+  """The tokens that count: of the valid ones those that are "asked", or all.
+
+  >>> batch = {"valid": jnp.array([True, True, False]), "asked": jnp.array([False, True, True])}
+  >>> asked_of(batch).tolist()
+  [False, True, False]
+  """
+  return batch["valid"] & batch["asked"] if "asked" in batch else batch["valid"]
+
+
+def blocks_read(batch: Batch) -> Int[Array, "b n"]:
+  """The block of what is read where each token is asked; every asked token is one by itself.
+
+  The begin token is of the first block of a prompt.
+
+  >>> asked = jnp.array([[False, False, False, True, True]])
+  >>> batch = {"valid": asked | True, "asked": asked, "blocks": jnp.array([[0, 0, 1, 2, 2]])}
+  >>> blocks_read(batch).tolist()
+  [[0, 0, 0, 1, 2]]
+  """
+  asked = asked_of(batch)
+  blocks = batch.get("blocks", jnp.zeros(asked.shape, jnp.int32))
+  unit = units.one_by_one(blocks, asked)
+  begin = jnp.where(asked[..., :1], -1, 0)
+  return jnp.concatenate([begin, unit[..., :-1]], axis=-1)
+
+
+def text_nats(
+  logits: Float[Array, "b n v"], target: Int[Array, "b n"], asked: Bool[Array, "b n"]
+) -> Float[Array, "b"]:
+  r"""The negative log-likelihood of the asked tokens of each text, $\sum_i -\log p(x_i)$, in nats.
+
+  >>> text_nats(jnp.zeros((1, 2, 1)), jnp.zeros((1, 2), int), jnp.ones((1, 2), bool)).tolist()
+  [0.0]
+  """
+  return surprise(logits, target, asked).sum(-1)
+
+
+def text_views(
+  tokens: Int[Array, "b n"], hidden: Bool[Array, "b n"], logits: Float[Array, "b n v"]
+) -> dict[str, Array]:
+  """What pictures of texts are made from: the hidden tokens, and the likeliest in their place.
+
+  >>> tokens, hidden = jnp.array([[1, 1]]), jnp.array([[False, True]])
+  >>> text_views(tokens, hidden, jnp.array([[[9., 0.], [9., 0.]]]))["prediction"].tolist()
+  [[1, 0]]
+  """
+  best = jnp.argmax(logits, axis=-1)
+  return {"tokens": tokens, "hidden": hidden, "prediction": jnp.where(hidden, best, tokens)}
+
+
+def text_features(
+  tokens: Float[Array, "b n d"], valid: Bool[Array, "b n"]
+) -> dict[str, Float[Array, "b d"]]:
+  """The mean of the tokens that are there.
+
+  >>> text_features(jnp.array([[[1.0], [9.0]]]), jnp.array([[True, False]]))["mean"].tolist()
+  [[1.0]]
+  """
+  return {"mean": reduce.mean(tokens, where=valid[..., None], axis=-2)}
+
+
+def left_to_right(pairs: Predicate) -> bool:
+  """Whether no token sees a later one where all are asked.
+
+  >>> from maskjax import hide
+  >>> left_to_right(hide.causal()), left_to_right(hide.prefix(2))
+  (True, False)
+  """
+  with jax.ensure_compile_time_eval():  # what it hides is known before tracing
+    at = jnp.arange(3)
+    return bool(jnp.all(dense(pairs, 3, at) | (at[None, :] <= at[:, None])))
+
+
+def longer(batch: Batch) -> dict[str, Array]:
+  """The batch with one position more, at which the last token is read from the left.
+
+  >>> made = longer({"tokens": jnp.array([[5, 6]]), "valid": jnp.array([[True, True]])})
+  >>> made["tokens"].tolist(), made["valid"].tolist()
+  ([[5, 6, 0]], [[True, True, False]])
+  """
+  wide = lambda x, mode: jnp.pad(x, ((0, 0), (0, 1)), mode=mode)
+  return {name: wide(batch[name], mode) for name, mode in PADDED.items() if name in batch}
+
+
+def _check_extra(network: Network) -> None:
+  if getattr(network, "extra", 1) < 1:
+    raise BadInput("the network needs an id for a mask or begin token: set model.extra=1")

@@ -1,0 +1,179 @@
+"""Values of whole examples: fields from positions and back, and networks that take a field."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key, Shaped
+
+from maskjax.hide import fill
+from maskjax.over import Over
+from maskjax.over.cut import patchify
+from maskjax.task.networks import Network
+
+
+def to_field(x: Shaped[Array, "b n d"], over: Over) -> Array:
+  """What stands at positions as a field of the data again: patches as an image.
+
+  Args:
+    x: at every position.
+    over: what a position is.
+
+  >>> from maskjax.over import patches
+  >>> from maskjax.record import Record
+  >>> over = patches(record=Record("image", (4, 6, 1), {}), patch=(2, 3))
+  >>> to_field(jnp.zeros((1, 4, 6)), over).shape
+  (1, 4, 6, 1)
+  """
+  made: Array = over.back(x)
+  return made
+
+
+def at_positions(x: Shaped[Array, "b *space c"], over: Over) -> Shaped[Array, "b n d"]:
+  """A field of the data as what stands at positions: an image that a network made as patches.
+
+  Args:
+    x: of the shape of the field.
+    over: what a position is.
+
+  >>> from maskjax.over import patches
+  >>> from maskjax.record import Record
+  >>> over = patches(record=Record("image", (4, 6, 1), {}), patch=(2, 3))
+  >>> at_positions(jnp.zeros((1, 4, 6, 1)), over).shape
+  (1, 4, 6)
+  """
+  return patchify(x, over.cell)
+
+
+def everywhere(x: Shaped[Array, "*b d"]) -> Bool[Array, "*b"]:
+  """A mask that is True at every position of a value.
+
+  >>> everywhere(jnp.zeros((1, 2, 3))).tolist()
+  [[True, True]]
+  """
+  return jnp.ones(x.shape[:-1], jnp.bool_)
+
+
+def stop_gradient(x: Any) -> Any:
+  """A value through which no gradient flows, $\\mathrm{sg}(x)$.
+
+  >>> jax.grad(lambda x: x * stop_gradient(x))(3.0).item()
+  3.0
+  """
+  return jax.lax.stop_gradient(x)
+
+
+def sampled(posterior: Any, keys: Key[Array, "b"]) -> Array:
+  r"""A draw from a distribution over latents, one key for each example.
+
+  $z \sim \mathcal{N}(\mu, \sigma^2)$ of `maskjax.model.autoencoder.Posterior`.
+
+  Args:
+    posterior: has `sample(keys)`.
+    keys: one for each example.
+  """
+  drawn: Array = posterior.sample(keys)
+  return drawn
+
+
+def carried(
+  network: Network, x: Array, hidden: Bool[Array, "b n"] | None, *, method: str | None = None
+) -> Any:
+  """What a network that takes a mask beside its input makes of an example, as in evaluation.
+
+  Args:
+    network: called as `network(x, hidden)`.
+    x: whole examples.
+    hidden: over the network's own `grid`; None hides nothing.
+    method: of the network; its call unless said.
+  """
+  return network(x, hidden, method=method)
+
+
+def valid_examples(batch: Mapping[str, Any]) -> Bool[Array, "b"]:
+  """Which examples count: all, or those that the batch calls `valid`.
+
+  >>> valid_examples({"label": jnp.array([3, 4])}).tolist()
+  [True, True]
+  """
+  return batch.get("valid", jnp.ones(batch["label"].shape, bool))
+
+
+def logits(
+  network: Network, image: Float[Array, "b h w c"], batch: Mapping[str, Any], train: bool
+) -> Float[Array, "b classes"]:
+  """What a classifier says of images, which may have been changed since they were in the batch.
+
+  Examples that the batch does not call `valid` are zero; where statistics of the batch are used,
+  they are hidden from these too.
+
+  Args:
+    network: called as `network(image, hidden, train=…)`; one whose examples are normalised together
+      says so by `coupled`, and takes a mask of pixels.
+    image: what the network is shown.
+    batch: says which examples are `valid`, if some are not.
+    train: whether statistics are those of the batch.
+  """
+  hidden = None
+  if "valid" in batch:
+    padding = jnp.broadcast_to(~batch["valid"][:, None, None], image.shape[:-1])
+    image = fill(image, padding, 0.0)
+    hidden = padding if getattr(network.module, "coupled", False) else None
+  said: Float[Array, "b classes"] = network(image, hidden, train=train)
+  return said
+
+
+def mixed_views(
+  batch: Mapping[str, Any],
+  partners: Mapping[str, Any],
+  image: Float[Array, "b h w c"],
+  hidden: Bool[Array, "b n"],
+  target: Float[Array, "b classes"],
+) -> Mapping[str, Array]:
+  """What pictures of mixed images are made from: "input", "other", "seen", "hidden", "target"."""
+  gone = hidden.reshape(image.shape[:-1])
+  shown = {"input": batch["image"], "seen": image, "hidden": gone, "target": target}
+  return {**shown, "other": partners["image"]}
+
+
+def before_and_after(input: Array, prediction: Array) -> Mapping[str, Array]:
+  """What pictures of a reconstruction are made from: "input" and "prediction"."""
+  return {"input": input, "prediction": prediction}
+
+
+def decoded_signal(
+  network: Network, content: Float[Array, "b k t f d"], signal: Float[Array, "b n"]
+) -> Float[Array, "b k n"]:
+  """Signals from content at times and filters, as long as the one that the content is of.
+
+  Args:
+    network: called as `decode(content, samples)`.
+    content: of each source.
+    signal: what was encoded.
+  """
+  made: Float[Array, "b k n"] = network(content, signal.shape[-1], method="decode")
+  return made
+
+
+def separated_views(
+  network: Network,
+  batch: Mapping[str, Any],
+  estimates: Float[Array, "b k n"],
+  gate: Float[Array, "b k t f"],
+  serving: Any,
+) -> Mapping[str, Array]:
+  """What pictures of a separation are made from, in the order of the sources served best.
+
+  "mixture", "sources", "estimates", "gate", and "peaks", where each filter's spectrum is highest.
+
+  Args:
+    network: has `peaks()`.
+    batch: with "mixture" and "sources".
+    estimates, gate: of each source.
+    serving: which estimate serves each source, `[b k]`.
+  """
+  gate = jnp.take_along_axis(gate, serving[..., None, None], axis=1)
+  estimates = jnp.take_along_axis(estimates, serving[..., None], axis=1)
+  given = {name: jnp.asarray(batch[name]) for name in ("mixture", "sources")}
+  return {**given, "estimates": estimates, "gate": gate, "peaks": network(method="peaks")}
