@@ -291,6 +291,16 @@ ROWS = {
   "recover.info_nce/valid": Row(
     lambda a, b, v: recover.info_nce(a, b, valid=v), one(tokens, tokens, ragged), sums=True
   ),
+  "recover.patch_cross_entropy": Row(
+    lambda y, t, a: recover.patch_cross_entropy(y, t[..., None], a),
+    one(tokens, classes, ragged),
+    sums=True,
+  ),
+  "recover.per_example": Row(
+    partial(recover.per_example, loss=recover.squared_error),
+    one(tokens, tokens, ragged),
+    sums=True,
+  ),
   "recover.cross_entropy": Row(recover.cross_entropy, one(tokens, classes, ragged), sums=True),
   "recover.cross_entropy/smooth": Row(
     partial(recover.cross_entropy, smoothing=0.1), one(tokens, classes, ragged), sums=True

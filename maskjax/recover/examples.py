@@ -13,9 +13,9 @@ from maskjax.recover.likelihood import cross_entropy
 
 
 def per_example(
-  prediction: Float[Array, "b n _"],
+  prediction: Float[Array, "*b n _"],
   target: Any,
-  asked: Bool[Array, "b n"],
+  asked: Bool[Array, "*b n"],
   *,
   loss: Callable[..., reduce.Term] | functools.partial[reduce.Term],
 ) -> reduce.Term:
@@ -34,7 +34,9 @@ def per_example(
   >>> round(float(t.sum), 4), int(t.count)
   (6.0, 2)
   """
-  each = jax.vmap(loss)(prediction, target, asked)
+  lead = asked.ndim - 1
+  flat = lambda x: x.reshape(-1, *x.shape[lead:])
+  each = jax.vmap(loss)(flat(prediction), flat(target), flat(asked))
   return reduce.term(each.sum / jnp.maximum(each.count, 1), each.count > 0)
 
 

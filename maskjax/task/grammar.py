@@ -115,14 +115,21 @@ class Grammar:
         if i + 1 < len(steps):
           raise BadInput("what drops positions comes last in the chain of hide")
         keep = section.get("keep")
-        keeps = kept(keep, self._selects(mask), over.grid)
+        select: Any = self._selects(mask) if keep is None else None
+        keeps = kept(keep, select, over.grid)
         return made | {"seen": value._replace(keeps=keeps, exact=keep is None)}
       made[name], last = value, name
     return made | ({"embedded": last} if inside else {"seen": Value(in_place, {"values": last})})
 
   def _selects(self, mask: str) -> functools.partial[Any]:
     """The function that selects what a mask hides: that of `select`, or the value's own."""
-    section = self.config["select"] if mask == "hidden" else self.config["let"][mask]
+    let = self.config.get("let") or {}
+    own = self.config.get("select") if mask == "hidden" else None
+    section: Any = own or let.get(mask)
+    while isinstance(section, str):
+      section = let.get(section)
+    if not sections.is_section(section):
+      raise BadInput(f"nothing says how many positions {mask!r} leaves: set hide.keep")
     return sections.bound({k: v for k, v in section.items() if k not in OWN}, self.lengths)
 
   def inside(self, address: str) -> str:

@@ -111,10 +111,16 @@ class Masked:
       DETACHED: self._fixed(variables, networks, None),
       **{name: self._fixed(variables, networks, name) for name in parts.teachers},
       **{self._given(name): network for name, network in networks.items()},
-      **(given or {}),
     }
+    own = {}
+    for name, value in (given or {}).items():
+      # Where a name stands for another value, that is the one.
+      address = parts.graph.address(name)
+      if address.path:
+        raise BadInput(f"{name!r} is a part of the value {address.name!r}: give that")
+      own[address.node] = value
     states = (variables or {}).get(STATE)
-    return Run(parts.graph, known, key=key, states=states, keep=keep), networks
+    return Run(parts.graph, known, known=own, key=key, states=states, keep=keep), networks
 
   def init(self, key: Key[Array, ""], batch: Batch) -> Variables:
     """All variables, made by one run of all losses."""

@@ -125,9 +125,18 @@ def test_views_show_what_is_hidden_and_take_a_mask_of_the_callers_own(variables)
   np.testing.assert_array_equal(given["pasted"], np.where(gone, given["prediction"], IMAGE))
 
 
+def test_a_mask_of_the_callers_own_reaches_what_its_name_stands_for(variables):
+  top = dict(fn="select.top", ratio=0.75)
+  views = made(select=None, let=dict(chosen=top, hidden="chosen")).answers["views"]
+  own = jnp.broadcast_to(jnp.arange(N) < 3, (B, N))
+  given = jax.jit(lambda v: views(v, BATCH, KEY, hidden=own)["seen"])(variables)
+  assert np.isnan(given).reshape(B, -1).sum(1).tolist() == [12] * B
+
+
 @pytest.mark.parametrize(
   ("more", "says"),
   [
+    (dict(select=None, let=dict(hidden="nothing")), "how many positions 'hidden' leaves"),
     (dict(over=None), "say what a position is: c.over"),
     (dict(losses={}), "neither losses nor values with a state"),
     (dict(losses=dict(a=dict(fn="recover.squared_eror"))), "did you mean 'squared_error'"),
