@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key
 from maskjax import bind
 from maskjax.errors import BadInput
 from maskjax.over.cut import patch_grid, patchify, unpatchify
+from maskjax.recover.likelihood import gaussian_nats
 
 Image = Float[Array, "b *space c"]
 Latent = Float[Array, "b *grid z"]
@@ -35,8 +36,7 @@ class Posterior(NamedTuple):
     >>> Posterior(jnp.ones((1, 2)), jnp.zeros((1, 2))).divergence().tolist()
     [[0.5, 0.5]]
     """
-    variance = jnp.exp(self.log_variance)
-    return 0.5 * (jnp.square(self.mean) + variance - 1 - self.log_variance)
+    return gaussian_nats(self.mean, self.log_variance)
 
 
 class Residual(nn.Module):

@@ -1,5 +1,6 @@
 """The masked autoencoder: a ViT sees the kept patches, a light decoder predicts all of them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -133,20 +134,13 @@ class MaskedAutoencoder(nn.Module):
   def setup(self):
     """Binds the decoder, which follows the encoder in all but its size."""
     encoder = self.encoder
-    outputs = self.channels
-    for side in encoder.patch:
-      outputs *= side
-    self.decoder = Decoder(
+    outputs = self.channels * math.prod(encoder.patch)
+    self.decoder = masked_decoder(
+      encoder=encoder,
+      outputs=outputs,
       width=self.decoder_width,
       depth=self.decoder_depth,
       heads=self.decoder_heads,
-      outputs=outputs,
-      grid=encoder.grid,
-      class_token=encoder.class_token,
-      dtype=encoder.dtype,
-      norm_eps=encoder.norm_eps,
-      remat=encoder.remat,
-      scan=encoder.scan,
       bounds=self.bounds,
       loss_depth=self.loss_depth,
       window=self.decoder_window,

@@ -89,6 +89,17 @@ def mixed_labels(
   return (1 - share) * one_hot(label) + share * one_hot(other)
 
 
+def gaussian_nats(mean: Float[Array, "*b"], log_variance: Float[Array, "*b"]) -> Float[Array, "*b"]:
+  r"""Nats of each Gaussian beyond N(0, 1): $\frac12 (\mu^2 + \sigma^2 - 1 - \ln \sigma^2)$.
+
+  Source: Kingma and Welling, "Auto-Encoding Variational Bayes", 2014, appendix B.
+
+  >>> gaussian_nats(jnp.ones(1), jnp.zeros(1)).tolist()
+  [0.5]
+  """
+  return 0.5 * (jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance)
+
+
 def kl_divergence(mean: Float[Array, "*b"], log_variance: Float[Array, "*b"]) -> reduce.Term:
   r"""Nats of each latent's Gaussian beyond N(0, 1), all of them counted.
 
@@ -103,7 +114,7 @@ def kl_divergence(mean: Float[Array, "*b"], log_variance: Float[Array, "*b"]) ->
 
   Source: Kingma and Welling, "Auto-Encoding Variational Bayes", 2014, appendix B.
   """
-  nats = 0.5 * (jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance)
+  nats = gaussian_nats(mean, log_variance)
   return reduce.term(nats, jnp.ones(nats.shape, jnp.bool_))
 
 

@@ -43,7 +43,6 @@ from maskjax.task.tokenize import tokenize
 from maskjax.task.values import apply, call, codes, features, field, latents, repeated, reward
 from maskjax.task.whole import (
   at_positions,
-  before_and_after,
   carried,
   decoded_signal,
   everywhere,
@@ -62,7 +61,6 @@ __all__ = [
   "at",
   "at_positions",
   "autoencode",
-  "before_and_after",
   "blocks_read",
   "broadcast_like",
   "call",

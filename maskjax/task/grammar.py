@@ -140,6 +140,7 @@ class Grammar:
     return rest
 
   def loss(self, name: str, section: Mapping[str, Any]) -> tuple[Value, Loss]:
+    """The value of a loss, and what else its section says."""
     if not sections.is_section(section):
       raise BadInput(f"losses.{name} is a section with fn, got {section!r}")
     rest = {k: v for k, v in section.items() if k not in OF_LOSS}
@@ -166,6 +167,7 @@ class Grammar:
   def branch(
     self, name: str, section: Mapping[str, Any], values: Mapping[str, Any], over: Over
   ) -> Branch:
+    """The branch of a section; where nothing is hidden, it sees all positions."""
     made: dict[str, Any] = {}
     for key, own in section.items():
       if key in OF_BRANCH:

@@ -237,7 +237,7 @@ class Graph:
     drawn: dict[tuple[str, str], str] = {}
     for branch, name in self.order:
       value = self.nodes[branch, name].value
-      if any(name in bind.needs(value.fn) and name not in value.of for name in DRAWS):
+      if any(one in bind.needs(value.fn) and one not in value.of for one in DRAWS):
         stream = (branch, value.stream or name)
         if stream in drawn:
           raise BadInput(

@@ -1,6 +1,7 @@
 """The masked task: whatever is a sum of losses over the named values of one graph."""
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -226,10 +227,7 @@ class Masked:
 
   def whole(self) -> int:
     """The number of positions."""
-    n = 1
-    for side in self.parts.over.grid:
-      n *= side
-    return n
+    return math.prod(self.parts.over.grid)
 
   def _given(self, name: str) -> str:
     return name if name in self.parts.frozen else f"modules.{name}"
@@ -241,8 +239,8 @@ class Masked:
     if variables is None:
       return networks
     params = variables["params"] if teacher is None else variables[TEACHERS][teacher]
-    fixed = {**variables, "params": jax.lax.stop_gradient(params)}
-    return networks_of(self.parts.modules, fixed, frozen=self.parts.frozen)
+    taught = {**variables, "params": params}
+    return networks_of(self.parts.modules, taught, frozen=self.parts.frozen, fixed=True)
 
   def _copied(self, variables: Variables) -> Variables:
     if not self.parts.teachers:

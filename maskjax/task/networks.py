@@ -46,11 +46,8 @@ class Network:
     own = variables or {}
     if name != ROOT:
       own = {k: v[name] for k, v in own.items() if isinstance(v, Mapping) and name in v}
-    own = dict(own)
-    if fixed and "params" in own:
-      own["params"] = jax.lax.stop_gradient(own["params"])
-    self.name, self.module, self.variables, self.key = name, module, own, key
-    self.made, self.called = variables is not None, False
+    self.name, self.module, self.variables, self.key = name, module, dict(own), key
+    self.fixed, self.made, self.called = fixed, variables is not None, False
     self.changed: dict[str, Any] = {}
 
   def __getattr__(self, name: str) -> Any:
@@ -78,7 +75,10 @@ class Network:
       self.variables = _merged(self.variables, made)
     moves = [STATISTICS] if options.get("train") and STATISTICS in self.variables else []
     inside: Any = {"taps": taps, "gates": gates, "mutable": moves}
-    found = layers.apply(self.module, self.variables, *args, **inside, **told, **options)
+    seen = self.variables
+    if self.fixed:
+      seen = {**seen, "params": jax.lax.stop_gradient(seen.get("params", {}))}
+    found = layers.apply(self.module, seen, *args, **inside, **told, **options)
     self.changed = {**self.changed, **found.state}
     return found
 
@@ -89,18 +89,20 @@ def networks_of(
   *,
   key: Key[Array, ""] | None = None,
   frozen: Mapping[str, bool] | None = None,
+  fixed: bool = False,
 ) -> dict[str, Network]:
   """All networks by name: with their variables, or to be initialised from a key.
 
-  Parameters of the `frozen` ones lie in the collection "frozen".
+  Parameters of the `frozen` ones lie in the collection "frozen". Gradients stop at these, and where
+  `fixed` at those of all.
   """
   found = {}
   for name, module in modules.items():
     own = None if key is None else stream(stream(key, "init"), name)
-    kept = variables
-    if variables is not None and (frozen or {}).get(name):
+    kept, still = variables, (frozen or {}).get(name, False)
+    if variables is not None and still:
       kept = {**variables, "params": variables.get(FROZEN, {})}
-    found[name] = Network(name, module, kept, key=own, fixed=(frozen or {}).get(name, False))
+    found[name] = Network(name, module, kept, key=own, fixed=fixed or still)
   return found
 
 

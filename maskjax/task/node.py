@@ -87,11 +87,13 @@ def literal(value: Any) -> str:
 
 
 def text(address: Address) -> str:
+  """An address as a reference to it is written."""
   inside = () if address.branch == MAIN else (address.branch,)
   return ".".join((*inside, address.name, *address.path))
 
 
 def named(fn: Any) -> str:
+  """A function by its package and name, as a config has it."""
   fn = getattr(fn, "func", fn)
   module = getattr(fn, "__module__", "") or ""
   home = module.removeprefix("maskjax.").split(".")[0]

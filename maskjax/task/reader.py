@@ -116,12 +116,12 @@ class Reader:
       for name, s in self._section("branches").items()
     }
     functions = [f"modules.{name}" for name in self.modules if name not in named]
-    facts = {"vocabulary": len(self.record.vocabulary), "batch_size": self.config["batch_size"]}
-    known = [name for name in (*GIVEN, *facts) if name not in values]
+    of_run = {"vocabulary": len(self.record.vocabulary), "batch_size": self.config["batch_size"]}
+    known = [name for name in (*GIVEN, *of_run) if name not in values]
     given = (*known, *named, *functions, *teachers, DETACHED)
     graph = Graph(values, given, branches, outside=[f"{LOSS}{loss.name}" for loss in losses])
     networks = self.modules, self.frozen, tuple(early)
-    return Parts(graph, over, *networks, tuple(losses), teachers, aim, answers, facts)
+    return Parts(graph, over, *networks, tuple(losses), teachers, aim, answers, of_run)
 
   def _section(self, name: str) -> Mapping[str, Any]:
     return self.config.get(name) or {}

@@ -14,6 +14,7 @@ from maskjax.model.layers import Told
 from maskjax.recover import surprise
 from maskjax.task.base import Batch
 from maskjax.task.networks import Network
+from maskjax.task.pictures import likeliest
 
 # How the arrays of a batch go on beyond their end.
 PADDED = {"tokens": "constant", "valid": "constant", "asked": "constant"}
@@ -154,8 +155,7 @@ def text_views(
   >>> text_views(tokens, hidden, jnp.array([[[9., 0.], [9., 0.]]]))["prediction"].tolist()
   [[1, 0]]
   """
-  best = jnp.argmax(logits, axis=-1)
-  return {"tokens": tokens, "hidden": hidden, "prediction": jnp.where(hidden, best, tokens)}
+  return {"tokens": tokens, "hidden": hidden, "prediction": likeliest(logits, tokens, hidden)}
 
 
 def text_features(

@@ -4,7 +4,7 @@ Their docstrings are the glossary of the graph; the names are those of `base_val
 """
 
 import functools
-import inspect
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -44,10 +44,7 @@ class Out(NamedTuple):
 
 def nothing(position: Int[Array, "b"], grid: tuple[int, ...]) -> Bool[Array, "b n"]:
   """A mask that hides no position."""
-  n = 1
-  for side in grid:
-    n *= side
-  return jnp.zeros((len(position), n), bool)
+  return jnp.zeros((len(position), math.prod(grid)), bool)
 
 
 def grid_of(allowed: Bool[Array, "b n"]) -> tuple[int, ...]:
@@ -200,9 +197,6 @@ def gates(addresses: Mapping[str, str]) -> Value:
   def gates(**values: Any) -> dict[str, Any]:
     return {names[name]: value for name, value in values.items()}
 
-  keyword = inspect.Parameter.KEYWORD_ONLY
-  own = [inspect.Parameter(name, keyword) for name in names]
-  gates.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
   return Value(gates, {name: addresses[address] for name, address in names.items()})
 
 
@@ -235,10 +229,7 @@ def base_values(
     "visible": Value(visible),
   }
   if "encoder" in networks:
-    made |= {
-      "embedding": Value(embedding),
-      "embedded": "embedding",
-    }
+    made |= {"embedding": Value(embedding), "embedded": "embedding"}
     made["out"] = Value(functools.partial(out, taps=tuple(taps)))
   if "decoder" in networks:
     made |= {"decoded": Value(decoded), "prediction": "decoded.prediction"}

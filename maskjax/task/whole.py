@@ -137,11 +137,6 @@ def mixed_views(
   return {**shown, "other": partners["image"]}
 
 
-def before_and_after(input: Array, prediction: Array) -> Mapping[str, Array]:
-  """What pictures of a reconstruction are made from: "input" and "prediction"."""
-  return {"input": input, "prediction": prediction}
-
-
 def decoded_signal(
   network: Network, content: Float[Array, "b k t f d"], signal: Float[Array, "b n"]
 ) -> Float[Array, "b k n"]:

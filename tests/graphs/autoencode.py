@@ -25,5 +25,5 @@ def graph(config):
   )
   c["branches"] = dict(mean=dict(latent="posterior.mean"))
   shown = dict(input="batch.image", prediction="mean.decoded")
-  c["answers"] = dict(views=dict(fn="task.before_and_after", of=shown))
+  c["answers"] = dict(views=dict(fn="task.together", of=shown))
   return c

@@ -28,5 +28,5 @@ def graph(config):
     ),
   )
   shown = dict(input="batch.image", prediction="quantised.image")
-  c["answers"] = dict(views=dict(fn="task.before_and_after", of=shown))
+  c["answers"] = dict(views=dict(fn="task.together", of=shown))
   return c
