@@ -26,6 +26,8 @@ class Record:
     low: smallest value of each column that was there to learn from, in the units of its file: a
       table's 0. Of spectrograms one of about the smallest, which pictures show as dark.
     high: largest, likewise: its 1.
+    peak: the stored value of images and videos that stands for 1: 255 or 65535 of integers, 1 of
+      floats.
   """
 
   kind: str
@@ -41,6 +43,7 @@ class Record:
   low: tuple[float, ...] = ()
   high: tuple[float, ...] = ()
   caption: int = 0
+  peak: float = 255.0
 
   @property
   def classes(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from maskjax.data.source import Example, Source, generator
+from maskjax.errors import BadInput
 
 Batch = dict[str, np.ndarray]
 
@@ -58,6 +59,12 @@ def testing(
 
 def _stack(rows: Sequence[Example]) -> Batch:
   """Arrays over examples; Python integers become int32."""
+  for row in rows[1:]:
+    if odd := sorted(rows[0].keys() ^ row.keys()):
+      raise BadInput(
+        f"some examples have {odd[0]!r} and others of the same split have not"
+        + ": data.classes=(...) keeps those of some classes" * (odd[0] == "label")
+      )
   whole = {key for key, value in rows[0].items() if isinstance(value, (int, np.integer))}
   return {
     key: np.array([row[key] for row in rows], np.int32)

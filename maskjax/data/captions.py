@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from maskjax.data import kinds, tokens
+from maskjax.data.augment import peak
 from maskjax.data.source import Example, Source, generator
 from maskjax.data.text import whole
 from maskjax.errors import BadInput, unknown
@@ -139,7 +140,7 @@ def decode(caption: Int[np.ndarray, "length"], record: Record) -> str:
 
 
 def look(image: np.ndarray) -> dict[str, str]:
-  """What an image [h, w, c] of whole numbers looks like, in words.
+  """What an image [h, w, c] as stored looks like, in words.
 
   "brightness": the quarter in which the mean lies. "contrast": whether its deviation is below an
   eighth of the range, below a quarter, or above. "colour": the hue of the mean of three channels,
@@ -148,9 +149,9 @@ def look(image: np.ndarray) -> dict[str, str]:
   >>> look(np.full((2, 2, 3), [200, 30, 30], np.uint8))
   {'brightness': 'dim', 'contrast': 'soft', 'colour': 'red'}
   """
-  x = image.astype(np.float32) / np.iinfo(image.dtype).max
+  x = image.astype(np.float32) / peak(image.dtype)
   level = x.mean(axis=-1)
-  bright = BRIGHTNESS[min(int(4 * level.mean()), 3)]
+  bright = BRIGHTNESS[int(np.clip(4 * level.mean(), 0, 3))]
   contrast = CONTRAST[int(np.searchsorted((0.125, 0.25), level.std()))]
   return {"brightness": bright, "contrast": contrast, "colour": _colour(x)}
 

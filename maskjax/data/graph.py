@@ -1,20 +1,22 @@
 """A graph from an npz file: features and labels of its nodes, its edges, and splits of nodes."""
 
 import dataclasses
-import os
-import zipfile
 from collections.abc import Mapping
 from typing import Any, SupportsIndex
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from maskjax.data import text
+from maskjax.data import npz, text
 from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput
 from maskjax.record import Record
 
 PARTS = {"train": "train", "validation": "val", "test": "test"}
+# What PyTorch Geometric calls them.
+NAMES = {"x": "features", "edge_index": "edges", "y": "label", "labels": "label"} | {
+  f"{name}_mask": name for name in PARTS.values()
+}
 SPARSE = ("feature_indptr", "feature_indices", "num_features")
 
 Arrays = Mapping[str, np.ndarray]
@@ -48,11 +50,11 @@ def open(
 ) -> tuple[Record, dict[str, Source]]:
   """Opens the graph in an npz file, as split "graph" and as the nodes of each split of the file.
 
-  Arrays of the file: `edges`, whole numbers [k, 2], once or in both directions; `features` [n, f],
-  or the positions of ones in the rows of a sparse binary matrix as `feature_indptr` [n + 1],
-  `feature_indices` and `num_features`; if there are any, `label` [n], whole numbers from 0; and
-  `train`, `val`, `test`, each the numbers of some nodes. Edges have no direction; loops and
-  repetitions are dropped.
+  Arrays of the file, or as PyTorch Geometric calls them (see `NAMES`): `edges`, whole numbers
+  [k, 2] or [2, k], once or in both directions; `features` [n, f], or the positions of ones in the
+  rows of a sparse binary matrix as `feature_indptr` [n + 1], `feature_indices` and `num_features`;
+  if there are any, `label` [n], whole numbers from 0; and `train`, `val`, `test`, each the numbers
+  of some nodes or a mask, bool [n]. Edges have no direction; loops and repetitions are dropped.
 
   The split "graph" is what is learned from: all nodes, and all edges but the share `held`, drawn
   with `seed`. The splits "train", "validation" and "test" are the whole graph, with their nodes
@@ -61,7 +63,7 @@ def open(
   Raises:
     BadInput: no such file, arrays that are missing or do not fit, nothing to learn from.
   """
-  arrays = _read(path)
+  arrays = _named(npz.read(path), path)
   features, pairs = _features(arrays, path), _pairs(arrays, path)
   size, k = len(features), len(pairs)
   if not k or pairs.min() < 0 or pairs.max() >= size:
@@ -96,14 +98,12 @@ def open(
   return record, splits
 
 
-def _read(path: str) -> Arrays:
-  if not path or not os.path.isfile(path):
-    raise BadInput(f"data.path={path!r} does not exist")
-  try:
-    with np.load(path, allow_pickle=False) as file:
-      return {name: file[name] for name in file.files}
-  except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-    raise BadInput(f"{path!r} is not a readable npz of numbers: {error}") from error
+def _named(arrays: Arrays, path: str) -> Arrays:
+  """Arrays by our names: PyTorch Geometric calls some of them otherwise."""
+  for other, name in NAMES.items():
+    if other in arrays and name in arrays:
+      raise BadInput(f"{path!r} holds both {name} and {other}")
+  return {NAMES.get(name, name): found for name, found in arrays.items()}
 
 
 def _features(arrays: Arrays, path: str) -> Float[np.ndarray, "n f"]:
@@ -116,10 +116,15 @@ def _features(arrays: Arrays, path: str) -> Float[np.ndarray, "n f"]:
   if missing := [name for name in SPARSE if name not in arrays]:
     raise BadInput(f"{path!r} has neither features nor {', '.join(missing)}")
   start, column, width = (arrays[name] for name in SPARSE)
-  row = np.repeat(np.arange(len(start) - 1), np.diff(start))
-  if len(row) != len(column) or (len(column) and not 0 <= column.min() <= column.max() < width):
+  count = len(start) - 1 if start.ndim else 0
+  whole = all(found.dtype.kind in "iu" for found in (start, column, width))
+  flat = start.ndim == column.ndim == 1 and width.size == 1 and len(start) > 0
+  fits = whole and flat and start[0] == 0 and start[-1] == len(column)
+  fits = fits and bool((start[1:] >= start[:-1]).all())
+  if not fits or (len(column) and not 0 <= column.min() <= column.max() < width):
     raise BadInput(f"feature_indptr, feature_indices and num_features of {path!r} do not fit")
-  found = np.zeros((len(start) - 1, int(width)), np.float32)
+  row = np.searchsorted(start[1:], np.arange(len(column)), side="right")
+  found = np.zeros((count, int(width.item())), np.float32)
   found[row, column] = 1
   return found
 
@@ -127,6 +132,8 @@ def _features(arrays: Arrays, path: str) -> Float[np.ndarray, "n f"]:
 def _pairs(arrays: Arrays, path: str) -> Int[np.ndarray, "k 2"]:
   """Every edge once, the lower node first."""
   edges = arrays.get("edges")
+  if edges is not None and edges.ndim == 2 and edges.shape[0] == 2 != edges.shape[1]:
+    edges = edges.T
   if edges is None or edges.ndim != 2 or edges.shape[1] != 2 or edges.dtype.kind not in "iu":
     raise BadInput(f"{path!r} needs edges, whole numbers [edges, 2]")
   edges = np.sort(edges.astype(np.int64), axis=1)
@@ -137,15 +144,21 @@ def _labels(arrays: Arrays, size: int, path: str) -> Int[np.ndarray, "n"] | None
   label = arrays.get("label")
   if label is None:
     return None
+  label = label[:, 0] if label.shape == (size, 1) else label
   if label.shape != (size,) or label.dtype.kind not in "iu" or label.min() < 0:
     raise BadInput(f"label of {path!r} must be {size} whole numbers from 0")
   return label.astype(np.int32)
 
 
 def _members(index: np.ndarray, size: int, room: int, path: str) -> Bool[np.ndarray, "n"]:
+  """Which nodes are in a split, given by their numbers or by a mask."""
+  if index.dtype == bool and index.shape == (size,):
+    index = np.flatnonzero(index)
   fits = index.ndim == 1 and index.dtype.kind in "iu" and len(index)
   if not fits or index.min() < 0 or index.max() >= size:
-    raise BadInput(f"a split of {path!r} must be numbers of nodes from 0 to {size - 1}")
+    raise BadInput(
+      f"a split of {path!r} must be numbers of nodes from 0 to {size - 1} or a mask [{size}]"
+    )
   return np.isin(np.arange(room), index)
 
 

@@ -3,61 +3,19 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 
 from maskjax.data import decode
 from maskjax.data.source import Example, Source
+from maskjax.data.stored import Encoded, Subset
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
 
 _log = logging.getLogger("maskjax")
 _ALL = 100_000  # headers of so many small files are read in seconds
 _SAMPLE = 10_000  # enough where no size has to be checked, or of very many files
-
-
-class Encoded(Protocol):
-  """Image files by index, as bytes with a label or None; picklable, usable from any thread."""
-
-  def __len__(self) -> int:
-    """Number of files."""
-    ...
-
-  def __getitem__(self, index: int, /) -> tuple[bytes, int | None]:
-    """Bytes and label of a file."""
-    ...
-
-  def label_of(self, index: int) -> int | None:
-    """Label of a file alone."""
-    ...
-
-  def name(self, index: int) -> str:
-    """What to call the file in messages."""
-    ...
-
-
-class Subset:
-  """Some files of an `Encoded`, in the order of `indices`."""
-
-  def __init__(self, parent: Encoded, indices: Sequence[int]):
-    self.parent, self.indices = parent, np.asarray(indices, np.int64)
-
-  def __len__(self) -> int:
-    """Number of files."""
-    return len(self.indices)
-
-  def __getitem__(self, index: int, /) -> tuple[bytes, int | None]:
-    """Bytes and label of a file."""
-    return self.parent[int(self.indices[index])]
-
-  def label_of(self, index: int) -> int | None:
-    """Label of a file alone."""
-    return self.parent.label_of(int(self.indices[index]))
-
-  def name(self, index: int) -> str:
-    """What to call the file in messages."""
-    return self.parent.name(int(self.indices[index]))
 
 
 class Images:
@@ -67,8 +25,16 @@ class Images:
   `size`, (height, width), an image of another size is refused by name.
   """
 
-  def __init__(self, files: Encoded, mode: str, size: tuple[int, int] | None, keep: bool):
+  def __init__(
+    self,
+    files: Encoded,
+    mode: str,
+    size: tuple[int, int] | None,
+    keep: bool,
+    reading: decode.Reading = decode.STORED,
+  ):
     self.files, self.mode, self.size, self.keep = files, mode, size, keep
+    self.reading = reading
     self._kept: dict[int, Example] = {}
 
   def __getstate__(self) -> dict[str, Any]:
@@ -86,7 +52,7 @@ class Images:
     if kept is not None:
       return dict(kept)
     data, label = self.files[index]
-    image = decode.decode(data, self.mode, self.files.name(index))
+    image = decode.decode(data, self.mode, self.files.name(index), self.reading)
     if self.size is not None and image.shape[:2] != self.size:
       raise _sizes(
         self.files.name(index), image.shape[:2], "the data set's first images", self.size
@@ -109,6 +75,7 @@ def open_images(
   size: tuple[int, int] | None,
   on_error: str,
   cache_bytes: int,
+  reading: decode.Reading = decode.STORED,
 ) -> tuple[Record, dict[str, Source]]:
   """Checks files and gives their record, still without statistics, and their sources.
 
@@ -121,15 +88,12 @@ def open_images(
   if on_error not in ("raise", "skip"):
     raise unknown("data.on_error", on_error, ["raise", "skip"])
   if on_error == "skip":
-    splits = {split: _readable(files) for split, files in splits.items()}
-  heads = {
-    split: _headers(files, _ALL if size is None else _SAMPLE) for split, files in splits.items()
-  }
+    splits = {split: _readable(files, reading) for split, files in splits.items()}
+  most = _ALL if size is None else _SAMPLE
+  heads = {split: _headers(files, most, reading) for split, files in splits.items()}
   merged = {name: head for part in heads.values() for name, head in part.items()}
   mode = decode.vote(merged)
-  others = sum(head.mode != mode for head in merged.values())
-  if others:
-    _log.info("%d of %d images are converted to mode %s", others, len(merged), mode)
+  _tell(merged, mode)
   stored = None if size else _common_size(merged)
   channels = decode.CHANNELS[mode]
   width = channels * (2 if mode == "I;16" else 1)
@@ -137,10 +101,11 @@ def open_images(
   for split, files in splits.items():
     area = np.mean([head.height * head.width for head in heads[split].values()])
     fits = bool(area * width * len(files) <= cache_bytes)
-    sources[split] = Images(files, mode, stored, keep=fits)
+    sources[split] = Images(files, mode, stored, keep=fits, reading=reading)
   shape = (*(size or stored or ()), channels)
   sizes = {split: len(source) for split, source in sources.items()}
-  return Record("image", shape, sizes, tuple(class_names)), sources
+  peak = 65535.0 if mode == "I;16" else 255.0
+  return Record("image", shape, sizes, tuple(class_names), peak=peak), sources
 
 
 def evenly(total: int, limit: int | None) -> range | np.ndarray:
@@ -154,12 +119,27 @@ def evenly(total: int, limit: int | None) -> range | np.ndarray:
   return np.arange(limit) * total // limit
 
 
-def _headers(files: Encoded, most: int) -> dict[str, decode.Header]:
+def _tell(heads: Mapping[str, decode.Header], mode: str) -> None:
+  """Logs what is not as it is stored: modes, alpha, further frames."""
+  others = sum(head.mode != mode for head in heads.values())
+  if others:
+    _log.info("%d of %d images are converted to mode %s", others, len(heads), mode)
+  alpha = [n for n, head in heads.items() if head.mode in ("LA", "RGBA")]
+  if alpha and mode not in ("LA", "RGBA"):
+    told = "%d of %d images have transparency, which is dropped (%s); data.background=(r, g, b)"
+    _log.warning(told, len(alpha), len(heads), alpha[0])
+  several = [n for n, head in heads.items() if head.several]
+  if several:
+    told = "%d of %d images have several pages or frames, of which the first is read (%s)"
+    _log.warning(told, len(several), len(heads), several[0])
+
+
+def _headers(files: Encoded, most: int, reading: decode.Reading) -> dict[str, decode.Header]:
   indices: Iterable[int] = evenly(len(files), None if len(files) <= most else _SAMPLE)
   heads = {}
   for i in map(int, indices):
     name = files.name(i)
-    heads[name] = decode.header(files[i][0], name)
+    heads[name] = decode.header(files[i][0], name, reading)
   return heads
 
 
@@ -179,13 +159,13 @@ def _sizes(name: str, size: Sequence[int], first: str, first_size: Sequence[int]
   return BadInput(f"images differ in size: {first} is {a}, {name} is {b}; set data.size=(h, w)")
 
 
-def _readable(files: Encoded) -> Encoded:
+def _readable(files: Encoded, reading: decode.Reading) -> Encoded:
   """The files that decode; the others are reported."""
 
   def why_not(index: int) -> str:
     try:
       data, name = files[index][0], files.name(index)
-      decode.decode(data, decode.header(data, name).mode, name)
+      decode.decode(data, decode.header(data, name, reading).mode, name, reading)
     except BadInput as error:
       return str(error).split(" (data.on_error")[0]
     return ""

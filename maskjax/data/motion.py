@@ -100,7 +100,8 @@ def open(
     raise BadInput(f"data.side={side} does not fit into clips of {height}x{width}")
   if min(frames, draws) < 1:
     raise BadInput(f"data.frames={frames} and data.draws={draws} must be positive")
-  given = pipeline.load(name=images, path=path, test="")
+  # With a size images may differ in theirs: each is fitted into the clip as it is.
+  given = pipeline.load(name=images, path=path, test="", size=(height, width))
   record = given.record
   kinds.expect(record, f"data.images={images!r}", "image")
   options: dict[str, Any] = dict(frames=frames, size=(height, width), side=side, speed=speed)
@@ -111,7 +112,7 @@ def open(
     sources[name] = Moving(source, clips, seed=(seed, zlib.crc32(name.encode())), **options)
   sizes = {name: len(source) for name, source in sources.items()}
   shape = (frames, height, width, record.shape[-1])
-  return dataclasses.replace(record, kind="video", shape=shape, sizes=sizes), sources
+  return dataclasses.replace(record, kind="video", shape=shape, sizes=sizes, peak=255.0), sources
 
 
 def _unit(example: Example) -> np.ndarray:

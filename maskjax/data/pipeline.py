@@ -13,8 +13,9 @@ import numpy as np
 from absl import flags
 
 from maskjax import bind
-from maskjax.data import batch, kinds, spectrograms
+from maskjax.data import batch, kinds, labels, spectrograms
 from maskjax.data import captions as describe
+from maskjax.data import splits as by
 from maskjax.data.batch import Batch
 from maskjax.data.classes import Classes, only
 from maskjax.data.images import evenly
@@ -23,8 +24,8 @@ from maskjax.errors import BadInput, nearest, unknown
 from maskjax.record import Record
 
 OPENERS = {
-  "folder": "maskjax.data.files:open_folder",
-  "zip": "maskjax.data.files:open_zip",
+  "folder": "maskjax.data.files:open",
+  "zip": "maskjax.data.files:open",
   "npz": "maskjax.data.arrays:open",
   "text": "maskjax.data.text:open",
   "wav": "maskjax.data.wav:open",
@@ -78,22 +79,25 @@ def load(
   """Opens a data set: images, text, wav, csv, table, motion, graph, of files, or TFDS by name.
 
   "mypackage.module:open" names an opener of another package; see `source.Source` for what it gives.
-  `train` and `test` name splits (`test=""` for none). `classes`, names or numbers, keeps the
-  examples of these only, and labels them in that order; of the training split `limit` then takes so
-  many evenly spaced examples, or all. `size`, (height, width), is what images are resized to;
-  without it all must be equally large. `augment` is that of `augment.bind`. `mean` and `std`
-  replace those of the training split. `mel` makes images of audio, see `spectrograms.of`;
-  `captions` describes images, see `captions.of`. Other arguments are those of the kind's opener.
+  `train` and `test` name splits (`test=""` for none), or synonyms of theirs, such as "val".
+  `classes`, names or numbers, keeps the examples of these only, and labels them in that order; of
+  the training split `limit` then takes so many evenly spaced examples, or all. `size`, (height,
+  width), is what images are resized to; without it all must be equally large. `augment` is that of
+  `augment.bind`. `mean` and `std` replace those of the training split. `mel` makes images of audio,
+  see `spectrograms.of`; `captions` describes images, see `captions.of`. Other arguments are those
+  of the kind's opener.
   All that cannot work is a BadInput of one line.
   """
   size = _size(size)
   given = {k: v for k, v in [("size", size), ("on_error", on_error)] if v not in (None, "raise")}
-  record, splits = _open(name, os.path.expanduser(path), {**given, **kwargs})
+  record, splits = opened(name, os.path.expanduser(path), {**given, **kwargs})
+  train, test = by.find(train, splits), by.find(test, splits)
   for role, split in (("train", train), ("test", test)):
     if split not in splits and (split or role == "train"):
       raise unknown(f"split for data.{role}", split, splits)
   if classes is not None:
     record, splits = only(record, splits, classes)
+  labels.check({split: splits[split] for split in (train, test) if split})
   if mel is not None:
     record, splits = spectrograms.of(record, splits, **mel)
   if captions is not None:
@@ -102,6 +106,7 @@ def load(
     if limit < 1:
       raise BadInput(f"data.limit must be positive, got {limit}")
     part = Part(splits[train], evenly(len(splits[train]), limit))
+    labels.tell_left_out(part, record)
     splits, sizes = {**splits, train: part}, {**record.sizes, train: len(part)}
     record = dataclasses.replace(record, sizes=sizes)
   ready, options = kinds.find(record.kind).ready, {"augment": augment, "mean": mean, "std": std}
@@ -198,7 +203,12 @@ def examples(
   )
 
 
-def _open(name: str, path: str, kwargs: dict[str, Any]) -> tuple[Record, dict[str, Source]]:
+def opened(name: str, path: str, kwargs: Mapping[str, Any]) -> tuple[Record, dict[str, Source]]:
+  """What the opener of a kind gives, `load` without all that follows it.
+
+  Raises:
+    BadInput: no such kind, an argument that it does not take, or data that it cannot read.
+  """
   module, _, function = name.rpartition(":")
   foreign = bool(module) and function.isidentifier()  # "mnist:3.0.1" is a version in TFDS
   known = foreign or name in OPENERS

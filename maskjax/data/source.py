@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Sequence
-from typing import Protocol, SupportsIndex, runtime_checkable
+from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 
@@ -41,6 +41,11 @@ class Part:
   def __getitem__(self, index: SupportsIndex, /) -> Example:
     """The example at `index` of the part."""
     return self.whole[int(self.indices[index.__index__()])]
+
+
+def same(value: Any) -> Any:
+  """What was given."""
+  return value
 
 
 def inside(index: SupportsIndex, size: int) -> int:

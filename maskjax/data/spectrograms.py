@@ -1,6 +1,8 @@
 """Recordings as the images that spectrograms are: time by frequency, one channel."""
 
 import dataclasses
+import inspect
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, SupportsIndex
@@ -14,7 +16,10 @@ from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.spectrogram import log_mel
 
+_log = logging.getLogger("maskjax")
+
 _KEPT = 1 << 30  # bytes of spectrograms of a split that stay in memory, if all of them fit
+_WINDOW = inspect.signature(log_mel).parameters["size"].default  # seconds
 _RANGE = 100  # spectrograms whose values say what pictures show as dark and bright
 
 
@@ -23,13 +28,17 @@ class Spectrograms:
 
   An example is `{"image": float32 [frames, bins, 1], "label": int}`, without "label" where there is
   none. Channels are averaged, the mean of the signal is taken away, and what follows its last
-  sample is not looked at. The fill is 0 as in Audio-MAE's public code, though silence is
+  sample is not looked at; a signal shorter than `window` samples is filled with zeros up to them.
+  The fill of an image is 0 as in Audio-MAE's public code, though silence is
   `log(spectrogram.EPS)`. Where all of them fit into 1 GiB they stay in memory; copies sent to
   worker processes start empty.
   """
 
-  def __init__(self, audio: Source, frames: int, bins: int, levels: Callable[..., Any]):
+  def __init__(
+    self, audio: Source, frames: int, bins: int, levels: Callable[..., Any], window: int
+  ):
     self.audio, self.frames, self.bins, self.levels = audio, frames, bins, levels
+    self.window = window
     self.keep = 4 * frames * bins * len(audio) <= _KEPT
     self._kept: dict[int, Example] = {}
 
@@ -55,10 +64,25 @@ class Spectrograms:
   def _made(self, example: Example) -> Example:
     rest = {name: value for name, value in example.items() if name not in ("audio", "valid")}
     signal = np.asarray(example["audio"])[np.asarray(example["valid"])].mean(axis=-1)
-    levels = self.levels(signal - signal.mean() if len(signal) else signal)[: self.frames]
+    signal = signal - signal.mean() if len(signal) else signal
+    if 0 < len(signal) < self.window:
+      signal = np.pad(signal, (0, self.window - len(signal)))
+    levels = self.levels(signal)[: self.frames]
     image = np.zeros((self.frames, self.bins, 1), np.float32)
     image[: len(levels), :, 0] = levels
     return {"image": image, **rest}
+
+
+def _tell_short(split: str, source: Source, window: int) -> None:
+  """Warns of recordings shorter than a window; refuses a split of nothing else."""
+  lengths = getattr(source, "samples", None)
+  if lengths is None or not (short := np.flatnonzero(np.asarray(lengths) < window)).size:
+    return
+  first = getattr(source, "names", [""] * len(source))[short[0]]
+  told = f"of {split} are shorter than a window of {window} samples ({first})"
+  if len(short) == len(lengths):
+    raise BadInput(f"all {len(short)} recordings {told}: set a smaller data.mel.size, in seconds")
+  _log.warning("%d of %d recordings %s, filled with zeros", len(short), len(lengths), told)
 
 
 def of(
@@ -80,11 +104,16 @@ def of(
     levels(np.zeros(1, np.float32))
   except TypeError as error:
     raise BadInput(f"data.mel: {error}") from error
+  window = int(record.rate * mel.get("size", _WINDOW))
+  for name, source in splits.items():
+    _tell_short(name, source, window)
   sources: dict[str, Source] = {
-    name: Spectrograms(source, frames, bins, levels) for name, source in splits.items()
+    name: Spectrograms(source, frames, bins, levels, window) for name, source in splits.items()
   }
   first = next(iter(sources.values()))
   seen = np.stack([np.asarray(first[int(i)]["image"]) for i in evenly(len(first), _RANGE)])
   low, high = (float(seen.min()),), (float(seen.max()),)
   shape = (frames, bins, 1)
-  return dataclasses.replace(record, kind="image", shape=shape, low=low, high=high), sources
+  return dataclasses.replace(
+    record, kind="image", shape=shape, low=low, high=high, peak=1.0
+  ), sources

@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from maskjax import bind
-from maskjax.data import series, text
+from maskjax.data import cells, npz, text
 from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
+from maskjax.sections import bound
 
 BUNDLED = ("breast_cancer", "diabetes", "iris", "wine")
 
@@ -41,15 +42,22 @@ class Rows:
 
 
 def open(
-  path: str = "", *, bundled: str = "", missing: Mapping[str, Any] | None = None
+  path: str = "",
+  *,
+  bundled: str = "",
+  missing: Mapping[str, Any] | None = None,
+  delimiter: str = "",
+  decimal: str = ".",
+  header: bool | None = None,
 ) -> tuple[Record, dict[str, Source]]:
   r"""Opens the file at `path` or else scikit-learn's table `bundled`, all of it as split "train".
 
-  A file is a csv (`.csv`, `.csv.gz`) with a header, whose empty cells and NaN are missing (a first
-  column of words or times is left out), or an npz with one array `[rows, columns]`, NaN where
-  missing, and maybe one `columns` of names. Column c is scaled by the smallest and largest of its
-  values that are there to learn from, $(x - \min_c) / (\max_c - \min_c)$, kept as `record.low` and
-  `record.high` (a constant column becomes 0).
+  A file is a csv, in a `.gz` or a zip too, read by `cells.numbers` with `delimiter`, `decimal` and
+  `header` (a first column of words, times or row numbers is left out), or an npz with one array
+  `[rows, columns]`, NaN where missing, and maybe one `columns` of names. Column c is scaled by the
+  smallest and largest of its values that are there to learn from,
+  $(x - \min_c) / (\max_c - \min_c)$, kept as `record.low` and `record.high` (a constant column
+  becomes 0).
 
   With `missing`, `{"score": section, "select": section, "seed": int}`, more cells go missing: the
   score may name `keys` (one for the table), `grid` (rows, columns) and `values` (scaled by the
@@ -60,7 +68,7 @@ def open(
     BadInput: no such file or table, what is in it is no table of numbers, or a column of which
       nothing is left.
   """
-  table, names = _read(path, bundled)
+  table, names = _read(path, bundled, dict(delimiter=delimiter, decimal=decimal, header=header))
   known = ~np.isnan(table)
   _some(known, names, "no value")
   seen = known & ~_simulate(table, known, missing) if missing else known
@@ -98,14 +106,16 @@ def written(rows: Float[np.ndarray, "r c"], record: Record) -> str:
   return out.getvalue()
 
 
-def _read(path: str, bundled: str) -> tuple[Float[np.ndarray, "r c"], Sequence[str]]:
+def _read(
+  path: str, bundled: str, how: Mapping[str, Any]
+) -> tuple[Float[np.ndarray, "r c"], Sequence[str]]:
   """The numbers, NaN where there is none, and the names of the columns."""
   if not path and not bundled:
     raise BadInput(f"a table is a file, data.path, or data.bundled: one of {', '.join(BUNDLED)}")
   if path and not os.path.isfile(path):
     raise BadInput(f"data.path={path!r} does not exist")
   if path:
-    return _arrays(path) if zipfile.is_zipfile(path) else series.numbers(path)
+    return _arrays(path) if _is_npz(path) else cells.numbers(path, **how)[:2]
   if bundled not in BUNDLED:
     raise unknown("table of scikit-learn", bundled, BUNDLED)
   from sklearn import datasets  # takes a second, which other kinds of data need not pay
@@ -114,13 +124,17 @@ def _read(path: str, bundled: str) -> tuple[Float[np.ndarray, "r c"], Sequence[s
   return np.asarray(found.data, np.float64), list(found.feature_names)
 
 
+def _is_npz(path: str) -> bool:
+  """Whether a file is a zip of arrays; a zip may also hold a csv."""
+  if not zipfile.is_zipfile(path):
+    return False
+  with zipfile.ZipFile(path) as archive:
+    return any(name.endswith(".npy") for name in archive.namelist()) or not archive.namelist()
+
+
 def _arrays(path: str) -> tuple[Float[np.ndarray, "r c"], Sequence[str]]:
-  try:
-    with np.load(path, allow_pickle=False) as file:
-      arrays = {name: file[name] for name in file.files}
-  except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-    raise BadInput(f"{path!r} is not a readable npz of numbers: {error}") from error
-  names = arrays.pop("columns", None)
+  arrays = npz.read(path)
+  given = arrays.pop("columns", None)
   if len(arrays) != 1:
     held = ", ".join(sorted(arrays)) or "none"
     raise BadInput(f"{path!r} holds other than one array beside its columns' names: {held}")
@@ -130,11 +144,11 @@ def _arrays(path: str) -> tuple[Float[np.ndarray, "r c"], Sequence[str]]:
   table = table.astype(np.float64)
   if np.isinf(table).any():
     raise BadInput(f"{name} in {path!r} holds infinity")
-  if names is None:
-    names = [f"column {i}" for i in range(table.shape[1])]
-  if len(names) != table.shape[1]:
-    raise BadInput(f"{path!r} names {len(names)} columns of {table.shape[1]}")
-  return table, [str(name) for name in names]
+  if given is None:
+    return table, [f"column {i}" for i in range(table.shape[1])]
+  if given.shape != table.shape[1:]:
+    raise BadInput(f"{path!r} names {given.size} columns of {table.shape[1]}")
+  return table, [str(column) for column in given]
 
 
 def _simulate(
@@ -149,8 +163,7 @@ def _simulate(
     if name not in wanted:
       raise unknown("field of data.missing", name, wanted)
   section = lambda word: {k: v for k, v in missing.get(word, {}).items() if v is not None}
-  score = bind.bind(section("score"), "maskjax.score")
-  select = bind.bind(section("select"), "maskjax.select")
+  score, select = (bound(section(word)) for word in ("score", "select"))
   scaled = _scale(table, *_limits(table, known))
   mean = np.nanmean(np.where(known, scaled, np.nan), axis=0)
   values = jnp.asarray(np.where(known, scaled, mean), jnp.float32)

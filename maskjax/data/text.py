@@ -1,14 +1,10 @@
 """Text: a file, or a folder of files, as tokens cut into windows."""
 
 import dataclasses
-import gzip
-import itertools
 import logging
-import math
 import pathlib
-import zlib
+import zipfile
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from numbers import Integral
 from typing import Any, SupportsIndex
 
@@ -16,12 +12,19 @@ import numpy as np
 
 from maskjax.data import tokens
 from maskjax.data.collocations import units
+from maskjax.data.layout import lay_out
+from maskjax.data.listing import listed
+from maskjax.data.parts import parts
+from maskjax.data.plain import decoded, gz, read
 from maskjax.data.source import Example, Source, inside
+from maskjax.data.splits import Chosen
+from maskjax.data.stored import stored
 from maskjax.data.turns import Turns
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
 
-SPLITS = ("train", "validation", "test")
+# What plain text comes as; WikiText's files end in .tokens and .raw.
+SUFFIXES = (".txt", ".txt.gz", ".text", ".tokens", ".raw")
 GROUPING = ("size", "least", "power")
 
 _log = logging.getLogger("maskjax")
@@ -74,18 +77,21 @@ def open(
   length: int = 256,
   stride: int = 0,
   split: Sequence[float] = (0.9, 0.05, 0.05),
+  splits: Chosen = None,
   documents: str = "",
   collocations: Mapping[str, Any] | None = None,
   turns: str = "",
   blocks: int = 2,
 ) -> tuple[Record, dict[str, Source]]:
-  """Opens a text file (`.txt`, `.txt.gz`) or a folder of them as windows of token ids.
+  """Opens a text file, or a folder or zip of them (see `SUFFIXES`), as windows of token ids.
 
-  The files of a folder, those of its subfolders too, are taken in the order of their names. With
-  `documents=""` they are one text, cut by characters, in order, into train, validation and test
+  Files, those of subfolders too, are taken in the order of their names. Folders or files that are
+  called so (`train/a.txt`, `valid.txt`, `wiki.test.tokens`) or that `splits` names make the splits,
+  see `layout.lay_out`; `splits=()` if they only happen to be called so. Where nothing tells splits
+  and `documents=""`, all are one text, cut by characters, in order, into train, validation and test
   (see `parts`; an empty part is left out). `documents="file"` makes each file a document, anything
   else is the separator of documents within files; then whole documents are cut into parts, and
-  each is followed by the token `tokens.END`.
+  each is followed by the token `tokens.END`. Line ends of Windows are read as "\\n".
 
   `turns` is the separator of turns, which ends each but the last: windows are then prompts and
   answers, see `Turns`, with at most `blocks` blocks in a prompt.
@@ -107,15 +113,17 @@ def open(
   """
   if turns and documents:
     raise BadInput("a text is cut into turns or into documents: unset one of the two separators")
-  texts = [read(file) for file in _files(path)]
-  if not any(texts):
+  by_file, told = _texts(path, splits)
+  by_file = {name: [_lines(path, text) for text in texts] for name, texts in by_file.items()}
+  if not any(any(texts) for texts in by_file.values()):
     raise BadInput(f"no characters in {path}")
-  pieces = cut(texts, documents, each="file") if documents else "".join(texts)
-  counted = f"{len(pieces)} {'documents' if documents else 'characters'}"
-  split_at = parts(len(pieces), split)
-  if "train" not in split_at:
-    raise BadInput(f"split {tuple(split)} of {counted} leaves none for training")
-  held = {name: pieces[part] for name, part in split_at.items()}
+  joined = {
+    name: cut(texts, documents, each="file") if documents else "".join(texts)
+    for name, texts in by_file.items()
+  }
+  held = {n: pieces for n, pieces in joined.items() if pieces} if told else _cut(joined, split)
+  if "train" not in held:
+    raise BadInput(f"{path} has no text for training, only for {', '.join(held)}")
   by_split = {name: cut_text(p, turns) if isinstance(p, str) else p for name, p in held.items()}
   return assemble(
     path,
@@ -211,78 +219,45 @@ def cut_text(whole: str, separator: str) -> list[str]:
   return [*pieces[:-1], *filter(None, [pieces[-1].removesuffix(separator)])]
 
 
-def read(path: str | pathlib.Path) -> str:
-  """The text of one UTF-8 file, unzipped if its name ends in `.gz`; a byte order mark is left out.
-
-  Raises:
-    BadInput: no such file, a damaged one, or one that is not UTF-8 (the byte offset is named).
-  """
-  try:
-    stored = pathlib.Path(path).read_bytes()
-    raw = gzip.decompress(stored) if str(path).endswith(".gz") else stored
-    return raw.decode("utf-8").removeprefix("\ufeff")
-  except UnicodeDecodeError as error:
-    raise BadInput(f"{path} is not UTF-8: byte {error.start} ({error.reason})") from error
-  except (OSError, EOFError, zlib.error) as error:
-    raise BadInput(f"cannot read {path}: {error}") from error
-
-
-def parts(total: int, split: Sequence[float]) -> dict[str, slice]:
-  r"""Cuts `total` things in order into train, validation and test; an empty part is left out.
-
-  `split` holds three shares that add up to at most 1, or three whole numbers of things; what is
-  left over at the end belongs to no part. Shares are read as the decimals that they are written as
-  and cut at $\lfloor n \sum_{j \le i} s_j \rfloor$.
-
-  Raises:
-    BadInput: not three numbers, a negative one, or more than there is.
-
-  >>> parts(10, (0.9, 0.05, 0.05))
-  {'train': slice(0, 9, None), 'test': slice(9, 10, None)}
-  >>> parts(10, (4, 2, 2))
-  {'train': slice(0, 4, None), 'validation': slice(4, 6, None), 'test': slice(6, 8, None)}
-  """
-  number = lambda s: isinstance(s, int | float | np.number) and 0 <= s < math.inf
-  three = isinstance(split, Sequence) and len(split) == len(SPLITS)
-  if not (three and all(map(number, split))):
-    raise BadInput(f"split is three numbers from 0 up ({', '.join(SPLITS)}), got {split!r}")
-  counted = all(isinstance(s, Integral) for s in split)
-  limit = total if counted else 1
-  # Through their decimals, since binary shares such as 0.7, 0.2 and 0.1 miss 1.
-  ends = list(itertools.accumulate(Fraction(str(s)) for s in split))
-  if ends[-1] > limit:
-    raise BadInput(f"split {tuple(split)} adds up to {float(ends[-1]):g}, there is {limit} to cut")
-  stops = [int(end if counted else end * total) for end in ends]
-  cut = zip(SPLITS, [0, *stops[:-1]], stops, strict=True)
-  return {name: slice(start, stop) for name, start, stop in cut if start < stop}
-
-
-def stray(name: str) -> bool:
-  """Whether a relative file name is a system's own: a dot file, or in a folder of them.
-
-  >>> stray("train/.DS_Store"), stray("__MACOSX/a.txt"), stray("train/a.txt")
-  (True, True, False)
-  """
-  return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-
-
 def whole(name: str, value: object, *, least: int) -> None:
   """Raises BadInput unless `value` is a whole number from `least` up."""
   if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
     raise BadInput(f"{name} is a whole number from {least} up, got {value!r}")
 
 
-def _files(path: str) -> list[pathlib.Path]:
+def _lines(path: str, content: str) -> str:
+  """The text with line ends of Windows as "\\n", which separators are written in."""
+  if "\r\n" not in content:
+    return content
+  _log.info("%s: %d line ends of Windows are read as \\n", path, content.count("\r\n"))
+  return content.replace("\r\n", "\n")
+
+
+def _cut(
+  joined: Mapping[str, Sequence[str] | str], split: Sequence[float]
+) -> dict[str, Sequence[str] | str]:
+  """All that there is, cut in order into parts."""
+  (pieces,) = joined.values()
+  split_at = parts(len(pieces), split)
+  if "train" not in split_at:
+    counted = f"{len(pieces)} {'characters' if isinstance(pieces, str) else 'documents'}"
+    raise BadInput(f"split {tuple(split)} of {counted} leaves none for training")
+  return {name: pieces[part] for name, part in split_at.items()}
+
+
+def _texts(path: str, splits: Chosen) -> tuple[dict[str, list[str]], bool]:
+  """The texts of the files by split, and whether the files tell splits; else all are "train"."""
   root = pathlib.Path(path)
-  if not root.exists():
-    raise BadInput(f"no such file or folder: {path}")
-  if not root.is_dir():
-    return [root]
-  names = sorted(file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file())
-  texts = [name for name in names if name.endswith((".txt", ".txt.gz")) and not stray(name)]
-  if not texts:
-    raise BadInput(f"no .txt or .txt.gz file in {path}")
-  return [root / name for name in texts]
+  if root.is_file() and not zipfile.is_zipfile(root):
+    return {"train": [read(root)]}, False
+  listing = listed(path, SUFFIXES, "text files")
+  layout = lay_out(listing, splits=splits, label="", by_file=True, by_hash=False)
+  files = stored(listing, layout.labels)
+  held = {
+    name: [decoded(files[i][0], files.name(i), zipped=gz(files.names[i])) for i in indices]
+    for name, indices in layout.splits.items()
+  }
+  return held, layout.told
 
 
 def _turns(

@@ -9,8 +9,9 @@ import numpy as np
 
 from maskjax.data import text as texts
 from maskjax.data.files import CACHE_BYTES
-from maskjax.data.images import Encoded, Images, open_images
+from maskjax.data.images import Images, open_images
 from maskjax.data.source import Source
+from maskjax.data.stored import Encoded
 from maskjax.errors import BadInput, nearest
 from maskjax.record import Record
 
@@ -29,7 +30,8 @@ class _Files:
 
   def __getitem__(self, index: int, /) -> tuple[bytes, int | None]:
     example = self.source[index]
-    return example[self.image], int(example[self.label]) if self.label else None
+    label = int(example[self.label]) if self.label else -1
+    return example[self.image], None if label < 0 else label  # -1 stands for none
 
   def label_of(self, index: int) -> int | None:
     return self[index][1]

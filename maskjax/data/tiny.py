@@ -8,8 +8,9 @@ belongs to; images with a `caption` its length and how many `words` captions hav
 that are not there.
 """
 
-from collections.abc import Mapping
-from typing import Any
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, SupportsIndex
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from maskjax.data import kinds
 from maskjax.data.batch import Batch
 from maskjax.data.kinds import Kind, Scale, Shapes
+from maskjax.data.source import Example, Source, inside
 from maskjax.errors import BadInput
 from maskjax.record import Record
 
@@ -105,3 +107,45 @@ def batch(scale: Scale, size: int, *, seed: int = 0) -> Batch:
   """
   made = kind_of(scale).tiny(scale, size, np.random.default_rng(seed))
   return {**made, "position": np.arange(size, dtype=np.int32)}
+
+
+class Tiny:
+  """The first examples of data of a scale as a source has them."""
+
+  def __init__(self, scale: Scale, size: int):
+    self.size = size
+    kind = kind_of(scale)
+    self.rows = kind.stored(kind.tiny(scale, size, np.random.default_rng(0)))
+
+  def __len__(self) -> int:
+    """Number of examples."""
+    return self.size
+
+  def __getitem__(self, index: SupportsIndex, /) -> Example:
+    """The example at `index`."""
+    i = inside(index, self.size)
+    return {name: np.asarray(row)[i] for name, row in self.rows.items()}
+
+
+def source(
+  path: str = "", *, scale: Scale, splits: Sequence[str] = ("train", "test"), examples: int = 16
+) -> tuple[Record, dict[str, Source]]:
+  """Opens tiny data of a scale: `data.name="maskjax.data.tiny:source"`, for runs without files.
+
+  Args:
+    path: of nothing.
+    scale: see above.
+    splits: the names of splits, each with the same examples.
+    examples: in each split, no more than the scale has.
+
+  Raises:
+    BadInput: see `kind_of`.
+
+  >>> record, found = source(scale=dict(shape=(8, 8, 1), classes=10, examples=100))
+  >>> record.sizes, found["test"][3]["image"].shape
+  ({'train': 16, 'test': 16}, (8, 8, 1))
+  """
+  size = min(examples, scale["examples"])
+  made = Tiny(scale, size)
+  facts = dataclasses.replace(record(scale), sizes=dict.fromkeys(splits, size))
+  return facts, dict.fromkeys(splits, made)

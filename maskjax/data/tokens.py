@@ -18,6 +18,7 @@ from maskjax.record import Record
 UNKNOWN = "<unk>"
 END = "<eos>"
 UNITS = ("characters", "words", "bpe")
+_LONGEST = 1024  # bytes inside of which "bpe" merges; words of any language are shorter
 
 # A word or a run of signs, with one space before it, or the white space left over.
 _WORD = re.compile(r" ?\w+(?:['\u2019]\w+)*| ?[^\w\s]+|\s+?(?= ?\S|\Z)")
@@ -64,7 +65,8 @@ def learn(texts: Sequence[str], *, unit: str, size: int) -> tuple[str, ...]:
     initial_alphabet=list(map(chr, range(256))),
   )
   tokenizer = Tokenizer(BPE())
-  tokenizer.train_from_iterator((_latin(word) for text in texts for word in words(text)), trainer)
+  parts = (part for text in texts for word in words(text) for part in _short(_latin(word)))
+  tokenizer.train_from_iterator(parts, trainer)
   pieces = tokenizer.get_vocab()
   return tuple(_text(piece.encode("latin-1")) for piece in sorted(pieces, key=pieces.__getitem__))
 
@@ -73,7 +75,8 @@ def encode(text: str, record: Record) -> np.ndarray:
   """The ids of a text, int32 [n], by the record alone.
 
   For "bpe" every word starts as bytes, and of all neighbours those two are joined, again and again,
-  whose joint piece has the lowest id: no list of merges is needed.
+  whose joint piece has the lowest id: no list of merges is needed. Nothing is joined across each
+  1024th byte of a word.
 
   Raises:
     BadInput: the record is of no text, or a token is not in a vocabulary that has no `UNKNOWN`.
@@ -178,7 +181,7 @@ def _by_piece(known: Mapping[str, int]) -> Callable[[str], np.ndarray]:
 
   @functools.lru_cache(maxsize=2**16)
   def pieces(word: str) -> list[int]:
-    return [token.id for token in model.tokenize(_latin(word))]
+    return [token.id for part in _short(_latin(word)) for token in model.tokenize(part)]
 
   return lambda text: np.fromiter(itertools.chain.from_iterable(map(pieces, words(text))), np.int32)
 
@@ -186,6 +189,11 @@ def _by_piece(known: Mapping[str, int]) -> Callable[[str], np.ndarray]:
 def _points(text: str) -> np.ndarray:
   """Code points of a text, uint32; those of a `str` may include lone surrogates."""
   return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _short(word: str) -> list[str]:
+  """A word in parts of at most `_LONGEST` bytes: merging takes time that grows with its square."""
+  return [word[i : i + _LONGEST] for i in range(0, len(word), _LONGEST)]
 
 
 def _latin(word: str) -> str:

@@ -56,6 +56,7 @@ def load(
   Raises:
     BadInput: no run or no good checkpoint there, or one whose config names functions of a package
       that is not trusted.
+    Restart: a store does not answer.
   """
   with remote.mirrored(workdir) as place, bind.trusting(trust):
     return _load(pathlib.Path(place), step)

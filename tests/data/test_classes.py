@@ -47,7 +47,7 @@ def test_examples_of_these_classes_stay_with_labels_in_the_order_given(place, ch
 @every_place
 def test_nothing_is_decoded_to_choose(place, monkeypatch):
   monkeypatch.setattr("maskjax.data.decode.decode", None)
-  opener = pipeline._open(kind(place), place, {})
+  opener = pipeline.opened(kind(place), place, {})
   record, splits = classes.only(*opener, ("dog",))
   assert (record.classes, len(splits["test"])) == (1, 3)
 

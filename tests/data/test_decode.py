@@ -52,7 +52,7 @@ def colour_tiff_of_sixteen_bits():
   ],
 )
 def test_the_header_says_what_decoding_gives(data, mode):
-  assert decode.header(data, "x") == (9, 7, mode)
+  assert decode.header(data, "x") == (9, 7, mode, False)
   pixels = decode.decode(data, mode, "x")
   assert pixels.shape == (9, 7, decode.CHANNELS[mode])
   assert pixels.dtype == (np.uint16 if mode == "I;16" else np.uint8)

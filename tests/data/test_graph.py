@@ -81,7 +81,7 @@ def test_numbers_out_of_range_are_told(tmp_path, field, value):
 
 def test_objects_are_not_loaded(tmp_path):
   path = write(tmp_path, label=np.array([None] * 4))
-  with pytest.raises(BadInput, match="not a readable npz"):
+  with pytest.raises(BadInput, match="Python objects"):
     graph.open(path)
   with pytest.raises(BadInput, match="does not exist"):
     graph.open(str(tmp_path / "none.npz"))

@@ -236,7 +236,7 @@ def test_augmented_training_is_reproducible_and_varies(folder):
 
 
 def test_npz_of_thirteen_bands(tmp_path):
-  bands = np.random.default_rng(0).integers(0, 9000, (20, 4, 4, 13)).astype(np.uint16)
+  bands = np.random.default_rng(0).integers(0, 9000, (20, 5, 5, 13)).astype(np.uint16)
   bands[..., 5] = 7
   np.savez(tmp_path / "x.npz", x_train=bands, y_train=np.arange(20) % 3)
   data = pipeline.load(name="npz", path=str(tmp_path / "x.npz"), test="", size=(6, 6))

@@ -107,15 +107,16 @@ def test_a_constant_channel_is_divided_by_one(tmp_path):
 @pytest.mark.parametrize(
   ("header", "first", "channels"),
   [
-    ("date", "2016-07-01", 1),
-    ("Timestamp", "20160701", 1),
+    ("date", "2016-07-0{}", 1),
+    ("Timestamp", "2016070{}", 1),
     ("when", "Mon", 1),
     ("a", "1.5", 2),
     ("a", "", 2),
   ],
 )
 def test_a_first_column_of_times_is_left_out(tmp_path, caplog, header, first, channels):
-  rows = [[first, 1], ["2" if channels == 2 else first, 2], [first, 3]]
+  one = first.format
+  rows = [[one(1), 1], ["2" if channels == 2 else one(2), 2], [one(3), 3]]
   path = _write(tmp_path, _csv([header, "x"], rows))
   with caplog.at_level(logging.INFO, "maskjax"):
     record, _ = series.open(path, length=2, split=ALL)

@@ -9,10 +9,14 @@ from sklearn.datasets import load_wine
 from maskjax.data import pipeline, table
 from maskjax.errors import BadInput
 
-WHITE = {"score": {"fn": "white"}, "select": {"fn": "threshold", "above": 0.7}, "seed": 3}
+WHITE = {
+  "score": {"fn": "score.white"},
+  "select": {"fn": "select.threshold", "above": 0.7},
+  "seed": 3,
+}
 SELF = {
-  "score": {"fn": "self_masked", "ratio": 0.3},
-  "select": {"fn": "threshold", "above": 0.0},
+  "score": {"fn": "score.self_masked", "ratio": 0.3},
+  "select": {"fn": "select.threshold", "above": 0.0},
 }
 
 
@@ -84,7 +88,7 @@ def test_cells_that_are_missing_by_nature_stay_so(tmp_path):
   cells[rng.random((50, 4)) < 0.2] = np.nan
   path = str(tmp_path / "x.npz")
   np.savez(path, cells=cells)
-  mechanism = {**WHITE, "select": {"fn": "top", "count": 30}}
+  mechanism = {**WHITE, "select": {"fn": "select.top", "count": 30}}
   _, splits = table.open(path, missing=mechanism)
   known, seen = (whole(splits[name])[1] for name in ("truth", "train"))
   np.testing.assert_array_equal(known, np.isfinite(cells))
@@ -110,10 +114,13 @@ def test_the_pipeline_gives_batches_of_rows():
     ({}, "data.bundled: one of breast_cancer"),
     ({"bundled": "wien"}, "did you mean 'wine'"),
     ({"path": "nowhere.csv"}, "does not exist"),
-    ({"bundled": "wine", "missing": {**WHITE, "score": {"fn": "entropy"}}}, "entropy needs"),
+    ({"bundled": "wine", "missing": {**WHITE, "score": {"fn": "score.entropy"}}}, "entropy needs"),
     ({"bundled": "wine", "missing": {**WHITE, "sede": 1}}, "did you mean 'seed'"),
     (
-      {"bundled": "wine", "missing": {**WHITE, "select": {"fn": "threshold", "above": -1.0}}},
+      {
+        "bundled": "wine",
+        "missing": {**WHITE, "select": {"fn": "select.threshold", "above": -1.0}},
+      },
       "no value left of it",
     ),
   ],

@@ -103,7 +103,7 @@ def test_floats_are_clipped_and_must_be_finite(tmp_path):
   floats = lambda *values: _riff(np.array(values, "<f4").tobytes(), tag=3, bits=32)
   example = _one(tmp_path / "a", floats(-3, -0.25, 0.125, 1.5))
   assert example["audio"].tolist() == [[-1], [-0.25], [0.125], [1]]
-  with pytest.raises(BadInput, match=r"train/a\.wav .*: a sample is not finite"):
+  with pytest.raises(BadInput, match=r"train/a\.wav: a sample is not finite"):
     _one(tmp_path / "b", floats(0, np.nan))
 
 
@@ -161,7 +161,7 @@ def test_a_hash_splits_what_says_nothing_and_another_file_moves_none(tmp_path):
   assert set(few["test"]) <= set(many["test"])
   assert set(few["train"]) <= set(many["train"])
   assert sorted(many["train"] + many["test"]) == sorted(files)
-  assert (len(many["test"]), many["test"][0]) == (25, "115.wav")  # in every process
+  assert (len(many["test"]), many["test"][0]) == (33, "11.wav")  # in every process
 
 
 def test_sources_travel_to_threads_and_worker_processes(tmp_path):
@@ -191,9 +191,6 @@ DAMAGED = {
   "truncated": GOOD[:-20],
   "header": GOOD[:30],
   "no_samples": _riff(b""),
-  "half_frame": _riff(b"abc"),
-  "mu_law": _riff(b"abcd", tag=7, bits=8),
-  "twelve_bits": _riff(b"abcd", bits=12),
   "no_channels": _riff(b"abcd", channels=0),
 }
 
@@ -203,13 +200,13 @@ DAMAGED = {
 def test_a_damaged_file_is_named_or_left_out(tmp_path, caplog, kind, damage):
   files = {"train/a.wav": GOOD, "train/bad.wav": DAMAGED[damage], "test/c.wav": GOOD}
   path = _write(tmp_path / kind, files)
-  with pytest.raises(BadInput, match=r"cannot read train/bad\.wav"):
+  with pytest.raises(BadInput, match=r"cannot read \S*train/bad\.wav"):
     wav.open(path)
   with caplog.at_level(logging.WARNING, "maskjax"):
     record, sources = wav.open(path, on_error="skip")
   assert record.sizes == {"train": 1, "test": 1}
   assert _names(sources)["train"] == ["train/a.wav"]
-  assert caplog.text.count("left out: cannot read train/bad.wav") == 1
+  assert caplog.text.count("left out: cannot read") == caplog.text.count("train/bad.wav") == 1
 
 
 def test_a_flipped_byte_in_a_zip_is_found(tmp_path):
@@ -221,17 +218,36 @@ def test_a_flipped_byte_in_a_zip_is_found(tmp_path):
   stored = bytearray(path.read_bytes())
   stored[stored.index(noise) + 90_000] ^= 1
   path.write_bytes(stored)
-  _, sources = wav.open(str(path))
-  with pytest.raises(BadInput, match=r"train/bad\.wav .*CRC"):
-    sources["train"][1]
+  with pytest.raises(BadInput, match=r"train/bad\.wav .*checksum"):
+    wav.open(str(path))
   assert wav.open(str(path), on_error="skip")[0].sizes == {"train": 1}
 
 
-@pytest.mark.parametrize("other", [{"rate": 16000}, {"channels": 2}])
-def test_one_rate_and_one_number_of_channels(tmp_path, other):
-  path = _write(tmp_path, {"train/a.wav": GOOD, "train/b.wav": GOOD, "train/c.wav": _tone(**other)})
-  with pytest.raises(BadInput, match=r"\(8000, 1\) in train/b\.wav but .* in train/c\.wav"):
-    wav.open(path, on_error="skip")
+def test_rates_are_brought_to_the_most_common_one(tmp_path, caplog):
+  time = np.arange(1600) / 16000
+  tone = np.rint(2**14 * np.sin(2 * np.pi * 440 * time)).astype("<i2").tobytes()
+  path = _write(
+    tmp_path, {"train/a.wav": GOOD, "train/b.wav": GOOD, "train/c.wav": _riff(tone, rate=16000)}
+  )
+  record, sources = wav.open(path)
+  assert (record.rate, record.shape) == (8000, (800, 1))
+  assert "1 of 3 recordings are resampled to 8000 samples a second" in caplog.text
+  wanted = 0.5 * np.sin(2 * np.pi * 440 * np.arange(800) / 8000)
+  inside = slice(50, 750)  # the filter rings at both ends
+  np.testing.assert_allclose(sources["train"][2]["audio"][inside, 0], wanted[inside], atol=2e-3)
+  assert wav.open(path, rate=16000)[0].shape == (1600, 1)
+
+
+def test_channels_are_asked_for(tmp_path):
+  both = np.array([[100, 300], [-200, 0]], "<i2")
+  files = {"train/a.wav": _tone(2), "train/b.wav": _riff(both.tobytes(), channels=2)}
+  path = _write(tmp_path, files)
+  with pytest.raises(BadInput, match=r"1 in train/a\.wav but 2 in .*data\.channels=1"):
+    wav.open(path)
+  _, sources = wav.open(path, channels=1)
+  assert (sources["train"][1]["audio"] * 2**15).tolist() == [[200], [-100]]
+  _, sources = wav.open(path, channels=2)
+  assert (sources["train"][0]["audio"] * 2**15).tolist() == [[1, 1], [2, 2]]
 
 
 def test_a_member_that_points_outside_is_refused(tmp_path):
@@ -242,14 +258,14 @@ def test_a_member_that_points_outside_is_refused(tmp_path):
 
 
 def test_nothing_to_read(tmp_path):
-  with pytest.raises(BadInput, match=r"cannot read .*nothing"):
+  with pytest.raises(BadInput, match=r"nothing' does not exist"):
     wav.open(str(tmp_path / "nothing"))
-  with pytest.raises(BadInput, match=r"no \.wav file"):
+  with pytest.raises(BadInput, match="no sound files"):
     wav.open(str(tmp_path))
   (tmp_path / "false.zip").write_bytes(b"no zip")
-  with pytest.raises(BadInput, match=r"cannot read .*false\.zip"):
+  with pytest.raises(BadInput, match=r"false\.zip.* is neither"):
     wav.open(str(tmp_path / "false.zip"))
-  with pytest.raises(BadInput, match=r"no readable \.wav"):
+  with pytest.raises(BadInput, match="no readable sound"):
     wav.open(_write(tmp_path / "bad", {"a.wav": b""}), on_error="skip")
 
 
@@ -263,7 +279,7 @@ def test_nothing_to_read(tmp_path):
     ({"label": "{label}_{label}.wav"}, "label pattern"),
     ({"label": "{label}-{x}.wav"}, r"a_x_0\.wav does not fit"),
     ({"label": PATTERN, "test_where": {"indx": "0"}}, "did you mean 'index'"),
-    ({"label": PATTERN, "test_where": {"index": ("0", "7")}}, "no recording has index '7'"),
+    ({"label": PATTERN, "test_where": {"index": ("0", "7")}}, "no file has index '7'"),
     ({"test_where": {"index": "0"}}, "unknown field of test_where 'index'"),
   ],
 )
@@ -275,9 +291,9 @@ def test_bad_arguments(tmp_path, kwargs, message):
 
 def test_folders_that_do_not_say_one_thing(tmp_path):
   for one, other, message in (
-    ("train/a.wav", "val/b.wav", "val beside folder train"),
-    ("train/a.wav", "b.wav", "files beside folder train"),
-    ("cat/a.wav", "b.wav", r"b\.wav lies in no class folder"),
+    ("train/a.wav", "cat/b.wav", "folder 'cat' beside 'train'"),
+    ("train/a.wav", "b.wav", r"file 'b\.wav' beside 'train'"),
+    ("cat/a.wav", "b.wav", "both outside and inside class folders"),
   ):
     with pytest.raises(BadInput, match=message):
       wav.open(_write(tmp_path / "set.zip", {one: GOOD, other: GOOD}))

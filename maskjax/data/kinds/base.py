@@ -9,7 +9,7 @@ import numpy as np
 
 from maskjax import bind
 from maskjax.data.batch import Batch
-from maskjax.data.source import Example, Source
+from maskjax.data.source import Example, Source, same
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
 
@@ -17,11 +17,6 @@ HOME = "maskjax.data.kinds"
 
 Scale = Mapping[str, Any]
 Shapes = dict[str, jax.ShapeDtypeStruct]
-
-
-def same(value: Any) -> Any:
-  """What was given."""
-  return value
 
 
 class Ready(NamedTuple):
@@ -60,6 +55,7 @@ class Kind:
     needs: what a scale must say beside `shape` and `examples`.
     facts: `scale -> fields of the record` beyond its kind, shape, sizes and class names; they
       stand for those of real data.
+    stored: `batch -> batch`, tiny examples as a source has them.
     ready: `(record, source, **options) -> Ready`, from the training split; its options are
       arguments of `pipeline.load` that only some kinds take.
     preprocess: `(examples, record) -> batch` of raw examples, prepared as evaluation does; None
@@ -76,6 +72,7 @@ class Kind:
   tiny: Callable[[Scale, int, np.random.Generator], Batch]
   needs: tuple[str, ...] = ()
   facts: Callable[[Scale], Mapping[str, Any]] = lambda scale: {}
+  stored: Callable[[Batch], Batch] = same
   ready: Callable[..., Ready] = as_stored
   preprocess: Callable[..., Batch] | None = None
   masks: str = ""

@@ -10,7 +10,7 @@ import numpy as np
 from maskjax.data import augment as augmentations
 from maskjax.data.batch import Batch
 from maskjax.data.kinds.base import Kind, Ready, Scale, Shapes, array, label, labels, words
-from maskjax.data.source import Example, Source
+from maskjax.data.source import Example, Source, same
 from maskjax.data.statistics import mean_std
 from maskjax.errors import BadInput
 from maskjax.record import Record
@@ -68,8 +68,9 @@ def _image_ready(
   """Images are fitted to the record's size, or augmented to it, and normalised."""
   size = record.shape[0], record.shape[1]
   random = partial(_augment, fn=augmentations.bind(augment, size)) if augment else None
-  made = _normalised("image", record, source, mean, std)
-  return made._replace(augment=random, prepare=partial(_fit, size=size))
+  prepare = partial(_fit, size=size)
+  made = _normalised("image", record, source, mean, std, prepare)
+  return made._replace(augment=random)
 
 
 def _video_ready(
@@ -89,15 +90,16 @@ def _normalised(
   source: Source,
   mean: Sequence[float] | None,
   std: Sequence[float] | None,
+  prepare: Callable[[Example], Example] = same,
 ) -> Ready:
-  """Mean and deviation of each channel as given, or over the training split."""
+  """Mean and deviation of each channel as given, or over the prepared training split."""
   if mean is None or std is None:
-    measured = mean_std(source, name)
+    measured = mean_std(source, name, prepare)
   channels = record.shape[-1]
   mean = measured[0] if mean is None else _per_channel("mean", mean, channels)
   std = measured[1] if std is None else _per_channel("std", std, channels)
   known = dataclasses.replace(record, mean=mean, std=std)
-  return Ready(known, finish=partial(_normalise, name=name, mean=mean, std=std))
+  return Ready(known, prepare=prepare, finish=partial(_normalise, name=name, mean=mean, std=std))
 
 
 def _augment(example: Example, rng: np.random.Generator, *, fn: Callable) -> Example:
@@ -112,6 +114,11 @@ def _normalise(batch: Batch, *, name: str, mean: Sequence[float], std: Sequence[
   return {**batch, name: augmentations.normalise(batch[name], mean, std)}
 
 
+def _bytes(batch: Batch, *, name: str) -> Batch:
+  bright = 127.5 + 48 * np.asarray(batch[name])
+  return {**batch, name: np.clip(bright, 0, 255).astype(np.uint8)}
+
+
 def _per_channel(key: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
   out = tuple(float(v) for v in values)
   if len(out) != channels or (key == "std" and min(out) <= 0):
@@ -120,10 +127,40 @@ def _per_channel(key: str, values: Sequence[float], channels: int) -> tuple[floa
 
 
 def _preprocess(images: Sequence[Any], record: Record) -> Batch:
-  """Images of any size are resized, cropped at the centre and normalised."""
+  """Images of any size are resized, cropped at the centre and normalised.
+
+  Raises:
+    BadInput: a single image, another number of channels, or values out of the range that the run's
+      images have; the cure is named.
+  """
+  channels, dims = record.shape[-1], getattr(images, "ndim", 0)
+  last = images.shape[-1] if isinstance(images, np.ndarray) else 0
+  if hasattr(images, "convert") or dims == 2 or (dims == 3 and last == channels):
+    raise BadInput("preprocess takes a list of images, got a single one: [image]")
   size = record.shape[0], record.shape[1]
-  fitted = np.stack([augmentations.fit(np.asarray(image), size) for image in images])
+  fitted = np.stack([augmentations.fit(_pixels(image, record), size) for image in images])
   return {"image": augmentations.normalise(fitted, record.mean, record.std)}
+
+
+def _pixels(image: Any, record: Record) -> np.ndarray:
+  """A PIL image, an array or a list as [h, w, c], of a dtype that tells what stands for 1."""
+  pixels, channels, peak = np.asarray(image), record.shape[-1], record.peak
+  pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+  if pixels.ndim != 3 or not pixels.size or pixels.dtype.kind not in "uibf":
+    raise BadInput(f"an image is numbers [h, w] or [h, w, c], got {pixels.dtype} {pixels.shape}")
+  if pixels.shape[-1] != channels:
+    modes = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+    cure = f": image.convert({modes[channels]!r}) of Pillow" if channels in modes else ""
+    raise BadInput(f"an image has {pixels.shape[-1]} channels, the run's have {channels}{cure}")
+  if pixels.dtype in (np.uint8, np.uint16) or peak == 1:
+    return pixels if pixels.dtype.kind in "uf" else pixels.astype(np.float32)
+  top = peak if pixels.dtype.kind in "ui" else 1
+  low, high = pixels.min(), pixels.max()
+  if not (low >= 0 and high <= top):  # not even if one is NaN
+    what = "integers" if top == peak else "floats"
+    raise BadInput(f"{what} of an image lie in [0, {top:g}], got {low:g} to {high:g}: divide them")
+  whole = np.uint8 if peak == 255 else np.uint16
+  return pixels.astype(whole if pixels.dtype.kind in "ui" else np.float32)
 
 
 image = Kind(
@@ -131,6 +168,7 @@ image = Kind(
   shapes=_image_shapes,
   tiny=_tiny_images,
   facts=_image_facts,
+  stored=partial(_bytes, name="image"),
   ready=_image_ready,
   preprocess=_preprocess,
   masks="maskjax.view.masks:masks",
@@ -141,6 +179,7 @@ video = Kind(
   shapes=_video_shapes,
   tiny=_tiny_videos,
   facts=_moments,
+  stored=partial(_bytes, name="video"),
   ready=_video_ready,
   masks="maskjax.view.video:masks_video",
   reconstruction="maskjax.view.reconstruction:clips",

@@ -1,0 +1,101 @@
+"""What maskjax makes of a data set: `python -m maskjax.data PATH [name=KIND] [key=value ...]`."""
+
+import ast
+import logging
+import os
+import sys
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from maskjax.data import decode, pipeline, text, wav
+from maskjax.errors import BadInput
+
+# What a folder or a zip may hold, and how each kind's files end.
+_FILES = {"folder": decode.SUFFIXES, "wav": wav.SUFFIXES, "text": text.SUFFIXES}
+_CSV = (".csv", ".csv.gz", ".tsv")
+# So that a look does not ask for what only a run decides.
+_LOOK: dict[str, dict[str, Any]] = {
+  "folder": {"size": (64, 64)},
+  "csv": {"length": 1, "split": (1.0, 0.0, 0.0)},
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+  """Prints splits, classes with counts and what is passed over; 2 for what cannot be read."""
+  logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout, force=True)
+  try:
+    if not arguments:
+      raise BadInput("usage: python -m maskjax.data PATH [name=KIND] [key=value ...]")
+    path, *settings = arguments
+    options = dict(map(_setting, settings))
+    name = options.pop("name", None) or guess(path)
+    print(describe(name, path, options))
+  except BadInput as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  return 0
+
+
+def guess(path: str) -> str:
+  """The kind of data at a path, by the names of most of the files there.
+
+  Raises:
+    BadInput: there is nothing, or nothing known.
+  """
+  if os.path.isdir(path):
+    names = [name for _, _, files in os.walk(path, followlinks=True) for name in files]
+  elif zipfile.is_zipfile(path):
+    with zipfile.ZipFile(path) as archive:
+      names = archive.namelist()
+  elif os.path.isfile(path):
+    return "csv" if path.lower().endswith(_CSV) else "text"
+  else:
+    raise BadInput(f"{path!r} does not exist")
+  if any(name.endswith(".npy") for name in names) and not os.path.isdir(path):
+    held = {name.removesuffix(".npy") for name in names}
+    return "graph" if held & {"edges", "edge_index"} else "npz"
+  ends = {kind: sum(n.lower().endswith(s) for n in names) for kind, s in _FILES.items()}
+  ends["csv"] = sum(name.lower().endswith(_CSV) for name in names)
+  if not any(ends.values()):
+    raise BadInput(f"{path!r} holds nothing that is known; name=KIND says what it is")
+  return max(ends, key=lambda kind: ends[kind])
+
+
+def describe(name: str, path: str, options: dict[str, Any]) -> str:
+  """The facts of a data set, a line each."""
+  options = {**_LOOK.get(name, {}), **options}
+  record, splits = pipeline.opened(name, path, options)
+  lines = [f"{path}: data.name={name}, {record.kind}, shape {record.shape}"]
+  if record.rate:
+    lines.append(f"rate {record.rate} samples a second")
+  if record.vocabulary:
+    lines.append(f"{len(record.vocabulary)} {record.unit}")
+  for split, source in splits.items():
+    of = getattr(source, "label_of", None)
+    labels = Counter(of(i) for i in range(len(source))) if of and record.class_names else {}
+    counts = [f"{c} {labels[i]}" for i, c in enumerate(record.class_names) if i in labels]
+    more = f" and {len(counts) - 12} more" if len(counts) > 12 else ""
+    told = ", ".join(counts[:12]) + more if counts else "no labels"
+    lines.append(f"{split}: {len(source)} examples ({told})")
+  first = next(iter(splits.values()))[0]
+  arrays = {key: np.asarray(value) for key, value in first.items()}
+  lines += [f"{key}: {value.dtype} {value.shape}" for key, value in arrays.items()]
+  return "\n".join(lines)
+
+
+def _setting(setting: str) -> tuple[str, Any]:
+  key, equals, value = setting.partition("=")
+  if not equals:
+    raise BadInput(f"{setting!r} is not key=value")
+  try:
+    return key, ast.literal_eval(value)
+  except (ValueError, SyntaxError):
+    return key, value
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

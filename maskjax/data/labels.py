@@ -1,0 +1,39 @@
+"""Which examples have labels, asked of sources that know it without reading their examples."""
+
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+
+from maskjax.data.source import Part, Source
+from maskjax.errors import BadInput
+from maskjax.record import Record
+
+_log = logging.getLogger("maskjax")
+
+
+def check(splits: Mapping[str, Source]) -> None:
+  """Makes sure that all examples of a split have labels, or none of them.
+
+  Only arrays can have some: of folders each split is checked by its names, and what a source of
+  examples gives is checked as they come together in a batch.
+
+  Raises:
+    BadInput: some have; the key that leaves the others out is named.
+  """
+  for split, source in splits.items():
+    found = getattr(source, "labels", None)
+    if isinstance(found, np.ndarray) and (found < 0).any() and (found >= 0).any():
+      without = f"{(found < 0).sum()} of {len(found)} examples of {split!r} have no label (-1)"
+      raise BadInput(f"{without}: data.classes=(...) keeps those of the classes that it names")
+
+
+def tell_left_out(part: Part, record: Record) -> None:
+  """Warns where a limited training split lacks some of the classes."""
+  of = getattr(part.whole, "label_of", None)
+  if of is None or not record.class_names:
+    return
+  left = {of(int(i)) for i in part.indices} - {None}
+  if left and (lost := [name for i, name in enumerate(record.class_names) if i not in left]):
+    told = "data.limit leaves %d of %d classes in the training split, without %s, for example"
+    _log.warning(told, len(left), len(record.class_names), lost[0])
