@@ -20,7 +20,7 @@ from maskjax.train import threads
 from maskjax.train.pod import find, member
 
 DONE, BUG, BAD_INPUT, RESTART = 0, 1, 2, 75
-EXAMPLE = "--config=configs/image/mae.py:laptop --workdir=runs/mae"
+EXAMPLE = "--config=configs/image_mim/mae.py:laptop --workdir=runs/mae"
 
 
 @dataclasses.dataclass
@@ -59,7 +59,7 @@ def main(
   try:
     status = attempt(argv, configs, usage)
   except Exception as error:
-    if member.me().count == 1:
+    if not member.me().ours:
       raise
     name = f"{type(error).__name__}: {one_line(error)}"
     member.me().end(BUG, name, said=False, trace=traceback.format_exc())
@@ -71,8 +71,8 @@ def attempt(argv: Sequence[str], configs: pathlib.Path, usage: str) -> int:
   """Does what a command line says, or says why not; returns the exit status."""
   try:
     given = parse(argv[1:])
-    if runs(given) and member.join().count == 1 and (where := find.find(vars(given))):
-      find.become_parent(where, argv)
+    if runs(given):
+      join(given, argv)
     if text := command(given, configs, usage):
       print(text)
     return DONE
@@ -86,6 +86,27 @@ def attempt(argv: Sequence[str], configs: pathlib.Path, usage: str) -> int:
   print(f"{word}: {line}", file=sys.stderr)
   member.me().end(status, line, said=True)
   return status
+
+
+def join(given: Flags, argv: Sequence[str]) -> None:
+  """Makes this process the one of several that it is; of a program their parent, not returning.
+
+  Where somebody initialised jax's distributed service this process is what that says.
+
+  Raises:
+    BadInput: see `find.find` and `find.become_parent`; flags that say otherwise than jax.
+  """
+  if member.join().ours:
+    return
+  if jax.distributed.is_initialized():
+    if flags := [f"--{name}" for name in find.FLAGS if getattr(given, name)]:
+      me = member.me()
+      said = f"jax is initialised already, as process {me.index} of {me.count}"
+      raise BadInput(f"{' and '.join(flags)} given, but {said}: leave them out")
+  elif where := find.find(vars(given)):
+    find.become_parent(where, argv)
+  else:
+    member.alone()
 
 
 def parse(words: Sequence[str]) -> Flags:

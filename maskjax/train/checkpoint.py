@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import jax
 
-from maskjax.errors import BadInput
+from maskjax.errors import BadInput, Restart
 from maskjax.train import leaves as lv
 from maskjax.train import remote, verified
 from maskjax.train.pod.member import me
@@ -211,6 +211,8 @@ class Checkpoints:
         if not whole:
           raise verified.DamagedError("it is half-written")
         return number, *verified.read(self._directory / str(number))
+      except Restart:  # a store that does not answer says nothing about what lies there
+        raise
       except Exception as error:
         if step is not None:
           raise BadInput(f"the checkpoint of step {step} is bad: {_reason(error)}") from error
@@ -232,6 +234,8 @@ class Checkpoints:
   def _good(self, step: int) -> bool:
     try:
       verified.read(self._directory / str(step))
+    except Restart:
+      raise
     except Exception:
       return False
     return True
@@ -250,6 +254,8 @@ class Checkpoints:
       path = self._directory / str(other)
       try:
         _, record = verified.read(path)
+      except Restart:
+        raise
       except Exception:
         aside = path.with_suffix(".bad")
         shutil.rmtree(aside, ignore_errors=True)

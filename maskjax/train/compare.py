@@ -13,7 +13,7 @@ import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
-from maskjax.errors import BadInput, unknown
+from maskjax.errors import BadInput, Restart, unknown
 from maskjax.train import remote
 from maskjax.train.summary import read_metrics
 from maskjax.view.grid import save_png
@@ -101,6 +101,9 @@ def main(argv: Sequence[str]) -> int:
   except BadInput as error:
     print(f"error: {error}", file=sys.stderr)
     return 2
+  except Restart as error:
+    print(f"stopped: {error}", file=sys.stderr)
+    return 75
   return 0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from maskjax.errors import BadInput
+from maskjax.errors import BadInput, Restart
 from maskjax.train import remote
 from maskjax.train.export import export, read
 from maskjax.train.load import stored
@@ -139,6 +139,9 @@ def main(argv: Sequence[str]) -> int:
   except BadInput as error:
     print(f"error: {error}", file=sys.stderr)
     return 2
+  except Restart as error:
+    print(f"stopped: {error}", file=sys.stderr)
+    return 75
   whole = sum(leaf.nbytes for leaf in _flat(tuned).values())
   print(f"{given.file}: {os.path.getsize(given.file):,} bytes for {whole:,} of the network")
   return 0

@@ -155,9 +155,13 @@ def _repair(path: pathlib.Path, start_step: int | None) -> list[dict[str, Any]]:
   return rows
 
 
+SEGMENT = 1 << 18  # bytes from which on an event file is followed by the next
+
+
 class TensorBoard:
   """TensorBoard event files, by the formats of tensorboardX and without TensorFlow.
 
+  One follows the other, so that a bucket, which is given whole files, gets no byte too often.
   On resume from `start_step`, TensorBoard hides what the killed run wrote for later steps.
   Pictures have 1 (grey), 3 (RGB) or 4 (RGBA) channels.
   """
@@ -168,13 +172,10 @@ class TensorBoard:
     from tensorboardX.proto import event_pb2
 
     self._summary, self._event = summary, event_pb2.Event
-    self._directory = pathlib.Path(directory)
+    self._directory, self._open = pathlib.Path(directory), event_file_writer.EventsWriter
     with _writing(directory):
       self._directory.mkdir(parents=True, exist_ok=True)
-      # The name holds whole seconds only, and a second file of that name would replace the first.
-      self._file = event_file_writer.EventsWriter(
-        os.fspath(self._directory / "events"), f".{time.time_ns()}"
-      )
+    self._begin()
     if start_step is not None:
       start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
       self._write(start_step + 1, session_log=start)
@@ -195,10 +196,22 @@ class TensorBoard:
     with _writing(self._directory):
       self._file.close()
 
-  def _write(self, step: int, **content: Any) -> None:
+  def _begin(self) -> None:
+    """Begins the next file, whose name is the last in the order of names, as readers go."""
+    # The name holds whole seconds only, and a second file of that name would replace the first.
     with _writing(self._directory):
-      self._file.write_event(self._event(wall_time=time.time(), step=int(step), **content))
+      self._file = self._open(os.fspath(self._directory / "events"), f".{time.time_ns()}")
+    self._left = SEGMENT
+
+  def _write(self, step: int, **content: Any) -> None:
+    event = self._event(wall_time=time.time(), step=int(step), **content)
+    with _writing(self._directory):
+      if self._left <= 0:
+        self._file.close()
+        self._begin()
+      self._file.write_event(event)
       self._file.flush()
+    self._left -= event.ByteSize()
 
 
 class WandB:

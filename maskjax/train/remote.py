@@ -1,9 +1,10 @@
 """Workdirs in an object store, `gs://…`, `s3://…` or any other URL of fsspec.
 
 A run knows local files only. Of a URL it gets a local copy: what the store holds is pulled first,
-values of checkpoints when they are read, and what changes is pushed with every log line, with every
-checkpoint before its save counts as done, and at the end. A checkpoint's sealed digest goes last
-and its predecessors after it, so that the store always holds a whole one.
+values of checkpoints when they are read, and what changes is pushed with every log line (of the
+figures what is new, see `parts`), with every checkpoint before its save counts as done, and at the
+end. A checkpoint's sealed digest goes last and its predecessors after it, so that the store always
+holds a whole one. A store that does not answer is asked again for half a minute, see `store`.
 
 Object stores have no locks: that no other machine writes to the same URL is the user's to see to.
 """
@@ -16,17 +17,19 @@ import pathlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 from maskjax.errors import BadInput, Restart
+from maskjax.train.parts import GROWING, PART, Growing
 from maskjax.train.pod.member import me
+from maskjax.train.store import EXTRAS, Store
 from maskjax.train.workdir import claim
 
 log = logging.getLogger("maskjax")
 
 Stamp = tuple[int, int]  # when a local file was last written, and its length
+UNKNOWN: Stamp = (-1, -1)  # no local file's: what lies in the store may be anything
 
 # What a run never reads back; the values of checkpoints; the files that make a checkpoint count.
 WRITTEN = re.compile(r"(^|/)(tensorboard|views|profile)/")
@@ -34,8 +37,10 @@ VALUES = re.compile(r"((?:^|.*/)checkpoints/[^/]+)/(?!digest/)")
 SEAL = re.compile(r"(^|/)checkpoints/[^/]+/digest/")
 # Half-written: hidden files, fresh copies about to be renamed, orbax's unfinished steps.
 UNFINISHED = re.compile(r"(^|/)\.|\.new$|\.orbax-checkpoint-tmp")
-
-EXTRAS = {"gs": "gcs", "gcs": "gcs", "s3": "s3", "s3a": "s3"}
+# What grows all the time and is not looked at before the next checkpoint.
+LATER = re.compile(r"(^|/)(wandb|profile)/")
+# A URL that went through pathlib, which takes two slashes for one.
+SWALLOWED = re.compile(rf"({'|'.join((*EXTRAS, 'memory', 'file'))}):/(?!/)")
 
 _mirrors: list["Mirror"] = []
 
@@ -49,9 +54,13 @@ def mirrored(
   With `write` the first process pushes what changes. Errors name the URL, not the copy.
 
   Raises:
-    BadInput: the store is unknown, its package is missing, or it cannot be read or written.
+    BadInput: the store is unknown, its package is missing, it refuses, or nothing is there; a URL
+      given as a path of pathlib.
+    Restart: the store does not answer.
   """
-  if "://" not in (url := os.fspath(place)):
+  if SWALLOWED.match(url := os.fspath(place)):
+    raise BadInput(f"{url!r} was a URL before pathlib took a slash: give it as text, ://")
+  if "://" not in url:
     yield place
     return
   with _scratch(url, write) as scratch:
@@ -78,7 +87,7 @@ def _pushed_last(mirror: "Mirror", writes: bool) -> Iterator[None]:
   except BaseException:
     try:
       mirror.push().result()
-    except BadInput as late:
+    except (BadInput, Restart) as late:
       log.warning("%s", late)
     raise
   mirror.push().result()
@@ -105,14 +114,16 @@ def _scratch(url: str, write: bool) -> Iterator[pathlib.Path]:
 def push(path: pathlib.Path, *, wait: bool = True) -> None:
   """Brings the store of a local path up to date; does nothing where the path is no copy.
 
-  Without `wait` a failure is only logged: the next push tries again.
+  Without `wait` it is for those who watch: of figures what is new, and a failure is only logged,
+  since the next push tries again.
 
   Raises:
-    BadInput: the store cannot be written.
+    BadInput: the store refuses to be written.
+    Restart: it does not answer.
   """
   for mirror in _mirrors:
     if path.is_relative_to(mirror.folder):
-      done = mirror.push()
+      done = mirror.push(whole=wait)
       if wait:
         done.result()
       else:
@@ -151,10 +162,12 @@ class Mirror:
     self.url, self.folder = url, scratch / url.partition("://")[2].strip("/")
     self.folder.mkdir(parents=True)
     self.place, self.writes = self.folder, False
-    self._store, self._root = _store(url)
+    self._store = Store(url)
     # What lies in the store, by its name below the URL: the local file's stamp, None if not local.
     self._there: dict[str, Stamp | None] = {}
+    self._growing: dict[str, Growing] = {}
     self._pushing = ThreadPoolExecutor(1, "push")
+    self._watched: Future[None] | None = None  # the last push that nobody waits for
 
   def close(self) -> None:
     """Waits for the last push."""
@@ -162,39 +175,65 @@ class Mirror:
 
   def pull(self) -> None:
     """Gets everything that a run reads, but the values of checkpoints."""
-    found = self._asked("read", self._found)
+    found = self._store.ask("read", self._found)
     if found == [""]:
       self.place = self.folder / self.url.rpartition("/")[2]
-      self._asked("read", self._store.get_file, self._root, str(self.place))
+      self._store.ask("read", self._store.files.get_file, self._store.root, str(self.place))
       return
-    self._there = {name: None for name in found if not WRITTEN.search(name)}
-    self._get([name for name in self._there if not VALUES.match(name)])
+    parts = [match for name in found if (match := PART.fullmatch(name))]
+    names = [name for name in found if not (WRITTEN.search(name) or PART.fullmatch(name))]
+    self._there = dict.fromkeys(names)
+    self._get([name for name in names if not VALUES.match(name)])
+    for name in {*filter(GROWING.search, names), *(match[1] for match in parts)}:
+      self._grown(name).pull(self.folder / name, [m[0] for m in parts if m[1] == name])
 
   def fetch(self, path: pathlib.Path) -> None:
     """Gets what is not local yet below a local path."""
     below = f"{path.relative_to(self.folder).as_posix()}/"
     self._get([n for n, stamp in self._there.items() if stamp is None and n.startswith(below)])
 
-  def push(self) -> Future[None]:
-    """Puts what changed and takes away what is gone, after the pushes already asked for."""
-    return self._pushing.submit(self._push)
+  def push(self, *, whole: bool = True) -> Future[None]:
+    """Puts what changed and takes away what is gone, after the pushes already asked for.
 
-  def _push(self) -> None:
+    Without `whole` growing files are put in parts, and one push that has not begun serves for all.
+    """
+    last = self._watched
+    if not whole and last is not None and not (last.running() or last.done()):
+      return last
+    asked = self._pushing.submit(self._push, whole)
+    if not whole:
+      self._watched = asked
+    return asked
+
+  def _push(self, whole: bool) -> None:
     if not self.writes:
       return
     here = self._local()
     changed = [name for name, stamp in here.items() if self._there.get(name) != stamp]
+    if not whole:
+      changed = [name for name in changed if not LATER.search(name)]
+    left = {name for name, growing in self._growing.items() if whole and growing.parts}
+    for name in sorted({*filter(GROWING.search, changed), *(left & here.keys())}):
+      growing = self._grown(name)
+      if whole or not growing.append(self.folder / name):
+        growing.put(self.folder / name)
+        self._there[name] = here[name]
+    changed = [name for name in changed if not GROWING.search(name)]
     for sealing in (False, True):
       self._put([name for name in changed if bool(SEAL.search(name)) == sealing], here)
     # A checkpoint that goes stops counting before its values go.
     gone = sorted((n for n in self._there if self._is_gone(n)), key=lambda n: not SEAL.search(n))
     for name in gone:
-      self._asked("written", self._store.rm_file, self._path(name))
+      self._store.remove(self._path(name))
       del self._there[name]
 
+  def _grown(self, name: str) -> Growing:
+    return self._growing.setdefault(name, Growing(self._store, name))
+
   def _found(self) -> list[str]:
-    self._store.invalidate_cache()
-    return [name[len(self._root) :].strip("/") for name in self._store.find(self._root)]
+    files, root = self._store.files, self._store.root
+    files.invalidate_cache()
+    return [name[len(root) :].strip("/") for name in files.find(root)]
 
   def _local(self) -> dict[str, Stamp]:
     """The finished local files; one that another thread takes away meanwhile is not there."""
@@ -217,45 +256,26 @@ class Mirror:
     for path in paths:
       path.parent.mkdir(parents=True, exist_ok=True)
     if names:
-      self._asked("read", self._store.get, [self._path(n) for n in names], [str(p) for p in paths])
+      there = [self._path(name) for name in names]
+      self._store.ask("read", self._store.files.get, there, [str(path) for path in paths])
     self._there |= {name: _stamp(path) for name, path in zip(names, paths, strict=True)}
 
   def _put(self, names: Sequence[str], stamps: dict[str, Stamp]) -> None:
     """Puts files; one that is gone by now went with its checkpoint and is not missed."""
-    names = [name for name in names if (self.folder / name).exists()]
-    if names:
-      local, there = [str(self.folder / n) for n in names], [self._path(n) for n in names]
-      self._asked("written", self._store.put, local, there)
-    self._there |= {name: stamps[name] for name in names}
+
+    def put() -> None:
+      left = [name for name in names if (self.folder / name).exists()]
+      # From now on each may lie there, and is taken away when its checkpoint goes.
+      self._there |= dict.fromkeys(left, UNKNOWN)
+      if left:
+        local, there = [str(self.folder / n) for n in left], [self._path(n) for n in left]
+        self._store.files.put(local, there)
+      self._there |= {name: stamps[name] for name in left}
+
+    self._store.ask("written", put)
 
   def _path(self, name: str) -> str:
-    return f"{self._root}/{name}"
-
-  def _asked(self, what: str, call: Callable[..., Any], *args: Any) -> Any:
-    """Calls the store, whose packages raise errors of their own kinds."""
-    try:
-      return call(*args)
-    except Exception as error:
-      reason = str(error).partition("\n")[0][:200]
-      raise BadInput(f"{self.url} cannot be {what}: {type(error).__name__}: {reason}") from error
-
-
-def _store(url: str) -> tuple[Any, str]:
-  """The file system of a URL, and the URL's path in it."""
-  import fsspec
-
-  protocol = url.partition("://")[0]
-  try:
-    # Buckets have no folders to be made; of the others the one for local files can make its own.
-    options = {"auto_mkdir": True} if protocol in ("file", "local") else {}
-    store, root = fsspec.core.url_to_fs(url, **options)
-  except ImportError as error:
-    extra = EXTRAS.get(protocol)
-    cure = f"pip install 'maskjax[{extra}]'" if extra else str(error)
-    raise BadInput(f"{protocol}:// needs a package that is not installed: {cure}") from error
-  except ValueError as error:
-    raise BadInput(f"unknown kind of URL {protocol}:// in {url}: {error}") from error
-  return store, root.rstrip("/")
+    return f"{self._store.root}/{name}"
 
 
 def _stamp(path: pathlib.Path) -> Stamp:

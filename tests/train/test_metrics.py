@@ -1,6 +1,7 @@
 """Writers: what is on disk after kills and resumes, and that TensorBoard could read it."""
 
 import io
+import itertools
 import json
 import math
 import os
@@ -17,6 +18,7 @@ from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event
 
 from maskjax.errors import BadInput
+from maskjax.train import metrics
 from maskjax.train.metrics import JsonLines, TensorBoard, WandB, Writers, finite
 
 
@@ -172,6 +174,19 @@ def test_tensorboard_hides_what_came_after_the_resumed_step(tmp_path):
   found = [(e.step, e.WhichOneof("what")) for e in events(tmp_path)]
   once = [(0, "file_version"), (7, "summary")]  # neither file replaces the other
   assert found == [*once, once[0], (7, "session_log"), once[1]]
+
+
+def test_event_files_follow_one_another_and_the_last_alone_grows(tmp_path, monkeypatch):
+  monkeypatch.setattr(metrics, "SEGMENT", 300)
+  writer, sizes = TensorBoard(tmp_path), []
+  for step in range(40):
+    writer.scalars(step, {"train/loss": step})
+    sizes.append([path.stat().st_size for path in sorted(tmp_path.iterdir())])
+  assert [e.step for e in events(tmp_path) if e.HasField("summary")] == list(range(40))
+  for before, after in itertools.pairwise(sizes):
+    assert after[: len(before) - 1] == before[:-1]
+  assert 3 < len(sizes[-1]) < 20
+  assert max(sizes[-1]) < 600
 
 
 class Recorder:

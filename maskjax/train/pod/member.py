@@ -1,7 +1,12 @@
-"""This process as one of a pod: what it asks of the others, and what its parent asks of it."""
+"""This process as one of a pod: what it asks of the others, and what its parent asks of it.
+
+A pod is ours, where a small parent started each process, or jax's, where someone else (Ray, a
+user's script) called `jax.distributed.initialize`: then the processes meet through its service.
+"""
 
 import contextlib
 import ctypes
+import json
 import logging
 import os
 import queue
@@ -14,11 +19,15 @@ from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import jax
+from jax._src import distributed
+from jax.experimental import multihost_utils
 
+from maskjax.errors import BadInput
+from maskjax.train.pod import find
 from maskjax.train.pod import place as places
 from maskjax.train.pod.gate import Gate
 from maskjax.train.pod.parent import LINK, PLACE
-from maskjax.train.pod.roll import DONE, RESTART, Message
+from maskjax.train.pod.roll import DONE, LATE, RESTART, Message, listed
 from maskjax.train.pod.wire import Wire
 
 log = logging.getLogger("maskjax")
@@ -39,6 +48,11 @@ class Member:
     self.index, self.count, self.reason = index, count, ""
     self._wire, self._gate, self._met = wire, Gate(), queue.SimpleQueue[Message]()
     self._speaking, self._meetings, self._saves = threading.Lock(), 0, False
+
+  @property
+  def ours(self) -> bool:
+    """Whether a parent of ours started this process and hears how it ends."""
+    return self._wire is not None
 
   @property
   def first(self) -> bool:
@@ -130,19 +144,102 @@ class Member:
       self._wire.send(message)
 
 
+class Guest(Member):
+  """One of the processes that someone else made of jax: it meets them through jax's own service.
+
+  A SIGTERM at any of them makes all leave at jax's preemption sync point, where its service for
+  this is on, which is the default. When one is lost jax ends the others.
+  """
+
+  def __init__(self, client: Any, index: int, count: int):
+    super().__init__(index, count)
+    self._client, self._points = client, 0
+
+  def leave(self) -> bool:
+    """Passes a point that all processes pass in the same order; True where all are to leave."""
+    if not self.reason and distributed.global_state.preemption_sync_manager is not None:
+      self._points += 1
+      if multihost_utils.reached_preemption_sync_point(self._points):
+        self.reason = "SIGTERM at one of the processes"
+    return bool(self.reason)
+
+  @contextlib.contextmanager
+  def saving(self) -> Iterator[None]:
+    """A block that comes to points where it can leave; what made an earlier one leave is over."""
+    self.reason = ""
+    yield
+
+  def meet(self, name: str, value: Any = None) -> list[Any]:
+    """Waits until all are here; returns what each brought, anything JSON can hold.
+
+    Process 0 gathers and tells all: 2 n messages for n processes.
+    """
+    self._meetings += 1
+    place = f"maskjax/{self._meetings}"
+    if self.first:
+      values = [value]
+      for index in range(1, self.count):
+        values.append(json.loads(self._heard(f"{place}/{index}", name, index)))
+        self._client.key_value_delete(f"{place}/{index}")
+      self._client.key_value_set(place, json.dumps(values))
+      # All are here, so all have read what was told before.
+      self._client.key_value_delete(f"maskjax/{self._meetings - 1}")
+      return values
+    self._client.key_value_set(f"{place}/{self.index}", json.dumps(value))
+    return json.loads(self._heard(place, name, 0))
+
+  def _heard(self, key: str, name: str, index: int) -> str:
+    while True:
+      try:
+        return self._client.blocking_key_value_get(key, int(LATE * 1000))
+      except jax.errors.JaxRuntimeError as error:
+        if "DEADLINE_EXCEEDED" not in str(error):
+          raise
+      log.warning("waiting for %s at %s", listed([index]), f"{name} ({self._meetings})")
+
+
 _me = Member()
+_guest: Guest | None = None
+_alone = False  # whether somebody said that this process is a run of its own
 
 
 def me() -> Member:
-  """This process."""
-  return _me
+  """This process: what its parent or, where somebody initialised it, jax's service says it is."""
+  global _guest
+  state = distributed.global_state
+  if _me.ours or state.client is None or state.num_processes == 1:
+    return _me
+  if _guest is None or _guest._client is not state.client:
+    _guest = Guest(state.client, jax.process_index(), state.num_processes)
+  return _guest
+
+
+def alone() -> None:
+  """Takes note that this process is a run of its own, whatever its environment speaks of."""
+  global _alone
+  _alone = True
+
+
+def check() -> None:
+  """Refuses to run where several processes would each take themselves for the first.
+
+  Raises:
+    BadInput: jax counts otherwise; the environment speaks of processes that jax does not know.
+  """
+  if me().count != jax.process_count():
+    raise BadInput(
+      f"jax has devices of {jax.process_count()} process(es), its distributed service is of "
+      f"{me().count}: call jax.distributed.initialize before anything else"
+    )
+  if me().count == 1 and not _alone and not jax.distributed.is_initialized():
+    find.refuse_several()
 
 
 def join(environment: MutableMapping[str, str] = os.environ) -> Member:
   """Makes this process the member that its parent says it is, and jax one of so many processes."""
   global _me
   if PLACE not in environment:
-    return _me
+    return me()
   place = places.loads(environment.pop(PLACE))  # not for the processes that this one starts
   if sys.platform == "linux":
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
@@ -167,7 +264,7 @@ def join(environment: MutableMapping[str, str] = os.environ) -> Member:
 
 def part(status: int) -> None:
   """Leaves the pod: together with the others where all is well, else at once."""
-  if _me.count == 1:
+  if not _me.ours:
     return
   sys.stdout.flush()
   sys.stderr.flush()

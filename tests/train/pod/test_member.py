@@ -8,6 +8,7 @@ import pytest
 
 from maskjax.errors import BadInput
 from maskjax.train import run
+from maskjax.train.pod import devices
 from maskjax.train.pod.member import Member
 
 run_tests = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "test_run.py"))
@@ -53,3 +54,24 @@ def test_every_field_of_a_config_tells_and_their_order_does_not(monkeypatch):
   assert first == again != other
   me.other = first
   run.same_everywhere({"a": {"x": 1, "y": 2}, "b": 3})
+
+
+def test_how_many_of_the_devices_are_used_is_told(monkeypatch, caplog, tmp_path):
+  me = Fellow(0, "another")
+  monkeypatch.setattr(run, "me", lambda: me)
+  monkeypatch.setattr(run.jax, "local_device_count", lambda: 4)
+  monkeypatch.setattr(run.jax, "default_backend", lambda: "gpu")
+  monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
+  caplog.set_level("INFO", "maskjax")
+  monkeypatch.setattr(run, "make_parts", lambda config: 1 / 0)
+  with pytest.raises(ZeroDivisionError):
+    run.train({"seed": 0}, tmp_path)
+  assert caplog.messages == ["4 of 8 local devices"]
+
+
+def test_where_nothing_says_what_is_visible_the_machine_is_asked(tmp_path):
+  assert devices.there({}, tmp_path / "none") is None
+  for name in ("0000:01:00.0", "0000:02:00.0"):
+    (tmp_path / name).mkdir()
+  assert devices.there({}, tmp_path) == 2
+  assert devices.there({"CUDA_VISIBLE_DEVICES": "1"}, tmp_path) == 1

@@ -25,7 +25,7 @@ final, rows = run_tests["final"], run_tests["rows"]
 # Forty examples, each its own label; twelve steps of eight, so that batches straddle epochs.
 COUNT, STEPS, BATCH = 40, 12, 8
 MESH = {"preset": "data", "least": 8}
-OF_RECONSTRUCT = ("model", "score", "select", "target", "recover")
+OF_GRAPH = ("over", "model", "score", "select", "hide", "target", "losses")
 
 # A config file that has everything seen by a process written down, and something done on the way.
 CONFIG = """
@@ -101,10 +101,10 @@ def site(tmp_path_factory):
   data = folder / "images.npz"
   np.savez(data, train_images=images, train_labels=np.arange(COUNT))
   changes = {"data.path": str(data), "total_steps": STEPS, "batch_size": BATCH, "ema": 0.9}
-  knn = {"fn": "knn", "k": 3, "test": "train", "every": 8}
+  knn = {"fn": "train.evaluators.knn", "k": 3, "test": "train", "every": 8}
   changes |= {"task.fn": "smallest:linear", "optimizer.learning_rate": 0.01}
   config = run_tests["merged"](
-    {name: value for name, value in run_tests["TINY"].items() if name not in OF_RECONSTRUCT},
+    {name: value for name, value in run_tests["TINY"].items() if name not in OF_GRAPH},
     {**changes, "data.test": "", "evals": {"knn": knn}, "checkpoint.every": 3, "mesh": MESH},
   )
   (folder / "config.json").write_text(json.dumps(config))
