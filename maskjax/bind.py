@@ -101,7 +101,7 @@ def bind(spec: Mapping[str, Any], home: str) -> functools.partial:
 def least(**sizes: Any) -> Callable[[Function], Function]:
   """Declares the smallest sizes of a function that makes a network: widths and depths, no geometry.
 
-  A smoke run sets them, see `train.smoke`; grids, patches, vocabularies and numbers of codes are
+  A smoke run sets them, see `smoke`; grids, patches, vocabularies and numbers of codes are
   not among them, so that masks stay those of the real run.
 
   >>> make = least(width=8)(lambda width=256: width)
@@ -111,6 +111,24 @@ def least(**sizes: Any) -> Callable[[Function], Function]:
 
   def declare(fn: Function) -> Function:
     fn.least = sizes  # type: ignore[attr-defined]
+    return fn
+
+  return declare
+
+
+def paced(steps: str = "") -> Callable[[Function], Function]:
+  """Declares that arguments of a function do not move over the run: it moves them over its steps.
+
+  Args:
+    steps: the argument that says how many steps there are; "" of a function that has none, and
+      refuses schedules by itself.
+
+  >>> paced("steps")(lambda steps=8: steps).pace
+  'steps'
+  """
+
+  def declare(fn: Function) -> Function:
+    fn.pace = steps  # type: ignore[attr-defined]
     return fn
 
   return declare

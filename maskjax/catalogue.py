@@ -2,21 +2,23 @@
 
 import itertools
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from maskjax import lab
 from maskjax.errors import BadInput, unknown
 
 WIDEST = {"presets": 18, "measured": 20}
-NOTE = ("id", "family", "title", "claim", "measured", "citation")
+NOTE = ("title", "claim", "measured", "citation")
+BASE = "base"  # the folder of what is no method, but what methods are measured against
 
 
 def entries(folder: pathlib.Path) -> list[dict[str, Any]]:
   """One entry per config file below `folder`, sorted by id.
 
-  Each has the fields of the file's NOTE (`id`, `kind`, `family`, `title`, `claim`, `measured`,
-  `citation`), its `config`, its `presets` and the `functions` that its default names.
+  Each has its `id`, the name of the file; its `family`, the name of the folder, and `kind`, "base"
+  or "method"; the fields of the file's NOTE (`title`, `claim`, `measured`, `citation`); its
+  `config`, its `presets` and the `functions` that its default names.
 
   Raises:
     BadInput: no configs there, a file whose NOTE lacks a field, or one id twice.
@@ -54,9 +56,10 @@ def entry(path: pathlib.Path) -> dict[str, Any]:
   if missing := [name for name in NOTE if name not in note]:
     raise BadInput(f"{path}: NOTE lacks {', '.join(missing)}")
   return {
-    "id": note["id"],
-    "kind": note.get("kind", "method"),
-    **{name: note[name] for name in NOTE[1:]},
+    "id": path.stem,
+    "kind": BASE if path.parent.name == BASE else "method",
+    "family": path.parent.name,
+    **{name: note[name] for name in NOTE},
     "config": nearby(path),
     "presets": sorted(module.PRESETS),
     "functions": sorted(functions(module.get_config().to_dict())),
@@ -79,42 +82,42 @@ def nearby(path: pathlib.Path) -> str:
   return (whole.relative_to(here) if whole.is_relative_to(here) else whole).as_posix()
 
 
-def functions(section: Mapping[str, Any], name: str = "") -> Iterator[str]:
-  """The functions that a config names, as `word.function`, wherever they stand in it.
+def functions(section: Mapping[str, Any], networks: Collection[str] = ()) -> Iterator[str]:
+  """The functions that a config names, wherever they stand in it: "select.top".
 
-  >>> ratio = dict(fn="cosine", start=0.5, end=0.9)
-  >>> sorted(functions(dict(hold=dict(fn="hold", select=dict(fn="top", ratio=ratio)))))
-  ['hold.hold', 'schedule.cosine', 'select.top']
+  Those of its own networks, "NETWORK.METHOD", and what only an optimizer knows are not among them.
+
+  >>> ratio = dict(fn="schedule.cosine", start=0.5, end=0.9)
+  >>> select = dict(fn="select.top", ratio=ratio)
+  >>> sorted(functions(dict(hold=dict(fn="weights.hold", select=select))))
+  ['schedule.cosine', 'select.top', 'weights.hold']
   """
+  networks = {*networks, *_networks(section.get("model"))}
   for key, value in section.items():
-    if key == "fn":
-      yield f"{name}.{value}"
-    elif isinstance(value, Mapping):
-      yield from functions(value, _word(name, key))
+    if key == "fn" and value.split(".")[0] not in networks and ("." in value or ":" in value):
+      yield value
+    for part in value if isinstance(value, tuple) else (value,):
+      if isinstance(part, Mapping):
+        yield from functions(part, networks)
 
 
-def _word(within: str, key: str) -> str:
-  """Which word the section `key` within another one is about; "" for a config of its own."""
-  if not within or (within in ("evals", "modalities") and key not in ("score", "select")):
-    return within or key
-  if within == "stages":
-    return ""
-  if within in ("explain", "hides"):  # the ways of hiding that are compared, by name
-    return "hide" if within == "hides" else key
-  if key == "score" and within in ("hold", "view"):
-    return "weights"
-  return key if key in ("score", "select", "modalities") else "schedule"
+def _networks(model: Any) -> Iterator[str]:
+  """The names that values call the networks of a model section by."""
+  if isinstance(model, Mapping):
+    yield from ["network"] if "fn" in model else model
 
 
 def table(rows: Sequence[Mapping[str, Any]], width: int = 100) -> str:
   """The catalogue as text, one method a line; titles are cut where lines would exceed `width`.
 
-  >>> row = dict(id="mae", config="configs/mae.py", presets=["laptop", "smoke"])
-  >>> print(table([row | dict(measured="none", title="Masked Autoencoders")], width=60))
-  id   config          presets       measured  title
-  mae  configs/mae.py  laptop smoke  none      Masked Autoenc…
+  The config of a method is `configs/FAMILY/ID.py`.
+
+  >>> row = dict(id="mae", family="image_mim", presets=["laptop", "smoke"])
+  >>> print(table([row | dict(measured="none", title="Masked Autoencoders")], width=55))
+  id   family     presets       measured  title
+  mae  image_mim  laptop smoke  none      Masked Autoenc…
   """
-  columns = ("id", "config", "presets", "measured", "title")
+  columns = ("id", "family", "presets", "measured", "title")
   text = lambda value: value if isinstance(value, str) else " ".join(value)
   show = lambda row, c: cut(text(row[c]), WIDEST.get(c, width))
   cells = [columns, *(tuple(show(row, c) for c in columns) for row in rows)]

@@ -1,16 +1,23 @@
 """What config files are made with: presets, and `key=value` after the colon."""
 
 import ast
+import functools
 import importlib.util
+import inspect
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, config_dict
 
+from maskjax import sections, smoke
 from maskjax.errors import BadInput, nearest, unknown
+from maskjax.experiment import Experiment, of_module
+from maskjax.experiment import preset as preset  # what config files mark their presets with
 
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+SMOKE = "smoke"
 Presets = Mapping[str, Callable[[ConfigDict], None]]
 
 
@@ -18,7 +25,7 @@ def load(path: pathlib.Path) -> ModuleType:
   """The module in a config file; what goes wrong inside it is raised as it is.
 
   Raises:
-    BadInput: no such file, no Python file, or one without `get_config`.
+    BadInput: no such file, no Python file, or one with neither `method` nor `get_config`.
   """
   spec = importlib.util.spec_from_file_location(path.stem, path)
   if not path.is_file():
@@ -27,9 +34,41 @@ def load(path: pathlib.Path) -> ModuleType:
     raise BadInput(f"the config file {path} is no Python file (.py)")
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
+  if callable(getattr(module, "method", None)):
+    made = of_module(module, common)
+    module.experiment = made  # type: ignore[attr-defined]
+    module.PRESETS = tuple(sorted({*made.presets, SMOKE}))  # type: ignore[attr-defined]
+    note = getattr(module, "NOTE", {})
+    module.get_config = functools.partial(_config, made, note)  # type: ignore[attr-defined]
   if not callable(getattr(module, "get_config", None)):
-    raise BadInput(f"the config file {path} has no function get_config")
+    raise BadInput(f"the config file {path} has no function method, nor get_config")
   return module
+
+
+def base(name: str) -> ModuleType:
+  """A config of maskjax as the base of another: `BASE = lab.base("image_mim/mae")`.
+
+  Raises:
+    BadInput: there is none; the nearest is named.
+
+  >>> base("image_mim/mae").NOTE["title"]
+  'Masked Autoencoders Are Scalable Vision Learners'
+  """
+  path = CONFIGS / f"{name}.py"
+  if not path.is_file():
+    known = [p.relative_to(CONFIGS).with_suffix("").as_posix() for p in CONFIGS.rglob("*.py")]
+    raise unknown("config to begin with,", name, known)
+  return load(path)
+
+
+def _config(made: Experiment, note: Mapping[str, Any], arg: str | None = None) -> ConfigDict:
+  """The config of `PRESET,key=value,…`; see `finish`. Each has a preset "smoke"."""
+  words = split(arg or "")
+  preset = words.pop(0) if words and "=" not in words[0] else ""
+  if preset and preset not in (*made.presets, SMOKE):
+    raise unknown("preset", preset, sorted({*made.presets, SMOKE}))
+  own = preset != SMOKE or SMOKE in made.presets
+  return assigned(made.config(preset) if own else smoke.of_experiment(made, note), words)
 
 
 def read(place: str) -> ConfigDict:
@@ -54,6 +93,7 @@ def common() -> ConfigDict:
   """
   c = ConfigDict()
   c.job = "train"
+  c.task = dict(fn="task.masked")
   c.seed, c.seeds = 0, 1
   c.accumulate, c.ema = 1, 0.0
   c.loader = dict(workers=8, threads=4, prefetch=4)
@@ -94,6 +134,15 @@ def finish(config: ConfigDict, arg: str | None, presets: Presets) -> ConfigDict:
     if name not in presets:
       raise unknown("preset", name, presets)
     presets[name](config)
+  return assigned(config, words)
+
+
+def assigned(config: ConfigDict, words: Sequence[str]) -> ConfigDict:
+  """The config with fields set by `key=value`, see `assign`.
+
+  Raises:
+    BadInput: something else than a pair, or see `assign`.
+  """
   for word in words:
     key, equals, value = word.partition("=")
     if not equals:
@@ -135,36 +184,80 @@ def literal(text: str, kind: type = object) -> Any:
 
 
 def assign(config: ConfigDict, key: str, text: str) -> None:
-  """Sets an existing field, named with dots, to a Python literal or plain words.
+  """Sets a field, named with dots, to a Python literal or plain words.
 
-  A field keeps its type. Inside a section, `None` leaves a field unset and switches an evaluator
-  off.
+  A field that exists keeps its type. A section that names its function takes every argument of
+  that function, and an entry of a chain is named by its number: `hide.0.sigma`. Inside a section,
+  `None` leaves a field unset and switches an evaluator off.
 
   Raises:
     BadInput: no such field, or a value of another type (True is no number).
+
+  >>> config = ConfigDict(dict(hide=(dict(fn="hide.blur", sigma=1.0),)))
+  >>> assign(config, "hide.0.sigma", "2")
+  >>> config.hide
+  ({'fn': 'hide.blur', 'sigma': 2.0},)
   """
-  *path, last = key.split(".")
-  section: Any = config
-  for name in [*path, last]:
-    if not isinstance(section, ConfigDict) or name not in section:
-      fields = list(names(config))
-      alike = [f for f in fields if f.split(".")[-1] == last]
-      near = nearest(key, alike, cutoff=0.0) or nearest(key, fields)
-      known = sorted(section) if isinstance(section, ConfigDict) else []
-      raise BadInput(
-        f"unknown config key {key!r}{near} (known there: {', '.join(known) or 'none'})"
-      )
-    owner, section = section, section[name]
-  kind = owner.get_type(last)
-  value = literal(text, kind)
-  try:
-    unset = value is None and not path and section is not None
-    if unset or (isinstance(value, bool) and kind in (int, float)):
-      raise TypeError
-    owner[last] = value
-  except TypeError:
+  _assigned(config, key.split("."), text, Field(config, key))
+
+
+class Field(NamedTuple):
+  """A field of a config by its name, with dots."""
+
+  config: ConfigDict
+  key: str
+
+  def unknown(self, section: Any) -> BadInput:
+    """What to raise where a section has no such field: the nearest that the config has is named."""
+    fields, last = list(names(self.config)), self.key.split(".")[-1]
+    alike = [f for f in fields if f.split(".")[-1] == last]
+    near = nearest(self.key, alike, cutoff=0.0) or nearest(self.key, fields)
+    known = sorted(section) if isinstance(section, ConfigDict | dict) else []
+    return BadInput(
+      f"unknown config key {self.key!r}{near} (known there: {', '.join(known) or 'none'})"
+    )
+
+  def other(self, kind: type, value: Any) -> BadInput:
+    """What to raise where it is set to a value of another type."""
     what = "a section, of which single fields can be set" if kind is ConfigDict else kind.__name__
-    raise BadInput(f"config key {key} must be {what}, got {value!r}") from None
+    return BadInput(f"config key {self.key} must be {what}, got {value!r}")
+
+
+def _assigned(section: Any, path: Sequence[str], text: str, field: Field) -> Any:
+  """A section with the field at a path set: itself, or a copy of an entry of a chain."""
+  name, *rest = path
+  if isinstance(section, tuple) and name.isdigit() and int(name) < len(section) and rest:
+    parts = list(section)
+    parts[int(name)] = _assigned(dict(parts[int(name)]), rest, text, field)
+    return tuple(parts)
+  there = isinstance(section, ConfigDict | dict) and name in section
+  if not there and (rest or not _takes(section, name)):
+    raise field.unknown(section)
+  if rest:
+    section[name] = _assigned(section[name], rest, text, field)
+    return section
+  old = section.get(name) if there else None
+  kind = section.get_type(name) if there and isinstance(section, ConfigDict) else type(old)
+  value = literal(text, object if old is None and kind is type(None) else kind)
+  unset = value is None and section is field.config and old is not None
+  if unset or (isinstance(value, bool) and kind in (int, float)):
+    raise field.other(kind, value)
+  # Sections that a preset made are not checked by themselves.
+  if (kind, type(value)) in ((float, int), (tuple, list), (list, tuple)):
+    value = kind(value)  # type: ignore[misc]
+  if value is not None and kind is not type(None) and not isinstance(value, kind):
+    raise field.other(kind, value)
+  section[name] = value
+  return section
+
+
+def _takes(section: Any, name: str) -> bool:
+  """Whether a section names a function that takes an argument of this name."""
+  fn = section.get("fn") if isinstance(section, ConfigDict | dict) else None
+  if not isinstance(fn, str) or "." not in fn:
+    return False
+  takes = inspect.signature(sections.find(fn)).parameters
+  return name in takes and takes[name].kind is not inspect.Parameter.POSITIONAL_ONLY
 
 
 def names(config: ConfigDict, prefix: str = "") -> Iterator[str]:

@@ -52,14 +52,15 @@ def find(name: str) -> Callable[..., Any]:
   return bind.resolve(attribute, home)
 
 
-def bound(section: Mapping[str, Any], lengths: Lengths) -> functools.partial[Any]:
+def bound(section: Mapping[str, Any], lengths: Lengths | None = None) -> functools.partial[Any]:
   """A section as its function, bound to its arguments; what is unbound is given at the call.
 
   Args:
     section: `fn`, a qualified name, and arguments. An argument may be a section: that of a schedule
       becomes a `bind.Moving`, any other a bound function. So may the entries of a tuple and of a
-      mapping.
-    lengths: of the run, over which schedules move.
+      mapping. An argument that is annotated as a schedule is one, and moves nothing.
+    lengths: of the run, over which schedules move, None where nothing moves; within a function that
+      was declared by `bind.paced` they move over its own steps.
 
   Raises:
     BadInput: an unknown function or argument.
@@ -71,9 +72,25 @@ def bound(section: Mapping[str, Any], lengths: Lengths) -> functools.partial[Any
   """
   if not is_section(section):
     raise BadInput(f"a section names its function as fn=…, got {section!r}")
-  fn = find(section["fn"])
-  given = {k: argument(v, lengths) for k, v in section.items() if k != "fn"}
+  return binding(find(section["fn"]), section, lengths)
+
+
+def binding(
+  fn: Callable[..., Any], section: Mapping[str, Any], lengths: Lengths | None
+) -> functools.partial[Any]:
+  """A function bound to the arguments of a section, whatever its `fn`; see `bound`."""
   takes = inspect.signature(fn).parameters
+  pace = getattr(fn, "pace", "")
+  if pace:
+    lengths = Lengths(section.get(pace, takes[pace].default), 1)
+  given = {}
+  for name, value in section.items():
+    said = takes[name].annotation if name in takes else None
+    if name != "fn" and said in (Schedule, functools.partial[Schedule]) and is_section(value):
+      made = bound(value, lengths)
+      given[name] = made() if said == Schedule else made
+    elif name != "fn":
+      given[name] = argument(value, lengths)
   if not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
     for key in given:
       if key not in takes:
@@ -81,7 +98,7 @@ def bound(section: Mapping[str, Any], lengths: Lengths) -> functools.partial[Any
   return functools.partial(fn, **given)
 
 
-def argument(value: Any, lengths: Lengths) -> Any:
+def argument(value: Any, lengths: Lengths | None) -> Any:
   """An argument of a section as its function is to get it, see `bound`."""
   if isinstance(value, tuple | list):
     return tuple(argument(part, lengths) for part in value)
@@ -108,7 +125,7 @@ def makes_schedule(fn: Callable[..., Any]) -> bool:
   return said == Schedule or (isinstance(said, str) and said.endswith("Schedule"))
 
 
-def moving(section: Mapping[str, Any], lengths: Lengths) -> bind.Moving:
+def moving(section: Mapping[str, Any], lengths: Lengths | None) -> bind.Moving:
   """A schedule's section as an argument that moves.
 
   Beside the schedule's own arguments: `begin` and `stop`, the shares of the run between which it
@@ -116,8 +133,11 @@ def moving(section: Mapping[str, Any], lengths: Lengths) -> bind.Moving:
   that the schedule is given, but a number drawn uniformly for each example.
 
   Raises:
-    BadInput: no such schedule, an argument that it does not take, an unknown `by`.
+    BadInput: no such schedule, an argument that it does not take, an unknown `by`, or nothing that
+      it could move over.
   """
+  if lengths is None:
+    raise BadInput(f"{section['fn']} moves over a run: here an argument is what it is throughout")
   own = {k: v for k, v in section.items() if k not in MOVES}
   factory = bound(own, lengths)
   bind.check(factory, (), "its section")

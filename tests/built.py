@@ -1,15 +1,12 @@
 """What a config builds, at the least size that keeps its geometry: for all tests of methods.
 
 `built("mae")` of conftest.py makes the task of a config and runs it once, in one program; tests
-read what came out. `select`, `drop` and the like are wrapped, so that what they hid is seen
-wherever a task calls them.
+read what came out. Runs of a graph are watched, so that what selections and scores gave is seen.
 """
 
 import functools
 import math
 import pathlib
-import sys
-import types
 from collections.abc import Mapping
 from itertools import count
 from typing import Any, NamedTuple
@@ -20,56 +17,67 @@ import numpy as np
 from jax.extend.core import jaxpr_as_fun
 from vectors import RULES, Vectors, vectors
 
-from maskjax import bind, lab, weights
+from maskjax import lab, weights
 from maskjax.data import tiny
+from maskjax.smoke import smoke
 from maskjax.task.base import FROZEN, Task
-from maskjax.task.teacher import TEACHER
+from maskjax.task.masked import TEACHERS
+from maskjax.task.node import MAIN, named
+from maskjax.task.run import Run
 from maskjax.train.build import make_optimizer, make_task, run_lengths
 from maskjax.train.run import plain
-from maskjax.train.smoke import smoke
 from maskjax.train.state import State, moments
 from maskjax.train.step import make_step
-from maskjax.train.words import WORDS
 from maskjax.weights.held import Held
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 FILES = {p.stem: p for p in sorted(CONFIGS.rglob("*.py")) if not p.name.startswith("_")}
 EXAMPLES, SEED, INIT = 8, 3, 1
-MASKS = ("select", "drop")
-SPIED = ("score", "hide", *MASKS)
+# What values that hide are called: of several views, what is asked too; of two cuts of one ranking.
+HIDDEN = ("hidden", "selected", "chosen", "dropped", "asked")
 # Arguments worth telling beside what a function returned.
 TOLD = ("loss", "alpha")
 DRAWN = ("params", FROZEN)
 # A collection of variables that a loss leaves what it was told in.
 SAID = "said"
-# A module whose functions are those of maskjax, and tell what they returned.
-SPY = "maskjax_spied"
+# Packages whose functions' values are worth looking at.
+WATCHED = ("score", "select", "hide")
 
 
-class Spy(types.ModuleType):
-  """`maskjax_spied:select.top` is `maskjax.select.top`, whose results `seen` collects.
+class Watch:
+  """Collects the values of runs that selections, scores and hiders make, and what they were told.
 
-  And those of its arguments that `TOLD` names.
+  Of what a value's function was told those that `TOLD` names.
   """
 
-  seen: list[tuple[str, Any, Mapping[str, Any]]] | None = None
+  def __init__(self) -> None:
+    self.seen: list[tuple[str, Any]] | None = None
+    make = Run._made
 
-  def __getattr__(self, name: str) -> Any:
-    section, _, rest = name.partition("__")
-    if section not in SPIED:
-      raise AttributeError(name)
-    fn = bind.resolve(rest.replace("__", ":"), WORDS[section])
-    if isinstance(fn, type):
-      return fn  # a module, which a task applies
-
-    @functools.wraps(fn)
-    def told(*args: Any, **kwargs: Any) -> Any:
-      result = fn(*args, **kwargs)
-      if self.seen is not None:
-        self.seen.append((section, result, {k: v for k, v in kwargs.items() if k in TOLD}))
+    @functools.wraps(make)
+    def made(run: Run, place: Any, node: Any) -> Any:
+      result = make(run, place, node)
+      package = named(node.value.fn).split(".")[0]
+      # What is made inside a bucket cannot leave it this way, nor a value that is a function.
+      looked = package in WATCHED and not callable(result)
+      if self.seen is not None and looked and run.inside is None:
+        name = node_name(*place)
+        self.seen.append((name, result))
+        told = {k: run._at(address) for k, address in node.arguments.items()}
+        drawn = lambda: run._keys(place[0], node.value.stream or place[1])
+        told |= getattr(run._moved(node.value.fn, drawn), "keywords", {})
+        self.seen += [(f"{name}.{k}", v) for k, v in told.items() if k in TOLD]
       return result
 
-    return told
+    Run._made = made  # type: ignore[method-assign]
+
+
+def node_name(branch: str, name: str) -> str:
+  """A value as a reference to it is written."""
+  return name if branch == MAIN else f"{branch}.{name}"
+
+
+watch = Watch()
 
 
 class Trained(NamedTuple):
@@ -88,9 +96,6 @@ class Trained(NamedTuple):
   masks: dict[str, np.ndarray]
   held: Any
   zero: Any
-
-
-spy = sys.modules.setdefault(SPY, Spy(SPY))
 
 
 class Built:
@@ -124,19 +129,11 @@ class Built:
     self.record = tiny.record(self.scale, self.config["data"].get("train", "train"))
     size = {"graph": 1, "video": EXAMPLES if preset else 2}.get(self.record.kind, EXAMPLES)
     self.batch = {k: jax.device_put(v) for k, v in tiny.batch(self.scale, size).items()}
-    self.task: Task = make_task(self._spied(), self.record)
+    self.task: Task = make_task(self.config, self.record)
     self.total_steps = run_lengths(self.config, self.record).total_steps
     self.lengths = {"batch_size": self.config["batch_size"], "examples": examples}
     half = max(self.total_steps // 2 - 1, 0)
     self.steps = np.array([0, half, self.total_steps - 1], np.int32)
-
-  def _spied(self) -> Mapping[str, Any]:
-    config = dict(self.config)
-    for section in SPIED:
-      if found := config.get(section):
-        name = found["fn"].replace(":", "__")
-        config[section] = {**found, "fn": f"{SPY}:{section}__{name}"}
-    return config
 
   @functools.cached_property
   def _init(self) -> Any:
@@ -162,7 +159,7 @@ class Built:
     return vectors(shapes, made.rates, made.decays)
 
   def hide(self, variables: Any, batch: Any, key: Any, step: Any) -> dict[str, Any]:
-    """What the grammar's words return in the loss of a step: "select", "select2", "drop", ….
+    """What scores, selections and hiders make in the loss of a step, by the names of these values.
 
     Also what they were told: "score.loss", "hide.alpha".
     """
@@ -175,18 +172,12 @@ class Built:
 
   def _told(self, variables: Any, batch: Any, key: Any, step: Any) -> Any:
     """The loss of the task, which puts what it was told among the variables."""
-    spy.seen = []
+    watch.seen = []
     try:
       terms, aux = self.task.loss(variables, batch, key, step)
-      seen = spy.seen
+      found = dict(watch.seen)
     finally:
-      spy.seen = None
-    found: dict[str, Any] = {}
-    for section, result, told in seen:
-      count = 1 + sum(name.rstrip("0123456789") == section for name in found)
-      name = f"{section}{count}" if count > 1 else section
-      found[name] = result
-      found |= {f"{name}.{k}": v for k, v in told.items()}
+      watch.seen = None
     return terms, aux._replace(variables={**aux.variables, SAID: found})
 
   @functools.cached_property
@@ -214,7 +205,8 @@ class Built:
     """
     rng = np.random.default_rng(INIT)
     drawn = {name: _drawn(self.shapes[name], rng) for name in DRAWN if name in self.shapes}
-    copies = {TEACHER: drawn["params"]} if TEACHER in self.shapes else {}
+    taught = self.shapes.get(TEACHERS, {})
+    copies = {TEACHERS: dict.fromkeys(taught, drawn["params"])} if taught else {}
     rest = set(self.shapes) - set(drawn) - set(copies)
     made = {}
     if rest:
@@ -285,8 +277,7 @@ def _drawn(shapes: Any, rng: np.random.Generator) -> Any:
 
 def hiding(said: Mapping[str, Any]) -> dict[str, np.ndarray]:
   """The masks and gates among what is said; a context and its targets are two of one name."""
-  hides = lambda name: name.rstrip("0123456789") in MASKS
-  found = {name: jax.tree.leaves(value) for name, value in said.items() if hides(name)}
+  found = {name: jax.tree.leaves(value) for name, value in said.items() if name in HIDDEN}
   return {
     f"{name}/{i}" if i else name: leaf
     for name, leaves in found.items()

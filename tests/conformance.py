@@ -301,6 +301,7 @@ ROWS = {
     one(tokens, tokens, ragged),
     sums=True,
   ),
+  "recover.clipped_nats": Row(lambda a: recover.clipped_nats(a, line, 9), one(ragged)),
   "recover.cross_entropy": Row(recover.cross_entropy, one(tokens, classes, ragged), sums=True),
   "recover.cross_entropy/smooth": Row(
     partial(recover.cross_entropy, smoothing=0.1), one(tokens, classes, ragged), sums=True

@@ -15,7 +15,6 @@ sys.path.append(str(pathlib.Path(__file__).parent))
 # Scripts that made the golden values, with packages that tests do without, and those that want
 # several devices: both run in processes of their own.
 collect_ignore_glob = [
-  "graphs/*.py",
   "golden/make_*.py",
   "golden/parts_*.py",
   "check_*.py",

@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 SMALL = f"""
 import pathlib
 from maskjax import lab
-mae = lab.load(pathlib.Path({str(ROOT / "configs" / "image" / "mae.py")!r}))
+mae = lab.load(pathlib.Path({str(ROOT / "configs" / "image_mim" / "mae.py")!r}))
 def get_config(arg=None):
   c = mae.get_config(arg)
   c.evals, c.log.tensorboard = {{}}, False
@@ -107,21 +107,27 @@ BAD = [
   ("data.size=4", "config key data.size must be tuple, got 4"),
   ("job=trian", "unknown job 'trian'; did you mean 'train'"),
   (
-    "task.fn=reconstrct",
-    "unknown function of maskjax.task 'reconstrct'; did you mean 'reconstruct'",
+    "task.fn=task.maskd",
+    "unknown function of maskjax.task 'maskd'; did you mean 'masked'",
   ),
-  ("model.fn=masked_autoencodr", "did you mean 'masked_autoencoder'"),
-  ("score.fn=whit", "unknown function of maskjax.score 'whit'; did you mean 'white'"),
-  ("select.fn=topp", "unknown function of maskjax.select 'topp'; did you mean 'top'"),
-  ("target.fn=pixel", "unknown function of maskjax.recover 'pixel'; did you mean 'pixels'"),
-  ("recover.fn=square_error", "did you mean 'squared_error'"),
+  ("model.decoder.fn=model.masked_decodr", "did you mean 'masked_decoder'"),
+  ("over.fn=over.patchs", "unknown function of maskjax.over 'patchs'; did you mean 'patches'"),
+  ("score.fn=score.whit", "unknown function of maskjax.score 'whit'; did you mean 'white'"),
+  ("score.fn=white", "fn='white' does not say where: write package.name"),
+  ("select.fn=select.topp", "unknown function of maskjax.select 'topp'; did you mean 'top'"),
+  ("hide.fn=hide.drp", "unknown function of maskjax.hide 'drp'; did you mean 'drop'"),
+  (
+    "target.fn=recover.pixel",
+    "unknown function of maskjax.recover 'pixel'; did you mean 'pixels'",
+  ),
+  ("losses.recover.fn=recover.square_error", "did you mean 'squared_error'"),
   ("optimizer.fn=adamww", "unknown optimizer 'adamww'; did you mean 'adamw'"),
   ("optimizer.schedule=cosin", "did you mean 'cosine'"),
   ("score.fn=nowhere:f", "cannot import 'nowhere'"),
   ("score.fn=scores_of_mine:gredy", "did you mean 'greedy'"),
-  ("score.fn=scores_of_mine:greedy", "greedy needs attention; reconstruct offers"),
-  ("model.size=Huge", "unknown size 'Huge'"),
-  ("model.dtype=float31", "unknown dtype of the model 'float31'; did you mean"),
+  ("score.fn=scores_of_mine:greedy", "the value 'score', greedy, needs attention"),
+  ("model.encoder.size=Huge", "unknown size 'Huge'"),
+  ("model.encoder.dtype=float31", "unknown dtype of the model 'float31'; did you mean"),
   # Numbers that cannot be.
   ("select.ratio=1.5", "the ratio of hidden positions must lie in [0, 1], got 1.5"),
   ("select.ratio=-0.5", "the ratio of hidden positions must lie in [0, 1], got -0.5"),
@@ -138,10 +144,10 @@ BAD = [
   ("optimizer.learning_rate=-1", "learning_rate must be not negative"),
   ("loader.workers=-1", "workers=-1"),
   ("checkpoint.keep=0", "keep=0"),
-  ("model.heads=3", "width 32 is not divisible by 3 heads"),
+  ("model.encoder.heads=3", "width 32 is not divisible by 3 heads"),
   # Patches and the data's shape.
-  ("model.patch=(3, 3)", "size 8 of axis 0 in (8, 6) is not divisible by 3"),
-  ("model.patch=(2,)", "patch (2,) has 1 axes"),
+  ("over.patch=(3, 3)", "size 8 of axis 0 in (8, 6) is not divisible by 3"),
+  ("over.patch=(2,)", "patch (2,) has 1 axes"),
   ("data.path=odd.npz", "size 9 of axis 0 in (9, 6) is not divisible by 2"),
   # Data.
   ("data.name=digts", "unknown data set 'digts'; did you mean 'digits'"),
@@ -164,12 +170,12 @@ def test_a_key_that_cannot_be(launch, tmp_path, change, says):
 
 
 DATA = [
-  ("folder", "empty", "no images under 'empty'"),
+  ("folder", "empty", "no images in 'empty'"),
   ("folder", "nowhere", "data.path='nowhere' does not exist"),
   ("folder", "broken", f"unreadable image {os.path.join('broken', 'train', 'a', '4.png')}"),
   ("folder", "sizes", f"{os.path.join('sizes', 'train', 'a', '4.png')} is 8x8"),
   ("zip", "outside.zip", "a member that points outside: '../a.png'"),
-  ("zip", "file", "'file' is not a readable zip"),
+  ("zip", "file", "'file' is neither a folder nor a readable zip"),
   ("npz", "file", "'file'"),
 ]
 
@@ -185,7 +191,7 @@ def test_data_that_cannot_be(launch, tmp_path, name, path, says):
   [
     ("smal.py:smoke", "there is no config file smal.py; did you mean 'small.py'?"),
     ("file", "the config file file is no Python file (.py)"),
-    ("no_config.py", "the config file no_config.py has no function get_config"),
+    ("no_config.py", "the config file no_config.py has no function method, nor get_config"),
     ("small.py:smok", "unknown preset 'smok'; did you mean 'smoke'?"),
     ("small.py:smoke,laptop", "after the preset come key=value pairs, got 'laptop'"),
     ("small.py:laptop,bach_size=3", "unknown config key 'bach_size'; did you mean 'batch_size'?"),
@@ -199,9 +205,9 @@ def test_a_config_that_cannot_be(launch, tmp_path, config, says):
 
 
 def test_evaluators_that_cannot_be(launch, tmp_path):
-  mae = f"{ROOT / 'configs' / 'image' / 'mae.py'}:smoke,data.name=npz,data.path=plain.npz"
+  mae = f"{ROOT / 'configs' / 'image_mim' / 'mae.py'}:smoke,data.name=npz,data.path=plain.npz"
   assert "knn needs labels" in said(*launch("evals.fewlabel=None", config=mae)).replace("'", "")
-  says = said(*launch("evals.knn.fn=kn", config=mae))
+  says = said(*launch("evals.knn.fn=train.evaluators.kn", config=mae))
   assert "unknown function of maskjax.train.evaluators 'kn'; did you mean 'knn'" in says
   assert not (tmp_path / "w").exists()
 

@@ -8,23 +8,21 @@ import pytest
 from maskjax import catalogue
 from maskjax.bind import resolve
 from maskjax.errors import BadInput
-from maskjax.train.build import WORDS
-from maskjax.train.evaluation import HOME
-from maskjax.train.optimizer import RULES
+from maskjax.sections import find
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 NOTE = """
 from ml_collections import ConfigDict
-NOTE = dict(id="{id}", family="f", title="t", claim="c", measured="m", citation="x")
+NOTE = dict(title="t", claim="c", measured="m", citation="x")
 PRESETS = dict(smoke=None, laptop=None)
-get_config = lambda arg=None: ConfigDict(dict(a=dict(fn="one", b=dict(fn="two")), n=3))
+get_config = lambda arg=None: ConfigDict(dict(a=dict(fn="a.one", b=dict(fn="b.two")), n=3))
 """
 
 
 def test_every_config_of_the_project_is_an_entry():
   entries = catalogue.entries(CONFIGS)
   assert "mae" in [e["id"] for e in entries]
-  fields = {*catalogue.NOTE, "kind", "config", "presets", "functions"}
+  fields = {*catalogue.NOTE, "id", "family", "kind", "config", "presets", "functions"}
   for entry in entries:
     assert set(entry) == fields
     assert {"laptop", "smoke"} <= set(entry["presets"])
@@ -34,16 +32,9 @@ def test_every_config_of_the_project_is_an_entry():
 
 
 def test_the_functions_that_configs_name_exist():
-  homes = {**WORDS, "task": "maskjax.task", "evals": HOME, "modalities": "maskjax.modalities"}
-  homes |= {"hold": "maskjax.weights", "weights": "maskjax.weights"}
-  homes |= {"prepare": "maskjax.task.prepare", "view": "maskjax.weights"}
   for entry in catalogue.entries(CONFIGS):
     for name in entry["functions"]:
-      word, _, fn = name.partition(".")
-      if word == "optimizer":
-        assert fn in RULES or callable(resolve(fn, "optax")), name
-      else:
-        assert callable(resolve(fn, homes[word])), name
+      assert callable(resolve(name, "optax") if name.startswith("optax:") else find(name)), name
 
 
 def test_one_selection_serves_images_text_and_weights():
@@ -65,27 +56,30 @@ def test_every_id_is_a_method_of_the_survey():
 
 def test_entries_are_sorted_and_read_from_folders_below(tmp_path):
   (tmp_path / "deep").mkdir()
-  (tmp_path / "deep" / "b.py").write_text(NOTE.format(id="a"))
-  (tmp_path / "a.py").write_text(NOTE.format(id="b"))
+  (tmp_path / "deep" / "a.py").write_text(NOTE)
+  (tmp_path / "base").mkdir()
+  (tmp_path / "base" / "b.py").write_text(NOTE)
   (tmp_path / "_shared.py").write_text("raise RuntimeError")
   entries = catalogue.entries(tmp_path)
   assert [e["id"] for e in entries] == ["a", "b"]
-  assert entries[0]["config"] == (tmp_path / "deep" / "b.py").as_posix()
+  assert entries[0]["config"] == (tmp_path / "deep" / "a.py").as_posix()
+  assert [e["family"] for e in entries] == ["deep", "base"]
   assert entries[0]["presets"] == ["laptop", "smoke"]
-  assert entries[0]["functions"] == ["a.one", "schedule.two"]
-  assert entries[0]["kind"] == "method"
+  assert entries[0]["functions"] == ["a.one", "b.two"]
+  assert [e["kind"] for e in entries] == ["method", "base"]
 
 
 def test_two_configs_of_one_id_are_refused(tmp_path):
-  for name in ("a.py", "b.py"):
-    (tmp_path / name).write_text(NOTE.format(id="same"))
-  with pytest.raises(BadInput, match=r"two configs are called 'same': .*a\.py, .*b\.py"):
+  for name in ("a", "b"):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "same.py").write_text(NOTE)
+  with pytest.raises(BadInput, match=r"two configs are called 'same': .*a/same\.py, .*b/same\.py"):
     catalogue.entries(tmp_path)
 
 
 def test_a_note_that_lacks_a_field_is_named(tmp_path):
-  (tmp_path / "a.py").write_text('NOTE = dict(id="a", family="f")\nget_config = dict')
-  with pytest.raises(BadInput, match=r"a\.py: NOTE lacks title, claim, measured, citation"):
+  (tmp_path / "a.py").write_text("NOTE = dict(citation='x')\nget_config = dict")
+  with pytest.raises(BadInput, match=r"a\.py: NOTE lacks title, claim, measured"):
     catalogue.entries(tmp_path)
 
 
@@ -96,7 +90,7 @@ def test_a_folder_without_configs_is_named(tmp_path):
 
 def test_configs_are_named_from_the_current_folder(tmp_path, monkeypatch):
   (tmp_path / "deep").mkdir()
-  (tmp_path / "deep" / "a.py").write_text(NOTE.format(id="a"))
+  (tmp_path / "deep" / "a.py").write_text(NOTE)
   monkeypatch.chdir(tmp_path)
   assert catalogue.entries(tmp_path)[0]["config"] == "deep/a.py"
   monkeypatch.chdir(tmp_path / "deep")
@@ -105,9 +99,9 @@ def test_configs_are_named_from_the_current_folder(tmp_path, monkeypatch):
 
 
 def test_the_table_has_a_line_for_each_that_fits():
-  long = dict(id="a", config="c/a.py", presets=["laptop"], measured="m" * 80, title="t" * 200)
+  long = dict(id="a", family="c", presets=["laptop"], measured="m" * 80, title="t" * 200)
   rows = [*catalogue.entries(CONFIGS), long]
   lines = catalogue.table(rows).splitlines()
-  assert lines[0].split() == ["id", "config", "presets", "measured", "title"]
+  assert lines[0].split() == ["id", "family", "presets", "measured", "title"]
   assert len(lines) == 1 + len(rows)
   assert all(len(line) <= 100 for line in lines)

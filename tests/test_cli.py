@@ -21,7 +21,7 @@ from maskjax.errors import BadInput, Restart
 from maskjax.train.build import make_parts
 
 ROOT = pathlib.Path(__file__).parents[1]
-CONFIG = f"{ROOT / 'configs' / 'image' / 'mae.py'}:smoke"
+CONFIG = f"{ROOT / 'configs' / 'image_mim' / 'mae.py'}:smoke"
 
 
 def test_flags_take_their_value_after_an_equals_sign_or_a_space():
@@ -92,7 +92,7 @@ def test_exit_statuses(launch):
 def test_both_ways_to_change_a_config(launch):
   seen = []
   job = lambda config, workdir: seen.append((config.to_dict(), workdir)) or ""
-  pairs = ["batch_size=32", "select.ratio=1", "model.width=48", "data.size=(64, 32)"]
+  pairs = ["batch_size=32", "select.ratio=1", "model.encoder.width=48", "data.size=(64, 32)"]
   launch(job, f"--config={CONFIG},{','.join(pairs)}", "--workdir=~/w")
   launch(job, f"--config={CONFIG}", "--workdir=~/w", *(f"--config.{pair}" for pair in pairs))
   launch(job, f"--config={CONFIG},batch_size=8", "--workdir=~/w", *(f"--config.{p}" for p in pairs))
@@ -101,13 +101,13 @@ def test_both_ways_to_change_a_config(launch):
   assert workdir == os.path.expanduser("~/w")
   assert (config["batch_size"], config["select"]["ratio"]) == (32, 1.0)
   assert isinstance(config["select"]["ratio"], float)
-  assert (config["model"]["width"], config["data"]["size"]) == (48, (64, 32))
+  assert (config["model"]["encoder"]["width"], config["data"]["size"]) == (48, (64, 32))
 
 
 @pytest.mark.parametrize(
   ("words", "says"),
   [
-    ([], "--config is needed, for example --config=configs/image/mae.py:laptop"),
+    ([], "--config is needed, for example --config=configs/image_mim/mae.py:laptop"),
     ([WORDS[0]], "--workdir is needed"),
     ([WORDS[1]], "--config is needed"),
     ([*WORDS, "--json"], "--json goes with --list or --plan"),
@@ -153,7 +153,7 @@ def test_a_plan_needs_no_workdir_and_gets_the_changed_config_and_the_note(launch
   words = (WORDS[0], "--plan=v5e:16x16", "--config.seed=7", "--json")
   assert launch(raising(AssertionError), *words) == (0, "planned\n", "")
   ((config, note, topology, as_json),) = seen
-  assert (type(config), config["seed"], note["id"]) == (dict, 7, "mae")
+  assert (type(config), config["seed"], note["title"][:6]) == (dict, 7, "Masked")
   assert (topology, as_json) == ("v5e:16x16", True)
 
 
@@ -200,7 +200,7 @@ def test_the_launch_script_lists_lines_that_fit_and_helps(monkeypatch, capsys):
     return capsys.readouterr().out
 
   out = launched("--list")
-  assert "configs/image/mae.py" in out
+  assert "image_mim" in out
   assert all(len(line) <= 100 for line in out.splitlines())
   out = launched("--help")
   assert "--config=" in out
@@ -226,7 +226,7 @@ def test_sizes_channels_and_classes_follow_from_the_data(name, channels, tmp_pat
   assert parts.data.record.classes == 3
   decoder = parts.state.variables["params"]["decoder"]
   assert decoder["predict"]["kernel"].shape == (16, 2 * 2 * channels)
-  assert parts.task.network.encoder.grid == (6, 4)
+  assert parts.task.network.grid == (6, 4)
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def test_its_views_can_be_drawn(file, built):
   """Of zeros beside the batch: what is drawn is for tests/view, this is about names and shapes."""
   made = built(file.stem, "laptop")
   if "views" not in made.task.answers:
-    assert made.config["task"]["fn"] in ("classify", "tokenize")
+    assert "predict" in made.task.answers  # of a classifier there is nothing to see
     return
   shapes = jax.eval_shape(made.task.answers["views"], made.shapes, made.batch, jax.random.key(0))
   views = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), dict(shapes))

@@ -86,3 +86,113 @@ def test_what_goes_wrong_in_a_config_file_is_raised_as_it_is(tmp_path):
   (tmp_path / "a.py").write_text("def get_config(arg=None):\n  return {}['x']\n")
   with pytest.raises(KeyError):
     lab.read(str(tmp_path / "a.py"))
+
+
+CHAIN = {"hide": ({"fn": "hide.blur", "sigma": 1.0}, {"fn": "hide.drop", "keep": None})}
+
+
+@pytest.mark.parametrize(
+  ("arg", "where", "value"),
+  [
+    ("hide.0.sigma=2", 0, {"fn": "hide.blur", "sigma": 2.0}),
+    ("hide.1.keep=(4,8)", 1, {"fn": "hide.drop", "keep": (4, 8)}),
+    ("hide.1.exact=True", 1, {"fn": "hide.drop", "keep": None, "exact": True}),
+  ],
+)
+def test_an_entry_of_a_chain_is_named_by_its_number(arg, where, value):
+  chain = ConfigDict(CHAIN)
+  assert lab.finish(chain, arg, {}).hide[where] == value
+  assert CHAIN["hide"][where] != value  # the entry is a copy
+
+
+def test_a_section_takes_every_argument_of_its_function():
+  config = ConfigDict({"select": {"fn": "select.top", "ratio": 0.75}})
+  assert lab.finish(config, "select.count=3", {}).select.count == 3
+  for wrong in ("select.cont=3", "hide.0.sigma=1", "select.0=1"):
+    with pytest.raises(BadInput, match="unknown config key"):
+      lab.finish(config, wrong, {})
+  with pytest.raises(BadInput, match="must be float, got 'wide'"):
+    lab.finish(ConfigDict(CHAIN), "hide.0.sigma=wide", {})
+
+
+ROOT = """
+from maskjax import lab
+def method(c):
+  c.select = dict(fn="select.top", ratio=0.75)
+  c.data = dict(name="large", test="validation")
+  c.evals = dict(knn=dict(fn="knn"))
+def paper(c):
+  c.batch_size = 4096
+@lab.preset
+def laptop(c):
+  c.data.update(name="digits", test="test")
+  c.evals = dict(linear=dict(fn="linear"))
+  c.batch_size = 64
+@lab.preset("laptop")
+def longer(c):
+  c.batch_size = 128
+"""
+ABOVE = """
+import pathlib
+from maskjax import lab
+BASE = lab.load(pathlib.Path({root!r}))
+def method(c):
+  c.select.ratio = dict(fn="schedule.linear", start=0.0, end=0.5)
+  c.evals.loss = dict(fn="loss")
+def paper(c):
+  c.batch_size = 2048
+@lab.preset
+def laptop(c):
+  c.seeds = 3
+@lab.preset("laptop")
+def plain(c):
+  c.select.ratio = 0.75
+"""
+
+
+@pytest.fixture(scope="module")
+def above(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("configs")
+  (folder / "root.py").write_text(ROOT)
+  (folder / "above.py").write_text(ABOVE.format(root=str(folder / "root.py")))
+  return lab.load(folder / "above.py")
+
+
+def test_a_preset_is_that_of_the_base_then_the_method_then_its_own_lines(above):
+  assert above.PRESETS == ("laptop", "longer", "plain", "smoke")
+  whole, laptop, longer = (above.get_config(name) for name in ("", "laptop", "longer"))
+  assert (whole.batch_size, laptop.batch_size, longer.batch_size) == (2048, 64, 128)
+  assert (whole.data.name, laptop.data.name) == ("large", "digits")
+  # What the base's preset replaces, the method changes after that.
+  assert sorted(laptop.evals) == ["linear", "loss"]
+  for config in (whole, laptop, longer):
+    assert config.select.ratio.end == 0.5
+  assert (laptop.seeds, longer.seeds, above.get_config("laptop,seed=3").seed) == (3, 1, 3)
+  # A number takes the place of a section, and the type is checked again from there on.
+  assert above.get_config("plain").select.ratio == 0.75
+  with pytest.raises(BadInput, match=r"select\.ratio must be float"):
+    above.get_config("plain,select.ratio=half")
+
+
+def test_a_preset_that_begins_nowhere_is_refused(above, tmp_path):
+  with pytest.raises(BadInput, match=r"unknown preset 'lapto'; did you mean 'laptop'"):
+    above.get_config("lapto")
+  text = ABOVE.format(root=above.BASE.__file__) + "@lab.preset\ndef new(c): pass\n"
+  (tmp_path / "new.py").write_text(text)
+  with pytest.raises(BadInput, match="the base has no preset 'new': say what it begins as"):
+    lab.load(tmp_path / "new.py").get_config("new")
+
+
+def test_presets_of_the_base_may_be_left_out(above, tmp_path):
+  begun = (
+    ABOVE.format(root=above.BASE.__file__) + '@lab.preset("longer")\ndef shorter(c): c.seeds = 2\n'
+  )
+  (tmp_path / "less.py").write_text(begun + 'WITHOUT = ("longer",)\n')
+  less = lab.load(tmp_path / "less.py")
+  assert less.PRESETS == ("laptop", "plain", "shorter", "smoke")
+  assert less.get_config("shorter").batch_size == 128
+  with pytest.raises(BadInput, match="unknown preset 'longer'"):
+    less.get_config("longer")
+  (tmp_path / "less.py").write_text(begun + 'WITHOUT = ("long",)\n')
+  with pytest.raises(BadInput, match="unknown preset of the base in WITHOUT, 'long'"):
+    lab.load(tmp_path / "less.py")

@@ -77,11 +77,11 @@ def paths(prepared, novel, table, recordings, graph):
 
 # One config for each kind of task, each with all of its evaluators, stages and pictures.
 LAUNCHED = {
-  "image": "image/mae",
-  "text": "text/md4",
-  "sound": "separation/conv_tasnet",
-  "graph": "graph/bandana",
-  "weights": "weights/fish_mask",
+  "image": "image_mim/mae",
+  "text": "masked_generative/md4",
+  "sound": "tf_mask_separation/conv_tasnet",
+  "graph": "graph_3d_tabular_series_mim/bandana",
+  "weights": "weight_mask/fish_mask",
 }
 
 
@@ -104,7 +104,7 @@ def reports(section):
 
 
 def test_a_table_is_written_with_its_missing_cells_filled_in(tmp_path, table, capsys):
-  file = ROOT / "configs" / "tabular" / "remasker.py"
+  file = ROOT / "configs" / "graph_3d_tabular_series_mim" / "remasker.py"
   where = [f"--config={file}:smoke,data.path={table}", f"--workdir={tmp_path}"]
   alone = ["--config.data.missing=None", "--config.evals.imputation=None"]
   for job in ("train", "generate"):

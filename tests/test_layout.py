@@ -18,7 +18,6 @@ LAYERS = [
     "keys",
     "reduce",
     "bind",
-    "lab",
     "units",
     "spectrogram",
     "modalities",
@@ -27,6 +26,7 @@ LAYERS = [
   ("quantiles",),
   ("schedule",),
   ("sections",),
+  ("experiment", "smoke", "lab"),
   ("over",),
   ("score",),
   ("select",),
@@ -96,6 +96,23 @@ def test_files_import_from_above():
 def test_an_import_from_below_is_found(source):
   assert len(upward("maskjax.hide.drop", source)) == 1
   assert upward("maskjax.cli", source) == []
+
+
+# What networks do with masks: put hidden places back, carry masks through, read who sees whom. What
+# is hidden, and what stands there instead, is said by the task.
+OF_NETWORKS = {"restore", "carry", "neighbours", "pairs"}
+
+
+def test_networks_hide_nothing():
+  found = set()
+  for path in (PACKAGE / "model").glob("*.py"):
+    for node in ast.walk(ast.parse(path.read_text())):
+      if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("maskjax.hide"):
+        within = (node.module or "").split(".")[2:]
+        found |= set(within[:1]) or {alias.name for alias in node.names}
+      elif isinstance(node, ast.ImportFrom) and node.module == "maskjax":
+        found |= {alias.name for alias in node.names} & {"hide"}
+  assert found <= OF_NETWORKS
 
 
 def test_files_are_short():

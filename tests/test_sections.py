@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import pytest
 
 from maskjax import bind, select
@@ -77,9 +78,27 @@ def test_a_schedule_of_a_users_own_is_known_by_what_it_returns(monkeypatch):
     (dict(ratio=0.5), "names its function as fn="),
     (dict(fn="select.top", ratio={**HALF, "by": "stp"}), "unknown pace of a schedule 'stp'"),
     (dict(fn="select.top", ratio=dict(fn="schedule.linear")), "needs start, end"),
+    (dict(fn="select.top", ratio=dict(fn="schedule.lineer")), "did you mean 'linear'"),
+    (dict(fn="select.top", ratio={**HALF, "begin": 0.5, "stop": 0.5}), "begin < stop"),
+    (dict(fn="select.top", ratio={**HALF, "finish": 1.0}), "finish"),
   ],
 )
 def test_a_section_that_does_not_fit_is_refused(section, says):
   with pytest.raises(BadInput) as error:
     bound(section, LENGTHS)
   assert says in str(error.value)
+
+
+def test_a_schedule_by_example_takes_a_number_for_each():
+  found = argument({**HALF, "by": "example"}, LENGTHS)
+  assert found.each
+  np.testing.assert_allclose(found.value(np.array([0.25, 0.5], np.float32)), [0.25, 0.5])
+  late = argument({**HALF, "by": "example", "begin": 0.5}, LENGTHS)
+  np.testing.assert_allclose(late.value(np.array([0.25, 0.75], np.float32)), [0, 0.5])
+
+
+def test_a_schedule_moves_over_something():
+  with pytest.raises(BadInput, match="whole steps"):
+    argument({**HALF, "by": "epoch"}, Lengths(100, 10.5))
+  with pytest.raises(BadInput, match="moves over a run"):
+    bound(dict(fn="select.top", ratio=HALF))

@@ -27,46 +27,30 @@ the level by nothing but what it sees; features are made without noise. The pape
 known: scale and hyperparameters are those of `ijepa`.
 """
 
-import pathlib
-
 from ml_collections import ConfigDict
 
 from maskjax import lab
 
-ijepa = lab.load(pathlib.Path(__file__).with_name("ijepa.py"))
+BASE = lab.base("base/ijepa")
 
 NOTE = dict(
-  id="n_jepa",
-  family="latent_prediction",
   title="Improving Joint Embedding Predictive Architecture with Diffusion Noise",
   claim="noise on mask tokens' positions makes features more robust; no figures in the abstract",
   measured="CIFAR-10, 300 steps: loss by noise, most to least, 0.135 to 0.110; kNN 0.252 ± 0.007",
   citation="Qiu, Zhu, Chen. 2025. arXiv:2507.15216",
-  scale=ijepa.NOTE["scale"],
-  laptop=ijepa.NOTE["laptop"],
+  scale=BASE.NOTE["scale"],
+  laptop=BASE.NOTE["laptop"],
 )
 
 
-def get_config(arg: str | None = None) -> ConfigDict:
-  """I-JEPA with noise on the positions that mask tokens are told, or a preset of it."""
-  c = ijepa.get_config()
-  noisy(c)
-  return lab.finish(c, arg, PRESETS)
-
-
-def noisy(c: ConfigDict) -> None:
+def method(c: ConfigDict) -> None:
   """The positions of every target block fade into noise, by a level of its own."""
-  c.hide = dict(fn="noise", alpha=dict(fn="cosine", start=1.0, end=0.0, by="example"))
-
-
-def laptop(c: ConfigDict) -> None:
-  """A small ViT/4 on 5,000 images of CIFAR-10, 8 x 8 patches, three seeds."""
-  ijepa.laptop(c)
-
-
-def smoke(c: ConfigDict) -> None:
-  """Two steps on digits: everything runs, nothing is learned."""
-  ijepa.smoke(c)
-
-
-PRESETS = {"laptop": laptop, "smoke": smoke}
+  alpha = dict(fn="schedule.cosine", start=1.0, end=0.0, by="example")
+  c.let.update(
+    view_keys=dict(fn="task.view_keys", of=dict(index="blocks.index"), stream="hide"),
+    level=dict(fn="task.drawn", of=dict(keys="view_keys"), alpha=alpha),
+    located=c.let.where,
+  )
+  of = dict(x="located", hidden="blocks.valid", keys="view_keys", alpha="level.alpha")
+  c.let.where = dict(fn="hide.noise", of=of)
+  c.answers.views.of.alpha = "level.alpha"

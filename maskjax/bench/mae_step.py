@@ -19,7 +19,7 @@ OURS = ("maskjax", "maskjax, a device a core")
 
 
 def step(size: Size) -> Mapping[str, Any]:
-  """Our step, as configured in `configs/image/mae.py`."""
+  """Our step, as configured in `configs/image_mim/mae.py`."""
   built = steps.parts(size, mesh={"preset": "data"})
   facts = {"flops": built.flops, "parameters": parameter_count(built.state.variables)}
   return {"run": steps.stepping(built, size), "facts": facts}

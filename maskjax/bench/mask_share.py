@@ -18,16 +18,20 @@ from maskjax.select import count_of
 
 HERE = "maskjax.bench.mask_share"
 # By its name: the package has a function that is called the same.
-network = importlib.import_module("maskjax.model.masked_autoencoder")
+network = importlib.import_module("maskjax.model.masked_decoder")
 
 
 def without(size: Size) -> Mapping[str, Any]:
   """The step with one mask for all: the first patches are seen, by slices in place of gathers."""
   chosen = {"fn": f"{HERE}:last", "ratio": steps.RATIO}
-  built = steps.parts(size, score={"fn": f"{HERE}:nothing"}, select=chosen)
-  run = steps.stepping(built, size)
+  plain: dict[str, Any] = {
+    "score": {"fn": f"{HERE}:nothing"},
+    "select": chosen,
+    "hide": {"fn": f"{HERE}:first"},
+  }
+  run = steps.stepping(steps.parts(size, **plain), size)
   # The first run traces the step, and later ones are compiled.
-  with mock.patch.multiple(network, drop=first, restore=behind):
+  with mock.patch.object(network, "restore", behind):
     run()
   return {"run": run}
 

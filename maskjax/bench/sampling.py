@@ -113,7 +113,7 @@ ROW = Row(
     for batch in BATCHES
     for name, target in (("decode", "ours"), ("every step", "every"))
   ],
-  # The network of configs/text/md4.py:laptop.
+  # The network of configs/masked_generative/md4.py:laptop.
   sizes={
     "full": dict(tokens=256, steps=1000, vocabulary=65, width=96, depth=4, heads=4, mlp=256),
     "smoke": dict(tokens=8, steps=6, vocabulary=5, width=8, depth=1, heads=2, mlp=16),

@@ -20,7 +20,7 @@ def launch(size: Size) -> Mapping[str, Any]:
   env = {**os.environ, "XDG_CACHE_HOME": cache.name}
   env.pop("JAX_COMPILATION_CACHE_DIR", None)
   changes = [f"--config.evals.{name}=None" for name in EVALUATORS if not size["evaluators"]]
-  config = f"{ROOT}/configs/image/mae.py:{size['preset']},log.every=1"
+  config = f"{ROOT}/configs/image_mim/mae.py:{size['preset']},log.every=1"
   command = [sys.executable, str(ROOT / "launch.py"), f"--config={config}", *changes]
 
   def run() -> None:

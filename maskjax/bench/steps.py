@@ -15,29 +15,24 @@ from maskjax.bench.harness import ROOT, Size
 from maskjax.train.build import Parts, make_parts
 from maskjax.train.run import plain
 
-MODEL = (
-  "size",
-  "scan",
-  "width",
-  "depth",
-  "heads",
-  "decoder_width",
-  "decoder_depth",
-  "decoder_heads",
-)
+ENCODER = ("size", "scan", "width", "depth", "heads")
+DECODER = ("width", "depth", "heads")
 RATIO = 0.75
 
 
 def parts(size: Size, **changes: Mapping[str, Any]) -> Parts:
-  """What `configs/image/mae.py` builds for a size: task, optimiser and compiled step.
+  """What `configs/image_mim/mae.py` builds for a size: task, optimiser and compiled step.
 
   `size` holds `batch`, `image`, `patch`, `dtype` (float32 unless said) and numbers of the model.
   `changes` replace sections of the config.
   """
-  config = plain(lab.load(ROOT / "configs" / "image" / "mae.py").get_config())
+  config = plain(lab.load(ROOT / "configs" / "image_mim" / "mae.py").get_config())
   config |= {"batch_size": size["batch"], "total_epochs": 0.0, "total_steps": 1000, **changes}
-  config["model"] |= {name: size[name] for name in MODEL if name in size}
-  config["model"] |= {"patch": (size["patch"],) * 2, "dtype": size.get("dtype", "float32")}
+  encoder, decoder = config["model"]["encoder"], config["model"]["decoder"]
+  encoder |= {name: size[name] for name in ENCODER if name in size}
+  encoder["dtype"] = size.get("dtype", "float32")
+  decoder |= {name: size[f"decoder_{name}"] for name in DECODER if f"decoder_{name}" in size}
+  config["over"]["patch"] = (size["patch"],) * 2
   config["optimizer"] |= {"warmup_epochs": 0.0}
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder, "images.npz")

@@ -12,6 +12,7 @@ from maskjax.errors import BadInput
 from maskjax.generate.decode import draw
 
 
+@bind.paced()
 def autoregressive(
   read: Callable[[Int[Array, "b n"]], Any],
   follow: Callable[[Any, Int[Array, "b n"], Int[Array, ""]], tuple[Float[Array, "b v"], Any]],

@@ -22,6 +22,7 @@ OFFERS = ("keys", "grid", "step", "logits", "noisy", "tokens")
 Predict = Callable[[Int[Array, "b n"], Bool[Array, "b n"]], Float[Array, "b n v"]]
 
 
+@bind.paced("steps")
 def decode(
   predict: Predict,
   keys: Key[Array, "b"],

@@ -6,10 +6,8 @@ from maskjax.model.code_autoencoder import CodeAutoencoder, code_autoencoder
 from maskjax.model.dual_encoder import DualEncoder, dual_encoder
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.image_map import ImageMap, image_map
-from maskjax.model.latent_predictor import LatentPredictor, latent_predictor, predictor
-from maskjax.model.masked_autoencoder import (
-  MaskedAutoencoder,
-  masked_autoencoder,
+from maskjax.model.latent_predictor import Predictor, predictor
+from maskjax.model.masked_decoder import (
   masked_decoder,
 )
 from maskjax.model.multimodal import MultimodalAutoencoder, multimodal_autoencoder
@@ -27,9 +25,8 @@ __all__ = [
   "DualEncoder",
   "GraphAutoencoder",
   "ImageMap",
-  "LatentPredictor",
-  "MaskedAutoencoder",
   "MultimodalAutoencoder",
+  "Predictor",
   "ResNetClassifier",
   "Sampler",
   "Separator",
@@ -42,8 +39,6 @@ __all__ = [
   "dual_encoder",
   "graph_autoencoder",
   "image_map",
-  "latent_predictor",
-  "masked_autoencoder",
   "masked_decoder",
   "multimodal_autoencoder",
   "predictor",

@@ -8,7 +8,6 @@ from jaxtyping import Array, Bool, Float
 
 from maskjax import bind, reduce
 from maskjax.errors import BadInput, unknown
-from maskjax.hide import fill
 from maskjax.model.vit import ViT, vit
 from maskjax.over.cut import patch_grid, patchify
 
@@ -66,9 +65,9 @@ class ViTClassifier(nn.Module):
       tokens = x[..., extra:, :]
       features = {"mean": tokens.mean(axis=-2), "tokens": tokens}
     else:
-      seen = fill(patches, hidden, 0.0)
+      seen = jnp.where(hidden[..., None], 0.0, patches)
       x = self.encoder(seen, valid=~hidden, grid=grid).astype(jnp.float32)
-      tokens = fill(x[..., extra:, :], hidden, 0.0)
+      tokens = jnp.where(hidden[..., None], 0.0, x[..., extra:, :])
       features = {"mean": reduce.mean(tokens, ~hidden[..., None], axis=-2), "tokens": tokens}
     return {**features, "class": x[..., 0, :]} if extra else features
 
@@ -93,7 +92,7 @@ def vit_classifier(
 ) -> ViTClassifier:
   """A classifier of examples of `record_shape`, `(*space, channels)`, around an MAE's encoder.
 
-  Its parameters lie under `encoder/` as in `masked_autoencoder` of the same `patch`, size and
+  Its parameters lie under `encoder/` as in a masked autoencoder of the same `patch`, size and
   `class_token`, whose weights it can begin from. `pool` is the "mean" of the patches' tokens or the
   "class" token. `BadInput` as there, and if the pool is unknown or there is no token for it.
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import bind, reduce
 from maskjax.errors import BadInput
-from maskjax.hide import Seen, drop, restore, token
+from maskjax.hide import restore
 from maskjax.model.transformer import transformer
 from maskjax.model.vit import check_heads, sized, with_first
 
@@ -98,70 +99,32 @@ class CodeAutoencoder(nn.Module):
     if self.project:
       self.project_in, self.project_out = dense(self.project), dense(self.project)
 
-  def __call__(
-    self,
-    tokens: Int[Array, "b n"],
-    hidden: Bool[Array, "b n"],
-    dropped: Bool[Array, "b n"],
-    label: Int[Array, "b"] | None = None,
-    *,
-    keep: int,
-    exact: bool = False,
-  ) -> Float[Array, "b n v"]:
-    """Logits of every code, in float32, from those that are not hidden.
+  def look(self, seen: Any, label: Int[Array, "b"] | None = None) -> Float[Array, "b k d"]:
+    """What the encoder makes of the label's token, first, and of the ids that are seen.
 
-    Hidden codes are seen as masks, or not at all where they are `dropped`; at most `keep` positions
-    are seen, and `exact` promises as many of each example. A `label` below 0 is none.
+    Args:
+      seen: a `hide.Seen` of ids; where hidden ones are seen as masks, `codes` is the id of these.
+      label: of each example; below 0, none.
     """
-    encoded = self.read(tokens, hidden, dropped, label, keep=keep, exact=exact)
-    if self.project and self.is_initializing():
-      self.contrasted(encoded, dropped)
-    return self.recover(encoded, hidden, dropped)
+    return self._encoded(seen.values, seen.index, seen.valid, label)
 
-  def both(
-    self,
-    tokens: Int[Array, "b n"],
-    hidden: Bool[Array, "b n"],
-    dropped: Bool[Array, "b n"],
-    label: Int[Array, "b"] | None = None,
-    *,
-    keep: int,
-    exact: bool = False,
-  ) -> tuple[Float[Array, "b n v"], Float[Array, "b p"]]:
-    """Logits, and what is contrasted of each example."""
-    encoded = self.read(tokens, hidden, dropped, label, keep=keep, exact=exact)
-    return self.recover(encoded, hidden, dropped), self.contrasted(encoded, dropped)
-
-  def read(
-    self,
-    tokens: Int[Array, "b n"],
-    hidden: Bool[Array, "b n"],
-    dropped: Bool[Array, "b n"],
-    label: Int[Array, "b"] | None = None,
-    *,
-    keep: int,
-    exact: bool = False,
-  ) -> Float[Array, "b k d"]:
-    """What the encoder makes of the label's token, first, and of the positions not dropped."""
-    x = self.embed(token(tokens, hidden, self.codes))
-    return self.attend(drop(x, dropped, keep=keep, exact=exact), label)
-
-  def look(self, seen: Seen, label: Int[Array, "b"] | None = None) -> Float[Array, "b k d"]:
-    """What the encoder makes of the label's token, first, and of the ids that are seen."""
-    return self.attend(seen._replace(values=self.embed(seen.values)), label)
-
-  def attend(self, seen: Seen, label: Int[Array, "b"] | None = None) -> Float[Array, "b k d"]:
-    """What the encoder makes of the label's token, first, and of embedded ids that are seen."""
-    label = jnp.full(len(seen.values), -1) if label is None or not self.classes else label
+  def _encoded(self, ids: Any, index: Any, valid: Any, label: Any) -> Float[Array, "b k d"]:
+    label = jnp.full(len(ids), -1) if label is None or not self.classes else label
     first = self.embed(self.codes + 2 + label)[:, None]
-    x = jnp.concatenate([first, seen.values], axis=1)
-    index = None if seen.index is None else jnp.pad(seen.index + 1, ((0, 0), (1, 0)))
-    return self.encoder(x, index, with_first(seen.valid))
+    x = jnp.concatenate([first, self.embed(ids)], axis=1)
+    index = None if index is None else jnp.pad(index + 1, ((0, 0), (1, 0)))
+    return self.encoder(x, index, with_first(valid))
 
   def recover(
     self, encoded: Float[Array, "b k d"], hidden: Bool[Array, "b n"], dropped: Bool[Array, "b n"]
   ) -> Float[Array, "b n v"]:
-    """Logits of every code from what the encoder made of those it saw."""
+    """Logits of every code, in float32, from what the encoder made of those it saw.
+
+    Args:
+      encoded: the label's token first, then the codes that are seen.
+      hidden: which codes are predicted from that token.
+      dropped: which of them the encoder did not see, not even as masks.
+    """
     x = self.widen(encoded)
     first = x[:, :1]
     full = jnp.where(hidden[..., None], first, restore(x[:, 1:], dropped, first))
@@ -173,16 +136,24 @@ class CodeAutoencoder(nn.Module):
   def encode(
     self, tokens: Int[Array, "b n"], hidden: Bool[Array, "b n"] | None = None
   ) -> dict[str, Float[Array, "..."]]:
-    """Features in float32, nothing dropped and no label: "tokens", their "mean", and "class"."""
-    hidden = jnp.zeros(tokens.shape, jnp.bool_) if hidden is None else hidden
-    all_seen = jnp.zeros_like(hidden)
-    x = self.read(tokens, hidden, all_seen, keep=tokens.shape[1], exact=True).astype(jnp.float32)
+    """Features in float32, without label: "tokens", their "mean", and "class".
+
+    Codes that are `hidden` are seen as masks.
+    """
+    ids = tokens if hidden is None else jnp.where(hidden, self.codes, tokens)
+    x = self._encoded(ids, None, None, None).astype(jnp.float32)
     return {"mean": x[:, 1:].mean(axis=1), "tokens": x[:, 1:], "class": x[:, 0]}
 
   def contrasted(
     self, encoded: Float[Array, "b k d"], dropped: Bool[Array, "b n"]
   ) -> Float[Array, "b p"]:
-    """What is contrasted of an example: two layers on the mean of its encoded codes."""
+    """What is contrasted of an example: two layers on the mean of its encoded codes.
+
+    Raises:
+      BadInput: the network has no such layers.
+    """
+    if not self.project:
+      raise BadInput("to contrast, the model needs layers for it: set project, their width")
     codes = encoded[:, 1:]
     slots = jnp.arange(codes.shape[1]) < reduce.count(~dropped, axis=-1, keepdims=True)
     x = reduce.mean(codes, slots[..., None], axis=1)

@@ -9,7 +9,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import bind, reduce
 from maskjax.errors import BadInput, unknown
-from maskjax.hide import Seen, drop, fill
 from maskjax.model.text import TextTransformer
 from maskjax.model.vit import ViT, check_heads, vit
 from maskjax.recover.contrastive import unit
@@ -57,38 +56,35 @@ class DualEncoder(nn.Module):
 
   def __call__(
     self,
-    patches: Float[Array, "*b n p"],
-    hidden: Bool[Array, "*b n"],
+    patches: Float[Array, "*b k p"],
     caption: Int[Array, "*b m"] | None = None,
     *,
-    keep: int,
-    exact: bool = False,
+    index: Int[Array, "*b k"] | None = None,
+    valid: Bool[Array, "*b k"] | None = None,
   ) -> tuple[Float[Array, "*b d"], Float[Array, "*b d"] | None]:
-    """Where images of which some patches are hidden lie, and their captions."""
-    image = self.look(patches, hidden, keep=keep, exact=exact)
+    """Embeddings of images by what is left of their patches to see, and of their captions."""
+    image = self.image(patches, index=index, valid=valid)
     return image, None if caption is None else self.read(caption)
 
-  def look(
+  def image(
     self,
-    patches: Float[Array, "*b n p"],
-    hidden: Bool[Array, "*b n"],
+    patches: Float[Array, "*b k p"],
     *,
-    keep: int,
-    exact: bool = False,
+    index: Int[Array, "*b k"] | None = None,
+    valid: Bool[Array, "*b k"] | None = None,
   ) -> Float[Array, "*b d"]:
-    """Where images lie by those of their patches that are not hidden, whose content never enters.
+    """Embeddings of images by what is left of their patches to see.
 
-    `keep` and `exact` as in `MaskedAutoencoder`.
+    Args:
+      patches: those that are seen.
+      index: where each of them stood; None where all are there, in order.
+      valid: False where one is padding; None where none is.
     """
-    return self.image(drop(patches, hidden, keep=keep, exact=exact))
-
-  def image(self, seen: Seen) -> Float[Array, "*b d"]:
-    """Where images lie by what is left of their patches to see."""
-    x = self.encoder(seen.values, index=seen.index, valid=seen.valid).astype(jnp.float32)
-    return self._place(x, seen.valid)
+    x = self.encoder(patches, index=index, valid=valid).astype(jnp.float32)
+    return self._place(x, valid)
 
   def read(self, caption: Int[Array, "*b m"]) -> Float[Array, "*b d"]:
-    """Where texts lie, ids that end in -1 where there are no tokens; these are seen by none."""
+    """Embeddings of texts, ids that end in -1 where there are no tokens; these are seen by none."""
     if self.text is None:
       raise BadInput("this network has no encoder of texts: its data had no captions")
     there = caption >= 0
@@ -96,21 +92,23 @@ class DualEncoder(nn.Module):
     one = x[..., 0, :] if self.pool == "first" else reduce.mean(x, there[..., None], axis=-2)
     return self.project_text(one).astype(jnp.float32)
 
-  def sharpness(self) -> Float[Array, ""]:
+  def learned_temperature(self) -> Float[Array, ""]:
     """The temperature as it is learned: not below a hundredth."""
     return jnp.exp(-jnp.clip(self.log_scale, 0.0, math.log(SHARPEST)))
 
   def encode(
-    self, patches: Float[Array, "*b n p"], *, valid: Bool[Array, "*b n"] | None = None
+    self,
+    patches: Float[Array, "*b k p"],
+    *,
+    index: Int[Array, "*b k"] | None = None,
+    valid: Bool[Array, "*b k"] | None = None,
   ) -> dict[str, Float[Array, "..."]]:
-    """Features of whole images, or of the patches that are `valid`, in float32.
+    """Features of images by what is left of their patches to see, in float32; see `image`.
 
     "mean" `[*b d]` over the patches' tokens, where there is a class token "class" `[*b d]`, and
     "shared" `[*b s]`, the place in the shared space, at length 1.
     """
-    if valid is not None:
-      patches = fill(patches, ~valid, 0.0)
-    x = self.encoder(patches, valid=valid).astype(jnp.float32)
+    x = self.encoder(patches, index=index, valid=valid).astype(jnp.float32)
     extra = int(self.encoder.class_token)
     tokens, there = x[..., extra:, :], jnp.ones((), bool) if valid is None else valid[..., None]
     features = {"mean": reduce.mean(tokens, there, axis=-2), "shared": unit(self._place(x, valid))}
@@ -153,7 +151,7 @@ def dual_encoder(
 ) -> DualEncoder:
   """A dual encoder of images of `record_shape` and captions of so many tokens of a vocabulary.
 
-  The image encoder is that of `masked_autoencoder` of the same sizes, and its parameters lie under
+  The image encoder is that of a masked autoencoder of the same sizes, and its parameters lie under
   `encoder/` as there. Texts are read both ways, with learned positions; without captions there is
   no encoder of them. `BadInput` as in `vit`, and if the pool is unknown, the text's width not
   divisible by its heads, or the first temperature not in [0.01, 1].

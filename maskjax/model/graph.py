@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from maskjax import bind, hide
+from maskjax import bind
 from maskjax.errors import BadInput
 from maskjax.keys import stream
 from maskjax.model.partial import MaskedNorm
@@ -38,7 +38,9 @@ def propagate(
   degree = 1 + jax.ops.segment_sum(gate, end, n)
   scale = jax.lax.rsqrt(degree)
   weight = gate * scale[origin] * scale[jnp.minimum(end, n - 1)]
-  return x / degree[:, None] + jax.ops.segment_sum(hide.gate(x[origin], weight), end, n)
+  # What a closed gate lets through is nothing, not zero times what may be no number.
+  heard = jnp.where(weight[:, None] == 0, 0, x[origin]) * weight[:, None]
+  return x / degree[:, None] + jax.ops.segment_sum(heard, end, n)
 
 
 class GraphConv(nn.Module):

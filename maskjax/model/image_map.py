@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from maskjax import bind
 from maskjax.modalities import Modality
 
 FITTED = "fitted"  # the collection of what a network was told of the training data
@@ -38,6 +39,10 @@ class ImageMap(nn.Module):
     made = self.modality.make(known, plain)
     return made[..., None] if self.modality.classes else made
 
+  def known(self) -> dict[str, Array]:
+    """What it knows of the training images, by name: of a palette its "colors"."""
+    return dict(self.variables.get(FITTED, {}))
+
   def fit(self, images: np.ndarray) -> Mapping[str, Array]:
     """What it has to know of normalised training images, to stand in "fitted"."""
     scale, shift = np.asarray(self.std, np.float32), np.asarray(self.mean, np.float32)
@@ -45,6 +50,7 @@ class ImageMap(nn.Module):
     return {name: jnp.asarray(x) for name, x in found.items()}
 
 
+@bind.least(examples=8)
 def image_map(
   *,
   modality: Callable[[], Modality],

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from maskjax import bind, reduce
 from maskjax.errors import BadInput, unknown
-from maskjax.hide import Seen, drop, fill, restore
+from maskjax.hide import restore
 from maskjax.model.attention import attention
 from maskjax.model.position import sincos
 from maskjax.model.transformer import Mlp, transformer
@@ -190,31 +190,17 @@ class MultimodalAutoencoder(nn.Module):
       for name, of in self.asks
     }
 
-  def __call__(
-    self,
-    patches: Mapping[str, Num[Array, "*b n _"]],
-    hidden: Bool[Array, "*b a"],
-    *,
-    keep: int,
-    exact: bool = False,
-  ) -> dict[str, Float[Array, "*b n _"]]:
-    """Predicts all patches, by decoder, from those that are not hidden, whose content never enters.
-
-    `hidden` goes through all modalities in their order. At most `keep` patches are seen; where an
-    example has fewer, the rest is padding outside attention. `exact` promises that every example
-    has exactly `keep`, which needs no such mask.
-    """
-    seen = drop(self.tokens(patches, hidden), hidden, keep=keep, exact=exact)
-    return self.decode(self.attend(seen), seen, hidden)
-
-  def attend(self, seen: Seen) -> Float[Array, "*b m d"]:
-    """What the encoder makes of tokens that are seen, the class token first."""
+  def attend(self, seen: Any) -> Float[Array, "*b m d"]:
+    """What the encoder makes of tokens that are seen, a `hide.Seen`, the class token first."""
     return self.encoder(seen.values, seen.valid)
 
   def decode(
-    self, encoded: Float[Array, "*b m d"], seen: Seen, hidden: Bool[Array, "*b a"]
+    self, encoded: Float[Array, "*b m d"], seen: Any, hidden: Bool[Array, "*b a"]
   ) -> dict[str, Float[Array, "*b n _"]]:
-    """All patches, by decoder, from what was encoded of those that are seen."""
+    """All patches, by decoder, from what was encoded of those that are seen.
+
+    `hidden` goes through all modalities in their order.
+    """
     valid = with_first(seen.valid)
     return {
       name: decode(encoded, seen.index, hidden, valid) for name, decode in self.decoder.items()
@@ -223,15 +209,15 @@ class MultimodalAutoencoder(nn.Module):
   def encode(
     self,
     patches: Mapping[str, Num[Array, "*b n _"]],
-    *,
-    valid: Bool[Array, "*b a"] | None = None,
+    hidden: Bool[Array, "*b a"] | None = None,
   ) -> dict[str, Float[Array, "..."]]:
     """Features of the modalities that are given, of any of them: float32, after the last norm.
 
-    "tokens" `[*b a d]`, their "mean" `[*b d]`, and the "class" token `[*b d]`. Patches that are not
-    `valid` are missing: no other token sees them, and the mean leaves them out.
+    "tokens" `[*b a d]`, their "mean" `[*b d]`, and the "class" token `[*b d]`. No other token sees
+    `hidden` patches, and the mean leaves them out.
     """
-    x = self.encoder(self.tokens(patches, None if valid is None else ~valid), valid)
+    valid = None if hidden is None else ~hidden
+    x = self.encoder(self.tokens(patches), valid)
     first, tokens = x[..., 0, :].astype(jnp.float32), x[..., 1:, :].astype(jnp.float32)
     there = jnp.ones(tokens.shape[:-1], bool) if valid is None else valid
     return {
@@ -240,19 +226,9 @@ class MultimodalAutoencoder(nn.Module):
       "class": first,
     }
 
-  def tokens(
-    self, patches: Mapping[str, Num[Array, "*b n _"]], hidden: Bool[Array, "*b a"] | None = None
-  ) -> Float[Array, "*b a d"]:
-    """One token a patch of what is given, in the order of the modalities, with its place.
-
-    The content of hidden patches does not enter.
-    """
+  def tokens(self, patches: Mapping[str, Num[Array, "*b n _"]]) -> Float[Array, "*b a d"]:
+    """One token a patch of what is given, in the order of the modalities, with its place."""
     names = [name for name in self.modalities if name in patches]
-    if hidden is not None:
-      parts = jnp.split(hidden, len(names), axis=-1)
-      patches = {
-        name: fill(patches[name], part, 0.0) for name, part in zip(names, parts, strict=True)
-      }
     table = jnp.asarray(sincos(self.grid, self.width), self.dtype)
     return jnp.concatenate([self.embed[name](patches[name]) + table for name in names], axis=-2)
 
@@ -269,8 +245,8 @@ class MultimodalAutoencoder(nn.Module):
 def multimodal_autoencoder(
   *,
   shapes: Mapping[str, tuple[Sequence[int], int]],
-  asks: Mapping[str, str],
-  patch: Sequence[int],
+  cells: Mapping[str, Sequence[int]],
+  asks: Mapping[str, str] | None = None,
   size: str = "B",
   width: int | None = None,
   depth: int | None = None,
@@ -287,36 +263,43 @@ def multimodal_autoencoder(
 ) -> MultimodalAutoencoder:
   """A masked autoencoder of several modalities.
 
-  `shapes` are those of an example of each, `(*space, channels)`, with the number of its classes: 0
-  of values, of labels `*space` alone is looked at. `patch` is that of the first; the others have as
-  many patches. `asks` says which modality each decoder predicts. The rest is as in
-  `masked_autoencoder`, with `label_width` numbers that a label is embedded as.
+  Args:
+    shapes: of an example of each, `(*space, channels)`, with the number of its classes: 0 of
+      values, of labels `*space` alone is looked at.
+    cells: sides of the patches of each, `(*space)`; all have as many patches.
+    asks: name of a decoder → the modality that it predicts; unless said, one for each.
+    label_width: numbers that a label is embedded as.
+    size, width, depth, heads, mlp: of the encoder, as in `vit`; the rest is of each decoder, and of
+      all networks.
 
   Raises:
     BadInput: an unknown size or modality, a space that does not divide, a width not by its heads.
 
   >>> shapes = {"image": ((32, 32, 3), 0), "segments": ((8, 8, 1), 5)}
-  >>> net = multimodal_autoencoder(shapes=shapes, asks={"image": "image"}, patch=(4, 4), size="Ti")
-  >>> net.grid, net.modalities["segments"]
-  ((8, 8), Channel(patch=(1, 1), channels=1, classes=5))
+  >>> cells = {"image": (4, 4), "segments": (1, 1)}
+  >>> net = multimodal_autoencoder(shapes=shapes, cells=cells, size="Ti")
+  >>> net.grid, net.modalities["segments"], net.asks[1]
+  ((8, 8), Channel(patch=(1, 1), channels=1, classes=5), ('segments', 'segments'))
   """
   made = sized(size, width=width, depth=depth, heads=heads, mlp=mlp)
   check_heads("decoder_width", decoder_width, decoder_heads)
-  first, *_ = shapes.values()
-  grid = patch_grid(tuple(first[0])[:-1], patch)
-  kinds = {}
+  asks = dict(zip(shapes, shapes, strict=True)) if asks is None else asks
+  kinds, grid = {}, None
   for name, ((*space, channels), classes) in shapes.items():
-    sides = tuple(s // g for s, g in zip(space, grid, strict=True))
-    if tuple(s * g for s, g in zip(sides, grid, strict=True)) != tuple(space) or 0 in sides:
+    own = patch_grid(tuple(space), cells[name])
+    grid = grid or own
+    if own != grid:
       raise BadInput(f"modality {name!r} of {tuple(space)} is not cut into {grid} patches")
-    kinds[name] = Channel(sides, channels, classes)
+    kinds[name] = Channel(tuple(cells[name]), channels, classes)
   for of in asks.values():
     if of not in kinds:
       raise unknown("modality to predict", of, kinds)
+  if not asks:
+    raise BadInput("asks is empty: nothing would be asked")
   return MultimodalAutoencoder(
     kinds,
     tuple(asks.items()),
-    grid,
+    grid or (),
     **made._asdict(),
     decoder_width=decoder_width,
     decoder_depth=decoder_depth,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from maskjax import bind, hide, select
+from maskjax import bind
 from maskjax.errors import BadInput, unknown
 from maskjax.spectrogram import frames, istft, overlap_add, stft
 
@@ -123,13 +123,6 @@ class Separator(nn.Module):
     ]
     self.slope = nn.PReLU(negative_slope_init=0.25)
     self.head = nn.Dense(self.sources * self.filters, dtype=self.dtype)
-
-  def __call__(self, mixture: Signal) -> Float[Array, "*b k n"]:
-    """The sources, each by sigmoid gates of its own on the content of the mixture."""
-    content = self.encode(mixture)
-    gates = select.sigmoid(self.scores(content))
-    each = jnp.broadcast_to(content[..., None, :, :, :], (*gates.shape, content.shape[-1]))
-    return self.decode(hide.gate(each, gates), mixture.shape[-1])
 
   def encode(self, mixture: Signal) -> Content:
     """What stands at every time and filter: a number, or real and imaginary part of a frequency."""

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from maskjax import bind, hide
+from maskjax import bind
 from maskjax.errors import BadInput
-from maskjax.hide.pairs import Predicate
+from maskjax.hide.pairs import Predicate, either, segments
+from maskjax.hide.pairs import causal as causal_pairs
 from maskjax.model.transformer import transformer
 
 
@@ -102,8 +103,8 @@ class TextTransformer(nn.Module):
 
 def seen_pairs(causal: bool, segmented: bool) -> Predicate | None:
   """Which keys are hidden from which queries; None where none are."""
-  parts = [hide.causal()] * causal + [hide.segments()] * segmented
-  return hide.either(*parts) if parts else None
+  parts = [causal_pairs()] * causal + [segments()] * segmented
+  return either(*parts) if parts else None
 
 
 @bind.least(width=16, depth=1, heads=2, mlp=16, kv_heads=0)

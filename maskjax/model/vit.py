@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from maskjax import bind
 from maskjax.errors import BadInput, unknown
 from maskjax.model.position import resize_table, sincos
 from maskjax.model.transformer import transformer
@@ -102,7 +103,8 @@ class ViT(nn.Module):
       raise BadInput(f"{x.shape[-2]} patches do not fill grid {grid}: say their index")
     extra = int(self.class_token)
     table = positions(self, self.position, self.grid, self.width, extra)
-    table = resize_table(table, self.grid, grid).astype(self.dtype)
+    # An array of JAX, as one of numpy takes no traced index.
+    table = jnp.asarray(resize_table(table, self.grid, grid), self.dtype)
     x = x + (table[extra:] if index is None else table[extra:][index])
     if self.class_token:
       valid = with_first(valid)
@@ -135,6 +137,7 @@ def positions(
   return module.variable("buffers", "position", fixed).value
 
 
+@bind.least(width=16, depth=1, heads=2)
 def vit(
   *,
   record_shape: Sequence[int],

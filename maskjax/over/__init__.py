@@ -4,11 +4,12 @@ from maskjax.over.base import Over, Positions
 from maskjax.over.fields import cells, codes, edges, samples, tokens
 from maskjax.over.frequencies import frequencies
 from maskjax.over.patches import frames, labels, patches, pixels
-from maskjax.over.row import only, part, row, sizes
+from maskjax.over.row import apart, only, part, rest_hidden, row, sizes
 
 __all__ = [
   "Over",
   "Positions",
+  "apart",
   "cells",
   "codes",
   "edges",
@@ -19,6 +20,7 @@ __all__ = [
   "part",
   "patches",
   "pixels",
+  "rest_hidden",
   "row",
   "samples",
   "sizes",

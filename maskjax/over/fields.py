@@ -91,7 +91,9 @@ def edges(*, record: Record, number: int | None = None, field: str = "edges") ->
 
   def read(batch: Batch) -> Positions:
     # An example that fills up a batch has no nodes, and edges of any unit.
-    there = (batch["unit"] >= 0) & (jnp.asarray(batch.get("size", 1)) > 0)[..., None]
+    there = (field_of(record, "unit", batch) >= 0) & (jnp.asarray(batch.get("size", 1)) > 0)[
+      ..., None
+    ]
     return Positions(field_of(record, field, batch), there)
 
   return Over(() if number is None else (number,), 0, read, lambda pairs: pairs)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, Bool, Shaped
 
 from maskjax import bind
 from maskjax.errors import BadInput, unknown
@@ -104,6 +104,9 @@ def only(x: Any, parts: Mapping[str, slice], *, names: Sequence[str]) -> Any:
   >>> only(jnp.arange(5)[None], {"a": slice(0, 2), "b": slice(2, 5)}, names=("b",)).tolist()
   [[2, 3, 4]]
   """
+  for name in names:
+    if name not in parts:
+      raise unknown("field of the row", name, parts)
   if isinstance(x, Mapping):
     return {name: x[name] for name in names}
   return jnp.concatenate([part(x, parts, name=name) for name in names], axis=-1)
@@ -128,3 +131,37 @@ def part(
   if name not in parts:
     raise unknown("field of the row", name, parts)
   return x[:, parts[name]]
+
+
+def apart(x: Shaped[Array, "*b n"], parts: Mapping[str, slice]) -> dict[str, Shaped[Array, "..."]]:
+  """The positions of each field of a row, by name: of a mask `[b n]` along its last axis.
+
+  Args:
+    x: a mask or scores over the row.
+    parts: where each field lies, as the graph offers it.
+
+  >>> apart(jnp.arange(3)[None], {"a": slice(0, 1), "b": slice(1, 3)})["b"].tolist()
+  [[1, 2]]
+  """
+  return {name: x[..., place] for name, place in parts.items()}
+
+
+def rest_hidden(hidden: Bool[Array, "*b k"], parts: Mapping[str, slice]) -> Bool[Array, "*b n"]:
+  """A mask of the first fields of a row as one of all: of the others nothing is seen.
+
+  Args:
+    hidden: of the first fields, or of all.
+    parts: where each field lies, as the graph offers it.
+
+  Raises:
+    BadInput: a mask that ends within a field.
+
+  >>> rest_hidden(jnp.array([[False]]), {"a": slice(0, 1), "b": slice(1, 3)}).tolist()
+  [[False, True, True]]
+  """
+  size, ends = hidden.shape[-1], [place.stop for place in parts.values()]
+  if size not in ends:
+    raise BadInput(f"a mask of {size} positions ends within a field; fields end at {ends}")
+  return jnp.pad(
+    hidden, [(0, 0)] * (hidden.ndim - 1) + [(0, ends[-1] - size)], constant_values=True
+  )

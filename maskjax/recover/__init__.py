@@ -2,7 +2,7 @@
 
 from maskjax.over.cut import patchify, unpatchify
 from maskjax.recover.contrastive import equal_rows, info_nce
-from maskjax.recover.diffusion import NoiseLevel, noise_level
+from maskjax.recover.diffusion import NoiseLevel, clipped_nats, noise_level
 from maskjax.recover.examples import patch_cross_entropy, per_example
 from maskjax.recover.likelihood import cross_entropy, elbo, kl_divergence, mixed_labels, surprise
 from maskjax.recover.loss import absolute_error, smooth_l1, squared_error
@@ -16,6 +16,7 @@ __all__ = [
   "Target",
   "absolute_error",
   "assignment",
+  "clipped_nats",
   "cross_entropy",
   "elbo",
   "equal_rows",

@@ -3,8 +3,10 @@
 from typing import NamedTuple
 
 import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
+from maskjax import reduce
 from maskjax.schedule import Schedule
 
 
@@ -37,7 +39,6 @@ def noise_level(times: Float[Array, "*b"], schedule: Schedule, *, eps: float = 1
   Source: Shi et al. 2024, "Simplified and Generalized Masked Diffusion for Discrete Data" (MD4),
   equations 4 and 5.
 
-  >>> import jax.numpy as jnp
   >>> from maskjax.schedule import linear
   >>> level = noise_level(jnp.array([0.25]), linear(1.0, 0.0), eps=0.0)
   >>> level.alpha.tolist(), level.weight.tolist()
@@ -47,3 +48,28 @@ def noise_level(times: Float[Array, "*b"], schedule: Schedule, *, eps: float = 1
   slope = jax.vmap(jax.grad(alpha))(times.reshape(-1)).reshape(times.shape)
   level = alpha(times)
   return NoiseLevel(level, -slope / (1 - level))
+
+
+def clipped_nats(
+  allowed: Bool[Array, "*b n"], schedule: Schedule, vocabulary: int, *, eps: float = 1e-4
+) -> Float[Array, "*b"]:
+  r"""What a clipped schedule leaves out of the bound: $(1 - \alpha(0))\, n \log V$ nats.
+
+  At time 0 a share of $1 - \alpha(0)$ of the tokens is hidden already, and guessed uniformly.
+
+  Args:
+    allowed: the n tokens that count.
+    schedule: as in `noise_level`.
+    vocabulary: V.
+    eps: by how much the schedule is clipped.
+
+  Returns:
+    The nats of each example.
+
+  >>> from maskjax.schedule import linear
+  >>> allowed = jnp.array([True, True, False])
+  >>> clipped_nats(allowed, linear(1.0, 0.0), 4, eps=0.25).round(3).item()
+  0.6930000185966492
+  """
+  hidden = 1 - noise_level(jnp.float32(0), schedule, eps=eps).alpha
+  return hidden * jnp.log(float(vocabulary)) * reduce.count(allowed, axis=-1)

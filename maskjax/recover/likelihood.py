@@ -62,20 +62,26 @@ def elbo(
 
 
 def mixed_labels(
-  label: Int[Array, "*b"], other: Int[Array, "*b"], hidden: Bool[Array, "*b n"], *, classes: int
+  label: Int[Array, "*b"],
+  other: Int[Array, "*b"],
+  hidden: Bool[Array, "*b n"] | Float[Array, "*b n"],
+  *,
+  classes: int,
 ) -> Float[Array, "*b c"]:
   r"""Shares of two classes, for an example of which some positions are another one's.
 
-  $(1 - \lambda)\,e_y + \lambda\,e_{y'}$ with $\lambda$ the share that is hidden, in float32.
+  $(1 - \lambda)\,e_y + \lambda\,e_{y'}$ with $\lambda$ the share that is hidden, in float32; of a
+  gate $\lambda$ is the mean of 1 - gate.
 
   Args:
     label: of the example.
     other: of its mixup partner.
-    hidden: where the partner stands in its place.
+    hidden: where the partner stands in its place, a mask; or a gate, floating, how much of the
+      example is left there.
     classes: number of classes.
 
   Raises:
-    TypeError: `hidden` is not bool.
+    TypeError: `hidden` is neither.
 
   >>> hidden = jnp.array([True, False, False, False])
   >>> mixed_labels(jnp.array(0), jnp.array(2), hidden, classes=3).tolist()
@@ -83,8 +89,10 @@ def mixed_labels(
 
   Sources: Yun et al. 2019 (CutMix), equation 1; Harris et al. 2020 (FMix), section 4.
   """
-  masks.check(hidden=hidden)
-  share = jnp.mean(hidden.astype(jnp.float32), axis=-1)[..., None]
+  if not jnp.issubdtype(hidden.dtype, jnp.floating):
+    masks.check(hidden=hidden)
+  taken = hidden if hidden.dtype == bool else 1 - hidden
+  share = jnp.mean(taken.astype(jnp.float32), axis=-1)[..., None]
   one_hot = lambda label: jax.nn.one_hot(label, classes)
   return (1 - share) * one_hot(label) + share * one_hot(other)
 

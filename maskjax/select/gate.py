@@ -72,8 +72,8 @@ def softmax(
 def shares(
   scores: Float[Array, "*b n"],
   *,
-  segment: Int[Array, "*#b n"],
-  segments: int,
+  segment: Int[Array, "*#b n"] | None = None,
+  segments: int = 1,
   temperature: float | Float[Array, ""] = 1.0,
   allowed: Bool[Array, "*#b n"] | None = None,
 ) -> Float[Array, "*b n"]:
@@ -81,19 +81,23 @@ def shares(
 
   $g_i = e^{-s_i / \tau} / \sum_{j \in S(i)} e^{-s_j / \tau}$: the higher the score, the smaller the
   share; a score of $-\infty$ or NaN takes all, with others like it in equal parts. What is not
-  allowed, or whose segment is not in 0 to `segments` - 1, has none. Where the segments are the
-  edges that end at a node, gates are the bandwidths of its messages.
+  allowed, or whose segment is not in 0 to `segments` - 1, has none. Without a `segment` for each
+  position all are of one. Where the segments are the edges that end at a node, gates are the
+  bandwidths of its messages.
 
   Raises:
     TypeError: `allowed` is not bool.
 
   >>> shares(jnp.array([1., 1., 7.]), segment=jnp.array([0, 0, 1]), segments=2).tolist()
   [0.5, 0.5, 1.0]
+  >>> shares(jnp.array([[1., 1.], [0., jnp.inf]])).tolist()
+  [[0.5, 0.5], [1.0, 0.0]]
 
   Source: Zhao et al., "Masked Graph Autoencoder with Non-discrete Bandwidths", 2024, section 4.1.
   """
   allowed = jnp.ones(scores.shape, jnp.bool_) if allowed is None else allowed
   masks.check(allowed=allowed)
+  segment = jnp.zeros(scores.shape[-1:], jnp.int32) if segment is None else segment
   scores = scores.astype(jnp.float32)
   logits = jnp.where(jnp.isnan(scores), jnp.inf, -scores / temperature)
 

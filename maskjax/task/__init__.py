@@ -1,16 +1,11 @@
 """Tasks: compositions that hold the grammar's words together; few of them serve all methods."""
 
-from maskjax.task.autoencode import autoencode
-from maskjax.task.classify import classify
-from maskjax.task.contrast import contrast
-from maskjax.task.diffuse import diffuse
+from maskjax.task.decoded import blank, cached, logits_of, where_given
 from maskjax.task.edge_values import (
   broadcast_like,
   edge_ends,
   edge_views,
   negative_pairs,
-  node_count,
-  node_features,
   node_layers,
   open_gate,
   own_keys,
@@ -18,103 +13,133 @@ from maskjax.task.edge_values import (
   per_view,
 )
 from maskjax.task.fitted import kept, maps
-from maskjax.task.latent import at, encode, places, view_keys
+from maskjax.task.latent import at, costs, drawn, encode, latent_views, places, view_keys
 from maskjax.task.masked import masked
-from maskjax.task.masked_code import masked_code
-from maskjax.task.masked_token import masked_token
-from maskjax.task.next_token import next_token
-from maskjax.task.pictures import likeliest, shown, together
-from maskjax.task.predict_latent import predict_latent
-from maskjax.task.reconstruct import reconstruct
-from maskjax.task.reconstruct_edges import reconstruct_edges
-from maskjax.task.reconstruct_modalities import reconstruct_modalities
-from maskjax.task.separate import separate
+from maskjax.task.pictures import (
+  extended,
+  likeliest,
+  on_grid,
+  over_field,
+  pictures,
+  relative_probability,
+  replaced,
+  shown,
+  together,
+)
+from maskjax.task.prepare import input_norms, squared_gradients
+from maskjax.task.rows import emptied, row_views
 from maskjax.task.teacher import ema
 from maskjax.task.text import (
+  added,
   asked_of,
   blocks_read,
+  entry,
+  even_times,
+  longer,
+  over_times,
+  own_key,
   read_from_left,
   read_tokens,
+  shifted,
+  stacked,
   text_features,
   text_nats,
   text_views,
 )
-from maskjax.task.tokenize import tokenize
-from maskjax.task.values import apply, call, codes, features, field, latents, repeated, reward
+from maskjax.task.values import (
+  apply,
+  call,
+  codes,
+  features,
+  field,
+  in_place,
+  latents,
+  repeated,
+  reward,
+)
 from maskjax.task.whole import (
   at_positions,
-  carried,
-  decoded_signal,
   everywhere,
+  in_order,
   logits,
-  mixed_views,
+  moved_axis,
   sampled,
-  separated_views,
+  size_of,
   stop_gradient,
   to_field,
   valid_examples,
 )
 
 __all__ = [
+  "added",
   "apply",
   "asked_of",
   "at",
   "at_positions",
-  "autoencode",
+  "blank",
   "blocks_read",
   "broadcast_like",
+  "cached",
   "call",
-  "carried",
-  "classify",
   "codes",
-  "contrast",
-  "decoded_signal",
-  "diffuse",
+  "costs",
+  "drawn",
   "edge_ends",
   "edge_views",
   "ema",
+  "emptied",
   "encode",
+  "entry",
+  "even_times",
   "everywhere",
+  "extended",
   "features",
   "field",
+  "in_order",
+  "in_place",
+  "input_norms",
   "kept",
+  "latent_views",
   "latents",
   "likeliest",
   "logits",
+  "logits_of",
+  "longer",
   "maps",
   "masked",
-  "masked_code",
-  "masked_token",
-  "mixed_views",
+  "moved_axis",
   "negative_pairs",
-  "next_token",
-  "node_count",
-  "node_features",
   "node_layers",
+  "on_grid",
   "open_gate",
+  "over_field",
+  "over_times",
+  "own_key",
   "own_keys",
   "pair_logits",
   "per_view",
+  "pictures",
   "places",
-  "predict_latent",
   "read_from_left",
   "read_tokens",
-  "reconstruct",
-  "reconstruct_edges",
-  "reconstruct_modalities",
+  "relative_probability",
   "repeated",
+  "replaced",
   "reward",
+  "row_views",
   "sampled",
-  "separate",
-  "separated_views",
+  "shifted",
   "shown",
+  "size_of",
+  "squared_gradients",
+  "stacked",
   "stop_gradient",
   "text_features",
   "text_nats",
   "text_views",
   "to_field",
   "together",
-  "tokenize",
   "valid_examples",
   "view_keys",
+  "where_given",
 ]

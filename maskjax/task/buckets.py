@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -29,7 +29,7 @@ def kept(
   if keep is None:
     given = [v for k, v in select.keywords.items() if k in FIXED and v is not None]
     if not given or any(isinstance(value, bind.Moving) for value in given):
-      raise BadInput(f"{select.func.__name__} hides no fixed number of patches: set task.keep")
+      raise BadInput(f"{select.func.__name__} hides no fixed number of patches: set hide.keep")
     keep = n - hidden_of(select, {"grid": grid}, n)
   buckets = (keep,) if isinstance(keep, int) else tuple(sorted(set(keep)))
   for size in buckets or (0,):
@@ -48,18 +48,6 @@ def hidden_of(select: functools.partial[Any], around: Mapping[str, Any], n: int)
   # One program: eager, every operation of a selection would be compiled by itself.
   count = jax.jit(lambda scores: jnp.sum(bind.call(select, around, scores)))
   return int(count(np.zeros(n, np.float32)))
-
-
-def smallest(
-  buckets: Sequence[int], gone: Bool[Array, "b n"], see: Callable[[int], Callable[..., Any]]
-) -> Any:
-  """`see(keep)(gone)` for the smallest bucket that holds what is not gone of any example.
-
-  Each is compiled once; of more than the largest holds, the later positions are left out.
-  """
-  if len(buckets) == 1:
-    return see(buckets[0])(gone)
-  return jax.lax.switch(bucket_of(buckets, gone), [see(keep) for keep in buckets], gone)
 
 
 def bucket_of(buckets: Sequence[int], gone: Bool[Array, "b n"]) -> Int[Array, ""]:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 from maskjax import masks
+from maskjax.task.negatives import sample_negatives
 from maskjax.task.networks import Network
-from maskjax.task.strangers import strangers
 
 
 class Pairs(NamedTuple):
@@ -81,12 +81,6 @@ def edge_ends(batch: Mapping[str, Any]) -> Int[Array, "b 1 m"]:
   return ends
 
 
-def node_count(batch: Mapping[str, Any]) -> int:
-  """How many nodes a graph is padded to."""
-  count: int = batch["nodes"].shape[-2]
-  return count
-
-
 def node_layers(
   network: Network,
   batch: Mapping[str, Any],
@@ -116,7 +110,7 @@ def negative_pairs(keys: Key[Array, "b"], batch: Mapping[str, Any]) -> Negatives
     batch: with "edges" and "size".
   """
   edges = batch["edges"]
-  return Negatives(*strangers(keys, edges, batch["size"], pairs=edges.shape[1]))
+  return Negatives(*sample_negatives(keys, edges, batch["size"], pairs=edges.shape[1]))
 
 
 def pair_logits(
@@ -141,13 +135,6 @@ def pair_logits(
   found = jnp.broadcast_to(negatives.found[:, None], free.shape[:-1])
   edge = jnp.zeros(joined.shape[:-1], jnp.int32)
   return Pairs(joined, free, edge, jnp.ones(found.shape, jnp.int32), found)
-
-
-def node_features(network: Network, batch: Mapping[str, Any]) -> Mapping[str, Array]:
-  """Features with nothing hidden: of each "node", and their "mean"."""
-  graph = batch["nodes"], batch["edges"], batch["size"]
-  found: Mapping[str, Array] = network(*graph, method="encode")
-  return found
 
 
 def edge_views(

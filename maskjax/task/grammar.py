@@ -21,6 +21,8 @@ from maskjax.task.values import hidden, in_place, nothing, score_values
 OWN = ("of", "stream")  # what the section of a value says beside its arguments
 OF_LOSS = ("scale", "each", "trains")  # what a loss says beside that
 OF_BRANCH = ("draws", "keep")  # what a branch says beside its values
+# What a caller of an answer hands over that is no value of the graph.
+OF_RUN = ("batch", "key", "step", "keys", "keep")
 LOSS, ANSWER = "losses.", "answers."
 
 
@@ -54,7 +56,10 @@ class Grammar:
     self.config, self.lengths, self.modules = config, lengths, modules
 
   def value(self, name: str, section: Any, stream_: str = "") -> Value | str:
-    """A value of a section; a string is another value by reference."""
+    """A value of a section; a string is another value by reference.
+
+    `fn="NAME.METHOD"` of a network is its method, called with values by the names of its arguments.
+    """
     if isinstance(section, str):
       return section
     if not sections.is_section(section):
@@ -63,6 +68,10 @@ class Grammar:
       )
     rest = {k: v for k, v in section.items() if k not in OWN}
     of = dict(section.get("of", {}))
+    network, _, method = section["fn"].partition(".")
+    if network in self.modules:
+      fn = sections.binding(calls(self.modules[network], method), rest, self.lengths)
+      return Value(fn, {MODULE: network, **of}, section.get("stream", stream_))
     fn = sections.bound(rest, self.lengths)
     if isinstance(fn.func, type) and issubclass(fn.func, nn.Module):
       module = fn()
@@ -92,11 +101,14 @@ class Grammar:
     return made
 
   def _first(self, value: Value | str, *references: str) -> Value | str:
-    """The value with its first arguments, whatever they are called, from these references."""
+    """The value with its first arguments, whatever they are called, from these references.
+
+    Those that `of` names are what it says; the others stay where they are.
+    """
     if isinstance(value, str):
       return value
-    free = [name for name in bind.needs(value.fn) if name not in value.of]
-    return value._replace(of={**dict(zip(free, references, strict=False)), **value.of})
+    first = [name for name in bind.needs(value.fn) if name != MODULE]
+    return value._replace(of={**dict(zip(first, references, strict=False)), **value.of})
 
   def _chain(self, steps: list[Any], last: str, over: Over) -> dict[str, Value | str]:
     """Hiders of values or of embedded tokens, one after another.

@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from maskjax import bind
 from maskjax.errors import BadInput, unknown
 from maskjax.task.node import (
-  DRAWS,
   FILLED,
   MAIN,
   TOLD,
@@ -14,7 +12,9 @@ from maskjax.task.node import (
   Branch,
   Node,
   Value,
+  draws,
   literal,
+  moves,
   named,
   takes,
   text,
@@ -79,6 +79,17 @@ class Graph:
     """
     return self._follow(self._find(reference, branch))
 
+  def whole(self, name: str, branch: str = MAIN) -> tuple[str, str]:
+    """The node that may be given by a name: that value, or the one that the name stands for.
+
+    Raises:
+      BadInput: there is none, or it is a part of another.
+    """
+    address = self.address(name, branch)
+    if address.path:
+      raise BadInput(f"{name!r} is a part of the value {address.name!r}: give that")
+    return address.node
+
   def _find(self, reference: str, branch: str) -> Address:
     words = reference.split(".")
     if words[0] in self.branches or words[0] == MAIN:
@@ -104,10 +115,16 @@ class Graph:
       yield f"{inside}{name} = {named(node.value.fn)}({', '.join(told)})"
 
   def dependents(self, nodes: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
-    """The nodes, and all that depend on one of them."""
+    """The nodes, and all that depend on one of them.
+
+    On the step and the position of examples all that is drawn, or moves, depends.
+    """
     found = set(nodes)
+    of_run = not found.isdisjoint({(MAIN, "step"), (MAIN, "position")})
     for node in self.order:
-      if any(a.node in found for a in self.nodes[node].arguments.values()):
+      own = any(a.node in found for a in self.nodes[node].arguments.values())
+      value = self.nodes[node].value
+      if own or (of_run and (draws(value) or moves(value))):
         found.add(node)
     return frozenset(found)
 
@@ -237,7 +254,7 @@ class Graph:
     drawn: dict[tuple[str, str], str] = {}
     for branch, name in self.order:
       value = self.nodes[branch, name].value
-      if any(one in bind.needs(value.fn) and one not in value.of for one in DRAWS):
+      if draws(value):
         stream = (branch, value.stream or name)
         if stream in drawn:
           raise BadInput(

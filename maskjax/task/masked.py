@@ -11,7 +11,6 @@ from jaxtyping import Array, Bool, Key
 
 from maskjax import bind
 from maskjax.errors import BadInput
-from maskjax.hide import fill
 from maskjax.keys import stream
 from maskjax.record import Record
 from maskjax.reduce import Term
@@ -41,7 +40,9 @@ def masked(*, config: Mapping[str, Any], record: Record, lengths: Lengths) -> Ta
       `target` what is asked back; `losses` by name, each a value with a `scale`; `let` further
       values by name, `branches` the same graph with values given otherwise, `teachers` functions
       `(teacher, params) -> teacher` that follow the parameters after each step, `answers` what
-      else can be asked. A value about `partners` has a partner drawn for each example.
+      else can be asked, `final` the name of the teacher whose parameters training comes to,
+      `scalars` values by name that are logged. A value about `partners` has a partner drawn for
+      each example.
     record: of the data.
     lengths: of the run, over which schedules move.
 
@@ -61,7 +62,7 @@ class Masked:
     """As the training loop sees it."""
     parts = self.parts
     answers: dict[str, Any] = {}
-    if parts.over.shape and "prediction" in parts.graph.values:
+    if "pictures" in parts.graph.values:
       answers["views"] = self.views
     if "encoder" in parts.modules:
       answers["features"] = self.features
@@ -77,6 +78,8 @@ class Masked:
       update=self.update if parts.teachers else None,
       coupled=self.coupled,
       **({"pair": self.pair} if self.pairs else {}),
+      **({"final": self.final} if parts.final else {}),
+      figures=self.scalars if parts.scalars else None,
       network=parts.modules.get("encoder", parts.modules.get("network")),
       answers=answers,
     )
@@ -96,12 +99,15 @@ class Masked:
     """A run of the graph, and the networks that it calls."""
     parts = self.parts
     networks = networks_of(parts.modules, variables, key=init, frozen=parts.frozen)
-    # Where nothing is drawn examples need no position: a caller may hand over images alone.
-    alone = key is None and "position" not in batch
+    # Where nothing is drawn examples need no position: a caller may hand over images alone. What
+    # draws all the same is refused, as nothing was given.
+    placed = {"position": batch["position"]} if "position" in batch else {}
+    if key is None and not placed:
+      placed = {"position": jnp.arange(len(next(iter(batch.values()))))}
     known = {
       "batch": batch,
       "partners": batch.get(PARTNERS, batch),
-      "position": jnp.arange(len(next(iter(batch.values())))) if alone else batch["position"],
+      **placed,
       "step": step,
       "train": train,
       "parts": parts.over.parts,
@@ -113,13 +119,7 @@ class Masked:
       **{name: self._fixed(variables, networks, name) for name in parts.teachers},
       **{self._given(name): network for name, network in networks.items()},
     }
-    own = {}
-    for name, value in (given or {}).items():
-      # Where a name stands for another value, that is the one.
-      address = parts.graph.address(name)
-      if address.path:
-        raise BadInput(f"{name!r} is a part of the value {address.name!r}: give that")
-      own[address.node] = value
+    own = {parts.graph.whole(name): value for name, value in (given or {}).items()}
     states = (variables or {}).get(STATE)
     return Run(parts.graph, known, known=own, key=key, states=states, keep=keep), networks
 
@@ -182,6 +182,16 @@ class Masked:
       variables = fitted(fits, variables, batches, self.record.kind)
     return self._copied(variables)
 
+  def final(self, variables: Variables) -> Variables:
+    """The variables with the parameters of one teacher, without any teacher."""
+    rest = {name: value for name, value in variables.items() if name != TEACHERS}
+    return {**rest, "params": variables.get(TEACHERS, {}).get(self.parts.final, rest["params"])}
+
+  def scalars(self, variables: Variables, step: Any) -> Mapping[str, Array]:
+    """What values of the variables and the step alone are."""
+    run, _ = self.run(variables, {"position": jnp.zeros(0, jnp.int32)}, None, step)
+    return dict(zip(self.parts.scalars, run.all(self.parts.scalars.values()), strict=True))
+
   def features(
     self, variables: Variables, batch: Batch, hidden: Bool[Array, "b n"] | None = None
   ) -> Mapping[str, Array]:
@@ -198,21 +208,12 @@ class Masked:
     step: Any = 0,
     hidden: Bool[Array, "b n"] | None = None,
   ) -> Mapping[str, Array]:
-    """What pictures are made from: "input", "seen" (NaN where hidden), "prediction", "pasted"."""
+    """What pictures are made from, see `maskjax.task.pictures.pictures`."""
     own = {} if hidden is None else {"hidden": hidden}
     keep = None if hidden is None else self.whole()
     run, _ = self.run(variables, batch, key, step, keep=keep, given=own)
-    values, allowed, gone, raw = run.take("values", "allowed", "hidden", "prediction")
-    aim, back = self.parts.aim, self.parts.over.back
-    prediction = raw if aim is None else aim.decode(raw, values)
-    absent = gone if allowed is None else gone | ~allowed
-    shown = {
-      "input": values if allowed is None else fill(values, ~allowed, jnp.nan),
-      "seen": fill(values, absent, jnp.nan),
-      "prediction": prediction,
-      "pasted": jnp.where(absent[..., None], prediction, values),
-    }
-    return {name: back(x) for name, x in shown.items()}
+    shown: Mapping[str, Array] = run.take("pictures")
+    return shown
 
   def _wanted(self) -> list[str]:
     """What a step makes: all losses, and all values that keep a state."""
@@ -235,8 +236,11 @@ class Masked:
   def _fixed(
     self, variables: Variables | None, networks: Mapping[str, Network], teacher: str | None
   ) -> Mapping[str, Network]:
-    """The networks with the parameters of a teacher, or their own, through which nothing learns."""
-    if variables is None:
+    """The networks with the parameters of a teacher, or their own, through which nothing learns.
+
+    The networks themselves where training came to a teacher, whose parameters are then theirs.
+    """
+    if variables is None or (teacher is not None and TEACHERS not in variables):
       return networks
     params = variables["params"] if teacher is None else variables[TEACHERS][teacher]
     taught = {**variables, "params": params}

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Key
 
-from maskjax.errors import BadInput
+from maskjax.errors import BadInput, unknown
 from maskjax.keys import stream
 from maskjax.model import layers
 from maskjax.task.base import FROZEN, Variables
@@ -71,8 +71,11 @@ class Network:
     # By name inside: what `setup` binds is there only while a module is applied.
     told: Any = {"method": lambda module, *args, **options: getattr(module, name)(*args, **options)}
     if not self.made:
-      made = self.module.init(self.key, *args, **told, **options)  # type: ignore[arg-type]
+      first, made = self.module.init_with_output(self.key, *args, **told, **options)  # type: ignore[arg-type]
       self.variables = _merged(self.variables, made)
+      if not (taps or gates):
+        # From one key always the same parameters are made: nothing would differ if applied again.
+        return layers.Told(first, {}, {}, {})
     moves = [STATISTICS] if options.get("train") and STATISTICS in self.variables else []
     inside: Any = {"taps": taps, "gates": gates, "mutable": moves}
     seen = self.variables
@@ -141,24 +144,30 @@ def changes_of(networks: Mapping[str, Network], variables: Variables) -> dict[st
   return changed
 
 
-def calls(module: nn.Module) -> Callable[..., Any]:
-  """A function `(module, …)` that applies a network to the arguments of the module's `__call__`.
+def calls(module: nn.Module, method: str = "__call__") -> Callable[..., Any]:
+  """A function `(module, …)` that applies a network to the arguments of one of its methods.
+
+  Raises:
+    BadInput: the network has no such method.
 
   >>> list(inspect.signature(calls(nn.Dense(3))).parameters)
   ['module', 'inputs']
   """
+  if not callable(found := getattr(type(module), method, None)):
+    public = [name for name in dir(type(module)) if not name.startswith("_")]
+    raise unknown(f"method of {type(module).__name__}", method, public)
 
   def call(module: Network, **told: Any) -> Any:
-    return module(**told)
+    return module(**told, method=method)
 
   own = [
     p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-    for p in inspect.signature(module.__call__).parameters.values()
+    for p in list(inspect.signature(found).parameters.values())[1:]
     if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
   ]
   first = inspect.Parameter(MODULE, inspect.Parameter.KEYWORD_ONLY)
   call.__signature__ = inspect.Signature([first, *own])  # type: ignore[attr-defined]
-  call.__name__ = type(module).__name__
+  call.__name__ = type(module).__name__ + ("" if method == "__call__" else f".{method}")
   return call
 
 

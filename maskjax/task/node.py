@@ -46,6 +46,16 @@ def takes(value: Value) -> dict[str, bool]:
   return found | dict.fromkeys(value.of, True) if bind.takes_any(value.fn) else found
 
 
+def draws(value: Value) -> bool:
+  """Whether a value draws from a stream of its own."""
+  return any(one in bind.needs(value.fn) and one not in value.of for one in DRAWS)
+
+
+def moves(value: Value) -> bool:
+  """Whether an argument of a value's function moves over the run, or from example to example."""
+  return any(isinstance(one, bind.Moving) for one in getattr(value.fn, "keywords", {}).values())
+
+
 class Branch(NamedTuple):
   """The same graph with some values given otherwise.
 
@@ -82,8 +92,9 @@ def literal(value: Any) -> str:
   """An argument that is bound, in few words."""
   if isinstance(value, bind.Moving):
     return "…"
-  plain = isinstance(value, str | int | float | bool | tuple)
-  return repr(value) if plain else named(value) if callable(value) else type(value).__name__
+  if isinstance(value, str | int | float | bool) or type(value) is tuple:
+    return repr(value)
+  return named(value) if callable(value) else type(value).__name__
 
 
 def text(address: Address) -> str:

@@ -1,8 +1,9 @@
 """Reads the sections of a config into a graph of named values, networks and losses."""
 
 import functools
+import inspect
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_origin
 
 import flax.linen as nn
 import jax
@@ -14,11 +15,12 @@ from maskjax.over import Over
 from maskjax.record import Record
 from maskjax.recover import Target
 from maskjax.sections import Lengths
-from maskjax.task.grammar import ANSWER, LOSS, Grammar, Loss
+from maskjax.task.grammar import ANSWER, LOSS, OF_RUN, Grammar, Loss
 from maskjax.task.graph import Graph
 from maskjax.task.networks import networks_of
+from maskjax.task.node import MAIN
 from maskjax.task.run import Run
-from maskjax.task.values import base_values, gates
+from maskjax.task.values import base_values, gates, picture_values
 
 # What every run of a graph is given, beside networks.
 GIVEN = ("batch", "partners", "position", "step", "train", "grid", "parts", "over", "record")
@@ -40,6 +42,8 @@ class Parts(NamedTuple):
     aim: the target as patches, and back.
     answers: those that the config adds: name → what a caller hands over after the batch; None
       where that is a key, the step and a mask.
+    final: the teacher that training comes to; "" where it comes to the parameters themselves.
+    scalars: name → a value that depends on the variables and the step alone.
     facts: what is known of the data and the run, values of the graph by name.
   """
 
@@ -52,6 +56,8 @@ class Parts(NamedTuple):
   teachers: Mapping[str, functools.partial[Any]]
   aim: Target | None
   answers: Mapping[str, tuple[str, ...] | None]
+  final: str
+  scalars: Mapping[str, str]
   facts: Mapping[str, Any]
 
 
@@ -77,17 +83,53 @@ class Reader:
       BadInput: a section that does not fit the others.
     """
     named = self._named()
-    facts: dict[str, Any] = {"record_shape": self.record.shape}
-    # Frozen networks that need no more than the data may make what positions are of: codecs.
-    needed = lambda fn: {name for name, required in bind.needs(fn).items() if required}
-    early = {k for k, fn in named.items() if self.frozen[k] and needed(fn) <= {*facts, *OF_DATA}}
-    self._build({k: named[k] for k in named if k in early}, facts)
+    early = self._codecs(named)
     over = self._over()
-    facts = {"record_shape": over.shape or self.record.shape, "patch": over.cell}
-    facts |= {"grid": over.grid, "outputs": over.width}
-    facts["shapes"] = {name: (one.shape, one.classes) for name, one in over.fields.items()}
-    self._build({k: named[k] for k in named if k not in early}, facts)
+    self._build({k: named[k] for k in named if k not in early}, _facts(over, self.record))
     aim = self._made("target", {"over": over})
+    values = self._values(over, aim)
+    answers = {}
+    for name, section in self._section("answers").items():
+      values[f"{ANSWER}{name}"], answers[name] = self.grammar.answer(name, section)
+    losses = []
+    for name, section in self._section("losses").items():
+      values[f"{LOSS}{name}"], loss = self.grammar.loss(name, section)
+      losses.append(loss)
+    bound = lambda section: sections.bound(section, self.lengths)
+    teachers = {name: bound(section) for name, section in self._section("teachers").items()}
+    branches = {
+      name: self.grammar.branch(name, section, values, over)
+      for name, section in self._section("branches").items()
+    }
+    of_run = {"vocabulary": len(self.record.vocabulary), "batch_size": self.config["batch_size"]}
+    functions = [f"modules.{name}" for name in self.modules if name not in named]
+    # What callers of answers hand over may have any name.
+    handed = [name for takes in answers.values() for name in takes or () if name not in OF_RUN]
+    given = [*named, *functions, *teachers, DETACHED]
+    given += [name for name in (*GIVEN, *of_run, *handed) if name not in {*values, *given}]
+    outside = [f"{LOSS}{loss.name}" for loss in losses]
+    graph = Graph(values, dict.fromkeys(given), branches, outside)
+    self._check(graph, teachers)
+    networks = self.modules, self.frozen, early
+    learned = tuple(losses), teachers, aim
+    ends = self.config.get("final") or "", self._section("scalars")
+    return Parts(graph, over, *networks, *learned, answers, *ends, of_run)
+
+  def _codecs(self, named: Mapping[str, functools.partial[Any]]) -> tuple[str, ...]:
+    """Builds the frozen networks that need no more than the data: positions may be of their codes.
+
+    Returns:
+      Their names.
+    """
+    facts = {"record_shape": self.record.shape}
+    needed = lambda fn: {name for name, required in bind.needs(fn).items() if required}
+    known = {*facts, *OF_DATA}
+    early = tuple(k for k, fn in named.items() if self.frozen[k] and needed(fn) <= known)
+    self._build({k: named[k] for k in early}, facts)
+    return early
+
+  def _values(self, over: Over, aim: Target | None) -> dict[str, Any]:
+    """All values but answers and losses."""
     taps = {name: self.grammar.inside(address) for name, address in self._section("taps").items()}
     values = base_values(over, self.modules, aim, tuple(taps.values()))
     values |= {name: f"out.taps.{address}" for name, address in taps.items()}
@@ -99,29 +141,34 @@ class Reader:
     values |= self.grammar.words(over)
     for name, section in self._section("let").items():
       values[name] = self.grammar.value(name, section)
-    answers = {}
-    for name, section in self._section("answers").items():
-      values[f"{ANSWER}{name}"], answers[name] = self.grammar.answer(name, section)
-    losses = []
-    for name, section in self._section("losses").items():
-      value, loss = self.grammar.loss(name, section)
-      values[f"{LOSS}{name}"] = value
-      losses.append(loss)
-    teachers = {
-      name: sections.bound(section, self.lengths)
-      for name, section in self._section("teachers").items()
-    }
-    branches = {
-      name: self.grammar.branch(name, s, values, over)
-      for name, s in self._section("branches").items()
-    }
-    functions = [f"modules.{name}" for name in self.modules if name not in named]
-    of_run = {"vocabulary": len(self.record.vocabulary), "batch_size": self.config["batch_size"]}
-    known = [name for name in (*GIVEN, *of_run) if name not in values]
-    given = (*known, *named, *functions, *teachers, DETACHED)
-    graph = Graph(values, given, branches, outside=[f"{LOSS}{loss.name}" for loss in losses])
-    networks = self.modules, self.frozen, tuple(early)
-    return Parts(graph, over, *networks, tuple(losses), teachers, aim, answers, of_run)
+    return picture_values(aim) | values if over.shape and "prediction" in values else values
+
+  def _check(self, graph: Graph, teachers: Mapping[str, Any]) -> None:
+    """What the sections name that are about the whole graph is there."""
+    self._check_carried(graph)
+    if (final := self.config.get("final")) and final not in teachers:
+      raise unknown("teacher that training comes to, final,", final, teachers)
+    for reference in self._section("scalars").values():
+      graph.address(reference)
+
+  def _check_carried(self, graph: Graph) -> None:
+    """A mask that the last hider hands on beside the values is read by a loss."""
+    hide = self.config.get("hide") or ()
+    steps = (hide,) if sections.is_section(hide) else tuple(hide)
+    said = inspect.signature(sections.find(steps[-1]["fn"])).return_annotation if steps else None
+    if get_origin(said) is not tuple:
+      return
+    read, todo = set(), [(MAIN, f"{LOSS}{name}") for name in self._section("losses")]
+    behind = set(todo)
+    while todo:
+      node = graph.nodes.get(todo.pop())
+      for address in node.arguments.values() if node else ():
+        read |= {address.path[:1]} if address.name == "seen" else set()
+        todo += [address.node] if address.node not in behind else []
+        behind.add(address.node)
+    if read == {("values",)}:
+      name = steps[-1]["fn"]
+      raise BadInput(f"{name} hands on a mask beside the values, and no loss reads seen.hidden")
 
   def _section(self, name: str) -> Mapping[str, Any]:
     return self.config.get(name) or {}
@@ -181,6 +228,20 @@ class Reader:
         raise BadInput(f"networks that need each other to be built: {', '.join(sorted(left))}")
       for name in ready:
         factory = left.pop(name)
-        offers = {**facts, **self.modules}
+        # Of other networks what a factory asks for, not what happens to be called as an option.
+        asked = {n: one for n, one in self.modules.items() if bind.needs(factory).get(n)}
+        offers = {**facts, **asked}
         bind.check(factory, offers, f"the network {name!r}")
         self.modules[name] = bind.call(factory, offers)
+
+
+def _facts(over: Over, record: Record) -> dict[str, Any]:
+  """What the factories of networks may name of the positions."""
+  return {
+    "record_shape": over.shape or record.shape,
+    "patch": over.cell,
+    "grid": over.grid,
+    "outputs": over.width,
+    "shapes": {name: (one.shape, one.classes) for name, one in over.fields.items()},
+    "cells": {name: one.cell for name, one in over.fields.items()},
+  }

@@ -55,6 +55,8 @@ class Run:
     self.graph, self.key = graph, key
     self.known = {**(known or {}), **{(MAIN, name): value for name, value in given.items()}}
     self.states, self.keep, self.inside = dict(states or {}), keep, inside
+    # Keys that a caller gives to single values, in the place of those of their streams.
+    self.drawn: dict[Place, Any] = {}
     self.changes: dict[str, Any] = {}
     self.leaving: dict[Place, list[Place]] = {}
 
@@ -80,9 +82,9 @@ class Run:
     `jax.grad(lambda g: graph("losses.task", gate=g).sum)(gate)` in a function that names `graph`.
 
     Raises:
-      BadInput: a name or a reference that leads nowhere.
+      BadInput: a name or a reference that leads nowhere, or a name that is a part of a value.
     """
-    places = {self.graph.address(name, branch).node: value for name, value in given.items()}
+    places = {self.graph.whole(name, branch): value for name, value in given.items()}
     stale = self.graph.dependents(places)
     known = {place: value for place, value in self.known.items() if place not in stale}
     return self._again({**known, **places}).take(*references, branch=branch)
@@ -147,7 +149,8 @@ class Run:
     if "exact" in takes:
       told["exact"] = node.value.exact and self.keep is None
     if "keys" in takes and "keys" not in told:
-      told["keys"] = self._keys(branch, name_of_keys)
+      given = self.drawn.get(place)
+      told["keys"] = self._keys(branch, name_of_keys) if given is None else given
     if "key" in takes and "key" not in told:
       told["key"] = self._key(branch, name_of_keys)
     if "graph" in takes:
@@ -164,9 +167,12 @@ class Run:
     return made
 
   def _moved(self, fn: Any, drawn: Callable[[], Key[Array, "..."]]) -> Callable[..., Any]:
-    """The function with what moves over a run, or from key to key of those drawn, as it is now."""
+    """The function with what moves over a run, or from key to key of those drawn, as it is now.
+
+    What was declared by `bind.paced` moves its arguments itself.
+    """
     moving = [v for v in getattr(fn, "keywords", {}).values() if isinstance(v, bind.Moving)]
-    if not moving:
+    if not moving or hasattr(fn.func, "pace"):
       return fn
     each = any(value.each for value in moving)
     return bind.at(fn, self._get((MAIN, "step")), drawn() if each else None)

@@ -1,15 +1,17 @@
 """Values of a graph over text: what a language model reads, predicts and is asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from maskjax import reduce, units
 from maskjax.errors import BadInput
 from maskjax.hide import Seen
 from maskjax.hide.pairs import Predicate, dense
+from maskjax.keys import keys
 from maskjax.model.layers import Told
 from maskjax.recover import surprise
 from maskjax.task.base import Batch
@@ -19,6 +21,13 @@ from maskjax.task.pictures import likeliest
 # How the arrays of a batch go on beyond their end.
 PADDED = {"tokens": "constant", "valid": "constant", "asked": "constant"}
 PADDED |= {"segments": "edge", "blocks": "edge"}
+
+
+class Shifted(NamedTuple):
+  """What is read where each token is asked: `ids`, and which of them are `valid`."""
+
+  ids: Int[Array, "b n"]
+  valid: Bool[Array, "b n"]
 
 
 def read_tokens(
@@ -33,7 +42,7 @@ def read_tokens(
     features: the normalised tokens `[*b n d]`, in place of logits.
 
   Raises:
-    BadInput: a network without an id for a mask.
+    BadInput: a network without an id for a mask, or that reads from left to right.
 
   >>> import types
   >>> reads = types.SimpleNamespace(extra=0)
@@ -42,6 +51,8 @@ def read_tokens(
   maskjax.errors.BadInput: the network needs an id for a mask or begin token: set model.extra=1
   """
   _check_extra(network)
+  if getattr(network, "causal", False):
+    raise BadInput("masked tokens are predicted from both sides: set model.causal=False")
   return network(seen.values, seen.valid, source.get("segments"), features=features)
 
 
@@ -91,7 +102,7 @@ def read_from_left(
   return network.tell(ids, seen, belong, pairs=pairs, taps=taps, features=features)
 
 
-def shifted(batch: Batch, begin: int) -> tuple[Int[Array, "b n"], Bool[Array, "b n"]]:
+def shifted(batch: Batch, begin: int) -> Shifted:
   """What is read where each token is asked, the one before it, and whether that is valid.
 
   At the first position, and of each of the "segments", it is the id `begin`.
@@ -105,7 +116,7 @@ def shifted(batch: Batch, begin: int) -> tuple[Int[Array, "b n"], Bool[Array, "b
   new = jnp.arange(batch["tokens"].shape[-1]) == 0
   if segments is not None:
     new = new | (segments != before(segments))
-  return jnp.where(new, begin, before(batch["tokens"])), new | before(batch["valid"])
+  return Shifted(jnp.where(new, begin, before(batch["tokens"])), new | before(batch["valid"]))
 
 
 def asked_of(batch: Batch) -> Bool[Array, "b n"]:
@@ -136,14 +147,90 @@ def blocks_read(batch: Batch) -> Int[Array, "b n"]:
 
 
 def text_nats(
-  logits: Float[Array, "b n v"], target: Int[Array, "b n"], asked: Bool[Array, "b n"]
+  logits: Float[Array, "b n v"],
+  target: Int[Array, "b n"],
+  asked: Bool[Array, "b n"],
+  weight: Float[Array, "b"] | None = None,
+  draws: int = 1,
 ) -> Float[Array, "b"]:
-  r"""The negative log-likelihood of the asked tokens of each text, $\sum_i -\log p(x_i)$, in nats.
+  r"""The negative log-likelihood of the asked tokens of each text in nats.
+
+  $w \sum_{i\,\mathrm{asked}} -\log p(x_i)$, where w is 1 without a weight.
+
+  Args:
+    logits: of every token.
+    target: the true tokens.
+    asked: which of them count.
+    weight: of each text.
+    draws: how many a caller wants of what is drawn. Nothing is, so it changes nothing.
 
   >>> text_nats(jnp.zeros((1, 2, 1)), jnp.zeros((1, 2), int), jnp.ones((1, 2), bool)).tolist()
   [0.0]
   """
-  return surprise(logits, target, asked).sum(-1)
+  nats = surprise(logits, target, asked).sum(-1)
+  return nats if weight is None else weight * nats
+
+
+def own_key(key: Key[Array, ""]) -> Key[Array, ""]:
+  """The key of a stream as a value, for several values that draw from the same."""
+  return key
+
+
+def even_times(position: Int[Array, "b"]) -> Float[Array, "b"]:
+  r"""Times that lie evenly in [0, 1], one for each example: $t_i = (i + 1/2) / B$.
+
+  >>> even_times(jnp.array([7, 3])).tolist()
+  [0.25, 0.75]
+  """
+  return (jnp.arange(len(position)) + 0.5) / len(position)
+
+
+def over_times(
+  graph: Callable[..., Any],
+  key: Key[Array, ""],
+  position: Int[Array, "b"],
+  draws: int,
+  *,
+  value: str,
+) -> Float[Array, "b"]:
+  r"""The mean of a value of each example over times that lie evenly in [0, 1).
+
+  $\frac{1}{D} \sum_{d<D} f(t_d)$ with $t_d = u + d / D$ modulo 1, and one $u \sim U[0, 1)$ for each
+  example. What else the value draws is drawn anew for each d, as in step d of a run.
+
+  Args:
+    graph: in which `times` are given, see `Run.ask`.
+    key: of the first times.
+    position: of the examples in the global batch.
+    draws: D.
+    value: f, a value that depends on `times`.
+
+  >>> square = lambda value, times, step: times**2
+  >>> over_times(square, jax.random.key(0), jnp.arange(1), 4096, value="f").round(3).tolist()
+  [0.3330000042915344]
+  """
+  first = jax.vmap(jax.random.uniform)(keys(key, position))
+  at = lambda draw: graph(value, times=jnp.mod(first + draw / draws, 1.0), step=draw)
+  return jax.lax.map(at, jnp.arange(draws)).sum(0) / draws
+
+
+def added(**named: Any) -> Any:
+  """The sum of several values, in the order of the names that `of` gives them.
+
+  >>> added(a=1, b=2)
+  3
+  """
+  first, *rest = (named[name] for name in sorted(named))
+  return sum(rest, first)
+
+
+def stacked(named: dict[str, Array], *, axis: int = 0) -> Array:
+  """The arrays of a mapping on one more axis, in its order.
+
+  >>> stacked({"a": jnp.zeros((2, 3)), "b": jnp.ones((2, 3))}, axis=1).shape
+  (2, 2, 3)
+  """
+  return jnp.stack([*named.values()], axis=axis)
 
 
 def text_views(
@@ -167,6 +254,15 @@ def text_features(
   [[1.0]]
   """
   return {"mean": reduce.mean(tokens, where=valid[..., None], axis=-2)}
+
+
+def entry(x: Array, *, index: int = 0) -> Array:
+  """One entry along the first axis: of several views, one.
+
+  >>> entry(jnp.array([[1, 2], [3, 4]]), index=1).tolist()
+  [3, 4]
+  """
+  return x[index]
 
 
 def left_to_right(pairs: Predicate) -> bool:

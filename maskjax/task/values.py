@@ -13,13 +13,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import reduce
-from maskjax.hide import Seen
+from maskjax.errors import BadInput
+from maskjax.hide import Seen, restore
 from maskjax.over import Over
 from maskjax.recover import Target
 from maskjax.score import Draw
 from maskjax.select import Views
 from maskjax.task.networks import Network
 from maskjax.task.node import Value
+from maskjax.task.pictures import pictures
 
 
 class Out(NamedTuple):
@@ -80,6 +82,13 @@ def in_place(
   return Seen(values, None, allowed, gone)  # type: ignore[arg-type]
 
 
+def asked(
+  hidden: Bool[Array, "*b n"], allowed: Bool[Array, "b n"] | None = None
+) -> Bool[Array, "*b n"]:
+  """The positions that losses ask for: hidden, and there, whatever a selection or a caller says."""
+  return hidden if allowed is None else hidden & allowed
+
+
 def visible(seen: Seen) -> Bool[Array, "b n"]:
   """The positions that are seen: not hidden, and there."""
   return ~seen.hidden
@@ -116,11 +125,16 @@ def out(
 
 
 def features(out: Out) -> dict[str, Array]:
-  """What is evaluated of an encoder: its "tokens" in float32, their "mean", and "class" if any."""
+  """What is evaluated of an encoder: its "tokens" in float32, their "mean", and "class" if any.
+
+  Tokens stand at their positions, zeros where nothing is seen.
+  """
   tokens = out.tokens.astype(jnp.float32)
   mean = tokens.mean(axis=-2)
   if out.valid is not None:
     mean = reduce.mean(tokens, out.valid[..., None], axis=-2)
+  if out.index is not None:
+    tokens = restore(tokens, out.hidden, jnp.zeros(()))
   found = {"mean": mean, "tokens": tokens}
   return found if out.extra is None else {**found, "class": out.extra[..., 0, :]}
 
@@ -131,6 +145,14 @@ def decoded(decoder: Network, out: Out, grid: tuple[int, ...]) -> Any:
   if out.extra is not None:
     tokens = jnp.concatenate([out.extra, tokens], axis=-2)
   return decoder(tokens, out.hidden, grid)
+
+
+def predicted_loss(decoded: Any) -> Float[Array, "b n"]:
+  """How large the decoder predicts its own loss to be at each position."""
+  if decoded.loss is None:
+    raise BadInput("the decoder predicts no loss: set loss_depth of the decoder in the config")
+  found: Float[Array, "b n"] = decoded.loss
+  return found
 
 
 def reward(
@@ -148,6 +170,13 @@ def reward(
 def target(values: Float[Array, "b n p"], *, aim: Target) -> Float[Array, "b n p"]:
   """What is asked back, made from the values."""
   return aim.encode(values)
+
+
+def predicted_values(
+  prediction: Float[Array, "b n p"], values: Float[Array, "b n p"], *, aim: Target
+) -> Float[Array, "b n p"]:
+  """What is predicted of the values, in their own units: the target made undone."""
+  return aim.decode(prediction, values)
 
 
 def apply(network: Network, x: Any, *, method: str | None = None) -> Any:
@@ -171,14 +200,26 @@ def field(batch: Mapping[str, Any], *, name: str) -> Any:
 
 def latents(batch: Mapping[str, Any], codec: Network, *, field: str = "image") -> dict[str, Any]:
   """The batch with the means of a frozen autoencoder's latents in the place of a field."""
-  mean = codec(batch[field], method="encode").mean
+  mean = codec(_whole(batch, field), method="encode").mean
   return {**batch, field: jax.lax.stop_gradient(mean)}
 
 
 def codes(batch: Mapping[str, Any], tokenizer: Network, *, field: str = "image") -> dict[str, Any]:
   """The batch with the codes of a frozen tokenizer, over its grid, in the place of a field."""
-  tokens = tokenizer(batch[field], method="encode")
+  tokens = tokenizer(_whole(batch, field), method="encode")
   return {**batch, field: tokens.reshape(len(tokens), *tokenizer.grid)}
+
+
+def _whole(batch: Mapping[str, Any], field: str) -> Array:
+  """A field of a batch as a frozen network may encode it: there, with nothing missing in it."""
+  if field not in batch:
+    raise BadInput(
+      f"the batch has no field {field!r} to encode (it has: {', '.join(sorted(batch))})"
+    )
+  x, valid = batch[field], batch.get("valid")
+  if valid is not None and valid.ndim >= x.ndim:
+    raise BadInput(f"examples are encoded whole, and values of {field!r} may be missing")
+  return x
 
 
 def repeated(batch: Mapping[str, Any], *, times: int) -> dict[str, Array]:
@@ -198,6 +239,14 @@ def gates(addresses: Mapping[str, str]) -> Value:
     return {names[name]: value for name, value in values.items()}
 
   return Value(gates, {name: addresses[address] for name, address in names.items()})
+
+
+def picture_values(aim: Target | None) -> dict[str, Value | str]:
+  """The values that reconstructions are drawn from, where there is a `prediction`."""
+  made: Value | str = "prediction"
+  if aim is not None:
+    made = Value(functools.partial(predicted_values, aim=aim))
+  return {"predicted_values": made, "pictures": Value(pictures)}
 
 
 def score_values() -> dict[str, Value | str]:
@@ -225,7 +274,7 @@ def base_values(
     "values": "positions.values",
     "allowed": "positions.allowed",
     "nothing": Value(nothing),
-    "asked": "hidden",
+    "asked": Value(asked),
     "visible": Value(visible),
   }
   if "encoder" in networks:
@@ -233,7 +282,7 @@ def base_values(
     made["out"] = Value(functools.partial(out, taps=tuple(taps)))
   if "decoder" in networks:
     made |= {"decoded": Value(decoded), "prediction": "decoded.prediction"}
-    made["predicted_loss"] = "decoded.loss"
+    made["predicted_loss"] = Value(predicted_loss)
   if aim is not None:
     made["target"] = Value(functools.partial(target, aim=aim))
   return made

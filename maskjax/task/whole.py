@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key, Shaped
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 from maskjax.hide import fill
 from maskjax.over import Over
@@ -77,20 +77,6 @@ def sampled(posterior: Any, keys: Key[Array, "b"]) -> Array:
   return drawn
 
 
-def carried(
-  network: Network, x: Array, hidden: Bool[Array, "b n"] | None, *, method: str | None = None
-) -> Any:
-  """What a network that takes a mask beside its input makes of an example, as in evaluation.
-
-  Args:
-    network: called as `network(x, hidden)`.
-    x: whole examples.
-    hidden: over the network's own `grid`; None hides nothing.
-    method: of the network; its call unless said.
-  """
-  return network(x, hidden, method=method)
-
-
 def valid_examples(batch: Mapping[str, Any]) -> Bool[Array, "b"]:
   """Which examples count: all, or those that the batch calls `valid`.
 
@@ -124,51 +110,32 @@ def logits(
   return said
 
 
-def mixed_views(
-  batch: Mapping[str, Any],
-  partners: Mapping[str, Any],
-  image: Float[Array, "b h w c"],
-  hidden: Bool[Array, "b n"],
-  target: Float[Array, "b classes"],
-) -> Mapping[str, Array]:
-  """What pictures of mixed images are made from: "input", "other", "seen", "hidden", "target"."""
-  gone = hidden.reshape(image.shape[:-1])
-  shown = {"input": batch["image"], "seen": image, "hidden": gone, "target": target}
-  return {**shown, "other": partners["image"]}
+def size_of(x: Shaped[Array, "..."], *, axis: int = -1) -> int:
+  """The length of an axis of a value, as a plain int.
+
+  >>> size_of(jnp.zeros((2, 5)))
+  5
+  """
+  return x.shape[axis]
 
 
-def decoded_signal(
-  network: Network, content: Float[Array, "b k t f d"], signal: Float[Array, "b n"]
-) -> Float[Array, "b k n"]:
-  """Signals from content at times and filters, as long as the one that the content is of.
+def moved_axis(x: Shaped[Array, "..."], *, source: int, to: int) -> Shaped[Array, "..."]:
+  """A value with one of its axes at another place.
+
+  >>> moved_axis(jnp.zeros((2, 3, 5)), source=1, to=-1).shape
+  (2, 5, 3)
+  """
+  return jnp.moveaxis(x, source, to)
+
+
+def in_order(x: Shaped[Array, "b k *d"], order: Int[Array, "b j"]) -> Shaped[Array, "b j *d"]:
+  r"""The entries of each example in an order of its own, $y_{ij} = x_{i\,o_{ij}}$.
 
   Args:
-    network: called as `decode(content, samples)`.
-    content: of each source.
-    signal: what was encoded.
+    x: k entries of every example.
+    order: which of them come first, second, …
+
+  >>> in_order(jnp.array([[5, 6], [7, 8]]), jnp.array([[1, 0], [0, 0]])).tolist()
+  [[6, 5], [7, 7]]
   """
-  made: Float[Array, "b k n"] = network(content, signal.shape[-1], method="decode")
-  return made
-
-
-def separated_views(
-  network: Network,
-  batch: Mapping[str, Any],
-  estimates: Float[Array, "b k n"],
-  gate: Float[Array, "b k t f"],
-  serving: Any,
-) -> Mapping[str, Array]:
-  """What pictures of a separation are made from, in the order of the sources served best.
-
-  "mixture", "sources", "estimates", "gate", and "peaks", where each filter's spectrum is highest.
-
-  Args:
-    network: has `peaks()`.
-    batch: with "mixture" and "sources".
-    estimates, gate: of each source.
-    serving: which estimate serves each source, `[b k]`.
-  """
-  gate = jnp.take_along_axis(gate, serving[..., None, None], axis=1)
-  estimates = jnp.take_along_axis(estimates, serving[..., None], axis=1)
-  given = {name: jnp.asarray(batch[name]) for name in ("mixture", "sources")}
-  return {**given, "estimates": estimates, "gate": gate, "peaks": network(method="peaks")}
+  return jnp.take_along_axis(x, order.reshape(*order.shape, *[1] * (x.ndim - 2)), axis=1)

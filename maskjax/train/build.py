@@ -12,6 +12,7 @@ from maskjax import bind, weights
 from maskjax.data import pipeline
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
+from maskjax.sections import Lengths, bound
 from maskjax.task.base import Task, Variables, total
 from maskjax.task.prepare import prepared
 from maskjax.train import flops
@@ -22,26 +23,21 @@ from maskjax.train.optimizer import Optimizer
 from maskjax.train.rules import match
 from maskjax.train.state import State, begun, moments, start
 from maskjax.train.step import make_step
-from maskjax.train.words import WORDS, Lengths, word
 
 Config = Mapping[str, Any]
 
 # A rerun on a workdir must agree in these; all other fields are free to change.
-TRAINED = tuple(name for name in WORDS if name != "generate")
-# Sections of graphs of named values, see `maskjax.task.masked`.
-GRAPH = ("over", "let", "losses", "branches", "teachers", "taps", "gates")
 IDENTITY = (
-  "task", *TRAINED, *GRAPH, "prepare", "view", "data", "optimizer", "hold", "batch_size", "seed",
-  "ema", "total",
+  "task", "over", "model", "score", "select", "hide", "target", "losses", "let", "branches",
+  "teachers", "taps", "gates", "final", "prepare", "view", "data", "optimizer", "hold",
+  "batch_size", "seed", "ema", "total",
 )  # fmt: skip
 FREE = (
   "job", "seeds", "accumulate", "loader", "evals", "eval_batch_size", "checkpoint", "log", "resume",
-  "init_from", "init_except", "stages", "debug", "profile", "generate", "sample",
-  "explain", "mesh", "answers",
+  "init_from", "init_except", "stages", "debug", "profile", "sample",
+  "explain", "mesh", "answers", "scalars",
 )  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
-# Where the functions of sections about weights are found.
-OF_WEIGHTS = {**WORDS, "score": "maskjax.weights"}
 LENGTHS = ("total_steps", "total_epochs", "total_examples")
 
 
@@ -161,37 +157,23 @@ class Parts(NamedTuple):
 def make_task(config: Config, record: Record) -> Task:
   """The task that a config describes, for data of this record.
 
+  `config.task.fn` makes it from what it names of the config, the record and the lengths of the run;
+  `config.prepare` are statistics by name, see `maskjax.task.prepare`, and `config.view` learned
+  masks over the weights.
+
   Raises:
     BadInput: a name, an argument or a combination that cannot work.
   """
   lengths = run_lengths(config, record)
-  task = bind.bind(config["task"], "maskjax.task")
-  offers = {"config": config, "record": record, "lengths": lengths}
-  if "config" not in bind.needs(task):
-    offers = _words(config, record, task, lengths)
+  task, offers = bound(config["task"]), {"config": config, "record": record, "lengths": lengths}
   bind.check(task, offers, "the config")
   made: Task = bind.call(task, offers)
-  if config.get("prepare"):
-    statistic = bind.bind(config["prepare"], "maskjax.task.prepare")
+  statistics = {name: bound(section) for name, section in (config.get("prepare") or {}).items()}
+  for statistic in statistics.values():
     bind.check(statistic, ("task",), "the config")
-    made = prepared(made, **{config["prepare"]["fn"].rpartition(":")[2]: statistic(task=made)})
+  if statistics:
+    made = prepared(made, **{name: fn(task=made) for name, fn in statistics.items()})
   return view(made, config["view"], lengths) if config.get("view") else made
-
-
-def _words(config: Config, record: Record, task: partial[Task], lengths: Lengths) -> dict[str, Any]:
-  """What a task is offered that takes the bound functions of the sections."""
-  # What moves while decoding moves with its steps.
-  paces = {"generate": Lengths(config.get("generate", {}).get("steps", 1), 1)}
-  words = {
-    name: word(config[name], home, paces.get(name, lengths))
-    for name, home in WORDS.items()
-    if config.get(name) is not None
-  }
-  taken = bind.needs(task)
-  for name in words:
-    if name not in taken:
-      raise unknown(f"section for the task {config['task']['fn']}", name, taken)
-  return {**words, "record": record, "batch_size": config["batch_size"]}
 
 
 def view(made: Task, section: Config, lengths: Lengths) -> Task:
@@ -201,9 +183,8 @@ def view(made: Task, section: Config, lengths: Lengths) -> Task:
     BadInput: an unknown function, argument or schedule.
   """
   rules, rest = section.get("where"), {k: v for k, v in section.items() if k != "where"}
-  bound = word(rest, "maskjax.weights", lengths, OF_WEIGHTS)
   where = (lambda params: match(params, rules, default=False).values) if rules else None
-  return weights.viewed(made, bound(where=where))
+  return weights.viewed(made, bound(rest, lengths)(where=where))
 
 
 def run_lengths(config: Config, record: Record) -> Lengths:
@@ -259,8 +240,9 @@ def make_parts(config: Config, devices: Sequence[jax.Device] | None = None) -> P
 def compute_dtype(config: Config) -> jnp.dtype:
   """The dtype that the model computes in."""
   model = config.get("model") or {}
-  # Of several networks the first that says so.
+  # Of several networks the first that is trained and says so.
   parts = [model, *(part for part in model.values() if isinstance(part, Mapping))]
+  parts = [part for part in parts if not part.get("frozen")]
   name = next((part["dtype"] for part in parts if "dtype" in part), "float32")
   if name not in DTYPES:
     raise unknown("dtype of the model", name, DTYPES)
@@ -296,9 +278,8 @@ def hold(made: Optimizer, section: Config, params: Any, lengths: Lengths) -> Opt
   if section.get("every", 1) > lengths.total_steps:
     raise BadInput(f"hold.every={section['every']} is beyond the run's {lengths.total_steps} steps")
   rules, rest = section.get("where"), {k: v for k, v in section.items() if k != "where"}
-  bound = word(rest, "maskjax.weights", lengths, OF_WEIGHTS)
   chosen = match(params, rules, default=False) if rules else None
-  tx = bound(made.tx, where=chosen.values if chosen else None)
+  tx = bound(rest, lengths)(made.tx, where=chosen.values if chosen else None)
   report = tuple(f"held: {line}" for line in chosen.report) if chosen else ()
   return made._replace(tx=tx, held=weights.settle, report=(*made.report, *report))
 

@@ -12,18 +12,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from maskjax import bind
 from maskjax.data import pipeline
 from maskjax.errors import BadInput, unknown
 from maskjax.keys import stream
 from maskjax.record import Record
+from maskjax.sections import bound
 from maskjax.task.answers import lacks
 from maskjax.task.base import Task, Variables
 from maskjax.train.mesh import Mesh
 
 log = logging.getLogger("maskjax")
 
-HOME = "maskjax.train.evaluators"
 # What the loop reads of an evaluator's section; the rest is the evaluator's.
 SCHEDULING = ("every", "pixels")
 
@@ -68,6 +67,7 @@ class Context:
   ) -> tuple[np.ndarray, np.ndarray]:
     """Frozen features `[n, d]` and labels `[n]` of a split, computed once for all evaluators.
 
+    Labels are -1 where a split has none.
     Of all that is `valid`: examples, at most `limit` evenly spaced ones, or the nodes of graphs.
     """
     if (split, limit) not in self.cache:
@@ -76,7 +76,7 @@ class Context:
     if pooling not in found:
       poolings = ", ".join(name for name in found if name != "label")
       raise BadInput(f"the task has no features pooled by {pooling!r} (known: {poolings})")
-    return found[pooling], found.get("label", np.zeros(len(found[pooling]), np.int32))
+    return found[pooling], found.get("label", np.full(len(found[pooling]), -1, np.int32))
 
   def _encode(self, split: str, limit: int | None) -> dict[str, np.ndarray]:
     self.mesh.check(self.batch_size, 1)
@@ -116,7 +116,7 @@ def pixels(variables: Variables, batch: Mapping[str, Any]) -> dict[str, Any]:
   return {"mean": flat, "class": flat}
 
 
-def bind_evaluators(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, functools.partial]:
+def bind_evaluators(evals: Mapping[str, Mapping[str, Any]]) -> dict[str, functools.partial]:
   """Binds every evaluator of a config.
 
   Raises:
@@ -125,7 +125,7 @@ def bind_evaluators(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, func
   clean = lambda section: {
     k: v for k, v in section.items() if k not in SCHEDULING and v is not None
   }
-  return {name: bind.bind(clean(section), HOME) for name, section in sections.items() if section}
+  return {name: bound(clean(section)) for name, section in evals.items() if section}
 
 
 def check_evaluators(sections: Mapping[str, Mapping[str, Any]], record: Record, task: Task) -> None:
@@ -135,14 +135,14 @@ def check_evaluators(sections: Mapping[str, Mapping[str, Any]], record: Record, 
     BadInput: an unknown evaluator, argument or split, or what an evaluator `needs` and this run
       has not: an answer, a kind of data, labels.
   """
-  for name, bound in bind_evaluators(sections).items():
+  for name, evaluator in bind_evaluators(sections).items():
     if not on(sections[name]):
       continue
-    if lacking := lacks(bound.func, task, record):
+    if lacking := lacks(evaluator.func, task, record):
       off = f"--config.evals.{name}=None switches it off"
       raise BadInput(f"evals.{name} {lacking}; {off}")
     for role in ("train", "test", "split"):
-      takes = inspect.signature(bound).parameters.get(role)
+      takes = inspect.signature(evaluator).parameters.get(role)
       if takes and takes.default not in record.sizes:
         raise unknown(f"split for evals.{name}.{role}", takes.default, record.sizes)
 
@@ -165,12 +165,12 @@ def evaluate(
 
   An evaluator with `pixels` runs at step 0 on the raw pixels too, as `eval/<name>/pixels/<figure>`.
   """
-  bound, results = bind_evaluators(sections), {}
+  evaluators, results = bind_evaluators(sections), {}
   for i, name in enumerate(names):
     log.info("evaluating %s at step %d (%d of %d)", name, context.step, i + 1, len(names))
     mine = dataclasses.replace(context, key=stream(context.key, name))
-    results.update({f"eval/{name}/{k}": v for k, v in bound[name](mine).items()})
+    results.update({f"eval/{name}/{k}": v for k, v in evaluators[name](mine).items()})
     if sections[name].get("pixels") and context.step == 0:
       raw = dataclasses.replace(mine, encode=pixels, cache={})
-      results.update({f"eval/{name}/pixels/{k}": v for k, v in bound[name](raw).items()})
+      results.update({f"eval/{name}/pixels/{k}": v for k, v in evaluators[name](raw).items()})
   return results

@@ -22,6 +22,7 @@ from maskjax.explain import (
 )
 from maskjax.keys import keys, stream
 from maskjax.recover import patchify
+from maskjax.sections import bound
 from maskjax.task.answers import answer, needs, require
 from maskjax.train.evaluation import Context
 from maskjax.train.evaluators.classifier import axes, fit, predict, scaling
@@ -210,7 +211,7 @@ def _asker(context: Context, section: Mapping[str, Any], batch_size: int) -> Cal
   """`(image [n …], hidden [n, m, p]) -> logits, features[, pictures]`, each `[n, m, …]`."""
   task, record = context.task, context.record
   predicted, encode = answer(task, "predict", "explain"), answer(task, "features", "explain")
-  hide = bind.bind(section, "maskjax.hide")
+  hide = bound(section)
   bind.check(hide, [*list(bind.needs(hide))[:2], "grid"], "explain")
   grid, mean, std = record.shape[:2], jnp.asarray(record.mean), jnp.asarray(record.std)
 

@@ -14,17 +14,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from maskjax import bind
 from maskjax.data import kinds, wav
 from maskjax.data.table import written
 from maskjax.data.tokens import decode, encode
 from maskjax.errors import BadInput
 from maskjax.keys import keys
 from maskjax.record import Record
+from maskjax.sections import bound
 from maskjax.task.answers import answer, lacks, needed, needs
 from maskjax.task.base import Task, Variables
 from maskjax.train.build import Parts
-from maskjax.train.evaluation import HOME as EVALUATORS
 from maskjax.train.evaluators.imputation import fill_in
 from maskjax.train.loop import keep_picture, make_context, open_writers
 from maskjax.train.mesh import get
@@ -87,7 +86,7 @@ def _painted(parts: Parts, seed: int, folder: pathlib.Path, step: int, state: St
   with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
     picture = lambda name, image: paths.append(keep_picture(folder, writers, step, name, image))
     context = make_context(parts, state, seed, step, picture, folder)
-    bind.bind({"fn": "samples", **parts.config.get("sample", {})}, EVALUATORS)(context)
+    bound({"fn": "train.evaluators.samples", **parts.config.get("sample", {})})(context)
   return "\n".join(f"picture: {path}" for path in paths) if me().first else ""
 
 

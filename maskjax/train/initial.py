@@ -3,6 +3,7 @@
 import logging
 import pathlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from maskjax.train import export, remote
 from maskjax.train.build import Parts
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.load import stored
+from maskjax.train.renamed import renamed
 from maskjax.train.stages import origin
 from maskjax.train.state import State
 
@@ -88,17 +90,17 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
   new = _excepted(parts.config.get("init_except", ""), list(ours))
   foreign = source.suffix == ".safetensors" and not export.is_ours(source)
   if foreign and FROZEN in variables:
-    return {**variables, FROZEN: published_autoencoder.load(source, variables[FROZEN])}
+    return {**variables, FROZEN: _published(source, variables[FROZEN])}
   if foreign or source.suffix in published.PICKLES:  # the latter only to be refused with a cure
-    encoder = parts.task.network.encoder
+    network = parts.task.network
+    encoder = getattr(network, "encoder", network)
     patch, grid = (getattr(encoder, name, ()) for name in ("patch", "grid"))
     variables, report = published.load(source, variables, patch=patch, grid=grid)
     log.info("%s", report)
     loaded = flatten_dict(variables, sep="/")
     return unflatten_dict({**loaded, **{name: ours[name] for name in new}}, sep="/")
   theirs = flatten_dict(export.read(source) if source.is_file() else stored(source), sep="/")
-  if FROZEN in variables and not any(name.startswith(FROZEN) for name in theirs):
-    theirs = {re.sub("^params/", f"{FROZEN}/", name): array for name, array in theirs.items()}
+  theirs = renamed(theirs, ours)
   fits = {name: theirs[name] for name in ours if name in theirs and name not in new}
   for name, array in fits.items():
     if array.shape != ours[name].shape:
@@ -108,6 +110,14 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
   unused, missing = len(theirs) - len(fits), len(ours) - len(fits)
   log.info("%s: %d mapped, %d missing, %d unused", source, len(fits), missing, unused)
   return unflatten_dict({**ours, **fits}, sep="/")
+
+
+def _published(source: pathlib.Path, frozen: Mapping[str, Any]) -> dict[str, Any]:
+  """What is frozen, a published autoencoder in its place."""
+  name, *others = frozen
+  if others:
+    raise BadInput(f"{source} is one network, {', '.join(sorted(frozen))} are frozen here")
+  return {name: published_autoencoder.load(source, frozen[name])}
 
 
 def _excepted(pattern: str, names: list[str]) -> set[str]:

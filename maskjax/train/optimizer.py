@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from maskjax import bind
 from maskjax.errors import BadInput, unknown
 from maskjax.schedule import Schedule, at_step, linear
+from maskjax.sections import bound
 from maskjax.train.rules import Matched, PyTree, Rules, layerwise, match, names
 
 Rate = Callable[[Any], Float[Array, ""]]
@@ -142,8 +143,9 @@ def _schedule(spec: str | Mapping[str, Any] | Schedule, end: float) -> Schedule:
   if callable(spec):
     _check(end == 0, "end", end, "0 beside a schedule that is given as a function")
     return spec
-  spec = {"fn": spec} if isinstance(spec, str) else dict(spec)
-  factory = bind.bind(spec, "maskjax.schedule")
+  if isinstance(spec, str):
+    spec = {"fn": f"schedule.{spec}" if spec.isidentifier() else spec}
+  factory = bound(spec)
   needs = bind.needs(factory)
   if end and "end" not in needs:
     raise BadInput(f"schedule {spec['fn']!r} takes no end, got end={end}")

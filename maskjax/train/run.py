@@ -1,6 +1,7 @@
 """The jobs of a config: train, evaluate, generate, explain, view; for one seed or several."""
 
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -23,7 +24,8 @@ from maskjax.train.generation import writer
 from maskjax.train.initial import first_state, snapshot
 from maskjax.train.loop import check_identity, fit, keep_picture, make_context, open_writers
 from maskjax.train.metrics import Writers
-from maskjax.train.pod.member import me
+from maskjax.train.pod.devices import there
+from maskjax.train.pod.member import check, me
 from maskjax.train.pod.roll import listed
 from maskjax.train.signals import asked_to_stop
 from maskjax.train.stages import run_stages
@@ -34,21 +36,38 @@ from maskjax.view.reconstruction import pick, spaced
 
 log = logging.getLogger("maskjax")
 
+Job = Callable[[Mapping[str, Any], str | os.PathLike[str]], str]
+JOBS: dict[str, Job] = {}
+
+
+def door(job: Job) -> Job:
+  """One of the jobs, whichever way it is called: its workdir may be a URL; see `remote`."""
+
+  @functools.wraps(job)
+  def opened(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
+    check()
+    with remote.mirrored(workdir, write=True) as place:
+      return remote.told(job(config, place))
+
+  JOBS[job.__name__] = opened
+  return opened
+
 
 def run(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   """Does the job that `config.job` names; returns what to tell the user.
 
   Raises:
     BadInput: whatever in the config or the workdir cannot work.
-    Restart: asked to stop before the end; everything is saved.
+    Restart: asked to stop before the end, and everything is saved; or the store of a workdir that
+      is a URL does not answer.
   """
   job = config.get("job", "train")
   if job not in JOBS:
     raise unknown("job", job, JOBS)
-  with remote.mirrored(workdir, write=True) as place:
-    return remote.told(JOBS[job](config, place))
+  return JOBS[job](config, workdir)
 
 
+@door
 def train(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   """Trains every seed of a config to its end, going on from wherever the workdir stands.
 
@@ -70,6 +89,7 @@ def train(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     return summary(list(folders.values())) if me().first else ""
 
 
+@door
 def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   """Runs the config's evaluators on the newest good checkpoint of every seed."""
   with _opened(config, workdir) as (parts, folders):
@@ -84,6 +104,7 @@ def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     return summary(list(folders.values())) if me().first else ""
 
 
+@door
 def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   """Writes what the newest good checkpoint of the first seed generates, as `config.sample` asks.
 
@@ -95,6 +116,7 @@ def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     return write(parts, seed, folder, *trained(parts, folder, seed))
 
 
+@door
 def explain(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   """Compares ways of hiding on the classifier of every seed, as `config.explain` asks.
 
@@ -151,6 +173,7 @@ def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, State]:
   return step, tree["state"]
 
 
+@door
 def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   """Draws the masks of a config on its images and what the model would see, without training."""
   with _opened(config, workdir) as (parts, folders):
@@ -177,6 +200,10 @@ def _opened(
   seeds, first = config.get("seeds", 1), config["seed"]
   if seeds < 1:
     raise BadInput(f"seeds must be at least 1, got {seeds}")
+  if me().count > 1:
+    own = jax.local_device_count()
+    seen = there(os.environ) if jax.default_backend() == "gpu" else None
+    log.info("%d of %d local devices", own, seen or own)
   with debugging(config.get("debug", False)):
     parts = make_parts(config)
     check_evaluators(config.get("evals", {}), parts.data.record, parts.task)
@@ -210,15 +237,12 @@ def debugging(on: bool) -> Iterator[None]:
 
 
 def plain(config: Mapping[str, Any]) -> dict[str, Any]:
-  """A config as nested dicts, whatever it came as."""
+  """A config as nested dicts, whatever it came as, its sections too.
+
+  >>> from ml_collections import ConfigDict
+  >>> plain({"seed": 1, "select": ConfigDict({"ratio": 0.75})})
+  {'seed': 1, 'select': {'ratio': 0.75}}
+  """
   config = config.to_dict() if hasattr(config, "to_dict") else config
-  return {k: plain(v) if isinstance(v, Mapping) else v for k, v in config.items()}
-
-
-JOBS: dict[str, Callable[[Mapping[str, Any], str | os.PathLike[str]], str]] = {
-  "train": train,
-  "evaluate": evaluate,
-  "generate": generate,
-  "explain": explain,
-  "view": view,
-}
+  section = lambda value: isinstance(value, Mapping) or hasattr(value, "to_dict")
+  return {k: plain(v) if section(v) else v for k, v in config.items()}

@@ -15,7 +15,7 @@ from maskjax.record import Record
 
 # The format of config.json: raised where what a config says changes, and runs of before it cannot
 # be read as they are.
-FORMAT, NUMBER = 1, "format"
+FORMAT, NUMBER = 2, "format"
 _held: set[int] = set()  # descriptors of the locks that this process holds
 
 
@@ -166,7 +166,8 @@ def read_config(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
   # Those of before there were numbers are of the first.
   number = config.pop(NUMBER, 1)
   if number != FORMAT:
-    raise BadInput(f"{path} is of format {number!r}, this maskjax reads format {FORMAT}")
+    other = f"{path} is of format {number!r}, this maskjax reads format {FORMAT}"
+    raise BadInput(f"{other}: begin a new run from its weights by init_from")
   return config
 
 

@@ -16,7 +16,7 @@ def rows(
 ) -> layout.Picture:
   """One row an example; of each modality the input, what is seen of it, and the prediction.
 
-  Of each modality "input", "prediction" and "hidden" as `reconstruct_modalities` gives them. The
+  Of each modality "input", "prediction" and "hidden" as `task.row_views` gives them. The
   image goes through the record's mean and deviation; values of one channel are grey between the
   least and the most of the inputs, labels have their "colors", or else levels of grey.
   """

@@ -27,7 +27,7 @@ TITLES = {
 }
 # Without channels: in [0, 1], and a number a patch, of which the order within an image is shown.
 MAPS = {"chance": "chance to be seen"}
-RANKS = {"foreseen": "foreseen loss", "loss": "loss where hidden"}
+RANKS = {"foreseen": "predicted loss", "loss": "loss where hidden"}
 
 
 @needs("views", kinds=("image", "video", "table"))
@@ -40,7 +40,7 @@ def reconstruction(
   other targets (normalised patches, codes) brings its prediction back there itself. Images go
   through the record's mean and deviation, rows of a table and maps without channels through one
   scale of colours from 0 to 1, nothing is stretched to fit, and spectrograms lie on their side
-  (`view.spectrogram`). Of losses, foreseen or had, the order within an image is drawn. A clip is
+  (`view.spectrogram`). Of losses, predicted or true, the order within an image is drawn. A clip is
   shown by some of its frames. What moves over a run (a ratio) is as at the step of the weights.
 
   Args:

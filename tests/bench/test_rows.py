@@ -36,7 +36,8 @@ def built_once():
   parts, built = steps.parts, {}
 
   def once(size, **changes):
-    names = ("batch", "image", "patch", "dtype", *steps.MODEL)
+    of_decoder = [f"decoder_{name}" for name in steps.DECODER]
+    names = ("batch", "image", "patch", "dtype", *steps.ENCODER, *of_decoder)
     own = {name: size[name] for name in names if name in size}
     key = json.dumps([own, USUAL | changes], sort_keys=True)
     if key not in built:

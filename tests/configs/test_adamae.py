@@ -11,7 +11,7 @@ def found(built):
   """The mean slopes of three steps in the sampler, as its optimiser keeps them, and their masks."""
   made = built("adamae", "laptop")
   slopes = made.vectors.split(optax.tree.get(made.trained.state.moments, "mu"))
-  return slopes.get("score", {}), made.trained.masks["select"]
+  return slopes.get("score", {}), made.trained.masks["hidden"]
 
 
 def test_of_a_hundred_tubelets_five_are_seen_and_no_tubes(found, looks):

@@ -2,4 +2,4 @@
 
 
 def test_four_fifths_are_hidden_whatever_the_time_and_the_frequency(built, ignores_the_grid):
-  assert ignores_the_grid(built("audio_mae").masks["select"], (64, 8)) == [410]
+  assert ignores_the_grid(built("audio_mae").masks["hidden"], (64, 8)) == [410]

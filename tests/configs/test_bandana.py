@@ -5,7 +5,7 @@ import numpy as np
 
 def test_the_edges_to_each_node_get_shares_of_it_in_a_softmax_of_noise(built):
   made = built("bandana")
-  gates, scores = made.masks["select"][:, 0], made.said["score"][:, 0]
+  gates, scores = made.masks["hidden"][:, 0], made.said["score"][:, 0]
   assert gates.dtype == np.float32
   to = np.asarray(made.batch["edges"])[0, :, 1]
   there = to < 2708

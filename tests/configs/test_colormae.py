@@ -4,7 +4,7 @@ import numpy as np
 
 
 def test_masks_are_green_their_power_lies_in_a_band_of_frequencies(built, looks):
-  masks = built("colormae").masks["select"].reshape(-1, 14, 14)
+  masks = built("colormae").masks["hidden"].reshape(-1, 14, 14)
   assert looks(masks, (14, 14)).counts == [147]
   power = np.abs(np.fft.fft2(masks - masks.mean((1, 2), keepdims=True))) ** 2
   at = np.fft.fftfreq(14)
@@ -18,7 +18,7 @@ def test_masks_are_green_their_power_lies_in_a_band_of_frequencies(built, looks)
 
 
 def test_what_is_seen_are_clusters_apart_from_each_other(built):
-  masks = built("colormae").masks["select"].reshape(-1, 14, 14)
+  masks = built("colormae").masks["hidden"].reshape(-1, 14, 14)
   off = masks - masks.mean()
   alike = [(off[:, :-k] * off[:, k:]).mean() / off.var() for k in (1, 3)]
   assert alike[0] > 0.2

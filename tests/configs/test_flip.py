@@ -2,4 +2,4 @@
 
 
 def test_half_of_the_patches_are_dropped_at_random(built, ignores_the_grid):
-  assert ignores_the_grid(built("flip").masks["select"], (14, 14)) == [98]
+  assert ignores_the_grid(built("flip").masks["hidden"], (14, 14)) == [98]

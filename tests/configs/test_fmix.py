@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def masks(built):
-  return built("fmix").masks["select"].reshape(-1, 32, 32)
+  return built("fmix").masks["hidden"].reshape(-1, 32, 32)
 
 
 def test_what_is_mixed_in_are_a_few_large_regions(masks, looks):

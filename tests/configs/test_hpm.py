@@ -10,7 +10,7 @@ def said(built):
 
 
 def test_more_and_more_of_what_is_hidden_comes_first_up_to_a_half(said):
-  hidden, first = said["select"], said["score"] >= 1
+  hidden, first = said["hidden"], said["score"] >= 1
   assert (hidden.sum(-1) == 147).all()
   assert (hidden | ~first).all()
   assert (first[0].sum(-1) == 0).all()
@@ -26,4 +26,4 @@ def test_what_comes_first_is_what_is_foreseen_to_be_hardest(said):
 
 
 def test_at_first_patches_are_hidden_at_random(said, ignores_the_grid):
-  ignores_the_grid(said["select"][0], (14, 14))
+  ignores_the_grid(said["hidden"][0], (14, 14))

@@ -7,8 +7,8 @@ import pytest
 @pytest.fixture(scope="module")
 def views(built):
   masks = built("ijepa").masks
-  seen = ~masks["select"].reshape(24, 16, 16)
-  return seen, np.moveaxis(masks["select/1"], 1, 2).reshape(24, 4, 16, 16)
+  seen = ~masks["selected"].reshape(24, 16, 16)
+  return seen, np.moveaxis(masks["selected/1"], 1, 2).reshape(24, 4, 16, 16)
 
 
 def test_targets_are_four_blocks_of_one_size_a_sixth_of_the_image_each(views):

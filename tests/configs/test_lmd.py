@@ -5,7 +5,7 @@ import numpy as np
 
 def test_more_and_more_latents_are_hidden_by_a_cosine_that_ends_at_two_thirds(built, looks):
   made = built("lmd")
-  masks = made.masks["select"]
+  masks = made.masks["hidden"]
   done = np.minimum(made.steps / made.total_steps * 1.5, 1)
   wave = lambda u: np.cos(np.pi / 2 * (u + 0.008) / 1.008) ** 2
   expected = 49 * (0.15 + 0.6 * (1 - wave(done) / wave(0)))

@@ -2,4 +2,4 @@
 
 
 def test_three_quarters_are_hidden_whatever_the_grid(built, ignores_the_grid):
-  assert ignores_the_grid(built("mae").masks["select"], (14, 14)) == [147]
+  assert ignores_the_grid(built("mae").masks["hidden"], (14, 14)) == [147]

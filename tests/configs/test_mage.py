@@ -12,7 +12,7 @@ def masks(built):
 
 
 def test_how_much_is_hidden_is_drawn_for_each_image_from_a_normal_cut_off(masks, far_from):
-  shares = masks["select"].mean(-1)
+  shares = masks["chosen"].mean(-1)
   assert len(np.unique(shares)) > 12
   assert shares.min() >= 0.5
   below = lambda x: math.erf((x - 0.55) / 0.25 / math.sqrt(2))
@@ -21,5 +21,5 @@ def test_how_much_is_hidden_is_drawn_for_each_image_from_a_normal_cut_off(masks,
 
 
 def test_half_of_all_is_dropped_from_what_is_hidden(masks, ignores_the_grid):
-  assert ignores_the_grid(masks["drop"], (16, 16)) == [128]
-  assert (masks["select"] | ~masks["drop"]).all()
+  assert ignores_the_grid(masks["dropped"], (16, 16)) == [128]
+  assert (masks["chosen"] | ~masks["dropped"]).all()

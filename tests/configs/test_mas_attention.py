@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from maskjax.task.next_token import blocks_read
+from maskjax.task import blocks_read
 
 
 def test_prompts_look_ahead_within_their_block_and_answers_never(built):

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def test_two_fifths_of_the_tokens_are_hidden_one_by_one(built, ignores_the_grid):
-  masks = built("mask15").masks["select"]
+  masks = built("mask15").masks["hidden"][:, 0]
   assert ignores_the_grid(masks[:, :7], (128,)) == [51]
   # The eighth text ends early.
   assert (masks[:, 7, :96].sum(-1) == 38).all()
@@ -13,6 +13,6 @@ def test_two_fifths_of_the_tokens_are_hidden_one_by_one(built, ignores_the_grid)
 
 def test_all_that_is_hidden_is_seen_as_the_mask_token(built):
   made = built("mask15")
-  hidden, seen = made.masks["select"], made.said["hide"]
+  hidden, seen = made.masks["hidden"][:, 0], made.said["hide.0"][:, 0]
   tokens = np.broadcast_to(np.asarray(made.batch["tokens"]), seen.shape)
   assert (seen == np.where(hidden, 50_265, tokens)).all()

@@ -20,7 +20,7 @@ def run(made):
 
   def at(variables, batch, step):
     terms, said = made.terms(variables, batch, key, step)
-    return jax.random.uniform(stream(key, "time", step)), said["select"], terms["bound"]
+    return jax.random.uniform(stream(key, "time", step)), said["hidden"], terms["bound"]
 
   of_all = lambda *given: jax.lax.map(lambda step: at(*given, step), made.steps)
   first, hidden, bound = jax.device_get(jax.jit(of_all)(blank, made.batch))

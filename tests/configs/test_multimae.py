@@ -4,7 +4,7 @@ import numpy as np
 
 
 def test_a_sixth_is_seen_unevenly_of_three_modalities(built, looks):
-  hidden = built("multimae").masks["select"].reshape(24, 3, 196)
+  hidden = built("multimae").masks["hidden"].reshape(24, 3, 196)
   seen = (~hidden).sum(-1)
   assert (seen.sum(-1) == 98).all()
   shares = seen / 98
@@ -14,5 +14,5 @@ def test_a_sixth_is_seen_unevenly_of_three_modalities(built, looks):
 
 
 def test_within_a_modality_the_grid_is_ignored(built, looks):
-  hidden = built("multimae").masks["select"].reshape(72, 14, 14)
+  hidden = built("multimae").masks["hidden"].reshape(72, 14, 14)
   assert max(map(abs, looks(hidden, (14, 14)).alike)) < 0.08

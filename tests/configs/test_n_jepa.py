@@ -5,7 +5,7 @@ import numpy as np
 
 def test_each_target_block_has_a_level_of_noise_of_its_own_from_none_to_all(built, far_from):
   said = built("n_jepa").said
-  left = said["hide.alpha"]
+  left = said["where.alpha"]
   assert left.shape == (3, 8, 4)
   assert len(np.unique(left)) == left.size
   # Half a cosine of a level that is drawn uniformly.
@@ -14,7 +14,7 @@ def test_each_target_block_has_a_level_of_noise_of_its_own_from_none_to_all(buil
 
 def test_positions_of_more_noise_are_told_apart_less(built):
   said = built("n_jepa").said
-  where, left = said["hide"], said["hide.alpha"]
+  where, left = said["where"], said["where.alpha"]
   # Positions lie on a sphere and noise around it: the less is left, the more lengths vary.
   spread = np.linalg.norm(where, axis=-1).std(-1)
   assert np.corrcoef(left.ravel(), spread.ravel())[0, 1] < -0.5

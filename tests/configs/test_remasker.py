@@ -6,7 +6,7 @@ import numpy as np
 def test_more_is_hidden_until_half_is_hidden_or_missing(built):
   made = built("remasker", "laptop")
   missing = ~np.asarray(made.batch["valid"])[..., 0]
-  hidden = made.masks["select"]
+  hidden = made.masks["hidden"]
   assert not (hidden & missing).any()
   gone = np.maximum(missing.sum(-1), 5)
   assert (missing.sum(-1) > 0).any()

@@ -1,32 +1,27 @@
 """Writing from left to right: exact distributions on a known language, caches, filters, keys."""
 
 import functools
-import pathlib
-import runpy
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy_text as toy
 
 from maskjax.bind import Moving
 from maskjax.errors import BadInput
 from maskjax.generate import autoregressive
 from maskjax.generate.autoregressive import likely
-from maskjax.model import text_transformer
 from maskjax.record import Record
-from maskjax.task import next_token
 
-HERE = pathlib.Path(__file__).parent
-toy = runpy.run_path(str(HERE.parent / "task" / "toy_text.py"))
-JOINT, MASK, STATES, keys_of = toy["JOINT"], toy["MASK"], toy["STATES"], toy["keys_of"]
+JOINT, MASK, STATES, keys_of = toy.JOINT, toy.MASK, toy.STATES, toy.keys_of
 MANY = 20_000
 
 
 def follow(cache, tokens, i):
   """The exact conditional of position i given those before it."""
   known = jnp.where(jnp.arange(3) < i, tokens, MASK)
-  return toy["conditionals"](known)[:, i], cache
+  return toy.conditionals(known)[:, i], cache
 
 
 def sample(tokens=(0, 0, 0), hidden=(True, True, True), count=MANY, **options):
@@ -111,14 +106,14 @@ def test_equal_logits_leave_exactly_as_many_as_asked():
 @functools.cache
 def network():
   """A tiny language model: its task, variables that are far from uniform, and how it writes."""
-  model = functools.partial(text_transformer, width=16, depth=2, heads=2, mlp=24, causal=True)
   record = Record("text", (8,), {"train": 1}, vocabulary=tuple("abcde"))
-  task = next_token(record=record, model=model, generate=functools.partial(autoregressive))
+  task = toy.task_of("causal_lm", record, dict(width=16, depth=2, heads=2, mlp=24))
   ids = jnp.zeros((1, 8), jnp.int32)
-  variables = jax.jit(task.init)(jax.random.key(0), {"tokens": ids, "valid": ids == 0})
+  batch = {"tokens": ids, "valid": ids == 0, "position": ids[:, 0]}
+  variables = jax.jit(task.init)(jax.random.key(0), batch)
   return (
     task,
-    jax.tree.map(lambda x: 4 * np.asarray(x), variables),
+    jax.device_get(variables),
     jax.jit(task.answers["generate"]),
   )
 

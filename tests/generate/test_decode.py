@@ -1,23 +1,20 @@
 """The decoding loop: exact distributions on a known language, policies, counts, evaluations."""
 
 import functools
-import pathlib
-import runpy
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy_text as toy
 
 from maskjax import bind, schedule, score, select
 from maskjax.errors import BadInput
 from maskjax.generate.decode import decode, draw, remaining
 
-HERE = pathlib.Path(__file__).parent
-toy = runpy.run_path(str(HERE.parent / "task" / "toy_text.py"))
-JOINT, MASK, keys_of = toy["JOINT"], toy["MASK"], toy["keys_of"]
+JOINT, MASK, keys_of = toy.JOINT, toy.MASK, toy.keys_of
 MANY = 20_000
-predict = lambda tokens, hidden: toy["conditionals"](jnp.where(hidden, MASK, tokens))
+predict = lambda tokens, hidden: toy.conditionals(jnp.where(hidden, MASK, tokens))
 
 
 def sample(count=MANY, tokens=(0, 0, 0), hidden=(True, True, True), predict=predict, **words):
@@ -60,8 +57,8 @@ def test_one_token_a_step_samples_the_language_whatever_the_order(policy):
 
 def test_ancestral_sampling_nears_the_language_with_steps():
   far, near = (shares(sample(steps=s)["tokens"]) for s in (1, 128))
-  ones = np.array([(JOINT * toy["STATES"][:, i]).sum() for i in range(3)])
-  product = np.prod(np.where(toy["STATES"], ones, 1 - ones), axis=-1)
+  ones = np.array([(JOINT * toy.STATES[:, i]).sum() for i in range(3)])
+  product = np.prod(np.where(toy.STATES, ones, 1 - ones), axis=-1)
   close(far, product)  # a single step draws every token by itself
   assert np.abs(product - JOINT).sum() > 0.1
   assert np.abs(near - JOINT).sum() < 0.03
@@ -71,7 +68,7 @@ def test_given_tokens_stay_and_condition_the_others():
   got = sample(tokens=(0, 1, 0), hidden=(True, False, True), steps=2, binomial=False)
   assert (got["tokens"][:, 1] == 1).all()
   assert (got["step"][:, 1] == 0).all()
-  expected = np.where(toy["STATES"][:, 1] == 1, JOINT, 0)
+  expected = np.where(toy.STATES[:, 1] == 1, JOINT, 0)
   close(shares(got["tokens"]), expected / expected.sum())
 
 

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from toy_mae import masked_autoencoder
 
 from maskjax.errors import BadInput
 from maskjax.model.classifier import vit_classifier
-from maskjax.model.masked_autoencoder import masked_autoencoder
 from maskjax.recover import patchify, unpatchify
 
 close = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "closeness.py"))["close"]

@@ -12,6 +12,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import load_file
 
 from maskjax.errors import BadInput
+from maskjax.hide import drop
 from maskjax.model import dual_encoder
 from maskjax.model.position import sincos
 from maskjax.recover import info_nce, patchify
@@ -65,8 +66,7 @@ def theirs(name, like):
 
 @pytest.fixture(scope="module")
 def variables():
-  init = partial(NETWORK.init, keep=16)
-  made = jax.eval_shape(init, jax.random.key(0), PATCHES, HIDDEN, TEXT)
+  made = jax.eval_shape(NETWORK.init, jax.random.key(0), PATCHES, TEXT)
   flat = flatten_dict(made["params"], sep="/")
   params = unflatten_dict({k: theirs(k, like) for k, like in flat.items()}, sep="/")
   # The fixed table is in no file.
@@ -76,11 +76,17 @@ def variables():
   return {"params": params, "buffers": buffers}
 
 
+def left(patches, **options):
+  """What is left to see, as the network takes it."""
+  seen = drop(patches, HIDDEN, **options)
+  return {"patches": seen.values, "index": seen.index, "valid": seen.valid}
+
+
 def cost(params, buffers):
   """The mean loss of the batch with the authors' masks."""
   variables = {"params": params, "buffers": buffers}
-  a, b = NETWORK.apply(variables, PATCHES, HIDDEN, TEXT, keep=8, exact=True)
-  temperature = NETWORK.apply(variables, method="sharpness")
+  a, b = NETWORK.apply(variables, caption=TEXT, **left(PATCHES, keep=8, exact=True))
+  temperature = NETWORK.apply(variables, method="learned_temperature")
   term = info_nce(a, b, temperature=temperature)
   return term.sum / term.count
 
@@ -90,7 +96,7 @@ def found(variables):
   """All that is asked of the network with the authors' parameters, in one program."""
   broken = jnp.where(HIDDEN[..., None], jnp.nan, PATCHES)
   short = TEXT.at[:, 3:].set(-1)
-  look = partial(NETWORK.apply, method="look")
+  image = partial(NETWORK.apply, method="image")
 
   @jax.jit
   def run(v):
@@ -102,13 +108,13 @@ def found(variables):
       "image": NETWORK.apply(v, PATCHES, method="encode")["shared"],
       "texts": texts,
       "unit": unit(texts["first"][0]),
-      "sharpness": NETWORK.apply(v, method="sharpness"),
+      "temperature": NETWORK.apply(v, method="learned_temperature"),
       "loss": jax.value_and_grad(cost)(v["params"], v["buffers"]),
-      "exact": look(v, PATCHES, HIDDEN, keep=8, exact=True),
-      "valid": NETWORK.apply(v, broken, valid=~HIDDEN, method="encode")["shared"],
+      "exact": image(v, **left(PATCHES, keep=8, exact=True)),
+      "features": NETWORK.apply(v, **left(broken, keep=10), method="encode")["shared"],
     }
 
-  padded = jax.jit(lambda v, patches: look(v, patches, HIDDEN, keep=10))
+  padded = jax.jit(lambda v, patches: image(v, **left(patches, keep=10)))
   sides = {"padded": padded(variables, PATCHES), "broken": padded(variables, broken)}
   return jax.device_get({**run(variables), **sides})
 
@@ -116,7 +122,7 @@ def found(variables):
 def test_places_are_those_of_the_authors_code(found):
   np.testing.assert_allclose(found["image"], GOLDEN["z_img"], atol=2e-5)
   np.testing.assert_allclose(found["unit"], GOLDEN["z_txt"], atol=2e-5)
-  np.testing.assert_allclose(found["sharpness"], GOLDEN["tau"][0], rtol=1e-6)
+  np.testing.assert_allclose(found["temperature"], GOLDEN["tau"][0], rtol=1e-6)
 
 
 def test_the_loss_and_its_slopes_are_those_of_the_authors_code(found):
@@ -134,8 +140,8 @@ def test_the_paper_counts_as_many_parameters():
     record_shape=(224, 224, 3), patch=(16, 16), vocabulary=30_523, caption=32, size="L",
     text_width=768, text_depth=12, text_heads=12, shared=768,
   )  # fmt: skip
-  some = jnp.zeros((1, 196, 768)), jnp.zeros((1, 196), bool), jnp.zeros((1, 32), int)
-  made = jax.eval_shape(lambda: network.init(jax.random.key(0), *some, keep=196))
+  some = jnp.zeros((1, 196, 768)), jnp.zeros((1, 32), int)
+  made = jax.eval_shape(lambda: network.init(jax.random.key(0), *some))
   found = sum(x.size for x in jax.tree.leaves(made["params"]))
   assert found == GOLDEN["parameters_of_large"][0]
 
@@ -144,7 +150,7 @@ def test_what_is_hidden_is_not_seen(found):
   np.testing.assert_array_equal(found["broken"], found["padded"])
   close(found["padded"], found["exact"], **SUMS)
   length = np.linalg.norm(found["exact"], axis=-1, keepdims=True)
-  close(found["valid"], found["exact"] / length, **SUMS)
+  close(found["features"], found["exact"] / length, **SUMS)
 
 
 @pytest.mark.parametrize("pool", ["first", "mean"])
@@ -155,8 +161,8 @@ def test_padding_of_captions_is_not_seen(found, pool):
 
 
 def test_the_temperature_stays_above_a_hundredth(variables):
-  sharpness = lambda v: NETWORK.apply({**variables, "params": v}, method="sharpness")
-  each = jax.jit(lambda logs: [sharpness({**variables["params"], "log_scale": x}) for x in logs])
+  of = lambda v: NETWORK.apply({**variables, "params": v}, method="learned_temperature")
+  each = jax.jit(lambda logs: [of({**variables["params"], "log_scale": x}) for x in logs])
   got = each(np.float32([9.0, -1.0, 0.7]))
   np.testing.assert_allclose(got, [0.01, 1.0, np.exp(-0.7)], rtol=1e-5)
 
@@ -176,7 +182,7 @@ def test_what_cannot_work_is_said(given, says):
 
 def test_data_without_captions_have_no_reader():
   network = dual_encoder(**{**SIZES, "caption": 0})
-  made = jax.eval_shape(lambda: network.init(jax.random.key(0), PATCHES, HIDDEN, keep=8))
+  made = jax.eval_shape(lambda: network.init(jax.random.key(0), PATCHES))
   assert sorted(made["params"]) == ["encoder", "log_scale", "project_image"]
   with pytest.raises(BadInput, match="no encoder of texts"):
     jax.eval_shape(partial(network.apply, method="read"), made, TEXT)

@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
+from toy_mae import masked_autoencoder
 
 from maskjax import model
 from maskjax.errors import BadInput
+from maskjax.hide import Seen
 from maskjax.model import layers
 from maskjax.model.places import NOWHERE
 from maskjax.model.vit import ViT
@@ -379,37 +381,37 @@ IMAGE = dict(record_shape=(8, 8, 1), **TINY)
 KEEP = dict(keep=2)
 NETWORKS = {
   "masked_autoencoder": (
-    model.masked_autoencoder(**IMAGE, **DECODER, loss_depth=1),
+    masked_autoencoder(**IMAGE, **DECODER, loss_depth=1),
     [shapes(2, 4, 16), masks(2, 4)],
     KEEP,
     {"encoder": 1, "decoder": 2, "decoder/losses": 1},
   ),
-  "latent_predictor": (
-    model.latent_predictor(**IMAGE, predictor_width=16, predictor_depth=2),
-    [shapes(2, 4, 16), masks(2, 4), masks(2, 1, 4)],
-    dict(keep=2, ask=2),
-    {"encoder": 1, "predictor": 2},
+  "predictor": (
+    model.predictor(encoder=model.vit(**IMAGE), width=16, depth=2),
+    [shapes(2, 2, 192), tokens(2, 2), masks(2, 2), shapes(2, 1, 2, 16), masks(2, 1, 2)],
+    dict(method="attend"),
+    {"": 2},
   ),
   "code_autoencoder": (
     model.code_autoencoder(codes=5, grid=(2, 2), size="mu", **DECODER),
-    [tokens(2, 4), masks(2, 4), masks(2, 4)],
-    KEEP,
+    [Seen(tokens(2, 4), None, None, masks(2, 4)), masks(2, 4)],
+    dict(method=lambda net, seen, gone: net.recover(net.look(seen), gone, gone)),
     {"encoder": 1, "decoder": 2},
   ),
   "multimodal_autoencoder": (
     model.multimodal_autoencoder(
-      shapes={"image": ((8, 8, 1), 0)}, asks={"image": "image"}, **TINY, **DECODER
+      shapes={"image": ((8, 8, 1), 0)}, cells={"image": (4, 4)}, size="mu", **DECODER
     ),
-    [{"image": shapes(2, 4, 16)}, masks(2, 4)],
-    KEEP,
+    [Seen(shapes(2, 2, 64), tokens(2, 2), None, masks(2, 4))],
+    dict(method=lambda net, seen: net.decode(net.attend(seen), seen, seen.hidden)),
     {"encoder": 1, "decoder_image": 2},
   ),
   "dual_encoder": (
     model.dual_encoder(
       **IMAGE, vocabulary=5, caption=3, text_width=16, text_depth=2, text_heads=2, shared=4
     ),
-    [shapes(2, 4, 16), masks(2, 4), tokens(2, 3)],
-    KEEP,
+    [shapes(2, 4, 16), tokens(2, 3)],
+    {},
     {"encoder": 1, "text": 2},
   ),
   "vit_classifier": (
@@ -478,7 +480,7 @@ def test_what_is_not_there_is_refused(options, says, way):
 
 
 def test_a_stack_that_does_not_run_has_no_taps():
-  net = model.masked_autoencoder(**IMAGE, **DECODER)
+  net = masked_autoencoder(**IMAGE, **DECODER)
   args = [shapes(2, 4, 16), masks(2, 4)]
   v = jax.eval_shape(functools.partial(net.init, keep=2), jax.random.key(0), *args)
   run = lambda v, x: layers.apply(net, v, x, method=net.encode, taps=["decoder/0/output"])

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import safetensors.flax
 from safetensors.numpy import load_file, save_file
+from toy_mae import masked_autoencoder
 
 from maskjax.errors import BadInput
 from maskjax.model import published
-from maskjax.model.masked_autoencoder import masked_autoencoder
 from maskjax.model.position import resize_table
 from maskjax.over.cut import patchify
 from maskjax.recover import pixels, squared_error

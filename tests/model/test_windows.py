@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from toy_mae import masked_autoencoder
 
 from maskjax import hide, units
 from maskjax.errors import BadInput
 from maskjax.hide.pairs import dense
 from maskjax.model.attention import attention
-from maskjax.model.masked_autoencoder import Decoder, masked_autoencoder
+from maskjax.model.masked_decoder import Decoder
 from maskjax.model.transformer import transformer
 
 close = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "closeness.py"))["close"]

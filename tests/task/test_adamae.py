@@ -11,16 +11,18 @@ import optax
 from jax.flatten_util import ravel_pytree
 from safetensors.numpy import load_file
 
-from maskjax import recover, score, select
+from maskjax import lab, recover, score, select
 from maskjax.keys import keys
-from maskjax.model import Sampler, masked_autoencoder
+from maskjax.model import Sampler
 from maskjax.record import Record
-from maskjax.task import reconstruct
 from maskjax.task.base import total
+from maskjax.train.build import make_task
+from maskjax.train.run import plain
 
 KEY = jax.random.key(0)
 HERE = pathlib.Path(__file__).parent
 GOLDEN = HERE.parent / "golden" / "adamae.safetensors"
+CONFIG = lab.load(HERE.parents[1] / "configs" / "video_mim" / "adamae.py")
 begun = runpy.run_path(str(HERE / "toy_weights.py"))["begun"]
 # What the public code normalises clips by.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -81,19 +83,15 @@ def ours(given, encoder_positions, positions):
   }
 
 
-def build(shape, hidden=0.75, *, score, select=select.top, target, heads=2, **sizes):
-  """The task, whose masks are learned where the score is a module."""
-  learned = isinstance(score.func, type)
-  return reconstruct(
-    record=Record("video", shape, {"train": 8}),
-    model=functools.partial(masked_autoencoder, class_token=False, depth=1, heads=heads, **sizes),
-    score=score,
-    select=functools.partial(select, ratio=hidden),
-    target=target,
-    recover=recover.squared_error,
-    teach=functools.partial(recover.policy_gradient) if learned else None,
-    teaching=1e-4,
-  )
+def build(shape, patch, ratio, *, sampler, width, decoder, **target):
+  """The task of the config, tiny: one block everywhere, and `(width, heads)` of its decoder."""
+  c = CONFIG.get_config()
+  c.over.patch, c.select.ratio = patch, ratio
+  c.model.encoder.update(width=width, depth=1, heads=2, dtype="float32")
+  c.model.decoder.update(width=decoder[0], depth=1, heads=decoder[1])
+  c.score.update(heads=sampler, dtype="float32")
+  c.target.update(target)
+  return make_task(plain(c), Record("video", shape, {"train": 8}))
 
 
 def test_a_training_step_of_the_public_code():
@@ -108,31 +106,27 @@ def test_a_training_step_of_the_public_code():
   variables = ours(part("weights"), stored["encoder_positions"], stored["positions"])
   hidden = jax.device_put(stored["hidden"])
   assert hidden.sum(-1).tolist() == [24, 24]
-  words = dict(
-    score=functools.partial(Sampler, heads=8),
-    target=functools.partial(recover.pixels, apart=3),
-    patch=(2, 4, 4),
-    width=16,
-    decoder_width=12,
-    decoder_depth=1,
-    decoder_heads=3,
-  )
-  shape = stored["video"].shape[1:]
-  theirs = lambda scores, *, ratio: hidden[: len(scores)] if scores.ndim > 1 else hidden[0]
-  task, own = build(shape, select=theirs, **words), build(shape, **words)
+  shape, sizes = stored["video"].shape[1:], dict(sampler=8, width=16, decoder=(12, 3))
+  task = build(shape, (2, 4, 4), 0.75, **sizes)
   # The public code's target is normalised from pixels in [0, 1]; here from what the model sees.
   batch = jax.device_put({"video": stored["video"], "position": np.arange(2)})
   expected = jax.eval_shape(task.init, KEY, batch)
   assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, expected)
 
+  of = task.loss.__self__
+
   @jax.jit
   def run(variables):
     def loss(params):
-      terms, _ = task.loss({**variables, "params": params}, batch, KEY, 0)
+      given = dict(train=True, given={"hidden": hidden})
+      run, _ = of.run({**variables, "params": params}, batch, KEY, 0, **given)
+      terms = dict(
+        zip(("recover", "teach"), run.take("losses.recover", "losses.teach"), strict=True)
+      )
       return total(terms, task.weights), terms
 
     found = jax.value_and_grad(loss, has_aux=True)(variables["params"])
-    return found, own.answers["views"](variables, batch, KEY, hidden=hidden)
+    return found, task.answers["views"](variables, batch, KEY, hidden=hidden)
 
   ((value, terms), slopes), views = jax.tree.map(np.asarray, run(jax.device_put(variables)))
   np.testing.assert_allclose(value, stored["loss"], rtol=2e-5)
@@ -172,9 +166,8 @@ def cut(video, patch):
   return parts.reshape(b, -1, f * h * w * c)
 
 
-PLAIN = functools.partial(recover.pixels, normalise=False)
 SHAPE = (4, 8, 8, 1)
-SMALL = dict(patch=(2, 2, 2), width=16, decoder_width=16, decoder_depth=1, decoder_heads=2)
+PLAIN = dict(normalise=False, apart=1)
 DRAWS, STEPS = 32, 80
 
 
@@ -185,7 +178,7 @@ def clips(key):
 
 
 def test_it_comes_to_show_what_random_masks_cannot_recover():
-  task = build(SHAPE, 0.875, score=functools.partial(Sampler, heads=2), target=PLAIN, **SMALL)
+  task = build(SHAPE, (2, 2, 2), 0.875, sampler=2, width=16, decoder=(16, 2), **PLAIN)
   tx, position = optax.adam(1e-2), jax.device_put(np.arange(DRAWS))
   shapes = jax.eval_shape(
     task.init, KEY, {"video": np.zeros((2, *SHAPE)), "position": np.arange(2)}
@@ -218,7 +211,8 @@ def test_it_comes_to_show_what_random_masks_cannot_recover():
     def rates(sampler):
       """Shares of the flickering and of the still positions that are visible."""
       cells = recover.patchify(given["video"], (2, 2, 2))
-      tokens = task.network.apply(variables, cells, method="embed")
+      embed = variables["params"]["encoder"]["embed"]
+      tokens = cells @ embed["kernel"] + embed["bias"]
       drawn = Sampler(heads=2).apply({"params": sampler}, keys(KEY, DRAWS), tokens)
       visible = ~select.top(drawn.scores, ratio=0.875).reshape(DRAWS, 2, 4, 2, 2)
       return visible.mean((0, 1, 2, 4))

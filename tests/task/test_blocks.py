@@ -11,15 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy_text as toy
 
 from maskjax import hide, units
 from maskjax.errors import BadInput
-from maskjax.generate import autoregressive
 from maskjax.hide.pairs import dense
-from maskjax.model import text_transformer
 from maskjax.record import Record
-from maskjax.task import next_token
-from maskjax.task.next_token import blocks_read, shifted
+from maskjax.task import blocks_read, shifted
 
 ATTENTION = sys.modules["maskjax.model.attention"]
 HERE = pathlib.Path(__file__).parent
@@ -28,8 +26,8 @@ filled = runpy.run_path(str(HERE / "toy_weights.py"))["filled"]
 close = runpy.run_path(str(HERE.parent / "closeness.py"))["close"]
 CASES = {case["template"]: case for case in json.loads(GOLDEN.read_text())}
 KEY, N = jax.random.key(0), 9
-MODEL = functools.partial(text_transformer, width=16, depth=1, heads=2, mlp=24, causal=True)
-DEEP = functools.partial(MODEL, depth=2)
+MODEL = dict(width=16, depth=1, heads=2, mlp=24)
+DEEP = {**MODEL, "depth": 2}
 # Six products a layer and the logits.
 SUMS, DEEP_SUMS = (dict(depth=6 * layers + 1, terms=24, axis=None) for layers in (1, 2))
 # Blocks of three and two tokens and an answer; a short prompt; one of a block; padding.
@@ -38,12 +36,12 @@ BLOCKS = np.array([[0] * 3 + [1] * 2 + [2] * 4, [0] + [1] * 8, [0] * 9, [0] * 2 
 VALID = np.arange(N) < np.array([[9], [9], [9], [6]])
 
 
-def make(mask="blocks", model=MODEL):
-  """A tiny task, of four tokens."""
-  words = {"generate": functools.partial(autoregressive, temperature=0.0)}
-  words |= {"hide": getattr(hide, mask)} if mask else {}
-  return next_token(record=Record("text", (N,), {"train": 4}, vocabulary=tuple("abcd")),
-                    model=model, **words)  # fmt: skip
+def make(mask="hide.blocks", model=MODEL, **pairs):
+  """A tiny task, of four tokens; without a mask of pairs that of the network."""
+  record = Record("text", (N,), {"train": 4}, vocabulary=tuple("abcd"))
+  fields = dict(answers__generate__temperature=0.0)
+  fields |= dict(let__pairs=dict(fn=mask, **pairs)) if mask else {}
+  return toy.task_of("mas_attention" if mask else "causal_lm", record, model, **fields)
 
 
 def windows():
@@ -117,7 +115,7 @@ def test_pairs_attend_as_in_the_public_code(name):
 @functools.cache
 def weights():
   """Attention of two layers under both masks, then with a token of the first block changed."""
-  tasks, batch = [make(mask, DEEP) for mask in ("blocks", "causal")], windows()
+  tasks, batch = [make(mask, DEEP) for mask in ("hide.blocks", "hide.causal")], windows()
   other = np.array(batch["tokens"])
   other[0, 2] = (other[0, 2] + 1) % 4
 
@@ -181,7 +179,7 @@ def test_logits_and_slopes_equal_those_of_the_dense_mask(edge):
 @functools.cache
 def found():
   """Costs of the batch, of others, and under other masks, in one program."""
-  task, plain, causal = (make(mask, DEEP) for mask in ("blocks", None, "causal"))
+  task, plain, causal = (make(mask, DEEP) for mask in ("hide.blocks", None, "hide.causal"))
   answers = np.array(list(itertools.product(range(4), repeat=3)))
   prompts = np.array([(0, 1), (1, 1)]).repeat(len(answers), 0)
   tokens = np.concatenate([prompts, np.tile(answers, (2, 1))], axis=1)
@@ -195,6 +193,8 @@ def found():
     both = {name: jnp.concatenate([x, x]) for name, x in batch.items()}
     both["asked"] = both["asked"].at[4:].set(True)
     short = {name: x[3:, :6] for name, x in batch.items() if name != "position"}
+    short["position"] = batch["position"][3:]
+    every = {"tokens": tokens, "valid": tokens >= 0, "asked": asked}
     filled = jnp.stack([jnp.where(batch["valid"], batch["tokens"], x) for x in (0, 3)])
 
     def slope(tokens):
@@ -205,7 +205,7 @@ def found():
     moved = jnp.stack([where, *(where.at[:, i].set((where[:, i] + 1) % 4) for i in range(N))])
     mean = lambda tokens: task.answers["features"](variables, {**batch, "tokens": tokens})["mean"]
     return {
-      "answers": nats(task, {"tokens": tokens, "valid": tokens >= 0, "asked": asked}),
+      "answers": nats(task, {**every, "position": jnp.arange(len(tokens))}),
       "loss": task.loss(variables, batch, KEY, 0)[0]["next"],
       "hidden": task.answers["views"](variables, batch, KEY)["hidden"],
       "all asked": nats(task, all_asked),
@@ -305,10 +305,7 @@ def test_features_know_every_valid_token_of_a_prompt():
     np.testing.assert_array_equal((after != before).any(-1), VALID[:, i])
 
 
-def test_what_cannot_be_is_refused():
-  shows = functools.partial(hide.window, 2)
-  with pytest.raises(BadInput, match="shows an answer what comes after"):
-    next_token(record=Record("text", (4,), {}, vocabulary=("a",)), model=MODEL, hide=shows)
+def test_blocks_of_packed_documents_are_refused():
   task, batch = make(), windows()
   with pytest.raises(BadInput, match="no blocks in packed documents"):
     task.answers["nats"](drawn(task), {**batch, "segments": batch["blocks"]}, KEY, 1)

@@ -1,4 +1,4 @@
-"""The task of a classifier: its loss, its statistics, its logits, and what it refuses."""
+"""The graph of a classifier: its loss, its statistics, its logits, and what it refuses."""
 
 import functools
 import pathlib
@@ -10,36 +10,41 @@ import numpy as np
 import optax
 import pytest
 
-from maskjax import bind, recover
 from maskjax.errors import BadInput
-from maskjax.model import masked_autoencoder, resnet, vit_classifier
 from maskjax.record import Record
-from maskjax.reduce import Term
-from maskjax.task import classify
 from maskjax.task.base import total
 from maskjax.train.state import State
 from maskjax.train.step import make_step
 
 KEY = jax.random.key(0)
-begun = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_weights.py")))["begun"]
+HERE = pathlib.Path(__file__).parent
+task_of = runpy.run_path(str(HERE / "toy_configs.py"))["task_of"]
+begun = runpy.run_path(str(HERE / "toy_weights.py"))["begun"]
 MODELS = {
-  "resnet": functools.partial(resnet, depth=8, width=4),
-  "group": functools.partial(resnet, depth=8, width=4, norm="group"),
-  "vit": functools.partial(vit_classifier, patch=(4, 4), size="mu", width=16, depth=1, heads=2),
+  "resnet": dict(fn="model.resnet", depth=8, width=4),
+  "group": dict(fn="model.resnet", depth=8, width=4, norm="group"),
+  "vit": dict(fn="model.vit_classifier", patch=(4, 4), size="mu", width=16, depth=1, heads=2),
 }
-every_model = pytest.mark.parametrize("name", MODELS)
+both = pytest.mark.parametrize("name", ["resnet", "vit"])
 
 
 def record(kind="image", classes=5, shape=(8, 12, 2)):
   return Record(kind, shape, {"train": 8}, tuple(f"class {i}" for i in range(classes)))
 
 
+def make(model, data=None):
+  """The task of `supervised` with a tiny network and smoothed labels."""
+
+  def change(c):
+    c.model, c.losses.recover.smoothing = model, 0.1
+
+  return task_of("supervised", data or record(), change)
+
+
 @functools.cache
-def build(name, smoothing=0.0):
+def build(name):
   """A tiny task, its batch of 8 and its variables."""
-  loss = functools.partial(recover.cross_entropy, smoothing=smoothing)
-  task = classify(record=record(), model=MODELS[name], recover=loss)
-  rng = np.random.default_rng(0)
+  task, rng = make(MODELS[name]), np.random.default_rng(0)
   image = rng.normal(size=(8, 8, 12, 2)).astype(np.float32)
   batch = jax.device_put({"image": image, "label": np.arange(8) % 5, "position": np.arange(8)})
   shapes = jax.eval_shape(task.init, KEY, batch)
@@ -52,8 +57,8 @@ def build(name, smoothing=0.0):
 @functools.cache
 def found(name):
   """Losses, slopes, statistics, logits and features of a batch and of parts of it."""
-  task, batch, variables = build(name, smoothing=0.1)
-  tx = optax.adam(1e-2)
+  task, batch, variables = build(name)
+  grid = (8, 12) if name == "resnet" else (6,)
 
   @jax.jit
   def run(variables, batch):
@@ -65,9 +70,10 @@ def found(name):
     padding = jnp.arange(8) >= 5
     image = jnp.where(padding[:, None, None, None], jnp.nan, batch["image"])
     apply = functools.partial(task.network.apply, train=True, mutable=["batch_stats"])
-    step = make_step(task, tx)
-    state = State(jnp.int32(0), KEY, begin, tx.init(begin["params"]), {})
-    losses = jax.lax.scan(lambda state, _: step(state, batch), state, None, 12)[1]["loss"]
+    hidden = jnp.zeros((2, *grid), bool).at[:, 2].set(True)
+    # The row or the patch that is hidden.
+    spoilt = image.at[:, 2].set(jnp.nan) if name == "resnet" else image.at[:, :4, 8:].set(jnp.nan)
+    left = lambda x: [task.answers[k](variables, {"image": x[:2]}, hidden) for k in ANSWERS]
     return {
       "applied": apply(variables, batch["image"]),
       "whole": value(variables["params"], batch),
@@ -76,14 +82,16 @@ def found(name):
       "predicted": task.answers["predict"](variables, batch),
       "bare": task.answers["predict"](variables, {"image": batch["image"][:3]}),
       "features": task.answers["features"](variables, batch)["mean"],
-      "losses": losses if name != "group" else jnp.zeros(12),
+      "left": jax.lax.map(left, jnp.stack([image, spoilt])),
     }
 
-  begin = begun(jax.eval_shape(task.init, KEY, batch))
   return batch, variables, jax.tree.map(np.asarray, run(variables, batch))
 
 
-@every_model
+ANSWERS = ("predict", "features")
+
+
+@both
 def test_the_loss_is_the_cross_entropy_of_the_networks_logits(name):
   batch, _, got = found(name)
   (logits, new), (_, (term, moved)) = got["applied"], got["whole"]
@@ -95,31 +103,28 @@ def test_the_loss_is_the_cross_entropy_of_the_networks_logits(name):
   jax.tree.map(close, dict(moved), new)
 
 
-@every_model
-def test_only_batch_statistics_couple_examples_and_move(name):
-  (task, *_), (_, variables, got) = build(name, smoothing=0.1), found(name)
-  assert task.coupled == ("batch_stats" in variables) == (name == "resnet")
+@pytest.mark.parametrize("name", MODELS)
+def test_only_batch_statistics_couple_examples(name):
+  task = make(MODELS[name])
+  shapes = jax.eval_shape(task.init, KEY, build("vit")[1])
+  assert task.coupled == ("batch_stats" in shapes) == (name == "resnet")
+  if task.coupled:
+    with pytest.raises(BadInput, match="couples the examples"):
+      make_step(task, optax.adam(1e-2), accumulate=2)
+
+
+@both
+def test_only_batch_statistics_move(name):
+  _, variables, got = found(name)
   _, (_, moved) = got["whole"]
-  assert set(moved) == ({"batch_stats"} if task.coupled else set())
+  assert set(moved) == ({"batch_stats"} if name == "resnet" else set())
   for before, after in zip(
     jax.tree.leaves(variables.get("batch_stats", {})), jax.tree.leaves(moved), strict=True
   ):
     assert (np.asarray(before) != after).any()
 
 
-def test_an_argument_of_the_loss_that_moves_follows_the_step():
-  def scaled(logits, target, asked, *, scale):
-    del target
-    return Term(scale * logits.sum(), asked.sum())
-
-  moving = functools.partial(scaled, scale=bind.Moving(lambda step: 0.5 * step))
-  task = classify(record=record(), model=MODELS["vit"], recover=moving)
-  _, batch, variables = build("vit", smoothing=0.1)
-  got = jax.jit(task.loss)(variables, batch, KEY, 4)[0]["recover"].sum
-  np.testing.assert_allclose(got, 2 * found("vit")[2]["predicted"].sum(), rtol=1e-4)
-
-
-@every_model
+@both
 def test_padding_of_a_batch_counts_nowhere(name):
   *_, got = found(name)
   close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4)
@@ -127,7 +132,7 @@ def test_padding_of_a_batch_counts_nowhere(name):
   assert int(got["padded"][0][1][0].count) == 5
 
 
-@every_model
+@both
 def test_predictions_are_of_each_example_alone_and_deterministic(name):
   _, variables, got = found(name)
   logits = got["predicted"]
@@ -138,30 +143,42 @@ def test_predictions_are_of_each_example_alone_and_deterministic(name):
   np.testing.assert_allclose(got["features"] @ head["kernel"] + head["bias"], logits, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["resnet", "vit"])
-def test_a_few_steps_of_the_loop_learn_the_batch(name):
-  losses = found(name)[2]["losses"]
+@both
+def test_answers_are_of_what_is_left_to_see(name):
+  """A mask lies over the network's own grid: pixels of a ResNet, patches of a ViT."""
+  *_, got = found(name)
+  for left in jax.tree.leaves(got["left"]):
+    np.testing.assert_array_equal(left[0], left[1])
+  predicted, features = got["left"]
+  assert np.abs(predicted[0] - got["predicted"][:2]).max() > 1e-3
+  assert np.abs(features["mean"][0] - got["features"][:2]).max() > 1e-3
+
+
+def test_a_few_steps_of_the_loop_learn_the_batch():
+  task, batch, _ = build("vit")
+  step, tx = make_step(task, optax.adam(1e-2)), optax.adam(1e-2)
+  begin = begun(jax.eval_shape(task.init, KEY, batch))
+
+  @jax.jit
+  def run(begin):
+    state = State(jnp.int32(0), KEY, begin, tx.init(begin["params"]), {})
+    return jax.lax.scan(lambda state, _: step(state, batch), state, None, 12)[1]["loss"]
+
+  losses = np.asarray(run(begin))
   # A smoothed label costs 0.39 at least.
   assert losses[-1] - 0.39 < 0.5 * (losses[0] - 0.39)
-  task = build(name, smoothing=0.1)[0]
-  if task.coupled:
-    with pytest.raises(BadInput, match="couples the examples"):
-      make_step(task, optax.adam(1e-2), accumulate=2)
 
 
 @pytest.mark.parametrize(
   ("given", "model", "says"),
   [
-    (record(kind="text"), "resnet", "^classify takes images, the data set holds text$"),
-    (record(classes=0), "resnet", "^classify needs labels, and this data set has none$"),
-    (record(), "mae", "^classify needs a model of classes, masked_autoencoder takes none$"),
-    (record(), "bare", "^vit_classifier needs patch; classify offers classes, record_shape$"),
-    (record(shape=(10, 12, 2)), "vit", "size 10 of axis 0"),
+    (record(kind="text", shape=(9,)), MODELS["resnet"], r"takes images \(h, w, c\)"),
+    (record(classes=0), MODELS["vit"], "no field 'label'"),
+    (record(), dict(fn="model.masked_decoder"), "the network 'network'"),
+    (record(shape=(10, 12, 2)), MODELS["vit"], "size 10 of axis 0"),
   ],
 )
 def test_bad_input(given, model, says):
-  bare = functools.partial(vit_classifier)
-  models = {**MODELS, "mae": functools.partial(masked_autoencoder, patch=(4, 4)), "bare": bare}
-  loss = functools.partial(recover.cross_entropy)
+  batch = {k: x for k, x in build("vit")[1].items() if given.classes or k != "label"}
   with pytest.raises(BadInput, match=says):
-    classify(record=given, model=models[model], recover=loss)
+    jax.eval_shape(make(model, given).init, KEY, batch)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from maskjax import hide, score, select
-from maskjax.bind import Moving
+from maskjax.bind import Moving, now, paced
 from maskjax.errors import BadInput
 from maskjax.keys import stream
 from maskjax.task.graph import Graph
@@ -207,6 +207,24 @@ def test_arguments_move_with_the_step_and_from_example_to_example():
   a, b = Run(made, given, key=jax.random.key(0)).take("a", "b")
   assert (a, b.shape) == (1.5, (B,))
   assert len(set(b.tolist())) == B
+
+
+def test_what_is_drawn_or_moves_is_made_again_at_another_step():
+  twice = Moving(lambda step: 2 * step)
+  asked = Value(lambda graph: graph("scores", "scaled", step=5))
+  made = graph(scaled=Value(functools.partial(lambda x: x, x=twice)), asked=asked)
+  own, moved, (drawn, scaled) = run(made, "scores", "scaled", "asked")
+  key = stream(jax.random.key(0), "mask", 5)
+  other = score.white(jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(B)), (N,))
+  np.testing.assert_array_equal(drawn, other)
+  assert (drawn != own).all()
+  assert (moved, scaled) == (0, 10)
+
+
+def test_what_is_paced_moves_its_arguments_itself():
+  twice = Moving(lambda step: 2 * step)
+  fn = paced("steps")(lambda x, steps=3: [now(x, i) for i in range(steps)])
+  assert run(graph(own=Value(functools.partial(fn, x=twice))), "own") == ([0, 2, 4],)
 
 
 def test_a_state_is_told_and_what_it_becomes_is_kept_apart():

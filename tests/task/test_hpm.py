@@ -1,27 +1,50 @@
-"""HPM: predictions, losses and masks of the authors' code."""
+"""HPM: predictions, losses and masks of the authors' code, and what is learned."""
 
 import functools
 import pathlib
+import runpy
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
 from safetensors.numpy import load_file
+from scipy import stats
 
-from maskjax import lab, recover, score, select
+from maskjax import lab, score, select
+from maskjax.errors import BadInput
 from maskjax.keys import keys
 from maskjax.model import published
-from maskjax.model.masked_autoencoder import masked_autoencoder
+from maskjax.model.position import sincos
 from maskjax.record import Record
-from maskjax.task import reconstruct
-from maskjax.task.teacher import ema
+from maskjax.train.build import make_task
+from maskjax.train.run import plain
 
 KEY = jax.random.key(0)
 HERE = pathlib.Path(__file__).parent
 GOLDEN = HERE.parent / "golden" / "hpm.safetensors"
-SIZES = dict(patch=(2, 2), width=16, depth=2, heads=2, loss_depth=1)
-SIZES |= dict(decoder_width=8, decoder_depth=1, decoder_heads=2)
+CONFIG = lab.load(HERE.parents[1] / "configs" / "image_mim" / "hpm.py")
+begun = runpy.run_path(str(HERE / "toy_weights.py"))["begun"]
+
+
+def config(preset=None, depth=1, loss_depth=1, normalise=False):
+  """The config, tiny, over 4 x 4 patches in ten steps."""
+  c = CONFIG.get_config(preset)
+  c.over.patch, c.target.normalise = (2, 2), normalise
+  c.batch_size, c.total_epochs, c.total_steps = 16, 0.0, 10
+  c.model.encoder.update(width=16, depth=depth, heads=2, dtype="float32")
+  c.model.decoder.update(width=8, depth=1, heads=2, loss_depth=loss_depth)
+  if "teacher" in c.teachers:
+    c.teachers.teacher.momentum = dict(fn="schedule.constant", value=0.5)
+  return plain(c)
+
+
+def build(channels=1, **options):
+  """The task of a config."""
+  return make_task(config(**options), Record("image", (8, 8, channels), {"train": 16}))
 
 
 @functools.cache
@@ -29,32 +52,23 @@ def golden():
   """What the authors' code answered, see make_hpm.py, and what its weights in ours give."""
   stored = load_file(GOLDEN)
   given = {k.removeprefix("golden."): v for k, v in stored.items() if k.startswith("golden.")}
-  task = reconstruct(
-    record=Record("image", (8, 8, 3), {"train": 3}),
-    model=partial(masked_autoencoder, **SIZES),
-    score=partial(score.hard_first, select=partial(select.top, ratio=0.375)),
-    select=partial(select.top, ratio=0.75),
-    target=partial(recover.pixels),
-    recover=partial(recover.squared_error),
-    teach=partial(recover.pairwise_ranking),
-    teacher=partial(ema, momentum=0.5),
-  )
+  task = build(channels=3, depth=2, normalise=True)
   batch = jax.device_put({"image": given["pixels"], "position": np.arange(3)})
   variables, report = published.load(
     GOLDEN, jax.eval_shape(task.init, KEY, batch), patch=(2, 2), grid=(4, 4)
   )
-  ours = [path for path in report.missing if not path.startswith("teacher")]
-  assert ours == []
+  assert [path for path in report.missing if not path.startswith("teachers/")] == []
   assert all(name.startswith("golden.") for name in report.unused)
-  variables["teacher"] = variables["params"]
+  variables["teachers"] = {"teacher": variables["params"]}
   draws, hidden = int(given["draws"]), jax.device_put(given["hidden"] == 1)
 
   @jax.jit
   def run(variables):
-    patches = recover.patchify(batch["image"], (2, 2))
-    found = task.network.apply(variables, patches, hidden, keep=4, exact=True, method="foresee")
-    term = recover.squared_error(found[0], recover.pixels().encode(patches), hidden)
-    shown = task.answers["views"](variables, batch, KEY)["foreseen"].reshape(3, 16)
+    told = dict(train=True, given={"hidden": hidden})
+    run, _ = task.loss.__self__.run(variables, batch, KEY, 0, **told)
+    prediction, predicted, term, shown = run.take(
+      "prediction", "predicted_loss", "losses.recover", "whole.predicted_loss"
+    )
     drawn = keys(jax.random.key(1), draws * 3).reshape(draws, 3)
 
     def often(hard):
@@ -62,7 +76,8 @@ def golden():
       loss = jnp.broadcast_to(shown, (draws, 3, 16))
       return select.top(score.hard_first(drawn, loss, select=hardest), ratio=0.75).sum(0)
 
-    return tuple(found), term, shown, jax.lax.map(often, hard_of(given["epochs"]))
+    found = jax.lax.map(often, hard_of(given["epochs"]))
+    return (prediction, predicted), term, shown, found
 
   return given, jax.tree.map(np.asarray, run(variables))
 
@@ -73,11 +88,11 @@ def hard_of(epochs):
 
 
 def test_predictions_and_losses_equal_those_of_the_authors_code():
-  given, ((prediction, foreseen), term, *_) = golden()
+  given, ((prediction, predicted), term, *_) = golden()
   there = given["hidden"] == 1
   at_hidden = lambda x: x[there].reshape(given["prediction"].shape[:2] + x.shape[2:])
   np.testing.assert_allclose(at_hidden(prediction), given["prediction"], rtol=2e-4, atol=2e-5)
-  np.testing.assert_allclose(at_hidden(foreseen), given["predicted"], rtol=2e-4, atol=2e-5)
+  np.testing.assert_allclose(at_hidden(predicted), given["predicted"], rtol=2e-4, atol=2e-5)
   np.testing.assert_allclose(term.sum / term.count, given["loss"], rtol=1e-4)
 
 
@@ -93,6 +108,139 @@ def test_masks_are_drawn_as_the_authors_code_draws_them():
 
 
 def test_the_papers_model_has_the_authors_parameters():
-  file = HERE.parents[1] / "configs" / "image" / "hpm.py"
   count = int(load_file(GOLDEN)["golden.parameters_of_base"])
-  assert lab.load(file).NOTE["scale"]["parameters"] == count
+  assert CONFIG.NOTE["scale"]["parameters"] == count
+
+
+def pictures(seed, count=16):
+  """Noise above, which cannot be recovered; nothing below."""
+  image = jax.random.normal(jax.random.fold_in(KEY, seed), (count, 8, 8, 1)).at[:, 4:].set(0)
+  return {"image": image, "position": jnp.arange(count)}
+
+
+STEPS, MANY = 200, 32
+
+
+@functools.cache
+def tiny():
+  """What training comes to teach, views by several variables, and slopes of what teaches."""
+  task, tx = build(), optax.adam(5e-3)
+  shapes = jax.eval_shape(task.init, KEY, jax.eval_shape(pictures, 0))
+  made = begun(shapes)
+  # Of positions, with a row for the class token: what tells them apart matters here.
+  table = lambda x: np.pad(sincos((4, 4), x.shape[1]), ((1, 0), (0, 0)))
+  tables = jax.tree.map(table, shapes["buffers"])
+  bend = lambda x: x + jnp.sin(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape)
+
+  @jax.jit
+  def run(params, buffers):
+    rest = {"buffers": buffers}
+
+    def step(carry, x):
+      """An update; where the weight of what recovers is 0, the slopes of what teaches alone."""
+      i, weight = x
+
+      def cost(learned):
+        terms = task.loss({**rest, **learned}, pictures(i), KEY, i)[0]
+        means = {name: term.sum / term.count for name, term in terms.items()}
+        return weight * means["recover"] + means["teach"], means["teach"]
+
+      learned, state = carry
+      slopes, teach = jax.grad(cost, has_aux=True)(learned)
+      # As one vector: a leaf by itself costs a program of its own.
+      slope, apart = ravel_pytree(slopes["params"])
+      updates, state = tx.update(slope, state)
+      params = jax.tree.map(jnp.add, learned["params"], apart(updates))
+      after = task.update({**rest, **learned, "params": params}, i)
+      after = {name: after[name] for name in learned}, state
+      found = teach, jax.tree.map(optax.tree.norm, slopes)
+      return jax.tree.map(lambda old, new: jnp.where(weight > 0, new, old), carry, after), found
+
+    start = {"params": params, "teachers": {"teacher": params}}, tx.init(ravel_pytree(params)[0])
+    xs = jnp.arange(STEPS), jnp.ones(STEPS).at[0].set(0)
+    (end, _), (teach, taught) = jax.lax.scan(step, start, xs)
+    batch, away = pictures(STEPS, MANY), jax.tree.map(bend, params)
+    given = {
+      "early": (end["params"], end["teachers"]["teacher"], 0),
+      "late": (end["params"], end["teachers"]["teacher"], 10),
+      "own": (params, params, 10),
+      "other teacher": (params, away, 10),
+      "other student": (away, params, 10),
+    }
+    show = lambda x: task.answers["views"](
+      {**rest, "params": x[0], "teachers": {"teacher": x[1]}}, batch, KEY, x[2]
+    )
+    found = jax.lax.map(show, jax.tree.map(lambda *x: jnp.stack(x), *given.values()))
+    views = {name: jax.tree.map(lambda x, i=i: x[i], found) for i, name in enumerate(given)}
+    return teach, views, jax.tree.map(lambda x: x[0], taught)
+
+  return *jax.tree.map(np.asarray, run(made["params"], tables)), shapes
+
+
+def test_it_learns_where_it_fails_and_hides_that():
+  teach, views, *_ = tiny()
+  assert teach[-1] < 0.75 * np.log(2)
+  early, late = views["early"], views["late"]
+  # The loss of a patch of the hard half is predicted to be larger than that of one of the easy.
+  predicted = late["foreseen"].reshape(MANY, 16)
+  assert (predicted[:, :8, None] > predicted[:, None, 8:]).mean() > 0.8
+  above = [1 - np.isnan(views["loss"])[:, :2].mean() for views in (early, late)]
+  # At random 12 of 16 alike; in the end the 6 hardest, and 6 of the other 10: 7.2 of 8.
+  assert abs(above[0] - 0.75) < 0.05
+  assert above[1] > 0.85
+  # And at hidden patches what is predicted from the others ranks as the losses do.
+  there = ~np.isnan(early["loss"]).reshape(MANY, 16)
+  np.testing.assert_array_equal(there, ~np.isnan(early["predicted"]).reshape(MANY, 16))
+  rows = (early[name].reshape(MANY, 16) for name in ("predicted", "loss"))
+  ranks = [stats.spearmanr(a[h], b[h])[0] for a, b, h in zip(*rows, there, strict=True)]
+  assert np.mean(ranks) > 0.5
+
+
+def test_maps_of_losses_are_those_of_what_views_show():
+  views = tiny()[1]["early"]
+  cells = lambda name: views[name].reshape(MANY, 4, 2, 4, 2).transpose(0, 1, 3, 2, 4)
+  there = ~np.isnan(views["loss"])
+  np.testing.assert_array_equal(there, np.isnan(cells("seen")).all((-1, -2)))
+  error = np.square(cells("prediction") - cells("input")).mean((-1, -2))
+  np.testing.assert_allclose(views["loss"][there], error[there], rtol=1e-4)
+
+
+def test_the_teacher_decides():
+  made = tiny()[3]
+  shape = lambda tree: jax.tree.map(jnp.shape, tree)
+  assert shape(made["teachers"]) == {"teacher": shape(made["params"])}
+  before, teacher, student = (
+    np.isnan(tiny()[1][name]["seen"]) for name in ("own", "other teacher", "other student")
+  )
+  assert (teacher != before).any()
+  np.testing.assert_array_equal(student, before)
+
+
+def test_the_student_learns_all_but_to_be_predicted():
+  slope = tiny()[2]
+  assert max(jax.tree.leaves(slope["teachers"])) == 0
+  reached = lambda tree: max(jax.tree.leaves(tree)) > 0
+  assert reached(slope["params"]["encoder"])
+  decoder = slope["params"]["decoder"]
+  assert all(reached(decoder["losses"][name]) for name in ("block_00", "predict"))
+  # Not by making the losses what they are predicted to be.
+  assert not reached(decoder["predict"])
+  assert not reached(decoder["block_00"])
+
+
+@pytest.mark.parametrize("preset", ["laptop", "ranked"])
+def test_a_decoder_that_predicts_no_loss_is_refused(preset):
+  task, like = build(preset=preset, loss_depth=0), jax.eval_shape(pictures, 0)
+  with pytest.raises(BadInput, match="predicts no loss: set loss_depth"):
+    jax.eval_shape(task.init, KEY, like)
+
+
+def test_without_a_teacher_there_is_none_and_losses_are_predicted_all_the_same():
+  task, like = build(preset="ranked"), jax.eval_shape(pictures, 0)
+  variables = jax.eval_shape(task.init, KEY, like)
+  assert "teachers" not in variables
+  assert task.update is None
+  views = jax.eval_shape(task.answers["views"], variables, like, KEY)
+  assert {views[name].shape for name in ("foreseen", "predicted", "loss")} == {(16, 4, 4)}
+  plain_views = jax.eval_shape(build(preset="plain").answers["views"], variables, like, KEY)
+  assert set(plain_views) == {"input", "seen", "prediction", "pasted"}

@@ -1,6 +1,5 @@
 """Norms of the inputs of dense layers, against the public code, a loop, and what it refuses."""
 
-import functools
 import pathlib
 import runpy
 
@@ -9,13 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy_text as toy
 from safetensors.numpy import load_file
 
 from maskjax.errors import BadInput
-from maskjax.model import text_transformer
 from maskjax.record import Record
 from maskjax.reduce import term
-from maskjax.task import next_token
 from maskjax.task.base import Aux, Task
 from maskjax.task.prepare import input_norms, measure
 
@@ -73,8 +71,7 @@ def test_only_so_many_examples_count():
 
 def test_every_dense_layer_of_a_transformer_is_met_and_all_else_left_alone():
   record = Record("text", (5,), {"train": 4}, vocabulary=tuple("abc"))
-  model = functools.partial(text_transformer, width=8, depth=2, heads=2, mlp=12, causal=True)
-  task = next_token(record=record, model=model)
+  task = toy.task_of("causal_lm", record, dict(width=8, depth=2, heads=2, mlp=12))
   batch = {"tokens": np.ones((4, 5), np.int32), "valid": np.ones((4, 5), bool)}
   batch["position"] = np.arange(4, dtype=np.int32)
   variables = begun(jax.eval_shape(task.init, KEY, batch))
@@ -94,9 +91,9 @@ def test_every_dense_layer_of_a_transformer_is_met_and_all_else_left_alone():
 def test_what_cannot_be_looked_into_is_named():
   record = Record("text", (5,), {"train": 4}, vocabulary=tuple("abc"))
   for name in ("scan", "remat"):
-    model = functools.partial(text_transformer, width=8, causal=True, **{name: True})
+    looped = toy.task_of("causal_lm", record, {"width": 8, name: True})
     with pytest.raises(BadInput, match=f"set model.{name}=False"):
-      input_norms(task=next_token(record=record, model=model))
+      input_norms(task=looped)
   x = np.ones((4, 3, 16), np.float32)
   flat = one_layer(lambda x: x.reshape(-1, x.shape[-1]))
   with pytest.raises(BadInput, match="is met by"):

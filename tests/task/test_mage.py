@@ -12,6 +12,7 @@ from scipy import stats
 
 from maskjax import bind, keys, recover, schedule, select
 from maskjax.generate import decode
+from maskjax.hide import Seen, drop, token
 from maskjax.model import code_autoencoder
 
 HERE = pathlib.Path(__file__).parent
@@ -57,6 +58,12 @@ def golden_model():
   return code_autoencoder(**sizes, **rest), {"params": jax.device_put(params)}
 
 
+def said(network, variables, seen, hidden, dropped):
+  """Logits of every code."""
+  encoded = network.apply(variables, seen, method="look")
+  return network.apply(variables, encoded, hidden, dropped, method="recover")
+
+
 def test_the_network_and_its_loss_agree_with_the_public_code():
   network, variables = golden_model()
   tokens = jax.device_put(GOLDEN["golden.tokens"].astype(np.int32))
@@ -64,7 +71,8 @@ def test_the_network_and_its_loss_agree_with_the_public_code():
 
   @jax.jit
   def run(variables):
-    logits = network.apply(variables, tokens, hidden, dropped, keep=128, exact=True)
+    seen = drop(token(tokens, hidden, network.codes), dropped, keep=128, exact=True)
+    logits = said(network, variables, seen, hidden, dropped)
     return logits, recover.cross_entropy(logits, tokens, hidden, smoothing=0.1)
 
   logits, term = run(variables)
@@ -82,9 +90,10 @@ def test_decoding_with_it_agrees_with_the_public_code(monkeypatch):
 
   @jax.jit
   def run(variables, keys):
-    predict = lambda tokens, hidden: network.apply(
-      variables, tokens, hidden, hidden & False, keep=256, exact=True
-    )
+    def predict(tokens, hidden):
+      ids = token(tokens, hidden, network.codes)
+      return said(network, variables, Seen(ids, None, None, hidden), hidden, hidden & False)
+
     blank, whole = jnp.zeros((2, 256), jnp.int32), jnp.ones((2, 256), bool)
     return decode(predict, keys, blank, whole, **policies["maskgit"](12, 4.5))
 

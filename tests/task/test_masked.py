@@ -125,12 +125,35 @@ def test_views_show_what_is_hidden_and_take_a_mask_of_the_callers_own(variables)
   np.testing.assert_array_equal(given["pasted"], np.where(gone, given["prediction"], IMAGE))
 
 
+def test_examples_need_a_position_where_something_is_drawn_and_nowhere_else(variables):
+  task = made(answers=dict(plain="values", drawn="score"))
+  alone = {"image": BATCH["image"]}
+  plain = jax.eval_shape(task.answers["plain"], variables, alone, KEY)
+  assert plain.shape == (B, N, 4)
+  with pytest.raises(BadInput, match="was not given 'position'"):
+    jax.eval_shape(task.answers["drawn"], variables, alone, KEY)
+
+
 def test_a_mask_of_the_callers_own_reaches_what_its_name_stands_for(variables):
   top = dict(fn="select.top", ratio=0.75)
   views = made(select=None, let=dict(chosen=top, hidden="chosen")).answers["views"]
   own = jnp.broadcast_to(jnp.arange(N) < 3, (B, N))
   given = jax.jit(lambda v: views(v, BATCH, KEY, hidden=own)["seen"])(variables)
   assert np.isnan(given).reshape(B, -1).sum(1).tolist() == [12] * B
+
+
+def test_a_hider_and_a_selection_may_be_told_of_other_values_than_theirs(variables):
+  """An `of` that names the first argument leaves the second one what it is."""
+  let = dict(scaled=dict(fn=ME + "scaled", of=dict(x="values")))
+  let["turned"] = dict(fn=ME + "scaled", of=dict(x="scores"), by=-1.0)
+  select = dict(fn="select.top", ratio=0.75, of=dict(scores="turned"))
+  hide = dict(fn="hide.fill", value=0.0, of=dict(x="scaled"))
+  answers = dict(seen="seen.values", plain="values", scores="scores")
+  task = made(let=let, select=select, hide=hide, answers=answers)
+  told = lambda v: [task.answers[name](v, BATCH, KEY) for name in answers]
+  seen, plain, scores = map(np.asarray, jax.jit(told)(variables))
+  left = scores >= np.sort(scores, axis=-1)[:, -4:-3]  # the lowest scores are hidden first
+  np.testing.assert_array_equal(seen, np.where(left[..., None], 2 * plain, 0))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +171,7 @@ def test_a_mask_of_the_callers_own_reaches_what_its_name_stands_for(variables):
     ),
     (dict(let=dict(a=3)), "the value 'a' is a section with fn, or the name of another"),
     (dict(hide=(dict(fn="hide.drop"), dict(fn="hide.average"))), "drops positions comes last"),
-    (dict(select=dict(fn="select.top", ratio=LINE)), "set task.keep"),
+    (dict(select=dict(fn="select.top", ratio=LINE)), "set hide.keep"),
     (dict(gates=dict(a=dict(at="decoder/0/heads", by="hidden"))), "are in the encoder"),
     (dict(branches=dict(other={})), "changes nothing"),
   ],
@@ -168,3 +191,26 @@ def test_networks_that_no_loss_calls_or_that_need_each_other_are_refused():
   circle = dict(one=dict(fn=ME + "of_two"), two=dict(fn=ME + "of_one"))
   with pytest.raises(BadInput, match="need each other to be built: one, two"):
     made(model=circle)
+
+
+def test_a_section_may_name_a_method_of_a_network(variables):
+  """Called with values by the names of its arguments; one that is not there is refused."""
+  attend = lambda fn: small(
+    let=dict(mine=dict(fn=fn, of=dict(x="embedded", index="seen.index"))),
+    answers=dict(mine="mine", plain="out.tokens"),
+  )
+  task = make_task(attend("encoder.attend"), RECORD)
+  told = lambda v: [task.answers[name](v, BATCH) for name in ("mine", "plain")]
+  mine, plain = jax.jit(told)(variables)
+  np.testing.assert_array_equal(mine[:, 1:], plain)
+  with pytest.raises(BadInput, match="did you mean 'attend'"):
+    make_task(attend("encoder.atend"), RECORD)
+
+
+def test_a_network_is_handed_to_factories_that_ask_for_it_alone():
+  """Not to those that have an option of its name, as `mlp` of a vision transformer."""
+  c = small()
+  c["model"]["mlp"] = dict(fn=ME + "critic")
+  c["losses"]["judged"] = dict(fn=ME + "judged", of=dict(critic="mlp"))
+  shapes = jax.eval_shape(make_task(c, RECORD).init, KEY, BATCH)["params"]
+  assert set(shapes) == {"encoder", "decoder", "mlp"}

@@ -1,18 +1,18 @@
 """Classification of images that hide behind each other: partners, areas, labels, and its words."""
 
 import functools
+import pathlib
+import runpy
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from maskjax import bind, hide, keys, recover, reduce, schedule, score, select, stream
+from maskjax import bind, keys, reduce, schedule, select, stream
 from maskjax.errors import BadInput
 from maskjax.record import Record
-from maskjax.task import classify
 from maskjax.task.partner import partners
 from maskjax.train.state import State
 from maskjax.train.step import make_step
@@ -20,32 +20,32 @@ from maskjax.train.step import make_step
 KEY = jax.random.key(0)
 SHAPE, CLASSES, SIZE = (8, 6, 2), 5, 16
 RECORD = Record("image", SHAPE, {"train": 64}, tuple("abcde"))
-ratio = bind.Moving(schedule.beta(1.0, 1.0), each=True)
-FMIX = dict(
-  score=functools.partial(score.fourier_noise, decay=3.0),
-  select=functools.partial(select.top, ratio=ratio),
-  hide=functools.partial(hide.mix),
-)
+task_of = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_configs.py")))["task_of"]
+ME = "user_package.parts:"
 
 
-class Layer(nn.Module):
-  """As little of a classifier as there can be."""
+def task(preset="fmix", change=lambda c: None):
+  """The task of a preset with the least of networks."""
 
-  classes: int
+  def changed(c):
+    c.model = dict(fn=ME + "linear")
+    change(c)
 
-  @nn.compact
-  def __call__(self, image, hidden=None, train=False):
-    """Logits."""
-    return nn.Dense(self.classes)(jnp.tanh(image.reshape(len(image), -1)))
-
-
-def layer(record_shape, classes):
-  return Layer(classes)
+  return task_of(preset, RECORD, changed)
 
 
-def task(**words):
-  loss, model = functools.partial(recover.cross_entropy), functools.partial(layer)
-  return classify(record=RECORD, model=model, recover=loss, **words)
+def blended(c):
+  """MixUp: functions from elsewhere, a gate."""
+  c.select.fn, c.hide.fn = ME + "evenly", ME + "blend"
+
+
+def hiding(hide):
+  """Pixels hidden by other pixels, by another hider than `mix`."""
+
+  def change(c):
+    c.hide = hide
+
+  return change
 
 
 def batch(size=SIZE):
@@ -55,74 +55,46 @@ def batch(size=SIZE):
   return jax.device_put(made)
 
 
-def evenly(scores, ratio):
-  """A gate that lets the same share of every position through."""
-  return jnp.broadcast_to(1 - ratio[:, None], scores.shape)
-
-
-def blend(x, gate, other):
-  """MixUp: both at once, each as strong as its share."""
-  return hide.gate(x, gate) + hide.gate(other, 1 - gate)
-
-
-MADE = {
-  "fmix": task(**FMIX),
-  "white": task(**{**FMIX, "score": functools.partial(score.white)}),
-  "box": task(**{**FMIX, "score": functools.partial(score.box)}),
-  "blend": task(
-    score=functools.partial(score.white),
-    select=functools.partial(evenly, ratio=ratio),
-    hide=functools.partial(blend),
-  ),
-  "fill": task(**{**FMIX, "hide": functools.partial(hide.fill, value=0.0)}),
-}
-
-
 @functools.cache
 def found():
   """What every task shows of a batch, what it meets and its losses, in one program."""
-  rows, fmix = batch(), MADE["fmix"]
-  plain, none = task(), task(**{**FMIX, "hide": None})
+  made = {
+    "fmix": task(),
+    "white": task("fmix:white"),
+    "box": task("fmix:box"),
+    "blend": task(change=blended),
+  }
+  rows, fmix = batch(), made["fmix"]
+  plain, dense = task("fmix:plain"), task("supervised")
   kernel = np.random.default_rng(2).normal(size=(96, CLASSES)).astype(np.float32) / 5
   bias = np.arange(5, dtype=np.float32)
   variables = jax.device_put({"params": {"Dense_0": {"kernel": kernel, "bias": bias}}})
   expected = jax.eval_shape(fmix.init, KEY, rows)
   assert jax.tree.map(jnp.shape, expected) == jax.tree.map(jnp.shape, variables)
   padded = {**rows, "valid": jax.device_put(np.arange(SIZE) % 3 != 0)}
-  amounts = functools.partial(dict, a=ratio, b=ratio)
 
   @jax.jit
   def run(rows, variables):
     key = stream(KEY, "loss", 3)
     met = fmix.pair(rows, key, 0)
-    views = {name: made.answers["views"](variables, rows, key) for name, made in MADE.items()}
-    seen = views["fmix"]["seen"]
-    at = jax.lax.map(
-      lambda step: fmix.answers["views"](variables, rows, stream(KEY, "loss", step))["hidden"],
-      jnp.array([3, 3, 4]),
-    )
+    views = {name: one.answers["views"](variables, rows, key) for name, one in made.items()}
     spoilt = jnp.stack([rows["image"].at[::3].set(jnp.nan), rows["image"]])
     alone = lambda image: fmix.pair({**padded, "image": image}, KEY, 0)
-    loss = lambda made, rows, key: made.loss(variables, rows, key, 0)[0]["recover"]
-    drawn = bind.at(FMIX["select"], 0, keys(KEY, 8)).keywords["ratio"]
-    half = bind.at(FMIX["select"], 0, keys(KEY, jnp.arange(4, 8))).keywords["ratio"]
+    loss = lambda one, rows, key: one.loss(variables, rows, key, 0)[0]["recover"]
     return {
       "views": views,
       "met": met["other"],
       "loss": loss(fmix, met, key),
-      "logits": fmix.network.apply(variables, seen, train=True),
-      "steps": at,
+      "logits": fmix.network.apply(variables, views["fmix"]["seen"], train=True),
       "padded": partners(padded, KEY)["other"],
       "spoilt": jax.lax.map(lambda image: loss(fmix, alone(image), KEY).sum, spoilt),
-      "plain": [loss(one, rows, KEY).sum for one in (plain, none)],
+      "plain": [loss(one, rows, KEY).sum for one in (plain, dense)],
       "predicted": fmix.answers["predict"](variables, rows),
       "whole": fmix.network.apply(variables, rows["image"]),
-      "amounts": (drawn, half, bind.at(amounts, 0, keys(KEY, 8))()),
     }
 
-  assert "views" not in none.answers
-  for made in (none, MADE["fill"]):
-    assert made.pair(rows, KEY, 0) is rows
+  assert "views" not in plain.answers
+  assert plain.pair(rows, KEY, 0) is rows
   return jax.tree.map(np.asarray, (rows, run(rows, variables)))
 
 
@@ -133,6 +105,7 @@ def test_images_labels_and_areas_are_those_of_two():
   expected = np.where(hidden[..., None], views["other"], rows["image"])
   np.testing.assert_array_equal(views["seen"], expected)
   np.testing.assert_array_equal(views["other"], met["image"])
+  np.testing.assert_array_equal(views["input"], rows["image"])
   # The share is the area that there is, not the one that was asked for.
   share = hidden.reshape(SIZE, -1).mean(1)[:, None]
   one_hot = np.eye(CLASSES)
@@ -198,7 +171,7 @@ def test_nobody_meets_padding():
 
 
 def test_microbatches_equal_one_batch():
-  rows, made, tx = batch(), MADE["fmix"], optax.sgd(0.1)
+  rows, made, tx = batch(), task(), optax.sgd(0.1)
   assert not made.coupled
   shapes = jax.eval_shape(made.init, KEY, rows)
   draw = np.random.default_rng(2).normal
@@ -215,14 +188,7 @@ def test_microbatches_equal_one_batch():
   jax.tree.map(close, one.variables, several.variables)
 
 
-def test_steps_draw_anew_and_a_step_draws_the_same_again():
-  first, again, other = found()[1]["steps"]
-  np.testing.assert_array_equal(first, again)
-  np.testing.assert_array_equal(first, found()[1]["views"]["fmix"]["hidden"])
-  assert (first != other).any(axis=(1, 2)).mean() > 0.8
-
-
-def test_another_score_is_one_word():
+def test_another_score_changes_where_and_not_how_much():
   masks = {name: found()[1]["views"][name]["hidden"] for name in ("fmix", "white", "box")}
   for name in ("white", "box"):
     areas = [masks[n].reshape(SIZE, -1).mean(1) for n in (name, "fmix")]
@@ -241,18 +207,9 @@ def test_gates_of_functions_from_elsewhere_mix_too():
   np.testing.assert_allclose(views["target"], target, rtol=1e-5, atol=1e-6)
 
 
-def test_hiding_behind_nothing_leaves_labels_alone():
-  rows, got = found()
-  views = got["views"]["fill"]
-  hidden = views["hidden"]
-  np.testing.assert_array_equal(views["seen"], np.where(hidden[..., None], 0, rows["image"]))
-  np.testing.assert_array_equal(views["target"], np.eye(CLASSES)[rows["label"]])
-  assert "other" not in views
-
-
-def test_without_a_hider_it_is_the_plain_task():
-  plain, none = found()[1]["plain"]
-  assert plain == none
+def test_the_plain_preset_is_supervised_learning():
+  plain, dense = found()[1]["plain"]
+  assert plain == dense
 
 
 def test_evaluation_hides_nothing():
@@ -261,25 +218,51 @@ def test_evaluation_hides_nothing():
   assert (got["predicted"] != got["logits"]).any()
 
 
-def test_a_share_for_each_example_needs_keys():
-  amount, half, two = found()[1]["amounts"]
-  assert amount.shape == (8,)
+def test_a_share_for_each_example_is_drawn_with_its_key():
+  ratio = bind.Moving(schedule.beta(1.0, 1.0), each=True)
+  top = functools.partial(select.top, ratio=ratio)
+  drawn = lambda fn, which: bind.at(fn, 0, keys(KEY, which)).keywords
+  amount = np.asarray(drawn(top, 8)["ratio"])
   assert len(np.unique(amount)) == 8
-  np.testing.assert_array_equal(half, amount[4:])
-  assert (two["a"] != two["b"]).all()
+  np.testing.assert_array_equal(drawn(top, jnp.arange(4, 8))["ratio"], amount[4:])
+  two = drawn(functools.partial(dict, a=ratio, b=ratio), 8)
+  assert (np.asarray(two["a"]) != two["b"]).all()
   with pytest.raises(BadInput, match=r"^ratio is to be drawn for each example: here"):
-    bind.at(FMIX["select"], 0)
+    bind.at(top, 0)
 
 
 @pytest.mark.parametrize(
-  ("words", "says"),
-  [
-    (dict(score=None), "the config needs both"),
-    (dict(select=None), "the config needs both"),
-    (dict(score=functools.partial(score.words)), "words needs unit; classify offers"),
-    (dict(hide=functools.partial(hide.fill)), "fill needs value; classify offers"),
-  ],
+  "hide",
+  [dict(fn="hide.blur", sigma=1.0), dict(fn="hide.average"), dict(fn="hide.neighbours")],
+  ids=lambda hide: hide["fn"],
 )
-def test_bad_input(words, says):
+def test_hiders_see_the_grid(hide):
+  made = task(change=hiding(hide))
+  variables = jax.eval_shape(made.init, KEY, batch())
+  views = jax.eval_shape(made.answers["views"], variables, batch(), KEY)
+  assert views["seen"].shape == (SIZE, *SHAPE)
+
+
+def without(name):
+  """A section that is left out."""
+  return lambda c: setattr(c, name, None)
+
+
+def selected_by(score):
+  """Pixels that another score ranks."""
+  return lambda c: setattr(c, "score", dict(fn=score))
+
+
+@pytest.mark.parametrize(
+  ("change", "says"),
+  [
+    (without("score"), "needs scores='scores'"),
+    (selected_by("score.words"), "needs unit='unit'"),
+    (hiding(dict(fn="hide.fill")), "needs value='value'"),
+    (hiding(dict(fn="hide.carry")), "no loss reads seen.hidden"),
+  ],
+  ids=["no score", "units", "no value", "a mask beside the pixels"],
+)
+def test_bad_input(change, says):
   with pytest.raises(BadInput, match=says):
-    task(**{**FMIX, **words})
+    task(change=change)

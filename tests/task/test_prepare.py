@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import runpy
 import subprocess
 import sys
 
@@ -13,27 +14,26 @@ import optax
 import pytest
 from safetensors.numpy import load_file
 
-from maskjax import recover, select, weights
+from maskjax import select, weights
 from maskjax.errors import BadInput
-from maskjax.model import resnet
 from maskjax.record import Record
-from maskjax.task import classify
 from maskjax.task.base import Task
 from maskjax.task.prepare import Statistic, measure, prepared, squared_gradients
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "fish_mask.safetensors"
 CHECK = str(pathlib.Path(__file__).with_name("check_prepare.py"))
+task_of = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_configs.py")))["task_of"]
 KEY, BATCH, CLASSES = jax.random.key(0), 6, 3
 
 
 @functools.cache
 def small():
   """A residual network with batch normalisation, its variables, three batches; all drawn."""
-  task = classify(
-    record=Record("image", (6, 6, 1), {"train": 18}, tuple("abc")),
-    model=functools.partial(resnet, depth=8, width=4),
-    recover=functools.partial(recover.cross_entropy),
-  )
+
+  def change(c):
+    c.model = dict(fn="model.resnet", depth=8, width=4)
+
+  task = task_of("supervised", Record("image", (6, 6, 1), {"train": 18}, tuple("abc")), change)
   rng = np.random.default_rng(0)
   batches = [
     {

@@ -11,22 +11,39 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from maskjax import recover, select
+from maskjax import recover
 from maskjax.errors import BadInput
-from maskjax.model import separator
 from maskjax.record import Record
-from maskjax.task import separate
 from maskjax.task.base import total
 
 N, BATCH = 96, 8
-begun = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_weights.py")))["begun"]
+HERE = pathlib.Path(__file__).parent
+begun = runpy.run_path(str(HERE / "toy_weights.py"))["begun"]
+task_of = runpy.run_path(str(HERE / "toy_configs.py"))["task_of"]
 RECORD = Record("mixture", (2, N), {"train": 1}, rate=8000)
-MODEL = functools.partial(separator, filters=16, size=16, width=8, hidden=16, depth=2, repeats=1)
 
 
-def task(record=RECORD, chosen=select.sigmoid, made=recover.negative_si_snr):
-  made, chosen = functools.partial(made), functools.partial(chosen)
-  return separate(record=record, model=MODEL, select=chosen, recover=made)
+def task(preset="conv_tasnet", record=RECORD, change=lambda c: None):
+  """The task of a preset with a tiny network."""
+
+  def changed(c):
+    c.model.update(filters=16, size=16, width=8, hidden=16, skip=8, depth=2, repeats=1)
+    change(c)
+
+  return task_of(preset, record, changed)
+
+
+def in_both_ways(c):
+  """Sources asked for in the best order, and in the order that is given."""
+  fixed = c.losses.sources.copy_and_resolve_references()
+  c.losses = dict(free=c.losses.sources, fixed=dict(fixed, permute=False))
+
+
+def masked(c):
+  """A mask in the place of gates: of each time three of four filters are closed."""
+  c.select = dict(fn="select.top", ratio=0.75)
+  c.let.gate = dict(fn="task.open_gate")
+  c.hide.of.gate = c.let.served_gate.of.x = "gate"
 
 
 def batch(key):
@@ -55,22 +72,17 @@ def start():
 @jax.jit
 def trained(variables):
   """The ratio in dB, of served sources, of a network after some steps, asked freely or not."""
-  tx, held = optax.adam(1e-2), batch(jax.random.key(3))
+  tx, held, made = optax.adam(1e-2), batch(jax.random.key(3)), task(change=in_both_ways)
   # As one vector: leaf after leaf the optimiser would be most of the program.
   begin, apart = ravel_pytree(variables)
 
   def run(free):
     """With the same network one loss or the other."""
-
-    def ask(*given):
-      ways = [recover.negative_si_snr(*given, permute=permute) for permute in (True, False)]
-      return jax.tree.map(lambda a, b: jnp.where(free, a, b), *ways)
-
-    made = task(made=ask)
+    weights = {"free": free, "fixed": 1 - free}
 
     def step(carry, key):
       variables, state = carry
-      loss = lambda v: total(made.loss(apart(v), batch(key), key, 0)[0], {})
+      loss = lambda v: total(made.loss(apart(v), batch(key), key, 0)[0], weights)
       change, state = tx.update(jax.grad(loss)(variables), state)
       return (optax.apply_updates(variables, change), state), None
 
@@ -79,7 +91,7 @@ def trained(variables):
     estimates = made.answers["views"](apart(end), held, jax.random.key(0))["estimates"]
     return recover.si_snr(estimates, held["sources"]).mean()
 
-  return jax.lax.map(run, jnp.array([True, False]))
+  return jax.lax.map(run, jnp.array([1.0, 0.0]))
 
 
 def test_it_learns_by_permutation_invariant_training_alone():
@@ -92,27 +104,28 @@ def test_it_learns_by_permutation_invariant_training_alone():
 @functools.cache
 def found():
   """Losses and slopes of a batch in two orders and with a silent source; views by every word."""
-  plain, divided = task(), task(chosen=select.shares)
-  masked = task(chosen=functools.partial(select.top, ratio=0.75))
+  plain, shared, hard = task(), task("conv_tasnet:shares"), task(change=masked)
 
   @jax.jit
   def run(variables):
     key, given = jax.random.key(0), batch(jax.random.key(1))
 
     def cost(variables, sources):
-      [term] = plain.loss(variables, {**given, "sources": sources}, key, 0)[0].values()
-      return total({"sources": term}, {}), term
+      terms, _ = plain.loss(variables, {**given, "sources": sources}, key, 0)
+      return total(terms, {}), terms["sources"]
 
     sources = given["sources"]
     orders = jnp.stack([sources, sources[:, ::-1], sources.at[0, 1].set(0)])
     views = plain.answers["views"](variables, given, key)
+    gate = lambda one: one.answers["views"](variables, given, key)["gate"]
     return {
       "costs": jax.lax.map(lambda x: jax.value_and_grad(cost, has_aux=True)(variables, x), orders),
       "views": views,
+      "given": given,
       "serving": recover.serving(views["estimates"], sources),
       "si_snr": recover.si_snr(views["estimates"], sources).mean(),
-      "shares": divided.answers["views"](variables, given, key)["gate"],
-      "mask": masked.answers["views"](variables, given, key)["gate"],
+      "shares": gate(shared),
+      "mask": gate(hard),
     }
 
   return jax.tree.map(np.asarray, run(start()))
@@ -134,16 +147,21 @@ def test_silent_sources_are_not_asked():
 
 
 def test_views_serve_the_sources():
-  views = found()["views"]
+  views, given = found()["views"], found()["given"]
+  assert set(views) == {"mixture", "sources", "estimates", "gate", "peaks"}
   assert (found()["serving"] == np.arange(2)).all()
   # Gates that know nothing yet separate nothing.
   assert found()["si_snr"] < 1
   assert views["gate"].shape == (BATCH, 2, 13, 16)
   assert views["peaks"].shape == (16,)
+  for name in ("mixture", "sources"):
+    np.testing.assert_array_equal(views[name], given[name])
 
 
 def test_sources_share_the_mixture_where_the_selection_divides_it():
-  np.testing.assert_allclose(found()["shares"].sum(1), 1, atol=1e-5)
+  shares = found()["shares"]
+  assert shares.shape == (BATCH, 2, 13, 16)
+  np.testing.assert_allclose(shares.sum(1), 1, atol=1e-5)
 
 
 def test_a_mask_is_a_gate_too():
@@ -153,5 +171,5 @@ def test_a_mask_is_a_gate_too():
 
 
 def test_other_data_are_refused():
-  with pytest.raises(BadInput, match="separate takes mixtures, the data set holds image"):
+  with pytest.raises(BadInput, match="separator takes mixtures"):
     task(record=Record("image", (8, 8, 3), {"train": 1}))

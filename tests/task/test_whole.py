@@ -28,7 +28,7 @@ BATCH = {
 
 def config(*, mixed=False, **network):
   """A classifier of images that are shown as they are, or mixed with a partner's pixels."""
-  c = dict(task=dict(fn="masked"), batch_size=B, total_steps=10, data=dict(train="train"))
+  c = dict(task=dict(fn="task.masked"), batch_size=B, total_steps=10, data=dict(train="train"))
   c["over"], c["model"] = dict(fn="over.pixels"), dict(fn="user_package.parts:normed", **network)
   c["let"] = dict(
     image=dict(fn="task.to_field", of=dict(x="seen.values")),
@@ -44,7 +44,8 @@ def config(*, mixed=False, **network):
     c["let"]["target"], target = dict(fn="recover.mixed_labels", of=of), "target"
   of = dict(target=target, asked="examples")
   c["losses"] = dict(recover=dict(fn="recover.cross_entropy", of=of))
-  predict = dict(fn="task.carried", of=dict(x="batch.image"), takes=("hidden",))
+  of = dict(image="batch.image", hidden="hidden")
+  predict = dict(fn="network.__call__", of=of, takes=("batch", "hidden"))
   c["answers"] = dict(predict=predict, image="image", target=target)
   return c
 

@@ -6,7 +6,6 @@ import time
 import zlib
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 # What the tests compile with, and eight devices.
@@ -21,18 +20,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from maskjax import bind, hide, recover, reduce, schedule, score, select, weights
+from maskjax import lab, recover, reduce, select, weights
 from maskjax.keys import keys, stream
-from maskjax.model import text_transformer
-from maskjax.model.masked_autoencoder import Decoded
+from maskjax.model.masked_decoder import Decoded
 from maskjax.model.resnet import ResNet, ResNetClassifier
 from maskjax.record import Record
-from maskjax.task import classify, diffuse, reconstruct
 from maskjax.task.base import Aux, Task
-from maskjax.task.buckets import smallest
-from maskjax.task.teacher import ema
+from maskjax.task.buckets import bucket_of
+from maskjax.train.build import make_task
 from maskjax.train.leaves import named
 from maskjax.train.mesh import bytes_per_device, make_mesh
+from maskjax.train.run import plain
 from maskjax.train.state import State, start
 from maskjax.train.step import make_step
 
@@ -73,43 +71,21 @@ def texts():
 
 
 class Foreseeing(nn.Module):
-  """The least network of `reconstruct` that foresees losses; test_mesh.py trains the real one."""
+  """The least network that predicts losses; test_mesh.py trains a real one."""
 
-  loss_depth = 1
-  encoder = SimpleNamespace(patch=(2, 2), grid=(4, 4))
+  coupled = False
 
   @nn.compact
-  def foresee(self, patches, hidden, *, keep, exact):
+  def __call__(self, patches, hidden):
     """What is hidden from what is seen, and what that will cost."""
     seen = jnp.where(hidden[..., None], 0, patches).reshape(len(patches), -1)
     x = nn.gelu(nn.Dense(32)(seen))
     return Decoded(nn.Dense(seen.shape[-1])(x).reshape(patches.shape), nn.Dense(16)(x))
 
-  def __call__(self, patches, hidden, *, keep, exact):
-    """What is hidden from what is seen."""
-    return self.foresee(patches, hidden, keep=keep, exact=exact).prediction
 
-
-def hpm():
-  """Masked images whose masks come from an average of the parameters, which foresees losses."""
-  return reconstruct(
-    record=IMAGES,
-    model=lambda record_shape: Foreseeing(),
-    score=partial(score.hard_first, select=partial(select.top, ratio=0.375)),
-    select=partial(select.top, ratio=0.75),
-    target=partial(recover.pixels, normalise=False),
-    recover=partial(recover.squared_error),
-    teach=partial(recover.pairwise_ranking),
-    teacher=partial(ema, momentum=0.5),
-  )
-
-
-def md4():
-  """Masked diffusion of text."""
-  model = partial(text_transformer, width=16, depth=1, heads=2)
-  words = dict(score=partial(score.white), select=partial(select.top))
-  curve = partial(schedule.linear)
-  return diffuse(record=TEXT, batch_size=BATCH, model=model, schedule=curve, **words)
+def foreseeing():
+  """The network of `Foreseeing`."""
+  return Foreseeing()
 
 
 def resnet(*, record_shape, classes, norm):
@@ -118,17 +94,55 @@ def resnet(*, record_shape, classes, norm):
   return ResNetClassifier(ResNet((1,), **shape, norm=norm), classes, tuple(record_shape[:2]))
 
 
+def task_of(record, name, **sections):
+  """The task of a config, with other sections, for data of this record."""
+  config = plain(lab.base(name).get_config())
+  config |= {
+    "batch_size": BATCH,
+    "total_epochs": 0.0,
+    "total_steps": 10,
+    "data": {"train": "train"},
+  }
+  return make_task({**config, **sections}, record)
+
+
+def hpm():
+  """Masked images whose masks come from an average of the parameters, which predicts losses."""
+  told = dict(fn="network.__call__", of=dict(patches="values"))
+  half = dict(fn="select.top", ratio=0.375)
+  return task_of(
+    IMAGES,
+    "image_mim/mae",
+    over=dict(fn="over.patches", patch=(2, 2)),
+    model=dict(fn="__main__:foreseeing"),
+    hide=(),
+    target=dict(fn="recover.pixels", normalise=False),
+    score=dict(fn="score.hard_first", select=half),
+    let=dict(
+      told=told,
+      prediction="told.prediction",
+      predicted="told.loss",
+      loss="whole.predicted",
+      reward=dict(fn="task.reward", loss=dict(fn="recover.squared_error")),
+    ),
+    branches=dict(whole=dict(network="teacher.network", hidden="nothing")),
+    teachers=dict(teacher=dict(fn="task.ema", momentum=0.5)),
+    losses=dict(
+      recover=dict(fn="recover.squared_error"),
+      teach=dict(fn="recover.pairwise_ranking", of=dict(asked="hidden")),
+    ),
+  )
+
+
+def md4():
+  """Masked diffusion of text."""
+  model = dict(fn="model.text_transformer", width=16, depth=1, heads=2)
+  return task_of(TEXT, "masked_generative/md4", model=model)
+
+
 def fmix():
   """Images that hide behind each other, on each device behind those of all, some not to count."""
-  ratio = bind.Moving(schedule.beta(1.0, 1.0), each=True)
-  return classify(
-    record=IMAGES,
-    model=partial(resnet, norm="group"),
-    score=partial(score.fourier_noise),
-    select=partial(select.top, ratio=ratio),
-    hide=partial(hide.mix),
-    recover=partial(recover.cross_entropy),
-  )
+  return task_of(IMAGES, "mix_augmentation/fmix", model=dict(fn="__main__:resnet", norm="group"))
 
 
 def contrast():
@@ -169,11 +183,7 @@ def systems():
   """One for each way in which devices could differ: every kind of loss, of state and of batch."""
   sgd, gentle = (optax.sgd(rate, momentum=0.9) for rate in (0.5, 0.05))
   pruned = weights.hold(sgd, select=partial(select.top, ratio=0.5), scope="global")
-  classified = classify(
-    record=IMAGES,
-    model=partial(resnet, norm="batch"),
-    recover=partial(recover.cross_entropy),
-  )
+  classified = task_of(IMAGES, "base/supervised", model=dict(fn="__main__:resnet", norm="batch"))
   return {
     "hpm": System(hpm(), images(), sgd, presets=("pmap", "fsdp_tensor")),
     "md4": System(md4(), texts(), sgd, accumulate=2, presets=("pmap", "data")),
@@ -286,9 +296,9 @@ def check_buckets():
 
   def taken(gone):
     with reduce.across("devices"):
-      return smallest((2, 4, 6), gone, lambda keep: lambda _: jnp.full((), keep))
+      return bucket_of((2, 4, 6), gone)
 
-  assert jax.pmap(taken, "devices")(gone[[0, 1, 2, 0, 4, 1, 3, 2]]).tolist() == [4] * 8
+  assert jax.pmap(taken, "devices")(gone[[0, 1, 2, 0, 4, 1, 3, 2]]).tolist() == [1] * 8
 
 
 def main():

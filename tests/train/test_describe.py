@@ -26,6 +26,16 @@ def test_what_only_branches_would_make_is_left_out():
   assert "other.losses" not in describe(configs.two_looks(), NOTE)
 
 
+def test_what_only_a_caller_can_hand_over_has_no_shape_and_a_function_none():
+  curve = dict(fn="schedule.linear", start=1.0, end=0.0)
+  prompted = dict(fn="task.together", of=dict(a="prompt", b="curve"), takes=("prompt",))
+  c = configs.small(let=dict(curve=curve), answers=dict(prompted=prompted))
+  lines = describe(c, NOTE).splitlines()
+  assert lines[lines.index("curve = schedule.linear(start=1.0, end=0.0)") + 1] == "    a function"
+  at = lines.index("answers.prompted = task.together(a=prompt, b=curve)")
+  assert lines[at + 1] == "    of what a caller hands over"
+
+
 def test_a_task_that_is_no_graph_is_refused():
-  with pytest.raises(BadInput, match="reconstruct is no graph"):
-    describe(dict(task=dict(fn="reconstruct")), NOTE)
+  with pytest.raises(BadInput, match="few is no graph"):
+    describe(dict(task=dict(fn="user_package.parts:few")), NOTE)

@@ -23,10 +23,10 @@ shared = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))
 tiny, rows = shared["toy"], shared["rows"]
 
 EVALS: dict[str, Any] = {
-  "knn": {"fn": "knn", "k": 3, "pixels": True, "every": 0},
-  "linear": {"fn": "linear", "l2": 1e-2, "every": 2},
-  "recovery": {"fn": "recovery", "batch_size": 16, "every": 2},
-  "reconstruction": {"fn": "reconstruction", "batch_size": 16, "every": 0},
+  "knn": {"fn": "train.evaluators.knn", "k": 3, "pixels": True, "every": 0},
+  "linear": {"fn": "train.evaluators.linear", "l2": 1e-2, "every": 2},
+  "recovery": {"fn": "train.evaluators.recovery", "batch_size": 16, "every": 2},
+  "reconstruction": {"fn": "train.evaluators.reconstruction", "batch_size": 16, "every": 0},
 }
 EVALUATED = {"evals": EVALS, "total_steps": 4, "log.tensorboard": True}
 
@@ -120,7 +120,10 @@ def test_padding_of_the_last_batch_does_not_count(tiny, both, tmp_path):
   found = []
   for size in (5, 7, 16):  # of 10 and 40 examples
     config = tiny.config(total_steps=4, eval_batch_size=size, job="evaluate")
-    config["evals"] = {"knn": EVALS["knn"], "recovery": {"fn": "recovery", "batch_size": 10}}
+    config["evals"] = {
+      "knn": EVALS["knn"],
+      "recovery": {"fn": "train.evaluators.recovery", "batch_size": 10},
+    }
     workdir = shutil.copytree(both[1], tmp_path / str(size))
     run.run(config, workdir)
     found.append(evals(rows(workdir)[-1]))
@@ -131,7 +134,9 @@ def test_padding_of_the_last_batch_does_not_count(tiny, both, tmp_path):
 @pytest.mark.parametrize("name", ["knn", "fewlabel", "linear"])
 def test_evaluators_without_labels_are_refused_before_anything_is_written(tiny, tmp_path, name):
   data = tiny.write_images(tmp_path / "unlabelled.npz", labels=False)
-  config = tiny.config({f"evals.{name}": {"fn": name}}, **{"data.path": str(data)})
+  config = tiny.config(
+    {f"evals.{name}": {"fn": f"train.evaluators.{name}"}}, **{"data.path": str(data)}
+  )
   with pytest.raises(BadInput, match=f"evals.{name} needs labels"):
     run.run(config, tmp_path / "run")
   assert not (tmp_path / "run").exists()
@@ -187,7 +192,7 @@ def test_evaluators_are_refused_for_data_that_they_cannot_look_at(tiny, name, ki
   parts = make_parts(tiny.config())
   record = dataclasses.replace(parts.data.record, kind="text")
   with pytest.raises(BadInput, match=f"evals.{name} looks at {kinds}, the data set holds text"):
-    check_evaluators({name: {"fn": name}}, record, parts.task)
+    check_evaluators({name: {"fn": f"train.evaluators.{name}"}}, record, parts.task)
 
 
 def test_nothing_to_evaluate_is_said(tiny, tmp_path):

@@ -10,15 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from maskjax import lab
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.train import export, run
 from maskjax.train.explanation import _onto, explain
 
 tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["tiny"]
-HIDES = {"carried": {"fn": "carry"}, "half": {"fn": "fill", "value": 0.5}}
+HIDES = {"carried": {"fn": "hide.carry"}, "half": {"fn": "hide.fill", "value": 0.5}}
 FIGURES = {"accuracy", "unchanged", "entropy", "agreement", "deletion", "leak"}
-MODEL = {"fn": "resnet", "depth": 8, "width": 2, "carry": "neighbours"}
+SUPERVISED = lab.load(pathlib.Path(__file__).parents[2] / "configs" / "base" / "supervised.py")
+GRAPH = ("task", "over", "let", "losses", "answers")
+MODEL = {"fn": "model.resnet", "depth": 8, "width": 2, "carry": "neighbours"}
 SMALL = dict(
   judge="half", examples=8, segments=4, explained=2, draws=6, batch_size=16, shares=(0.0, 0.5, 1.0)
 )
@@ -30,9 +33,9 @@ def config(tiny, tmp_path_factory):
 
   def make(**changes):
     made = tiny.config(**changes)
-    for name in ("score", "select", "target"):
-      del made[name]
-    sections = dict(task={"fn": "classify"}, recover={"fn": "cross_entropy"}, model=MODEL)
+    for name in ("score", "select", "hide", "target"):
+      made.pop(name, None)
+    sections = {name: run.plain(SUPERVISED.get_config())[name] for name in GRAPH} | {"model": MODEL}
     return {**made, **sections, "job": "explain", "explain": {**SMALL, "hides": HIDES}}
 
   parts = run.make_parts(make())
@@ -76,8 +79,8 @@ def test_a_task_that_does_not_classify_is_refused_before_weights_are_looked_for(
   [
     ({"judge": "haf"}, "did you mean 'half'"),
     ({"split": "tets"}, "did you mean 'test'"),
-    ({"hides": {"half": {"fn": "mix"}}}, "mix needs other"),
-    ({"hides": {"half": {"fn": "fil"}}}, "did you mean 'fill'"),
+    ({"hides": {"half": {"fn": "hide.mix"}}}, "mix needs other"),
+    ({"hides": {"half": {"fn": "hide.fil"}}}, "did you mean 'fill'"),
   ],
 )
 def test_what_cannot_be_explained_is_named(change, says):

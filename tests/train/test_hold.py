@@ -14,15 +14,15 @@ from maskjax.train import run
 from maskjax.train.load import stored
 
 tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["toy"]
-RATIO = {"fn": "polynomial", "start": 0.0, "end": 0.75, "stop": 0.5}
+RATIO = {"fn": "schedule.polynomial", "start": 0.0, "end": 0.75, "stop": 0.5}
 HOLD = {
-  "fn": "hold",
+  "fn": "weights.hold",
   "where": [["(embed|mix)/kernel$", True]],
-  "score": {"fn": "magnitude"},
-  "select": {"fn": "top", "ratio": RATIO},
+  "score": {"fn": "weights.magnitude"},
+  "select": {"fn": "select.top", "ratio": RATIO},
 }
 PRUNING = {"hold": HOLD, "ema": 0.9, "optimizer.weight_decay": 0.1, "accumulate": 2}
-PRUNING["evals"] = {"sparsity": {"fn": "sparsity"}}
+PRUNING["evals"] = {"sparsity": {"fn": "train.evaluators.sparsity"}}
 
 
 def kernels(workdir, step=None):
@@ -91,7 +91,7 @@ def test_other_weights_and_unpruned_runs_have_no_zeros(tiny, pruned):
     ({"every": 7}, "6 steps"),
     ({"where": [["embde", True]]}, "matches no parameter"),
     ({"scope": "layers"}, "layer"),
-    ({"score": {"fn": "magnitud"}}, "magnitude"),
+    ({"score": {"fn": "weights.magnitud"}}, "magnitude"),
   ],
 )
 def test_bad_sections_are_named(tiny, tmp_path, changes, says):

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from maskjax.data import pipeline
 from maskjax.errors import BadInput
-from maskjax.task import reconstruct
+from maskjax.task import masked
 from maskjax.train import run
 from maskjax.train.checkpoint import Checkpoints
 from maskjax.train.export import export
@@ -25,14 +25,13 @@ tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["toy
 STEADY = {"optimizer.schedule": "constant"}
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "vit_mae.safetensors"
 LIKE_GOLDEN = {
-  "model.fn": "masked_autoencoder",
-  "model.patch": (6, 6),
-  "model.width": 24,
-  "model.depth": 2,
-  "model.heads": 3,
-  "model.decoder_width": 16,
-  "model.decoder_depth": 2,
-  "model.decoder_heads": 2,
+  "over.patch": (6, 6),
+  "model": {
+    "encoder": {"fn": "model.vit", "width": 24, "depth": 2, "heads": 3},
+    "decoder": {"fn": "model.masked_decoder", "width": 16, "depth": 2, "heads": 2},
+  },
+  **dict.fromkeys(("hide", "let", "answers")),
+  "hide": {"fn": "hide.drop"},
 }
 
 
@@ -136,10 +135,9 @@ def test_a_missing_origin_is_said(tiny, tmp_path):
       begin(tiny.config(STEADY, init_from=str(tmp_path / name)), tmp_path)
 
 
-def prepared(*, record, model, score, select, target, recover):
+def prepared(*, config, record, lengths):
   """The task of `tiny`, which first stores the mean of its first two batches."""
-  words = dict(score=score, select=select, target=target, recover=recover)
-  task = reconstruct(record=record, model=model, **words)
+  task = masked(config=config, record=record, lengths=lengths)
 
   def init(key, batch):
     return {**task.init(key, batch), "prepared": {"mean": jnp.zeros(())}}

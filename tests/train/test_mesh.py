@@ -32,10 +32,10 @@ LINEAR = {
 # Of a leaf's largest, over five steps of some fifty products.
 ROUNDING, NOTHING = 1e-4, 2e-6
 EVALS = {
-  "knn": {"fn": "knn", "k": 3, "batch_size": 16},
-  "sparsity": {"fn": "sparsity"},
-  "recovery": {"fn": "recovery", "batch_size": 16},
-  "reconstruction": {"fn": "reconstruction", "examples": 8, "batch_size": 16},
+  "knn": {"fn": "train.evaluators.knn", "k": 3, "batch_size": 16},
+  "sparsity": {"fn": "train.evaluators.sparsity"},
+  "recovery": {"fn": "train.evaluators.recovery", "batch_size": 16},
+  "reconstruction": {"fn": "train.evaluators.reconstruction", "examples": 8, "batch_size": 16},
 }
 # A run on eight devices a step at a time, by one preset after the other, then in microbatches.
 RELAY = (

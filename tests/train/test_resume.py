@@ -20,7 +20,7 @@ tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["toy
 
 # Ten steps of 16 on 40 examples: every third batch straddles two epochs.
 EVERYTHING = {"total_steps": 10, "ema": 0.9, "accumulate": 2, "checkpoint.every": 3}
-EVALUATED = {"evals": {"knn": {"fn": "knn", "k": 3, "every": 4, "pixels": True}}}
+EVALUATED = {"evals": {"knn": {"fn": "train.evaluators.knn", "k": 3, "every": 4, "pixels": True}}}
 
 KILLED = """
 import json, os, signal, sys

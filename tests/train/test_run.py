@@ -30,21 +30,17 @@ TINY: dict[str, Any] = {
   "accumulate": 1,
   "total_steps": 6,
   "ema": 0.0,
-  "task": {"fn": "reconstruct"},
+  "task": {"fn": "task.masked"},
+  "over": {"fn": "over.patches", "patch": (2, 2)},
   "model": {
-    "fn": "masked_autoencoder",
-    "patch": (2, 2),
-    "width": 8,
-    "depth": 1,
-    "heads": 2,
-    "decoder_width": 8,
-    "decoder_depth": 1,
-    "decoder_heads": 2,
+    "encoder": {"fn": "model.vit", "width": 8, "depth": 1, "heads": 2},
+    "decoder": {"fn": "model.masked_decoder", "width": 8, "depth": 1, "heads": 2},
   },
-  "score": {"fn": "white"},
-  "select": {"fn": "top", "ratio": 0.75},
-  "target": {"fn": "pixels", "normalise": False},
-  "recover": {"fn": "squared_error"},
+  "score": {"fn": "score.white"},
+  "select": {"fn": "select.top", "ratio": 0.75},
+  "hide": {"fn": "hide.drop"},
+  "target": {"fn": "recover.pixels", "normalise": False},
+  "losses": {"recover": {"fn": "recover.squared_error"}},
   "data": {"name": "npz", "augment": {"crop": (0.5, 1.0), "flip": True}},
   "loader": {"workers": 0, "threads": 4, "prefetch": 4},
   "optimizer": {
@@ -57,6 +53,17 @@ TINY: dict[str, Any] = {
   "evals": {},
   "checkpoint": {"every": 2, "keep": 2},
   "log": {"every": 1, "tensorboard": False},
+}
+
+
+# What the least network takes, which hides by itself.
+TOY: dict[str, Any] = {
+  "model": {"fn": "toy_network:small", "width": 8},
+  "hide": (),
+  "let": {"prediction": {"fn": "network.predict", "of": {"patches": "values"}}},
+  "answers": {
+    "features": {"fn": "network.encode", "of": {"patches": "values"}, "takes": ("batch",)}
+  },
 }
 
 
@@ -156,11 +163,10 @@ def tiny(tmp_path_factory):
 def toy(tmp_path_factory):
   """As `tiny`, with a network of three layers: for tests of the loop, whatever it trains."""
   data = write_images(tmp_path_factory.mktemp("data") / "images.npz")
-  network = {"fn": "toy_network:small", "width": 8}
   with remembered(), pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(HERE)  # and in the processes that tests start
     patch.setenv("PYTHONPATH", os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")]))
-    yield offered({**TINY, "model": network, "data": {**TINY["data"], "path": str(data)}}, data)
+    yield offered({**TINY, **TOY, "data": {**TINY["data"], "path": str(data)}}, data)
 
 
 def test_viewing_draws_masks_and_leaves_nothing_else(toy, tmp_path):
@@ -232,7 +238,7 @@ def test_the_step_is_traced_and_compiled_once_for_all_seeds(toy, tmp_path, monke
   ],
 )
 def test_checkpoints_that_would_silently_not_be_kept(toy, tmp_path, changes, says):
-  knn = {"fn": "knn", "k": 3, "every": 4}
+  knn = {"fn": "train.evaluators.knn", "k": 3, "every": 4}
   with pytest.raises(BadInput) as error:
     run.run(toy.config({"evals.knn": knn, **changes}), tmp_path / "run")
   assert says in str(error.value)
@@ -243,7 +249,7 @@ FREE = {
   "accumulate": 2,
   "seeds": 2,
   "loader.threads": 1,
-  "evals": {"recovery": {"fn": "recovery", "batch_size": 16}},
+  "evals": {"recovery": {"fn": "train.evaluators.recovery", "batch_size": 16}},
   "eval_batch_size": 8,
   "checkpoint.every": 1,
   "log.every": 2,

@@ -15,7 +15,7 @@ from maskjax.train.run import train
 from maskjax.train.signals import asked_to_stop
 
 tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["toy"]
-KNN = {"evals.knn": {"fn": "knn", "k": 3, "every": 4}, "ema": 0.9}
+KNN = {"evals.knn": {"fn": "train.evaluators.knn", "k": 3, "every": 4}, "ema": 0.9}
 
 
 def me(number):

@@ -10,18 +10,18 @@ import numpy as np
 import optax
 import pytest
 
-from maskjax import recover, score, select
+from maskjax import score, select
 from maskjax.errors import BadInput
 from maskjax.keys import keys, stream
 from maskjax.record import Record
 from maskjax.reduce import term
-from maskjax.task import reconstruct
 from maskjax.task.base import Aux, Task, total
+from maskjax.train.build import make_task
 from maskjax.train.state import start
 from maskjax.train.step import make_step
 
 KEY = jax.random.key(0)
-small = runpy.run_path(str(pathlib.Path(__file__).with_name("toy_network.py")))["small"]
+RUNS = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))
 
 
 def normal(*shape):
@@ -80,14 +80,8 @@ def test_what_is_held_at_zero_is_zero_in_the_average_too():
 
 
 def image_task():
-  return reconstruct(
-    record=Record("image", (8, 8, 1), {"train": 8}),
-    model=functools.partial(small, width=8),
-    score=functools.partial(score.white),
-    select=functools.partial(select.top, ratio=0.75),
-    target=recover.pixels,
-    recover=recover.squared_error,
-  )
+  config = {**RUNS["TINY"], "data": {"train": "train"}}
+  return make_task(config, Record("image", (8, 8, 1), {"train": 8}))
 
 
 IMAGES = {"position": np.arange(8), "image": normal(8, 8, 8, 1)}

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from maskjax import weights
+from maskjax import lab, weights
 from maskjax.errors import BadInput
 from maskjax.train import delta, run
 from maskjax.train.checkpoint import Checkpoints
@@ -18,10 +18,11 @@ from maskjax.train.load import stored
 from maskjax.train.workdir import write_config, write_record
 
 tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["toy"]
+SUPERVISED = lab.load(pathlib.Path(__file__).parents[2] / "configs" / "base" / "supervised.py")
+GRAPH = ("task", "over", "let", "losses", "answers")
 BODY = {
-  "task": {"fn": "classify"},
+  **{name: run.plain(SUPERVISED.get_config())[name] for name in GRAPH},
   "model": {"fn": "toy_network:classifier", "width": 8},
-  "recover": {"fn": "cross_entropy"},
   "score": None,
   "select": None,
   "target": None,
@@ -32,12 +33,12 @@ SPARSE = {
   **BODY,
   "data.classes": [2, 3],
   "ema": 0.9,
-  "prepare": {"fn": "squared_gradients", "examples": 24},
+  "prepare": {"squared_gradients": {"fn": "task.squared_gradients", "examples": 24}},
   "hold": {
-    "fn": "update_only",
+    "fn": "weights.update_only",
     "where": [["^head/", False], [".", True]],
-    "score": {"fn": "fisher"},
-    "select": {"fn": "top", "ratio": 0.9},
+    "score": {"fn": "weights.fisher"},
+    "select": {"fn": "select.top", "ratio": 0.9},
   },
   "init_except": "^params/head/",
 }
@@ -142,8 +143,8 @@ def test_the_delta_of_two_workdirs_is_small_and_exact(runs, tmp_path, capsys):
   ("changes", "says"),
   [
     ({"prepare": None}, "fisher needs squared_gradients"),
-    ({"prepare.fn": "squared_gradient"}, "did you mean 'squared_gradients'"),
-    ({"prepare.labels": "modle"}, "did you mean 'model'"),
+    ({"prepare.squared_gradients.fn": "task.squared_gradient"}, "did you mean 'squared_gradients'"),
+    ({"prepare.squared_gradients.labels": "modle"}, "did you mean 'model'"),
     ({"hold.where": [["haed", False]]}, "matches no parameter"),
     ({"data.classes": [7]}, "data.classes"),
   ],

@@ -19,7 +19,7 @@ from maskjax.train.load import stored
 from maskjax.train.summary import read_metrics
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
-FILE = CONFIGS / "weights" / "maskllm.py"
+FILE = CONFIGS / "weight_mask" / "maskllm.py"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -84,7 +84,7 @@ def test_what_is_loaded_and_handed_on_is_sparse(text, workdir, tmp_path):
   hard, learned = (apply(given, batch)["mean"] for given in (variables, stored(workdir)))
   np.testing.assert_allclose(hard, learned, rtol=1e-5, atol=1e-6)
   export.export(tmp_path / "sparse.safetensors", {"params": variables["params"]})
-  plain = lab.read(f"{CONFIGS / 'text' / 'causal_lm.py'}:smoke,data.path={text}")
+  plain = lab.read(f"{CONFIGS / 'base' / 'causal_lm.py'}:smoke,data.path={text}")
   plain.init_from = str(tmp_path / "sparse.safetensors")
   parts = run.make_parts(run.plain(plain))
   state, _ = first_state(parts, Checkpoints(tmp_path), 0, tmp_path)
@@ -114,18 +114,18 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(text, workdir, tmp_path):
 
 def test_the_catalogue_knows_whose_functions_they_are():
   functions = catalogue.entry(FILE)["functions"]
-  assert {"view.learned_patterns", "weights.magnitude", "select.softmax"} <= set(functions)
+  assert {"weights.learned_patterns", "weights.magnitude", "select.softmax"} <= set(functions)
 
 
 @pytest.mark.parametrize(
   ("change", "says"),
   [
-    ("view.fn=learned_pattern", "did you mean 'learned_patterns'"),
-    ("view.score.fn=magnitud", "did you mean 'magnitude'"),
+    ("view.fn=weights.learned_pattern", "did you mean 'learned_patterns'"),
+    ("view.score.fn=weights.magnitud", "did you mean 'magnitude'"),
     ("view.where=(('kernle',True),)", "matches no parameter"),
     ("view.of=5", "groups of 5 inputs"),
-    ("prepare.fn=input_norm", "did you mean 'input_norms'"),
-    ("prepare.fn=squared_gradients", "squared_gradients needs predict, the task offers attention"),
+    ("prepare.input_norms.fn=task.input_norm", "did you mean 'input_norms'"),
+    ("prepare.input_norms.fn=task.squared_gradients", "squared_gradients needs predict, the task"),
     ("model.remat=True", "set model.remat=False"),
   ],
 )

@@ -185,9 +185,9 @@ def test_a_config_has_the_number_of_its_format(tmp_path):
   path = tmp_path / "config.json"
   stored = json.loads(path.read_text())
   assert stored.pop("format") == w.FORMAT
-  # Without a number it is of before there were any.
-  path.write_text(json.dumps(stored))
   assert w.read_config(tmp_path) == stored
-  path.write_text(json.dumps({**stored, "format": w.FORMAT + 1}))
-  with pytest.raises(BadInput, match=rf"is of format {w.FORMAT + 1}, this maskjax reads format"):
-    w.read_config(tmp_path)
+  # Without a number it is of before there were any.
+  for number in ({}, {"format": 1}, {"format": w.FORMAT + 1}):
+    path.write_text(json.dumps({**stored, **number}))
+    with pytest.raises(BadInput, match=rf"is of format \d, this maskjax reads format {w.FORMAT}"):
+      w.read_config(tmp_path)

@@ -20,7 +20,7 @@ class Network(nn.Module):
     self.embed, self.mix = nn.Dense(self.width), nn.Dense(self.width)
     self.out = nn.Dense(PATCH * PATCH)
 
-  def __call__(self, patches, hidden, *, keep, exact=True):
+  def predict(self, patches, hidden):
     """Predicts all patches."""
     seen = jnp.where(hidden[..., None], 0, self.embed(patches))
     return self.out(nn.tanh(self.mix(seen + seen.mean(axis=-2, keepdims=True))))
@@ -50,7 +50,9 @@ class Encoder(nn.Module):
 
 
 class Classifier(nn.Module):
-  """An encoder and a head, as `classify` takes them; nothing may be hidden."""
+  """An encoder and a head, as the graph of `supervised` calls them; nothing may be hidden."""
+
+  coupled = True
 
   encoder: Encoder
   classes: int

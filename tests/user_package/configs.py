@@ -5,7 +5,7 @@ ME = "user_package.parts:"
 
 def small(**more):
   """A masked autoencoder of 16 patches, as the others begin."""
-  c = dict(task=dict(fn="masked"), batch_size=4, total_steps=10, data=dict(train="train"))
+  c = dict(task=dict(fn="task.masked"), batch_size=4, total_steps=10, data=dict(train="train"))
   c["optimizer"] = dict(fn="sgd", learning_rate=0.1, scale_by_batch=0, schedule="constant")
   c["over"] = dict(fn="over.patches", patch=(2, 2))
   c["model"] = dict(

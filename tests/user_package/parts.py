@@ -5,7 +5,9 @@ import jax
 import jax.numpy as jnp
 
 from maskjax import bind, hide, reduce
+from maskjax.model.autoencoder import Posterior
 from maskjax.model.partial import PartialConv
+from maskjax.over.cut import patchify, unpatchify
 
 
 def agree(a, b):
@@ -193,3 +195,77 @@ def of_two(two):
 def of_one(one):
   """The other one."""
   return one
+
+
+class Wanted(nn.Module):
+  """A score for each place, learned: the same for every example, with noise."""
+
+  @nn.compact
+  def __call__(self, values, keys):
+    """What is wanted to be hidden."""
+    wanted = self.param("wanted", nn.initializers.zeros, (values.shape[-2],))
+    noise = jax.vmap(lambda key: jax.random.gumbel(key, wanted.shape))(keys)
+    return wanted + noise
+
+
+class Rotation(nn.Module):
+  """An exact codec of images 8 x 8: one orthogonal matrix turns each cell of 2 x 2 pixels."""
+
+  def setup(self):
+    """The matrix."""
+    self.turn = self.param("turn", nn.initializers.orthogonal(), (4, 4))
+
+  def encode(self, images):
+    """Latents, as the mean of a Gaussian."""
+    cells = patchify(images, (2, 2)) @ self.turn
+    mean = cells.reshape(len(images), 4, 4, 4)
+    return Posterior(mean, jnp.full_like(mean, -30.0))
+
+  def decode(self, latents):
+    """Pixels."""
+    cells = latents.reshape(len(latents), 16, 4) @ self.turn.T
+    return unpatchify(cells, (2, 2), (4, 4), 1)
+
+  def __call__(self, images):
+    """There and back."""
+    return self.decode(self.encode(images).mean)
+
+
+def rotation():
+  """The network of `Rotation`."""
+  return Rotation()
+
+
+def scaled(x, by=2.0):
+  """A value times a number."""
+  return by * x
+
+
+class Linear(nn.Module):
+  """As little of a classifier as there can be."""
+
+  classes: int
+
+  @nn.compact
+  def __call__(self, image, hidden=None, *, train=False):
+    """Logits."""
+    return nn.Dense(self.classes)(jnp.tanh(image.reshape(len(image), -1)))
+
+  def encode(self, image, hidden=None):
+    """Features: the pixels themselves."""
+    return {"mean": image.reshape(len(image), -1)}
+
+
+def linear(record_shape, classes):
+  """The network of `Linear`."""
+  return Linear(classes)
+
+
+def evenly(scores, ratio):
+  """A gate that lets the same share of every position through."""
+  return jnp.broadcast_to(1 - ratio[:, None], scores.shape)
+
+
+def blend(x, gate, other):
+  """Both at once, each as strong as its share, as in MixUp."""
+  return hide.gate(x, gate) + hide.gate(other, 1 - gate)

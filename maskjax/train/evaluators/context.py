@@ -62,12 +62,14 @@ def features(
   """Features and labels of a split, sorted by class and otherwise in their order.
 
   Sorted, so that whatever depends on order (ties, held-out tenths) is balanced over the classes.
-  BadInput if a feature is not finite or the split is empty.
+  BadInput if a feature is not finite, or the split is empty or has no labels.
   """
   several = {} if limit is None else {"limit": limit}
   x, y = context.features(split, pooling, **several)
   if len(x) == 0:
     raise BadInput(f"split {split!r} has no examples to evaluate")
+  if np.min(y) < 0:
+    raise BadInput(f"split {split!r} has no labels: give the evaluator one that has")
   if not np.isfinite(x).all():
     raise BadInput(f"features of split {split!r} are not finite at step {context.step}")
   order = np.argsort(y, kind="stable")

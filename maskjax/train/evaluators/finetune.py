@@ -1,5 +1,6 @@
 """End-to-end fine-tuning of an encoder with a linear head."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -35,8 +36,8 @@ def finetune(
   pooling: str = "mean",
   train: str = "train",
   test: str = "test",
-  score: Mapping[str, Any] | None = None,
-  select: Mapping[str, Any] | None = None,
+  score: functools.partial[Any] | None = None,
+  select: functools.partial[Any] | None = None,
 ) -> dict[str, float]:
   """Accuracy on `test` after training a copy of the encoder and a linear head on all labels.
 
@@ -132,7 +133,9 @@ def _steps(context: Context, train: str, epochs: float, batch_size: int) -> int:
 
 
 def _hiding(
-  context: Context, score: Mapping[str, Any] | None, select: Mapping[str, Any] | None
+  context: Context,
+  score: functools.partial[Any] | None,
+  select: functools.partial[Any] | None,
 ) -> Callable[[Batch, Any], tuple[Array, ...]]:
   """`(batch, step)` to what is hidden, Bool[b, n], or to nothing where there is nothing to hide."""
   if not score and not select:
@@ -142,15 +145,12 @@ def _hiding(
   grid = getattr(getattr(context.task, "network", None), "grid", None)
   if grid is None:
     raise BadInput("finetune: the task's network has no grid of positions to hide")
-  given = lambda section: {k: v for k, v in section.items() if v is not None}
-  scored = bind.bind(given(score), "maskjax.score")
-  selected = bind.bind(given(select), "maskjax.select")
-  bind.check(scored, ("keys", "grid", "step"), "finetune")
+  bind.check(score, ("keys", "grid", "step"), "finetune")
 
   def hide(batch: Batch, step: Any) -> tuple[Array, ...]:
     drawn = keys(stream(context.key, "mask", step), jnp.asarray(batch["position"]))
-    scores = bind.call(scored, {"keys": drawn, "grid": grid, "step": step})
-    return (bind.call(selected, {"grid": grid}, scores),)
+    scores = bind.call(score, {"keys": drawn, "grid": grid, "step": step})
+    return (bind.call(select, {"grid": grid}, scores),)
 
   return hide
 

@@ -1,4 +1,4 @@
-"""Whether a model that foresees its own losses ranks positions as their true losses do."""
+"""Whether a model that predicts its own losses ranks positions as their true losses do."""
 
 from typing import Any
 
@@ -14,18 +14,18 @@ from maskjax.task.answers import answer, needs
 
 @needs("views", kinds=("image", "table"))
 def foresight(context: Any, *, split: str = "test", batch_size: int = 256) -> dict[str, float]:
-  r"""Spearman's rank correlation of foreseen and true losses at hidden positions, image by image.
+  r"""Spearman's rank correlation of predicted and true losses at hidden positions, by image.
 
   $\rho = \mathrm{corr}(\mathrm{rank}\,\hat\ell, \mathrm{rank}\,\ell)$ over the hidden positions of
   an image, ties sharing their mean rank; the mean over all images of `split` that have one. Every
   example gets one mask, the same at every step of a run, as at its first.
 
   Returns:
-    "shown", of losses foreseen with the whole image shown, from which masks are made; "hidden", of
-    those foreseen at the hidden positions from the visible ones, which are what is trained.
+    "shown", of losses predicted with the whole image shown, from which masks are made; "hidden", of
+    those predicted at the hidden positions from the visible ones, which are what is trained.
 
   Raises:
-    BadInput: a task that foresees no losses, an unknown split, no image with ranks to compare, or
+    BadInput: a task that predicts no losses, an unknown split, no image with ranks to compare, or
       the devices do not divide the batch size.
   """
   context.mesh.check(batch_size, 1)
@@ -37,7 +37,7 @@ def foresight(context: Any, *, split: str = "test", batch_size: int = 256) -> di
         context.variables, context.mesh.put_whole(placed), stream(context.key, "batch", i)
       )
       if "foreseen" not in seen:
-        raise BadInput("foresight: this task's model foresees no losses: set model.loss_depth")
+        raise BadInput("foresight: this task predicts no losses: set model.decoder.loss_depth")
       flat = lambda name, seen=seen: context.mesh.get(seen[name]).reshape(batch_size, -1)
       loss = flat("loss")
       rows = [spearman(flat(name), loss)[batch["valid"]] for name in ("foreseen", "predicted")]

@@ -34,7 +34,8 @@ def motion(
   """
   context.mesh.check(batch_size, 1)
   views = answer(context.task, "views", "motion")
-  patch = context.task.network.encoder.patch
+  space, grid = context.record.shape[:-1], context.task.network.grid
+  patch = tuple(side // n for side, n in zip(space, grid, strict=True))
 
   @jax.jit
   def looks(variables, batch, key):

@@ -1,5 +1,6 @@
 """How well hidden pixels are recovered, against what needs no model: the mean image."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,8 +21,8 @@ def recovery(
   test: str = "test",
   batch_size: int = 256,
   examples: int | None = None,
-  score: Mapping[str, Any] | None = None,
-  select: Mapping[str, Any] | None = None,
+  score: functools.partial[Any] | None = None,
+  select: functools.partial[Any] | None = None,
 ) -> dict[str, float]:
   r"""Mean squared error at the hidden pixels of a split, and its ratio to that of the mean image.
 
@@ -77,7 +78,7 @@ def _mean_image(context: Any, split: str, batch_size: int, few: Mapping[str, int
 
 
 def _masks(
-  context: Any, score: Mapping[str, Any] | None, select: Mapping[str, Any] | None
+  context: Any, score: functools.partial[Any] | None, select: functools.partial[Any] | None
 ) -> Callable[[Any, Any], Mapping[str, Any]]:
   """The masks of a batch by these sections, as `views` takes them; none without them."""
   if score is None and select is None:
@@ -85,12 +86,11 @@ def _masks(
   if score is None or select is None:
     raise BadInput("recovery: masks of its own need both a score and a select")
   grid = context.task.network.grid
-  scores, choose = bind.bind(score, "maskjax.score"), bind.bind(select, "maskjax.select")
-  bind.check(scores, ("keys", "grid"), "recovery")
+  bind.check(score, ("keys", "grid"), "recovery")
 
   def masks(batch: Any, key: Any) -> Mapping[str, Any]:
     drawn = keys(stream(key, "mask"), batch["position"])
-    wanted = bind.call(scores, {"keys": drawn, "grid": grid})
-    return {"hidden": bind.call(choose, {"grid": grid}, wanted)}
+    wanted = bind.call(score, {"keys": drawn, "grid": grid})
+    return {"hidden": bind.call(select, {"grid": grid}, wanted)}
 
   return masks

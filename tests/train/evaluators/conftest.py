@@ -132,7 +132,7 @@ def measured(paths):
       picture=pictures.__setitem__,
       encode=jax.jit(task.answers["features"]) if "features" in task.answers else None,
     )  # fmt: skip
-    sections = {"it": {"fn": fn, **dict(options)}}
+    sections = {"it": {"fn": f"train.evaluators.{fn}", **dict(options)}}
     check_evaluators(sections, opened.record, task)
     found = evaluate(context, sections, ["it"])
     values = {name.removeprefix("eval/it/"): value for name, value in found.items()}

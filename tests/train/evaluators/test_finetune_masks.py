@@ -6,15 +6,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from user_package.configs import small
 
 from maskjax.errors import BadInput
+from maskjax.over.cut import patchify
 from maskjax.record import Record
-from maskjax.task import reconstruct
+from maskjax.sections import bound
+from maskjax.train.build import make_task
 from maskjax.train.evaluators.finetune import finetune
 from maskjax.train.mesh import make_mesh
 
 SIZE, GRID = 16, (4, 3)
-MASKS = {"score": {"fn": "white"}, "select": {"fn": "per_axis", "counts": (1, 1)}}
+WHITE = bound({"fn": "score.white"})
+MASKS = {"score": WHITE, "select": bound({"fn": "select.per_axis", "counts": (1, 1)})}
 SETTINGS = {"batch_size": SIZE, "learning_rate": 0.01, "layer_decay": 1.0}
 
 
@@ -74,29 +78,16 @@ def test_without_sections_nothing_is_hidden():
 
 def test_bad_input():
   with pytest.raises(BadInput, match="needs both"):
-    finetune(context([]), steps=1, **SETTINGS, score={"fn": "white"})
+    finetune(context([]), steps=1, **SETTINGS, score=WHITE)
   with pytest.raises(BadInput, match="no grid of positions"):
     finetune(context([], grid=None), steps=1, **SETTINGS, **MASKS)
   with pytest.raises(BadInput, match="needs logits"):
-    finetune(context([]), steps=1, **SETTINGS, **{**MASKS, "score": {"fn": "entropy"}})
+    finetune(context([]), steps=1, **SETTINGS, **{**MASKS, "score": bound({"fn": "score.entropy"})})
 
 
 def test_hidden_patches_change_no_feature():
   """As dropping them does: neither content nor presence of what is hidden reaches the rest."""
-  from functools import partial
-
-  from maskjax import recover, score, select
-  from maskjax.model import masked_autoencoder
-
-  small = {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
-  task = reconstruct(
-    record=Record("image", (8, 6, 1), {}, mean=(0.0,), std=(1.0,)),
-    model=partial(masked_autoencoder, patch=(2, 2), size="mu", **small),
-    score=partial(score.white),
-    select=partial(select.per_axis, counts=(1, 1)),
-    target=recover.pixels,
-    recover=recover.squared_error,
-  )
+  task = make_task(small(), Record("image", (8, 6, 1), {"train": 2}, mean=(0.0,), std=(1.0,)))
   rng = np.random.default_rng(0)
   image = rng.normal(size=(2, 8, 6, 1)).astype(np.float32)
   hidden = np.broadcast_to(np.arange(12) < 3, (2, 12))
@@ -109,8 +100,8 @@ def test_hidden_patches_change_no_feature():
     found = task.answers["features"](variables, {"image": image}, jnp.asarray(hidden))["mean"]
     index = jnp.broadcast_to(jnp.arange(3, 12), (2, 9))
     own = {name: leaves["encoder"] for name, leaves in variables.items()}
-    patches = recover.patchify(image, (2, 2))[:, 3:]
-    return found, task.network.encoder.apply(own, patches, index=index)[:, 1:].mean(-2)
+    patches = patchify(image, (2, 2))[:, 3:]
+    return found, task.network.apply(own, patches, index=index)[:, 1:].mean(-2)
 
   found, alone = features(variables, image)
   image[:, :2] = np.nan

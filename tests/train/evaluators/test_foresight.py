@@ -51,7 +51,7 @@ def test_every_valid_image_counts_once():
 
 
 def test_refuses_what_it_cannot_compare():
-  with pytest.raises(BadInput, match=r"foresees no losses: set model\.loss_depth"):
+  with pytest.raises(BadInput, match=r"predicts no losses: set model\.decoder\.loss_depth"):
     foresight(context(lambda *_: {}), batch_size=4)
   constant = lambda *given: {**views(*given), "loss": jnp.ones((4, 2, 3))}
   with pytest.raises(BadInput, match="two losses that differ"):

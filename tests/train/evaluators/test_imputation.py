@@ -14,8 +14,8 @@ from maskjax.train.evaluators import imputation
 from maskjax.train.mesh import make_mesh
 
 MISSING = {
-  "score": {"fn": "self_masked", "ratio": 0.3},
-  "select": {"fn": "threshold", "above": 0.0},
+  "score": {"fn": "score.self_masked", "ratio": 0.3},
+  "select": {"fn": "select.threshold", "above": 0.0},
   "seed": 0,
 }
 

@@ -39,7 +39,7 @@ def context(x, prediction, gate, held=HELD):
   )
 
 
-def test_held_out_edges_rank_above_strangers():
+def test_held_out_edges_rank_above_negatives():
   gate = np.random.default_rng(0).random((1, 2, len(EDGES) + 1))
   x = np.zeros((N, N))
   for i in range(N):
@@ -78,7 +78,7 @@ def test_correlation_is_within_neighbourhoods():
   assert correlation(gate[:, [1, 0, 3, 2]] + offset, gate, node) == pytest.approx(-1)
 
 
-def test_strangers_of_an_evaluation_are_without_edges():
+def test_negatives_of_an_evaluation_are_without_edges():
   found = unjoined(EDGES, N, 200, seed=3)
   joined = {tuple(sorted(e)) for e in EDGES.tolist()}
   assert not joined & set(map(tuple, found.tolist()))

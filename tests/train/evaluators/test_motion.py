@@ -9,6 +9,7 @@ import pytest
 
 from maskjax.errors import BadInput
 from maskjax.record import Record
+from maskjax.sections import bound
 from maskjax.train.evaluators import motion, recovery
 
 PATCH, GRID, SHAPE = (2, 2, 2), (2, 4, 4), (4, 8, 8, 1)
@@ -91,7 +92,8 @@ def test_recovery_is_measured_under_masks_that_are_given():
     return shows(lambda video: ~wide)(variables, batch, key)
 
   video = clips()
-  words = dict(score=dict(fn="white"), select=dict(fn="top", ratio=0.75))
+  white = bound(dict(fn="score.white"))
+  words = dict(score=white, select=bound(dict(fn="select.top", ratio=0.75)))
   given = recovery(context(views, video), batch_size=8, **words)
   assert asked[-1].shape == (8, 32)
   mean = video.mean(0)
@@ -99,8 +101,10 @@ def test_recovery_is_measured_under_masks_that_are_given():
   assert given["ratio"] == pytest.approx(expected, rel=1e-4)
   recovery(context(shows(lambda video: jnp.zeros(SHAPE, bool)), video), batch_size=8)
   with pytest.raises(BadInput, match="both a score and a select"):
-    recovery(context(views, video), batch_size=8, score=dict(fn="white"))
+    recovery(context(views, video), batch_size=8, score=white)
   with pytest.raises(BadInput, match="logistic needs"):
     recovery(
-      context(views, video), batch_size=8, **{**words, "score": dict(fn="logistic", ratio=0.3)}
+      context(views, video),
+      batch_size=8,
+      **{**words, "score": bound(dict(fn="score.logistic", ratio=0.3))},
     )

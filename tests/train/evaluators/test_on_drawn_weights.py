@@ -44,7 +44,7 @@ def test_classes_are_told_by_their_descriptions(measured, images):
   templates = ("a {name}", "the {name} of a")
   data = {**images, "captions": {"length": 6, "templates": templates}}
   options = {"templates": templates}
-  made = measured("multimodal/flip", "zero_shot", noise=0.5, data=data, options=options)
+  made = measured("token_dropping/flip", "zero_shot", noise=0.5, data=data, options=options)
   there, record = made.context, made.context.record
   texts = [
     captions.fill_in(t, name=captions.spoken(n)) for n in record.class_names for t in templates
@@ -61,12 +61,12 @@ def test_classes_are_told_by_their_descriptions(measured, images):
 
 def test_figures_are_the_tasks_own(measured, images):
   data = {**images, "captions": {"length": 6}}
-  made = measured("multimodal/flip", "figures", data=data)
+  made = measured("token_dropping/flip", "figures", data=data)
   assert made.found == {"temperature": 1.0}
 
 
 def test_foreseen_losses_rank_as_the_losses_do(measured, images):
-  made = measured("image/hpm", "foresight", noise=0.5, data=images, options={"batch_size": 12})
+  made = measured("image_mim/hpm", "foresight", noise=0.5, data=images, options={"batch_size": 12})
   seen = looked(made, whole(made))
   pairs = {"shown": "foreseen", "hidden": "predicted"}
   for name, guess in pairs.items():
@@ -81,7 +81,7 @@ def test_foreseen_losses_rank_as_the_losses_do(measured, images):
 
 def test_latents_cost_what_their_views_say(measured, images):
   options = {"batch_size": 12, "examples": 12}
-  made = measured("latent_prediction/ijepa", "latent", noise=0.5, data=images, options=options)
+  made = measured("base/ijepa", "latent", noise=0.5, data=images, options=options)
   features, _ = made.context.features("test", "mean")
   cost = looked(made, whole(made))["cost"]
   assert made.found["loss"] == pytest.approx(cost.mean(), rel=1e-5)
@@ -91,7 +91,7 @@ def test_latents_cost_what_their_views_say(measured, images):
 
 def test_edges_are_ranked_by_the_nodes_that_they_join(measured, paths):
   data = {"path": str(paths / "graph.npz")}
-  made = measured("graph/bandana", "links", noise=0.5, data=data)
+  made = measured("graph_3d_tabular_series_mim/bandana", "links", noise=0.5, data=data)
   (batch,) = made.context.examples("graph", 1)
   x = np.asarray(made.context.encode(made.context.variables, batch)["node"])[0].astype(np.float64)
   x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
@@ -107,7 +107,7 @@ def test_edges_are_ranked_by_the_nodes_that_they_join(measured, paths):
 
 def test_modalities_of_which_nothing_is_said_cost_their_values(measured, images):
   options = {"batch_size": 12, "examples": 24, "pictured": 2}
-  made = measured("multimodal/multimae", "modalities", data=images, options=options)
+  made = measured("multimodal_mim/multimae", "modalities", data=images, options=options)
   x = whole(made)["image"]
   mean = whole(made, "train")["image"].mean(0)
   ratio = (x**2).sum() / ((x - mean) ** 2).sum()
@@ -128,7 +128,7 @@ def test_modalities_of_which_nothing_is_said_cost_their_values(measured, images)
 
 
 def test_what_moves_is_seen_as_often_as_the_masks_show_it(measured):
-  made = measured("video/adamae", "motion", noise=0.5, options={"batch_size": 512})
+  made = measured("video_mim/adamae", "motion", noise=0.5, options={"batch_size": 512})
   batch = next(made.context.examples("test", 512))
   batch = {**batch, "position": np.arange(512, dtype=np.int32)}
   seen, valid = looked(made, batch)["seen"][batch["valid"]], batch["video"][batch["valid"]]
@@ -148,7 +148,7 @@ def test_what_moves_is_seen_as_often_as_the_masks_show_it(measured):
 def test_silence_separates_nothing(measured, paths):
   data = {"path": str(paths / "wavs"), "length": 600}
   options = {"batch_size": 4, "examples": 1, "ideal": True}
-  made = measured("separation/conv_tasnet", "separation", data=data, options=options)
+  made = measured("tf_mask_separation/conv_tasnet", "separation", data=data, options=options)
   batch = whole(made)
   both = np.stack([batch["mixture"]] * 2, axis=1)
   before = np.asarray(jax.jit(si_snr)(both, batch["sources"])).mean()
@@ -163,9 +163,9 @@ def test_silence_separates_nothing(measured, paths):
 @pytest.fixture(scope="module")
 def classifier(measured, images, tmp_path_factory):
   """The workdir of a classifier of drawn weights."""
-  config = {**plain(lab.read(f"{CONFIGS}/image/supervised.py:smoke")), "data": images}
+  config = {**plain(lab.read(f"{CONFIGS}/base/supervised.py:smoke")), "data": images}
   folder = tmp_path_factory.mktemp("classifier")
-  made = measured("image/supervised", "accuracy", noise=0.5, data=images)
+  made = measured("base/supervised", "accuracy", noise=0.5, data=images)
   with Checkpoints(folder) as checkpoints:
     checkpoints.save(1, {"state": {"variables": made.context.variables}})
   write_config(folder, config)
@@ -175,7 +175,7 @@ def classifier(measured, images, tmp_path_factory):
 
 def test_made_images_are_as_far_as_their_features(measured, images, classifier):
   options = {"network": str(classifier), "examples": 12, "batch_size": 12}
-  place, data = "masked_generation/mage", images
+  place, data = "masked_generative/mage", images
   made = measured(place, "frechet", noise=0.5, data=data, options=options)
   there, network, batch = made.context, load(classifier), whole(made)
   features = lambda x: np.asarray(network.apply(network.variables, {"image": x})["mean"], float)

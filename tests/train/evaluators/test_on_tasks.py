@@ -21,7 +21,9 @@ def split(made, name, key):
 
 def test_a_prompt_read_evenly_is_read_ahead_by_chance(measured, text):
   data = {**text, "turns": " "}
-  made = measured("text/mas_attention", "ahead", data=data, options={"batch_size": 4, "limit": 4})
+  made = measured(
+    "attention_mask/mas_attention", "ahead", data=data, options={"batch_size": 4, "limit": 4}
+  )
   found = made.found
   assert 0 < found["chance"] < 1
   assert found["share"] == pytest.approx(found["chance"], rel=1e-5)
@@ -31,13 +33,15 @@ def test_a_prompt_read_evenly_is_read_ahead_by_chance(measured, text):
 
 
 def test_equal_odds_cost_the_logarithm_of_the_vocabulary_from_left_to_right(measured, text):
-  made = measured("text/causal_lm", "bits", data=text, options={"draws": 1, "batch_size": 4})
+  made = measured("base/causal_lm", "bits", data=text, options={"draws": 1, "batch_size": 4})
   nats = np.log2(len(made.context.record.vocabulary))
   assert made.found == {"per character": pytest.approx(nats), "per token": pytest.approx(nats)}
 
 
 def test_equal_odds_bound_the_logarithm_of_the_vocabulary_in_any_order(measured, text):
-  made = measured("text/md4", "bits", data=text, options={"draws": 64, "batch_size": 4})
+  made = measured(
+    "masked_generative/md4", "bits", data=text, options={"draws": 64, "batch_size": 4}
+  )
   nats = np.log2(len(made.context.record.vocabulary))
   assert made.found["per token"] == pytest.approx(nats, rel=0.05)
 
@@ -46,23 +50,23 @@ def test_equal_odds_bound_the_logarithm_of_the_vocabulary_in_any_order(measured,
 def test_equal_odds_fill_in_by_chance(measured, text, whole):
   data = {**text, "unit": "characters", "vocabulary": None, "collocations": {"size": 0}}
   options = {"whole": whole, "ratio": 0.3, "draws": 2, "batch_size": 4}
-  made = measured("text/mask15", "infilling", data=data, options=options)
+  made = measured("text_mlm/mask15", "infilling", data=data, options=options)
   assert made.found["loss"] == pytest.approx(np.log(len(made.context.record.vocabulary)))
   tokens = split(made, "test", "tokens")
   assert made.found["accuracy"] == pytest.approx((tokens == 0).mean(), abs=0.2)
 
 
 def test_a_classifier_of_equal_logits_says_the_first_class(measured, images):
-  made = measured("image/supervised", "accuracy", data=images, options={"batch_size": 8})
+  made = measured("base/supervised", "accuracy", data=images, options={"batch_size": 8})
   chance = (split(made, "test", "label") == 0).mean()
   assert made.found == {"accuracy": chance, "loss": pytest.approx(np.log(CLASSES))}
 
 
 def test_fine_tuning_begins_at_equal_odds(measured, images):
   """The head begins at zero, and so does the rate: one step changes nothing."""
-  masks = {"score": {"fn": "white"}, "select": {"fn": "top", "ratio": 0.5}}
+  masks = {"score": {"fn": "score.white"}, "select": {"fn": "select.top", "ratio": 0.5}}
   options = {"steps": 1, "batch_size": 8, "learning_rate": 0.0, **masks}
-  made = measured("image/mae", "finetune", noise=0.3, data=images, options=options)
+  made = measured("image_mim/mae", "finetune", noise=0.3, data=images, options=options)
   chance = (split(made, "test", "label") == 0).mean()
   assert made.found == {"accuracy": chance, "loss": pytest.approx(np.log(CLASSES), rel=1e-5)}
   batch = made.context.mesh.put_whole(next(made.context.examples("test", 8)))
@@ -72,15 +76,21 @@ def test_fine_tuning_begins_at_equal_odds(measured, images):
 
 
 def test_nothing_predicted_costs_the_values_themselves(measured, images):
-  options = {"batch_size": 8, "score": {"fn": "white"}, "select": {"fn": "top", "ratio": 1.0}}
-  made = measured("image/mae", "recovery", data=images, options=options)
+  options = {
+    "batch_size": 8,
+    "score": {"fn": "score.white"},
+    "select": {"fn": "select.top", "ratio": 1.0},
+  }
+  made = measured("image_mim/mae", "recovery", data=images, options=options)
   x, mean = split(made, "test", "image"), split(made, "train", "image").mean(0)
   assert made.found["error"] == pytest.approx((x**2).mean(), rel=1e-4)
   assert made.found["ratio"] == pytest.approx((x**2).sum() / ((x - mean) ** 2).sum(), rel=1e-4)
 
 
 def test_the_middle_of_the_scale_fills_a_table(measured):
-  made = measured("tabular/remasker", "imputation", options={"baselines": False})
+  made = measured(
+    "graph_3d_tabular_series_mim/remasker", "imputation", options={"baselines": False}
+  )
   both = ({k: rows(made, s, k) for k in ("table", "valid")} for s in ("train", "truth"))
   given, truth = both
   missing = ~given["valid"] & truth["valid"]

@@ -14,7 +14,7 @@ from maskjax.train.plan import plan, report, scaling
 from maskjax.train.plan.program import TooBig, abstract_data, compile_step
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-MAE = str(CONFIGS / "image" / "mae.py")
+MAE = str(CONFIGS / "image_mim" / "mae.py")
 tiny_mae = runpy.run_path(str(Path(__file__).with_name("tiny_mae.py")))["tiny_mae"]
 
 

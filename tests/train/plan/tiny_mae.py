@@ -4,15 +4,17 @@
 def tiny_mae(*, patch, width, decoder_width, batch_size, mesh=None, dtype="float32"):
   """An encoder and a decoder of one block and two heads each."""
   return dict(
-    task=dict(fn="reconstruct"),
+    task=dict(fn="task.masked"),
+    over=dict(fn="over.patches", patch=(patch, patch)),
     model=dict(
-      fn="masked_autoencoder", size="mu", patch=(patch, patch), width=width, depth=1, heads=2,
-      decoder_width=decoder_width, decoder_depth=1, decoder_heads=2, dtype=dtype,
+      encoder=dict(fn="model.vit", size="mu", width=width, depth=1, heads=2, dtype=dtype),
+      decoder=dict(fn="model.masked_decoder", width=decoder_width, depth=1, heads=2),
     ),
-    score=dict(fn="white"),
-    select=dict(fn="top", ratio=0.75),
-    target=dict(fn="pixels", normalise=True),
-    recover=dict(fn="squared_error"),
+    score=dict(fn="score.white"),
+    select=dict(fn="select.top", ratio=0.75),
+    hide=dict(fn="hide.drop"),
+    target=dict(fn="recover.pixels", normalise=True),
+    losses=dict(recover=dict(fn="recover.squared_error")),
     data=dict(name="absent", train="train"),
     optimizer=dict(fn="adamw", learning_rate=1e-3),
     mesh=mesh or {},

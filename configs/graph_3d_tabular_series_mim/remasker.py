@@ -1,0 +1,152 @@
+r"""ReMasker (Du et al., 2024): hide more of a table's known cells, learn to fill what is missing.
+
+Paper: "ReMasker: Imputing Tabular Data with Masked Autoencoding", ICLR 2024, arXiv:2309.13793. On
+       12 tables at par with or better than 13 imputers, the more so the more is missing.
+Here:  scikit-learn's wine, 178 rows, f32, three seeds of mask and weights, 2026-11-22 (at random:
+       -21); RMSE of the missing cells, 30 % of all, at random 30 % of 7 of 13 columns:
+
+       |                        | at random     | completely at random | not at random |
+       |------------------------|---------------|----------------------|---------------|
+       | untrained              | 0.423 ± 0.100 | 0.453 ± 0.084        | 0.387 ± 0.093 |
+       | re-masking             | 0.174 ± 0.006 | 0.174 ± 0.005        | 0.214 ± 0.011 |
+       | the same without       | 0.288 ± 0.061 | 0.290 ± 0.047        | 0.312 ± 0.110 |
+       | scikit-learn's means   | 0.205 ± 0.012 | 0.207 ± 0.010        | 0.269 ± 0.006 |
+       | kNN                    | 0.148 ± 0.001 | 0.160 ± 0.005        | 0.203 ± 0.006 |
+       | iterative              | 0.156 ± 0.007 | 0.181 ± 0.006        | 0.215 ± 0.013 |
+
+       What re-masking is for is *reproduced*; being better than all other imputers is not: kNN is
+       ahead on so small a table. By the command below with `mcar`, `mnar`, data.bundled=wine,
+       data.missing.seed=S, seed=S and select.ratio=0.0, a minute and a half of one core each; at
+       random by the default. Diabetes, one seed: 0.256, the authors' code on the same cells 0.253,
+       means 0.276, kNN 0.236, iterative 0.229.
+Run:   python launch.py --config=configs/graph_3d_tabular_series_mim/remasker.py:laptop
+       --workdir=runs/remasker
+
+A table of your own, csv or npz with empty cells or NaN, to be filled in: --config.data.path=FILE
+--config.data.missing=None --config.evals.imputation=None, then again with --config.job=generate.
+Presets `mcar`, `mar` and `mnar` are three mechanisms by which 30 % go missing (`laptop` is `mar`),
+on scikit-learn's diabetes or data.bundled=wine, breast_cancer, iris; `smoke` is two steps.
+Without re-masking: select.ratio=0.0. Re-masking half of what is known, however much is missing:
+select.fn=select.top. The mechanism not at random that the paper's benchmark uses, by other columns
+that are missing too: data.missing.score=dict(fn="score.logistic", ratio=0.3, hide_inputs=True).
+The public code's sizes for diabetes are the default; model.encoder.depth=6, model.decoder.depth=4
+are those for california, and with twice the widths depths of 8 and 6 those for larger tables.
+Deviations: where more than half of a row is missing, the public code shows the model zeros in place
+of some missing cells and asks for them, here missing cells are never seen nor asked; half of an odd
+number of columns is rounded to even; batches straddle epochs; biases start at zero; float32, no
+loss scaling; simulated cells go missing in all columns, not in eight at most.
+"""
+
+from ml_collections import ConfigDict, config_dict
+
+from maskjax import lab
+
+NOTE = dict(
+  title="ReMasker: Imputing Tabular Data with Masked Autoencoding",
+  claim="on par with or better than state-of-the-art imputers, the more so the more is missing",
+  measured="wine, 30 % at random, RMSE: 0.174 ± 0.006, no re-masking 0.288 ± 0.061, kNN 0.148",
+  citation="Du, Melis, Wang. ICLR 2024. arXiv:2309.13793",
+  scale=dict(kind="table", shape=(10, 1), examples=442, parameters=77_569),
+  laptop=dict(kind="table", shape=(10, 1), examples=442, missing=0.3),
+)
+
+
+def method(c: ConfigDict) -> None:
+  """More known cells are hidden, up to half of all; what is missing is filled in from the rest."""
+  c.over = dict(fn="over.patches", patch=(1,))
+  c.model = dict(
+    encoder=dict(fn="model.vit", class_token=True, norm_eps=1e-8, dtype="float32"),
+    decoder=dict(fn="model.masked_decoder", bounds=(0.0, 1.0)),
+  )
+  c.score = dict(fn="score.white")
+  c.select = dict(fn="select.top_up", ratio=0.5)
+  c.hide = dict(fn="hide.drop", keep=config_dict.placeholder(object))
+  c.target = dict(fn="recover.pixels", normalise=False)
+  # Of the cells that are hidden, and of those that are seen.
+  c.losses = dict(
+    recover=dict(fn="recover.squared_error"),
+    seen=dict(fn="recover.squared_error", of=dict(asked="visible"), scale=1.0),
+  )
+  # Missing cells, predicted from all that is there.
+  filled = dict(x="values", hidden="seen.hidden", other="predicted_values")
+  c.let = dict(filled=dict(fn="hide.mix", of=filled))
+  c.branches = dict(whole=dict(hidden="nothing"))
+  imputed = dict(fn="task.to_field", of=dict(x="whole.filled"))
+  c.answers = dict(impute=dict(imputed, takes=("batch",)))
+
+
+def paper(c: ConfigDict) -> None:
+  """The public code's settings for the diabetes table."""
+  c.batch_size, c.eval_batch_size = 64, 256
+  c.total_epochs, c.total_steps = 600.0, 0
+  c.model.encoder.update(size="mu", width=32, depth=4, heads=4)
+  c.model.decoder.update(width=32, depth=2, heads=4)
+
+  c.data = dict(
+    name="table",
+    path="",
+    bundled="diabetes",
+    train="train",
+    test="",
+    missing=dict(
+      score=dict(fn="score.logistic", ratio=0.3),
+      select=dict(fn="select.threshold", above=0.0),
+      seed=0,
+    ),
+  )
+  c.loader.workers = 0
+  c.optimizer = dict(
+    fn="adamw",
+    learning_rate=1e-3,
+    scale_by_batch=64,
+    schedule="cosine",
+    end=0.01,
+    warmup_epochs=40.0,
+    warmup_steps=0,
+    weight_decay=0.01,
+    decay_rules=((".*", 1.0),),
+    b1=0.9,
+    b2=0.95,
+    clip=0.0,
+  )
+
+  c.evals = dict(
+    imputation=dict(fn="train.evaluators.imputation", every=0, test="truth"),
+    reconstruction=dict(fn="train.evaluators.reconstruction", every=0, split="train", examples=24),
+  )
+  c.checkpoint.every, c.log.every = 1000, 100
+
+
+@lab.preset
+def laptop(c: ConfigDict) -> None:
+  """1000 steps, a minute on one core, with the same share of them for the warm-up."""
+  c.total_epochs, c.total_steps = 0.0, 1000
+  c.optimizer.update(warmup_epochs=0.0, warmup_steps=67)
+
+
+@lab.preset("laptop")
+def mar(c: ConfigDict) -> None:
+  """Missing at random: half of the columns by a logistic model of the others, as the default."""
+
+
+@lab.preset("laptop")
+def mcar(c: ConfigDict) -> None:
+  """Missing completely at random: every cell alike."""
+  c.data.missing.score, c.data.missing.select.above = dict(fn="score.white"), 0.7
+
+
+@lab.preset("laptop")
+def mnar(c: ConfigDict) -> None:
+  """Missing not at random: large values rather than small ones."""
+  c.data.missing.score.fn = "score.self_masked"
+
+
+@lab.preset
+def smoke(c: ConfigDict) -> None:
+  """Two steps on the wines: everything runs, nothing is learned."""
+  c.data.bundled = "wine"
+  c.batch_size, c.total_epochs, c.total_steps = 16, 0.0, 2
+  c.model.encoder.update(width=16, depth=1, heads=2)
+  c.model.decoder.update(width=16, depth=1, heads=2)
+  c.optimizer.update(warmup_epochs=0.0, warmup_steps=1)
+  c.checkpoint.every, c.log.every = 1, 1

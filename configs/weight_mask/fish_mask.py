@@ -1,0 +1,113 @@
+r"""FISH Mask (Sung et al., 2021): updates of the parameters of largest Fisher information only.
+
+Paper: "Training Neural Networks with Fixed Sparse Masks", NeurIPS 2021, arXiv:2111.09839.
+       BERT-large on GLUE: 0.5 % of the parameters do what fine-tuning all of them does.
+Here:  `laptop`, scikit-learn's digits, three seeds, f32, one shared core, 2026-11-21: a ResNet-8 of
+       74,352 weights and a head, of accuracy 0.993 ± 0.003 on 0 to 4, after 200 steps of 64 on 5 to
+       9 (0.204 ± 0.026 before, with a new head): all parameters 0.993 ± 0.003, FISH 0.5 % 0.972 ±
+       0.006, biases (240) 0.961 ± 0.000, random 0.5 % 0.957 ± 0.003, the head alone 0.939 ± 0.011.
+       One test image is 0.006. FISH goes before random and biases (reproduced), not level with all
+       (not so at this scale). Of its 372 weights 36 % lie in the first convolution, 92 % of which
+       is selected, and 28, 10 and 22 % in the last, middle and first block, of which 0.2, 0.3 and
+       1.7 % are; 12 ± 3 % are among the 372 of largest magnitude. By the commands below with
+       --config.init_from=runs/five, from python launch.py
+       --config=configs/base/supervised.py:laptop --config.data.classes='(0,1,2,3,4)'
+       --workdir=runs/five. `cifar` and the default: not measured.
+Run:   python launch.py --config=configs/weight_mask/fish_mask.py:laptop --workdir=runs/fish_mask
+
+Before step 0 the empirical Fisher information of the first examples is measured, as many as
+`prepare.squared_gradients.examples` says,
+and of all parameters but the head's the 0.5 % where it is largest are selected, once. Others:
+random, --config.hold.score.fn=random; all parameters, --config.hold.select.ratio=0.0; the head
+alone, --config.hold.select.ratio=1.0; biases and the head, beside that
+--config.hold.where='(("^head/|bias$",False),(".",True))'; labels from the model,
+--config.prepare.squared_gradients.labels=model. What was changed, as a file: python -m
+maskjax.train.delta runs/fish_mask/stages/pretrained runs/fish_mask delta.safetensors.
+
+The default is the paper's ResNet-34 on CIFAR-10, trained from scratch by a mask that stays (section
+5, with 256 examples). Presets: `laptop` fine-tunes a ResNet-8 of the digits 0 to 4 on the other
+five; `cifar` one of CIFAR-10's first five classes on the others; `smoke` is two steps.
+The head is new, always trained whole and, as in the paper, counted among the 0.5 % of the default;
+the presets' networks are so small that it is counted beside them.
+Deviations: images stand for GLUE. What is not selected does not decay, in the public code for
+CIFAR-10 it does; decay lies outside the momentum; no max pool after the stem and no cutout. Batch
+normalisation uses its running statistics while the Fisher information is measured, in the public
+code those of the one image; they go on running whatever is selected. Random masks are those of
+hold.seed, the same for every seed of a run.
+"""
+
+from ml_collections import ConfigDict
+
+from maskjax import lab
+
+BASE = lab.base("base/supervised")
+# It would train from scratch, where the other presets fine-tune.
+WITHOUT = ("cifar_vit",)
+
+NOTE = dict(
+  title="Training Neural Networks with Fixed Sparse Masks",
+  claim="BERT-large on GLUE: updating 0.5 % of the parameters does what updating all of them does",
+  measured="digits 0 to 4 → 5 to 9: FISH 0.5 % 0.972 ± 0.006, random 0.957 ± 0.003, all 0.993",
+  citation="Sung, Nair, Raffel. NeurIPS 2021. arXiv:2111.09839",
+  scale=dict(shape=(32, 32, 3), classes=10, examples=50_000, parameters=21_282_122),
+  laptop=dict(shape=(8, 8, 1), classes=5, examples=720),
+  smoke=dict(prepare__squared_gradients__examples=8),
+)
+HEAD = 512 * 10 + 10
+
+
+def method(c: ConfigDict) -> None:
+  """Fisher information is measured, then 0.5 % of the parameters and the head are trained."""
+  c.stages = {}
+  fisher = dict(fn="task.squared_gradients", examples=256, labels="data", at_once=8)
+  c.prepare = dict(squared_gradients=fisher)
+  c.hold = dict(
+    fn="weights.update_only",
+    where=(("^head/", False), (".", True)),
+    scope="global",
+    score=dict(fn="weights.fisher"),
+    select=dict(fn="select.top", ratio=0.995),
+  )
+  c.evals.selected = dict(fn="train.evaluators.selected", every=0)
+
+
+def paper(c: ConfigDict) -> None:
+  """ResNet-34 on CIFAR-10 from scratch, 0.5 % of its parameters with the head."""
+  BASE.cifar(c)
+  c.model.update(depth=34, width=64)
+  c.batch_size, c.total_epochs = 512, 50.0
+  c.optimizer.update(learning_rate=0.2, schedule="linear", warmup_epochs=5.0, weight_decay=5e-3)
+  parameters = NOTE["scale"]["parameters"]
+  trained = int(0.005 * parameters) - HEAD
+  c.hold.select.ratio = 1 - trained / (parameters - HEAD)
+
+
+@lab.preset
+def laptop(c: ConfigDict) -> None:
+  """ResNet-8 from the digits 0 to 4 to 5 to 9, three seeds."""
+  transfer(c, BASE.get_config("laptop"), 200, 0.4)
+
+
+@lab.preset
+def smoke(c: ConfigDict) -> None:
+  """Two steps of each: everything runs, nothing is learned."""
+  transfer(c, BASE.get_config("smoke"), 2, 0.1)
+  c.seeds, c.prepare.squared_gradients.examples, c.checkpoint.every = 1, 24, 1
+
+
+@lab.preset
+def cifar(c: ConfigDict) -> None:
+  """ResNet-8 from five classes of CIFAR-10, 4 epochs, to the other five, one."""
+  transfer(c, BASE.get_config("cifar"), 195, 0.4)
+  c.stages.pretrained.total_epochs = 4.0
+
+
+def transfer(c: ConfigDict, before: ConfigDict, steps: int, rate: float) -> None:
+  """`before` for five classes, then `steps` on the other five, three seeds."""
+  before.data.classes, c.data.classes = tuple(range(5)), tuple(range(5, 10))
+  c.stages = dict(pretrained=before)
+  c.init_from, c.init_except = "stages/pretrained", "^params/head/"
+  c.seeds, c.total_epochs, c.total_steps = 3, 0.0, steps
+  c.optimizer.update(learning_rate=rate, warmup_epochs=0.0, warmup_steps=0)
+  c.prepare.squared_gradients.examples = 1024
+  c.evals.accuracy.every, c.checkpoint.every = 0, steps

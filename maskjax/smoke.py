@@ -1,0 +1,110 @@
+"""The smoke of a config: its laptop preset with its geometry, at the least widths and depths."""
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from maskjax import sections
+from maskjax.errors import BadInput
+from maskjax.experiment import Experiment
+
+BATCH = 4
+# Lists of widths, one a resolution: as many stay, all the least.
+WIDTHS = 8
+
+
+def smoke(config: ConfigDict, **fields: Any) -> ConfigDict:
+  """A copy of a config of any scale that costs next to nothing, and hides what the config hides.
+
+  Networks get the least sizes that their factories declare, see `bind.least`; grids, vocabularies,
+  counts and buckets stay, and so does the length of the run, which schedules move with: a smoke
+  takes the first steps of it. Batches of four, no evaluators, no stages: what those would have
+  trained is as it was initialised.
+
+  Args:
+    config: of the default or of a preset.
+    **fields: at most three more changes, by dotted names written with "__".
+
+  Raises:
+    BadInput: more than three fields.
+
+  >>> model = dict(fn="model.vit_classifier", size="L", width=None, depth=None, heads=None)
+  >>> c = ConfigDict(dict(model=model, batch_size=4096, total_steps=9, evals=dict(knn={})))
+  >>> small = smoke(c)
+  >>> small.model.width, small.batch_size, small.total_steps
+  (16, 4, 9)
+  """
+  if len(fields) > 3:
+    raise BadInput(f"a smoke changes at most three fields beside sizes, got {sorted(fields)}")
+  small = ConfigDict(config.copy_and_resolve_references(), convert_dict=True)
+  with small.ignore_type():
+    networks = tuple(f"{name}." for name in ("network", *small.get("model", ())))
+    for name in ("model", "let", "score", "hide"):
+      _least(small.get(name), networks)
+    share = min(1.0, BATCH / small.batch_size)
+    small.batch_size = min(BATCH, small.batch_size)
+    if small.get("total_examples"):
+      small.total_examples = math.ceil(share * small.total_examples)
+    small.evals, small.stages, small.seeds = ConfigDict(), ConfigDict(), 1
+    small.init_from = ""
+    for name, value in fields.items():
+      *path, last = name.split("__")
+      owner = small
+      for part in path:
+        owner = owner[part]
+      owner[last] = value
+  return small
+
+
+def of_experiment(made: Experiment, note: Mapping[str, Any]) -> ConfigDict:
+  """The preset `smoke` of every config: two steps of its laptop preset on tiny data.
+
+  Args:
+    made: the experiment, with a preset "laptop".
+    note: of the config: "laptop", the scale of that preset's data, and "smoke", changes of at most
+      three fields.
+  """
+  small = smoke(made.config("laptop"), **note.get("smoke", {}))
+  data, laptop = small.data, note.get("laptop", note.get("scale"))
+  named = (data.get("train", "train"), data.get("test", "test"))
+  with small.ignore_type():
+    small.data = dict(
+      name="maskjax.data.tiny:source",
+      scale=dict(laptop),
+      splits=tuple(dict.fromkeys(name for name in named if name)),
+      train=named[0],
+      test=named[1],
+    )
+    small.total_epochs, small.total_steps, small.eval_batch_size = 0.0, 2, BATCH
+    for name in ("warmup_epochs", "warmup_steps"):
+      if small.optimizer.get(name):
+        small.optimizer[name] = type(small.optimizer[name])(0)
+    small.loader.workers, small.checkpoint.every, small.log.every = 0, 1, 1
+  return small
+
+
+def _least(section: Any, networks: tuple[str, ...]) -> None:
+  """Sets the least sizes of a section's function, and of those within it; methods have none."""
+  if isinstance(section, tuple):
+    for part in section:
+      _least(part, networks)
+  if not isinstance(section, ConfigDict):
+    return
+  for part in section.values():
+    _least(part, networks)
+  if "fn" not in section or section.fn.startswith(networks):
+    return
+  if "dtype" in section:
+    section.dtype = "float32"
+  fn = sections.find(section.fn)
+  takes = inspect.signature(fn).parameters
+  for key, value in getattr(fn, "least", {}).items():
+    if section.get(key, takes[key].default) != 0:  # 0 is none of it, which stays none
+      section[key] = value
+  if "widths" in section:
+    section.widths = (WIDTHS,) * len(section.widths)
+  if "remat" in section:
+    section.remat = False
