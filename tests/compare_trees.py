@@ -102,8 +102,10 @@ def answers(made, variables):
   for name, answer in made.task.answers.items():
     takes = inspect.signature(answer).parameters
     told = {k: offers[k] for k in takes if k in offers and asks(name, k, takes)}
-    static = {k: v for k, v in told.items() if k == "draws"}
-    rest = {k: v for k, v in told.items() if k != "draws"}
+    if name == "sample":  # whose draws are keys
+      told = {k: offers["keys"] if k == "draws" else v for k, v in told.items()}
+    static = {k: v for k, v in told.items() if k == "draws" and name != "sample"}
+    rest = {k: v for k, v in told.items() if k not in static}
     call = lambda v, rest, answer=answer, static=static: answer(v, **rest, **static)
     found[name] = flat(jax.jit(call)(variables, rest))
   return found

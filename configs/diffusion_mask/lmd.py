@@ -114,7 +114,7 @@ def codec(c: ConfigDict) -> ConfigDict:
   s.over, s.model = dict(fn="over.pixels"), dict(codec=network)
   s.let = dict(
     posterior=dict(fn="codec.encode", of=dict(images="batch.image")),
-    latents=dict(fn="task.sampled"),
+    latents=dict(fn="task.sampled", stream="latent"),
     image=dict(fn="codec.decode"),
     prediction=dict(fn="task.at_positions", of=dict(x="image")),
   )

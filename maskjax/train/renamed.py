@@ -7,7 +7,7 @@ from typing import Any
 from maskjax.task.base import FROZEN
 
 # In the order in which they are applied: collections of the first format of config.json.
-OLD = ((r"^teacher/", "teachers/teacher/"), (r"^modalities/", "fitted/"))
+OLD = ((r"^teacher/", "teachers/teacher/"), (r"^modalities/(\w+)/", r"fitted/\1_map/"))
 
 
 def renamed(theirs: Mapping[str, Any], ours: Iterable[str]) -> dict[str, Any]:

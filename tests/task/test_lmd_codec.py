@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from maskjax import lab
+from maskjax import keys, lab
+from maskjax.keys import stream
 from maskjax.record import Record
 from maskjax.task.base import total
 from maskjax.train.build import make_task
@@ -46,13 +47,17 @@ def found():
     first = {**batch, "image": jnp.broadcast_to(batch["image"][:1], image.shape)}
     alone = jax.tree.map(lambda *x: jnp.concatenate(x)[:, None], batch, first)
     terms = jax.lax.map(loss, (rows, jnp.array([0, 1, 0])))
-    keys = jnp.stack([KEY, jax.random.key(1)])
+    others = jnp.stack([KEY, jax.random.key(1)])
     return {
       "terms": terms,
       "total": total(jax.tree.map(lambda x: x[0], terms), task.weights),
       "alone": jax.lax.map(lambda row: loss((row, 0)), alone),
       "divergence": posterior(variables, batch).divergence(),
-      "views": jax.lax.map(lambda key: task.answers["views"](variables, batch, key), keys),
+      "latents": task.loss.__self__.run(variables, batch, KEY, 2)[0].take("latents"),
+      "drawn": posterior(variables, batch).sample(
+        keys(stream(KEY, "latent", 2), batch["position"])
+      ),
+      "views": jax.lax.map(lambda key: task.answers["views"](variables, batch, key), others),
     }
 
   return image, jax.tree.map(np.asarray, run(filled(jax.eval_shape(task.init, KEY, batch)), batch))
@@ -66,6 +71,11 @@ def test_terms_are_all_pixels_and_the_divergence_of_every_latent():
   both = {name: term.sum / term.count for name, term in terms.items()}
   expected = both["recover"] + 0.5 * both["divergence"]
   np.testing.assert_allclose(got["total"], expected, rtol=1e-5)
+
+
+def test_latents_are_drawn_by_the_stream_that_they_always_had():
+  _, got = found()
+  np.testing.assert_array_equal(got["latents"], got["drawn"])
 
 
 def test_each_example_has_its_own_draw_whatever_batch_it_is_in():
