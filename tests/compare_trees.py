@@ -56,6 +56,10 @@ def begun(shapes, theirs):
     # A network that lay at the root has a name.
     inside = {n: n.split("/")[0] + "/" + n.split("/", 2)[2] for n in missing if n.count("/") > 1}
     found |= {new: found[old] for new, old in inside.items() if old in found}
+  # The smokes of two trees may fit other maps, of which no loss reads those that one has alone.
+  found |= {n: jnp.ones(x.shape, x.dtype) for n, x in ours.items() if n.startswith("fitted/")} | {
+    n: x for n, x in found.items() if n.startswith("fitted/")
+  }
   if missing := set(ours) - set(found):
     sys.exit(f"variables that the other tree has not: {sorted(missing)[:5]}")
   return unflatten_dict({name: jnp.asarray(found[name]) for name in ours}, sep="/")
@@ -135,7 +139,7 @@ def twenty(built, name, preset, theirs):
   config = module.get_config(preset)
   config = plain(config.stages[stage] if stage else config)
   config |= {"evals": {}, "stages": {}, "init_from": "", "accumulate": 1}
-  scale = module.NOTE["laptop"]
+  scale = module.NOTE.get("laptop", module.NOTE["scale"])
   record = tiny.record(scale, config["data"].get("train", "train"))
   size = 1 if record.kind == "graph" else config["batch_size"]
   batch, task = tiny.batch(scale, size), make_task(config, record)
