@@ -46,17 +46,7 @@ from maskjax.task.text import (
   text_nats,
   text_views,
 )
-from maskjax.task.values import (
-  apply,
-  call,
-  codes,
-  features,
-  field,
-  in_place,
-  latents,
-  repeated,
-  reward,
-)
+from maskjax.task.values import apply, codes, features, field, in_place, latents, repeated, reward
 from maskjax.task.whole import (
   at_positions,
   everywhere,
@@ -80,7 +70,6 @@ __all__ = [
   "blocks_read",
   "broadcast_like",
   "cached",
-  "call",
   "codes",
   "costs",
   "drawn",

@@ -64,9 +64,7 @@ def shown(
   >>> shown(jnp.ones((1, 2, 1)), jnp.array([[True, False]]), (2,))[0, :, 0].tolist()
   [nan, 1.0]
   """
-  sides = [size // cells for size, cells in zip(image.shape[1:-1], grid, strict=True)]
-  cut = fill(patchify(image, sides), hidden, jnp.nan)
-  return unpatchify(cut, sides, grid, image.shape[-1])
+  return replaced(image, jnp.full_like(image, jnp.nan), hidden, grid)
 
 
 def replaced(
@@ -111,11 +109,11 @@ def on_grid(
   return kept.reshape(len(x), *grid)
 
 
-def over_field(x: Float[Array, "b n"], over: Over) -> Float[Array, "b *space"]:
-  """A number at each position as a map of the size of the field: the same in all of a patch.
+def over_field(x: Shaped[Array, "b n"], over: Over) -> Shaped[Array, "b *space"]:
+  """What stands at each position as a map of the size of the field: the same in all of a patch.
 
   Args:
-    x: the numbers.
+    x: a number or a flag at each position.
     over: what a position is; one with a `cell`.
 
   >>> from maskjax.over import patches

@@ -1,6 +1,5 @@
 """Values of several fields in a row: what is seen of each, and what pictures are made from."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from maskjax.hide import fill
 from maskjax.over import Over, apart
 from maskjax.over.cut import unpatchify
 from maskjax.task.networks import Network
+from maskjax.task.pictures import over_field
 
 
 def emptied(
@@ -94,5 +94,4 @@ def area(hidden: Bool[Array, "b n"], field: Over) -> Bool[Array, "b *space 1"]:
   >>> area(jnp.array([[True, False]]), field)[0, :, :, 0].tolist()
   [[True, True], [False, False]]
   """
-  wide = jnp.repeat(hidden[..., None], math.prod(field.cell), axis=-1)
-  return painted(wide, field, 1)
+  return over_field(hidden, field)[..., None]

@@ -184,11 +184,6 @@ def apply(network: Network, x: Any, *, method: str | None = None) -> Any:
   return network(x, method=method)
 
 
-def call(network: Network, *, method: str | None = None, **inputs: Any) -> Any:
-  """What a network, or one of its methods, makes of the values that `of` names beside it."""
-  return network(method=method, **inputs)
-
-
 def field(batch: Mapping[str, Any], *, name: str) -> Any:
   """A field of the batch that not every batch has: None where it is not there.
 
