@@ -3,8 +3,11 @@
 import pytest
 from ml_collections import ConfigDict, config_dict
 
-from maskjax import lab
+from maskjax import lab, smoke
+from maskjax.data import pipeline
 from maskjax.errors import BadInput
+from maskjax.train.build import make_task
+from maskjax.train.run import plain
 
 PRESETS = {"laptop": lambda c: c.update(batch=8), "smoke": lambda c: c.update(batch=1)}
 
@@ -196,3 +199,16 @@ def test_presets_of_the_base_may_be_left_out(above, tmp_path):
   (tmp_path / "less.py").write_text(begun + 'WITHOUT = ("long",)\n')
   with pytest.raises(BadInput, match="unknown preset of the base in WITHOUT, 'long'"):
     lab.load(tmp_path / "less.py")
+
+
+@pytest.mark.parametrize("name", ["image_mim/mae", "masked_generative/md4"])
+def test_a_smoke_from_the_library_opens_tiny_data_of_its_kind(name):
+  """For configs that have none of their own: two steps of `laptop`, on no file."""
+  module = lab.base(name)
+  small = smoke.of_experiment(module.experiment, module.NOTE)
+  assert (small.total_steps, small.evals.to_dict(), small.select.fn) == (2, {}, "select.top")
+  data = pipeline.load(**{k: v for k, v in plain(small)["data"].items() if v is not None})
+  assert data.record.shape == module.NOTE["laptop"]["shape"]
+  batch = next(pipeline.batches(data, batch_size=4, seed=0, threads=1, prefetch=1))
+  assert len(batch["position"]) == 4
+  make_task(plain(small), data.record)
