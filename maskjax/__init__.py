@@ -27,7 +27,10 @@ __all__ = [
 ]
 
 # The grammar above needs only jax; what trains needs flax, orbax and Grain, so it is imported late.
-_LATER = {"train": ("maskjax.train.run", "train"), "load": ("maskjax.train.load", "load")}
+_LATER = {
+  "train": ("maskjax.train.run", "train"),
+  "load": ("maskjax.train.checkpoints.load", "load"),
+}
 
 
 def __getattr__(name: str) -> Any:

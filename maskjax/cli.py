@@ -16,8 +16,7 @@ import jax
 
 from maskjax import catalogue, lab
 from maskjax.errors import BadInput, Restart, nearest
-from maskjax.train import threads
-from maskjax.train.pod import find, member
+from maskjax.train.pod import find, member, threads
 
 DONE, BUG, BAD_INPUT, RESTART = 0, 1, 2, 75
 EXAMPLE = "--config=configs/image_mim/mae.py:laptop --workdir=runs/mae"
@@ -151,7 +150,7 @@ def command(given: Flags, configs: pathlib.Path, usage: str) -> str:
     entries = catalogue.entries(configs)
     return json.dumps(entries, indent=2) if given.json else catalogue.table(entries)
   if given.describe:
-    from maskjax.train.describe import describe
+    from maskjax.train.plan.describe import describe
 
     place = catalogue.place(given.describe, configs)
     config = lab.read(place)

@@ -24,8 +24,8 @@ from maskjax.task.base import FROZEN, Task
 from maskjax.task.masked import TEACHERS
 from maskjax.task.node import MAIN, named
 from maskjax.task.run import Run
-from maskjax.train.build import make_optimizer, make_task, run_lengths
 from maskjax.train.run import plain
+from maskjax.train.setup.build import make_optimizer, make_task, run_lengths
 from maskjax.train.state import State, moments
 from maskjax.train.step import make_step
 from maskjax.weights.held import Held

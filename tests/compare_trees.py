@@ -48,7 +48,7 @@ def begun(shapes, theirs):
   import jax.numpy as jnp
   from flax.traverse_util import flatten_dict, unflatten_dict
 
-  from maskjax.train.renamed import renamed
+  from maskjax.train.checkpoints.renamed import renamed
 
   ours = flatten_dict(shapes, sep="/")
   found = renamed(theirs, ours)
@@ -72,7 +72,7 @@ def one_step(made, variables, devices, accumulate):
   import numpy as np
   import optax
 
-  from maskjax.train.mesh import make_mesh
+  from maskjax.train.mesh.mesh import make_mesh
   from maskjax.train.state import State
   from maskjax.train.step import make_step
 
@@ -129,8 +129,8 @@ def twenty(built, name, preset, theirs):
 
   from maskjax import lab
   from maskjax.data import tiny
-  from maskjax.train.build import make_optimizer, make_task, run_lengths
   from maskjax.train.run import plain
+  from maskjax.train.setup.build import make_optimizer, make_task, run_lengths
   from maskjax.train.state import State, moments
   from maskjax.train.step import make_step
 
@@ -208,7 +208,7 @@ def gap(a, b):
 
 def by_name(old, new, ours):
   """The gaps of a tree's arrays, and names that are in one alone."""
-  from maskjax.train.renamed import renamed
+  from maskjax.train.checkpoints.renamed import renamed
 
   learned = [name for name in ours if name.startswith("params/")]
   old = renamed({f"params/{k}": v for k, v in old.items()}, learned)

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from maskjax.cli import main
-from maskjax.train import threads
+from maskjax.train.pod import threads
 
 ROOT = pathlib.Path(__file__).parents[1]
 # MAE's smoke without its evaluators: what is tested here lies before them.

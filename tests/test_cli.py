@@ -18,7 +18,7 @@ from PIL import Image
 import maskjax.train.run
 from maskjax import cli, lab
 from maskjax.errors import BadInput, Restart
-from maskjax.train.build import make_parts
+from maskjax.train.setup.build import make_parts
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = f"{ROOT / 'configs' / 'image_mim' / 'mae.py'}:smoke"

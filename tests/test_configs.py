@@ -11,11 +11,11 @@ import pytest
 
 from maskjax import lab
 from maskjax.data import kinds
-from maskjax.train.build import build
-from maskjax.train.durations import duration
-from maskjax.train.mesh import PRESETS, bytes_per_device, make_mesh
+from maskjax.train.mesh.mesh import PRESETS, bytes_per_device, make_mesh
 from maskjax.train.plan.program import abstract_data, make
 from maskjax.train.run import plain
+from maskjax.train.setup.build import build
+from maskjax.train.setup.durations import duration
 from maskjax.train.state import moments, parameter_count
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -6,8 +6,8 @@ from ml_collections import ConfigDict, config_dict
 from maskjax import lab, smoke
 from maskjax.data import pipeline
 from maskjax.errors import BadInput
-from maskjax.train.build import make_task
 from maskjax.train.run import plain
+from maskjax.train.setup.build import make_task
 
 PRESETS = {"laptop": lambda c: c.update(batch=8), "smoke": lambda c: c.update(batch=1)}
 

@@ -13,8 +13,8 @@ from built import FILES
 
 from maskjax import lab
 from maskjax.record import Record
-from maskjax.train.build import make_task
 from maskjax.train.run import plain
+from maskjax.train.setup.build import make_task
 
 STATES = np.array(list(itertools.product([0, 1], repeat=3)))
 JOINT = np.random.default_rng(0).dirichlet(np.full(8, 0.7))

@@ -40,7 +40,7 @@ pixel is visible if its window saw something, and that of a sum if both parts of
 stand the pictures in which hidden pixels are grey, black, of the mean colour, or blurred.
 
 `job=explain`, the default here, cuts test images into superpixels and compares these ways of
-hiding: see `maskjax.train.explanation`. It serves any classifier: `--config.job=explain` on
+hiding: see `maskjax.train.jobs.explanation`. It serves any classifier: `--config.job=explain` on
 configs/base/supervised.py, whose masks are carried by partial convolutions, or a ViT, which drops
 what is hidden. The default is the paper's network; its weights are torchvision's, converted to
 safetensors and given by --config.init_from=resnet50.safetensors. Presets: `laptop` trains a

@@ -22,7 +22,7 @@ random, --config.hold.score.fn=random; all parameters, --config.hold.select.rati
 alone, --config.hold.select.ratio=1.0; biases and the head, beside that
 --config.hold.where='(("^head/|bias$",False),(".",True))'; labels from the model,
 --config.prepare.squared_gradients.labels=model. What was changed, as a file: python -m
-maskjax.train.delta runs/fish_mask/stages/pretrained runs/fish_mask delta.safetensors.
+maskjax.train.checkpoints.delta runs/fish_mask/stages/pretrained runs/fish_mask delta.safetensors.
 
 The default is the paper's ResNet-34 on CIFAR-10, trained from scratch by a mask that stays (section
 5, with 256 examples). Presets: `laptop` fine-tunes a ResNet-8 of the digits 0 to 4 on the other

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from maskjax.bench import harness, steps
 from maskjax.bench.harness import Contender, Line, Results, Row, Size, at_least
 from maskjax.model.attention import attention
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 
 OURS = ("maskjax", "maskjax, a device a core")
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from maskjax import lab
 from maskjax.bench.harness import ROOT, Size
-from maskjax.train.build import Parts, make_parts
 from maskjax.train.run import plain
+from maskjax.train.setup.build import Parts, make_parts
 
 ENCODER = ("size", "scan", "width", "depth", "heads")
 DECODER = ("width", "depth", "heads")

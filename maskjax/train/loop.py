@@ -14,19 +14,22 @@ import numpy as np
 from maskjax.data import pipeline
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
-from maskjax.train import flops, metrics, progress, remote, stages
-from maskjax.train.build import IDENTITY, LENGTHS, Parts
-from maskjax.train.checkpoint import Checkpoints
-from maskjax.train.evaluation import Context, due, evaluate, on
-from maskjax.train.initial import first_state, snapshot
+from maskjax.train.checkpoints.checkpoint import Checkpoints
+from maskjax.train.evaluators.evaluation import Context, due, evaluate, on
+from maskjax.train.log import metrics, progress
+from maskjax.train.log.profiler import Profiler
+from maskjax.train.log.summary import read_metrics
+from maskjax.train.optimizers.rules import overview
+from maskjax.train.plan import flops
 from maskjax.train.pod.member import me
 from maskjax.train.pod.share import share
-from maskjax.train.profiler import Profiler
-from maskjax.train.rules import overview
-from maskjax.train.signals import Stop, Stopped
+from maskjax.train.pod.signals import Stop, Stopped
+from maskjax.train.setup import stages
+from maskjax.train.setup.build import IDENTITY, LENGTHS, Parts
+from maskjax.train.setup.initial import first_state, snapshot
 from maskjax.train.state import State, averaged
-from maskjax.train.summary import read_metrics
-from maskjax.train.workdir import check_config, write_config, write_record
+from maskjax.train.workdirs import remote
+from maskjax.train.workdirs.workdir import check_config, write_config, write_record
 from maskjax.view.grid import save_png
 
 log = logging.getLogger("maskjax")

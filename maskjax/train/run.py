@@ -15,23 +15,24 @@ from maskjax.data import kinds, pipeline
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
 from maskjax.task.answers import answer, require
-from maskjax.train import explanation, remote
-from maskjax.train.build import Parts, make_parts
-from maskjax.train.checkpoint import Checkpoints
-from maskjax.train.evaluation import check_evaluators, on
-from maskjax.train.evaluation import evaluate as run_evaluators
-from maskjax.train.generation import writer
-from maskjax.train.initial import first_state, snapshot
+from maskjax.train.checkpoints.checkpoint import Checkpoints
+from maskjax.train.evaluators.evaluation import check_evaluators, on
+from maskjax.train.evaluators.evaluation import evaluate as run_evaluators
+from maskjax.train.jobs import explanation
+from maskjax.train.jobs.generation import writer
+from maskjax.train.log.metrics import Writers
+from maskjax.train.log.summary import summary
 from maskjax.train.loop import check_identity, fit, keep_picture, make_context, open_writers
-from maskjax.train.metrics import Writers
 from maskjax.train.pod.devices import there
 from maskjax.train.pod.member import check, me
 from maskjax.train.pod.roll import listed
-from maskjax.train.signals import asked_to_stop
-from maskjax.train.stages import run_stages
+from maskjax.train.pod.signals import asked_to_stop
+from maskjax.train.setup.build import Parts, make_parts
+from maskjax.train.setup.initial import first_state, snapshot
+from maskjax.train.setup.stages import run_stages
 from maskjax.train.state import State
-from maskjax.train.summary import summary
-from maskjax.train.workdir import claim, flatten
+from maskjax.train.workdirs import remote
+from maskjax.train.workdirs.workdir import claim, flatten
 from maskjax.view.reconstruction import pick, spaced
 
 log = logging.getLogger("maskjax")
@@ -108,7 +109,7 @@ def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
 def generate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   """Writes what the newest good checkpoint of the first seed generates, as `config.sample` asks.
 
-  What that is follows from what the task answers on this data: see `maskjax.train.generation`.
+  What that is follows from what the task answers on this data: see `maskjax.train.jobs.generation`.
   """
   with _opened(config, workdir) as (parts, folders):
     write = writer(parts.task, parts.data.record, parts.config["task"]["fn"])

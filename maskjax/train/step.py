@@ -12,7 +12,7 @@ from maskjax import reduce
 from maskjax.errors import BadInput
 from maskjax.keys import stream
 from maskjax.task.base import Batch, Task, Term, total
-from maskjax.train.rules import match, names
+from maskjax.train.optimizers.rules import match, names
 from maskjax.train.state import State
 
 Metrics = Mapping[str, Float[Array, ""]]

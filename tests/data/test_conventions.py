@@ -35,8 +35,8 @@ from maskjax.data import (
 from maskjax.data.__main__ import main
 from maskjax.errors import BadInput
 from maskjax.record import Record
-from maskjax.train import evaluation
 from maskjax.train.evaluators import context as evaluators
+from maskjax.train.evaluators import evaluation
 
 NFD = lambda name: unicodedata.normalize("NFD", name)
 TWO = {"train": {0: "cat", 1: "dog"}, "test": {2: "cat", 3: "dog"}}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from maskjax.data import tokens
 from maskjax.errors import BadInput
 from maskjax.record import Record
-from maskjax.train.workdir import read_record, write_record
+from maskjax.train.workdirs.workdir import read_record, write_record
 
 SHAKESPEARE = (
   pathlib.Path(__file__).parents[2] / ".." / "shared" / "data" / "tiny_shakespeare.txt.gz"

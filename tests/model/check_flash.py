@@ -14,7 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from maskjax.model import attention as plain
 from maskjax.model import flash
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 
 tools = runpy.run_path(str(pathlib.Path(__file__).with_name("test_flash.py")))
 

@@ -16,7 +16,7 @@ from maskjax import hide, reduce
 from maskjax.errors import BadInput
 from maskjax.hide.pairs import dense
 from maskjax.model.attention import Attention, attention, rotate
-from maskjax.train.flops import count
+from maskjax.train.plan.flops import count
 
 close = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "closeness.py"))["close"]
 module = sys.modules["maskjax.model.attention"]

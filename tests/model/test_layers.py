@@ -19,7 +19,7 @@ from maskjax.hide import Seen
 from maskjax.model import layers
 from maskjax.model.places import NOWHERE
 from maskjax.model.vit import ViT
-from maskjax.train import flops
+from maskjax.train.plan import flops
 
 close = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "closeness.py"))["close"]
 TRANSFORMER = sys.modules["maskjax.model.transformer"]

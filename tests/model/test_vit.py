@@ -9,7 +9,7 @@ import pytest
 
 from maskjax.errors import BadInput
 from maskjax.model.vit import ViT
-from maskjax.train import flops
+from maskjax.train.plan import flops
 
 close = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "closeness.py"))["close"]
 # A block of six products, and what embeds.

@@ -17,7 +17,7 @@ import optax
 from maskjax import select, weights
 from maskjax.task.base import Task
 from maskjax.task.prepare import prepared, squared_gradients
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 from maskjax.train.state import moments, start
 
 MESHES = {

@@ -15,9 +15,9 @@ from maskjax import hide, lab, recover, reduce
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.task.base import total
-from maskjax.train import flops
-from maskjax.train.build import make_task
+from maskjax.train.plan import flops
 from maskjax.train.run import plain
+from maskjax.train.setup.build import make_task
 from maskjax.train.step import make_step
 
 KEY = jax.random.key(0)

@@ -20,8 +20,8 @@ from maskjax.keys import keys
 from maskjax.model import published
 from maskjax.model.position import sincos
 from maskjax.record import Record
-from maskjax.train.build import make_task
 from maskjax.train.run import plain
+from maskjax.train.setup.build import make_task
 
 KEY = jax.random.key(0)
 HERE = pathlib.Path(__file__).parent

@@ -18,8 +18,8 @@ from maskjax.errors import BadInput
 from maskjax.keys import keys, stream
 from maskjax.record import Record
 from maskjax.task.latent import places
-from maskjax.train.build import make_task
 from maskjax.train.run import plain
+from maskjax.train.setup.build import make_task
 from maskjax.train.state import State
 from maskjax.train.step import make_step
 

@@ -18,9 +18,10 @@ from maskjax.model import autoencoder, published
 from maskjax.record import Record
 from maskjax.sections import Lengths
 from maskjax.task.base import total
-from maskjax.train import export, initial
-from maskjax.train.build import make_task
+from maskjax.train.checkpoints import export
 from maskjax.train.run import plain
+from maskjax.train.setup import initial
+from maskjax.train.setup.build import make_task
 from maskjax.train.state import State
 from maskjax.train.step import make_step
 

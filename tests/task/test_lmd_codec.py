@@ -12,8 +12,8 @@ from maskjax import keys, lab
 from maskjax.keys import stream
 from maskjax.record import Record
 from maskjax.task.base import total
-from maskjax.train.build import make_task
 from maskjax.train.run import plain
+from maskjax.train.setup.build import make_task
 
 RECORD = Record("image", (4, 4, 1), {"train": 8})
 SIZES = dict(latent=2, widths=(4,), depth=1, patch=(2, 2), middle=False, groups=2)

@@ -10,7 +10,7 @@ from user_package.configs import small
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.task.base import total
-from maskjax.train.build import make_task
+from maskjax.train.setup.build import make_task
 from maskjax.train.state import State, moments
 from maskjax.train.step import make_step
 

@@ -13,7 +13,7 @@ from user_package.configs import small
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.task.base import total
-from maskjax.train.build import make_task
+from maskjax.train.setup.build import make_task
 
 KEY, B, SHAPE = jax.random.key(0), 4, (4, 12, 4)
 RECORD = Record("image", SHAPE, {"train": B})

@@ -17,8 +17,8 @@ from maskjax.keys import keys, stream
 from maskjax.model import published
 from maskjax.record import Record
 from maskjax.task.base import total
-from maskjax.train.build import make_task
 from maskjax.train.run import plain
+from maskjax.train.setup.build import make_task
 
 KEY = jax.random.key(0)
 HERE = pathlib.Path(__file__).parent

@@ -11,7 +11,7 @@ from user_package import configs
 
 from maskjax.errors import BadInput
 from maskjax.record import Record
-from maskjax.train.build import make_optimizer, make_task
+from maskjax.train.setup.build import make_optimizer, make_task
 from maskjax.train.state import State, moments
 from maskjax.train.step import make_step
 

@@ -6,7 +6,7 @@ import pytest
 from user_package.configs import two_looks
 
 from maskjax.record import Record
-from maskjax.train.build import make_task
+from maskjax.train.setup.build import make_task
 
 RECORD = Record("image", (8, 8, 1), {"train": 4})
 

@@ -9,7 +9,7 @@ import pytest
 
 from maskjax.errors import BadInput
 from maskjax.record import Record
-from maskjax.train.build import make_task
+from maskjax.train.setup.build import make_task
 
 KEY, N, ROWS = jax.random.key(0), 6, 4
 SIZES = dict(width=16, depth=1, heads=2, mlp=24)

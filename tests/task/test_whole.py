@@ -12,7 +12,7 @@ from maskjax.errors import BadInput
 from maskjax.keys import stream
 from maskjax.record import Record
 from maskjax.task.partner import partners
-from maskjax.train.build import make_task
+from maskjax.train.setup.build import make_task
 
 sys.path.append(str(pathlib.Path(__file__).parents[1]))
 

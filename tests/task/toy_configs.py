@@ -5,8 +5,8 @@ import copy
 from built import FILES
 
 from maskjax import lab
-from maskjax.train.build import make_task
 from maskjax.train.run import plain
+from maskjax.train.setup.build import make_task
 
 
 def task_of(name, record, change=lambda c: None, steps=100):

@@ -14,7 +14,7 @@ from maskjax.record import Record
 from maskjax.task.answers import offered
 from maskjax.task.base import Aux, Task
 from maskjax.train import run
-from maskjax.train.load import load
+from maskjax.train.checkpoints.load import load
 from maskjax.train.plan.program import make
 from maskjax.view import reconstruction
 

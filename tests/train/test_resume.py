@@ -14,7 +14,7 @@ import pytest
 from maskjax.errors import BadInput
 from maskjax.train import loop
 from maskjax.train.run import train
-from maskjax.train.workdir import claim
+from maskjax.train.workdirs.workdir import claim
 
 tiny = runpy.run_path(str(pathlib.Path(__file__).with_name("test_run.py")))["toy"]
 

@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 
 from maskjax.errors import BadInput
-from maskjax.train import build, loop, run
-from maskjax.train.build import make_parts
-from maskjax.train.checkpoint import Checkpoints
+from maskjax.train import loop, run
+from maskjax.train.checkpoints.checkpoint import Checkpoints
+from maskjax.train.setup import build
+from maskjax.train.setup.build import make_parts
 
 HERE = str(pathlib.Path(__file__).parent)
 SIZES = {"train": 40, "test": 10}

@@ -16,7 +16,7 @@ from maskjax.keys import keys, stream
 from maskjax.record import Record
 from maskjax.reduce import term
 from maskjax.task.base import Aux, Task, total
-from maskjax.train.build import make_task
+from maskjax.train.setup.build import make_task
 from maskjax.train.state import start
 from maskjax.train.step import make_step
 

@@ -12,11 +12,12 @@ from flax.traverse_util import flatten_dict
 import maskjax as mj
 from maskjax import catalogue, lab
 from maskjax.errors import BadInput
-from maskjax.train import export, run
-from maskjax.train.checkpoint import Checkpoints
-from maskjax.train.initial import first_state
-from maskjax.train.load import stored
-from maskjax.train.summary import read_metrics
+from maskjax.train import run
+from maskjax.train.checkpoints import export
+from maskjax.train.checkpoints.checkpoint import Checkpoints
+from maskjax.train.checkpoints.load import stored
+from maskjax.train.log.summary import read_metrics
+from maskjax.train.setup.initial import first_state
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 FILE = CONFIGS / "weight_mask" / "maskllm.py"

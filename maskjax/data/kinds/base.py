@@ -64,7 +64,7 @@ class Kind:
       that lie below data are named, not imported; "" where there is none.
     reconstruction: likewise, of what the model makes of it.
     generate: likewise, `(parts, seed, folder, step, state) -> text` that writes what a trained run
-      generates and says where; "" where a writer of `maskjax.train.generation` does.
+      generates and says where; "" where a writer of `maskjax.train.jobs.generation` does.
   """
 
   axes: tuple[str, ...]

@@ -16,7 +16,7 @@ from maskjax.errors import BadInput, unknown
 from maskjax.keys import keys, stream
 from maskjax.task.answers import answer, needs
 from maskjax.train.evaluators.context import Batch, Context, labelled
-from maskjax.train.optimizer import optimizer
+from maskjax.train.optimizers.optimizer import optimizer
 
 Leaves = dict[str, Array]
 

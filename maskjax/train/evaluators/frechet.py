@@ -11,9 +11,9 @@ from maskjax.errors import BadInput, unknown
 from maskjax.keys import keys, stream
 from maskjax.record import Record
 from maskjax.task.answers import answer, needs
+from maskjax.train.checkpoints.load import load
 from maskjax.train.evaluators.samples import make
-from maskjax.train.load import load
-from maskjax.train.workdir import read_record
+from maskjax.train.workdirs.workdir import read_record
 
 
 @needs("sample", kinds=("image",))

@@ -10,8 +10,8 @@ from maskjax.data import tiny
 from maskjax.data.kinds import Shapes
 from maskjax.errors import BadInput
 from maskjax.record import Record
-from maskjax.train.build import build, compute_dtype
-from maskjax.train.mesh import Mesh, make_mesh
+from maskjax.train.mesh.mesh import Mesh, make_mesh
+from maskjax.train.setup.build import build, compute_dtype
 from maskjax.train.state import State
 
 Config = Mapping[str, Any]

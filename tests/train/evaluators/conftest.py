@@ -11,10 +11,10 @@ from sklearn.datasets import load_digits
 from maskjax import lab
 from maskjax.data import pipeline, wav
 from maskjax.record import Record
-from maskjax.train.build import make_task
-from maskjax.train.evaluation import Context, check_evaluators, evaluate
-from maskjax.train.mesh import make_mesh
+from maskjax.train.evaluators.evaluation import Context, check_evaluators, evaluate
+from maskjax.train.mesh.mesh import make_mesh
 from maskjax.train.run import plain
+from maskjax.train.setup.build import make_task
 
 CONFIGS = pathlib.Path(__file__).parents[3] / "configs"
 

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.train.evaluators.accuracy import accuracy
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 
 N, CLASSES = 37, 4
 

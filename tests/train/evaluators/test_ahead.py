@@ -9,7 +9,7 @@ import pytest
 
 from maskjax.data import pipeline
 from maskjax.train.evaluators import ahead
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 
 
 def context(tmp_path, attention, pictures):

@@ -9,7 +9,7 @@ import pytest
 
 from maskjax.data import pipeline
 from maskjax.train.evaluators import bits
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 
 
 def context(tmp_path, nats, **data):

@@ -12,7 +12,7 @@ from flax import traverse_util
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.train.evaluators.finetune import _trained, finetune
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 
 N = 192
 

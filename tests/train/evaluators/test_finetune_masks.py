@@ -12,9 +12,9 @@ from maskjax.errors import BadInput
 from maskjax.over.cut import patchify
 from maskjax.record import Record
 from maskjax.sections import bound
-from maskjax.train.build import make_task
 from maskjax.train.evaluators.finetune import finetune
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
+from maskjax.train.setup.build import make_task
 
 SIZE, GRID = 16, (4, 3)
 WHITE = bound({"fn": "score.white"})

@@ -11,7 +11,7 @@ from scipy import stats
 from maskjax.errors import BadInput
 from maskjax.train.evaluators import foresight
 from maskjax.train.evaluators.foresight import spearman
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 
 
 def test_equals_scipy_with_ties_and_gaps():

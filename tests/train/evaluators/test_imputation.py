@@ -11,7 +11,7 @@ from sklearn.impute import KNNImputer
 from maskjax.data import pipeline
 from maskjax.errors import BadInput
 from maskjax.train.evaluators import imputation
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 
 MISSING = {
   "score": {"fn": "score.self_masked", "ratio": 0.3},

@@ -10,7 +10,7 @@ import pytest
 from maskjax.data import pipeline
 from maskjax.errors import BadInput
 from maskjax.train.evaluators import infilling
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 
 
 def context(tmp_path, infill, seed=0, **data):

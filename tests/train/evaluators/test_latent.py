@@ -10,7 +10,7 @@ import pytest
 from maskjax.errors import BadInput
 from maskjax.train.evaluators import latent
 from maskjax.train.evaluators.latent import rank, spread
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 
 FEATURES = np.random.default_rng(1).normal(3, 1, (400, 6)).astype(np.float32)
 

@@ -10,7 +10,7 @@ import pytest
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.train.evaluators import modalities
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 from maskjax.view import modalities as pictures
 
 RNG = np.random.default_rng(0)

@@ -12,14 +12,14 @@ from maskjax import lab
 from maskjax.data import captions
 from maskjax.keys import keys, stream
 from maskjax.recover import si_snr
-from maskjax.train.checkpoint import Checkpoints
+from maskjax.train.checkpoints.checkpoint import Checkpoints
+from maskjax.train.checkpoints.load import load
 from maskjax.train.evaluators import samples
 from maskjax.train.evaluators.latent import rank, spread
 from maskjax.train.evaluators.links import unjoined
 from maskjax.train.evaluators.samples import make
-from maskjax.train.load import load
 from maskjax.train.run import plain
-from maskjax.train.workdir import write_config, write_record
+from maskjax.train.workdirs.workdir import write_config, write_record
 from maskjax.view.reconstruction import reconstruction
 
 distance = __import__("maskjax.train.evaluators.frechet", fromlist=["distance"]).distance

@@ -11,7 +11,7 @@ import pytest
 from maskjax import select, weights
 from maskjax.errors import BadInput
 from maskjax.train.evaluators import selected
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 
 PARAMS = {
   "body": {"a": {"kernel": jnp.array([[9.0, 1.0], [2.0, 3.0]]), "bias": jnp.array([8.0, 0.0])}},

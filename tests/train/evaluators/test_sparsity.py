@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from maskjax.train.evaluators import sparsity
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 
 DENSE = {"bias": jnp.zeros(4), "kernel": jnp.arange(1.0, 33.0).reshape(8, 4)}
 

@@ -10,7 +10,7 @@ from maskjax.data import captions
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.train.evaluators.zero_shot import zero_shot
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 
 NAMES = ("cat", "dog", "fire_truck")
 TEMPLATES = ("a {name}.", "the {name}, bright", "one {name}")

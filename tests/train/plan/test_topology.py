@@ -6,8 +6,8 @@ import jax
 import pytest
 
 from maskjax.errors import BadInput
-from maskjax.train.flops import _BF16
 from maskjax.train.plan.devices import coordinates, devices_of
+from maskjax.train.plan.flops import _BF16
 from maskjax.train.plan.topology import CHIPS, parse
 
 

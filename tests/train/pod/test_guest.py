@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from maskjax import cli
+from maskjax.bench.soak import free_port
 from maskjax.errors import BadInput
-from maskjax.train import run, signals
-from maskjax.train.pod import find, member
-from maskjax.train.pod.soak import free_port
+from maskjax.train import run
+from maskjax.train.pod import find, member, signals
 
 BESIDE = pathlib.Path(__file__)
 run_tests = runpy.run_path(str(BESIDE.parents[1] / "test_run.py"))

@@ -10,8 +10,8 @@ import time
 import pytest
 
 import maskjax.train.pod as pod
+from maskjax.bench.soak import free_port
 from maskjax.train.pod import place as places
-from maskjax.train.pod.soak import free_port
 
 FOLDER = str(pathlib.Path(pod.__file__).parent)
 

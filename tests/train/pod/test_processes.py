@@ -12,9 +12,10 @@ import sys
 import numpy as np
 import pytest
 
-from maskjax.train import run, threads
+from maskjax.bench.soak import free_port
+from maskjax.train import run
 from maskjax.train.pod import place as places
-from maskjax.train.pod.soak import free_port
+from maskjax.train.pod import threads
 
 BESIDE = pathlib.Path(__file__)
 ROOT = BESIDE.parents[3]
@@ -31,7 +32,8 @@ OF_GRAPH = ("over", "model", "score", "select", "hide", "target", "losses")
 CONFIG = """
 import json, os, pathlib, signal, sys
 from ml_collections import ConfigDict
-from maskjax.train import checkpoint, loop, run
+from maskjax.train import loop, run
+from maskjax.train.checkpoints import checkpoint
 from maskjax.train.pod.member import me
 folder = pathlib.Path(__file__).parent
 sys.path.append(os.environ["BESIDE"])

@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from maskjax.errors import BadInput
-from maskjax.train.mesh import make_mesh
+from maskjax.train.mesh.mesh import make_mesh
 from maskjax.train.pod.share import part, share
 
 

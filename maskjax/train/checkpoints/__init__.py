@@ -1,0 +1,1 @@
+"""Checkpoints: written whole, verified when read, exported and loaded."""

@@ -1,0 +1,158 @@
+"""The leaves of a tree on their way to disk and back: names, host copies, digests."""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from maskjax.errors import BadInput
+from maskjax.train.pod.waiting import waiting
+
+Arrays = dict[str, np.ndarray]
+
+
+class Spec(NamedTuple):
+  """What a leaf is, apart from its values.
+
+  >>> print(spec("kernel", np.zeros((3, 4), np.float32)))
+  float32[3,4]
+  """
+
+  dtype: str
+  shape: tuple[int, ...]
+
+  def __str__(self) -> str:
+    """Writes the dtype and the shape."""
+    return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+def is_key(leaf: Any) -> bool:
+  """True for a typed key, or a `ShapeDtypeStruct` of one."""
+  return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def spec(name: str, leaf: Any) -> Spec:
+  """The `Spec` of an array, a scalar, a typed key or a `ShapeDtypeStruct`.
+
+  Raises:
+    BadInput: for a leaf that is no number, such as a string.
+  """
+  if is_key(leaf):
+    return Spec(str(leaf.dtype), tuple(leaf.shape))
+  leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+  dtype = np.dtype(leaf.dtype)
+  if dtype.kind in "OSUMm" or dtype.names:
+    raise BadInput(f"leaf {name!r} holds {dtype}, which a checkpoint cannot hold")
+  return Spec(dtype.name, tuple(leaf.shape))
+
+
+class Kind(NamedTuple):
+  """What the data of a leaf does not tell: its `Spec` as text, and the generator of a key."""
+
+  spec: str
+  impl: str
+
+
+def kind(name: str, leaf: Any) -> Kind:
+  """The `Kind` of a leaf that holds values.
+
+  >>> kind("key", jax.random.key(0))
+  Kind(spec='key<fry>[]', impl='threefry2x32')
+  """
+  return Kind(str(spec(name, leaf)), str(jax.random.key_impl(leaf)) if is_key(leaf) else "")
+
+
+def named(tree: Any) -> dict[str, Any]:
+  """The leaves of a tree by their path, joined by slashes.
+
+  >>> named({"encoder": (1, {"bias": 2})})
+  {'encoder/0': 1, 'encoder/1/bias': 2}
+  """
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+  if len(set(names)) < len(names):
+    twice = next(name for name in names if names.count(name) > 1)
+    raise BadInput(f"two leaves of the tree are called {twice!r}")
+  return {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
+
+
+def host(leaves: Mapping[str, Any], *, keep: bool = True) -> Arrays:
+  """Copies leaves into host memory of their own, all transfers at once; keys as their data.
+
+  What lies scattered over processes is gathered leaf by leaf, for which all must come here; with
+  `keep=False` a process only helps the others and gets nothing.
+  """
+  data = {n: jax.random.key_data(leaf) if is_key(leaf) else leaf for n, leaf in leaves.items()}
+  data = {n: leaf if here(leaf) else gathered(leaf, n, keep=keep) for n, leaf in data.items()}
+  if not keep:
+    return {}
+  # On the CPU backend `device_get` is a view of a buffer that the next step may be given: copy.
+  arrays = {n: np.array(a, order="C") for n, a in jax.device_get(data).items()}
+  return {n: a if a.dtype.isnative else a.astype(a.dtype.newbyteorder()) for n, a in arrays.items()}
+
+
+def here(leaf: Any) -> bool:
+  """Whether this process holds all of a leaf."""
+  return not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
+
+
+def relaid(leaf: jax.Array, sharding: NamedSharding) -> jax.Array:
+  """A leaf that lies over several processes, on another sharding; compiled once for each shape."""
+  return jax.jit(_same, out_shardings=sharding)(leaf)
+
+
+def _same(x: jax.Array) -> jax.Array:
+  return x
+
+
+def gathered(leaf: jax.Array, name: str, *, keep: bool) -> np.ndarray | None:
+  """A leaf of which every process holds a part, whole; its devices hold it whole for a moment."""
+  everywhere = NamedSharding(leaf.sharding.mesh, PartitionSpec())  # type: ignore[attr-defined]
+  with waiting(f"all parts of {name} {spec(name, leaf)}"):
+    whole = relaid(leaf, everywhere)
+    found = np.asarray(whole.addressable_data(0)) if keep else None
+    whole.delete()
+  return found
+
+
+def place(array: np.ndarray, like: Any, impl: str) -> Any:
+  """Gives a host array the kind of `like`: scalar, numpy, jax on its sharding, key of `impl`."""
+  if isinstance(like, bool | int | float | complex) and not isinstance(like, np.generic):
+    return type(like)(array.item())
+  if isinstance(like, np.generic):
+    return array[()]
+  # JAX narrows 64-bit values unless told otherwise: a position of 2**40 must not.
+  narrowed = not impl and jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype
+  if isinstance(like, np.ndarray) or narrowed:
+    return array
+  if not getattr(like, "sharding", None) or like.sharding.is_fully_addressable:
+    value = jax.random.wrap_key_data(jnp.asarray(array), impl=impl) if impl else array
+  else:
+    # Every process has the whole: each puts its part, without asking whether all have the same.
+    value = jax.make_array_from_callback(array.shape, like.sharding, lambda part: array[part])
+    return jax.random.wrap_key_data(value, impl=impl) if impl else value
+  return jax.device_put(value, like.sharding if getattr(like, "committed", True) else None)
+
+
+def _digest(array: np.ndarray) -> str:
+  digest = hashlib.blake2b(str(spec("", array)).encode(), digest_size=32)
+  digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+  return digest.hexdigest()
+
+
+def digests(arrays: Arrays) -> dict[str, str]:
+  """BLAKE2b of each array's dtype, shape and bytes, on all cores."""
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    return dict(zip(arrays, threads.map(_digest, arrays.values()), strict=True))
+
+
+def seal(record: Mapping[str, Any]) -> str:
+  """BLAKE2b of a record's canonical JSON."""
+  return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=32).hexdigest()

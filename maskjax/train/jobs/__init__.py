@@ -1,0 +1,1 @@
+"""The jobs beside training: generate and explain."""

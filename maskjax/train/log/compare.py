@@ -1,0 +1,111 @@
+"""Runs side by side: a table of what they came to, and one figure plotted against another.
+
+python -m maskjax.train.log.compare DIR ... --y=FIGURE [--x=FIGURE|step] [--png=FILE]
+
+FIGURE is a key of metrics.jsonl, say eval/accuracy/accuracy. Each DIR is the workdir of a run, a
+point at its last evaluation, averaged over its seeds; runs of the same parent folder make a series.
+With --x=step (the default) each run is a series of its own, over all its steps.
+"""
+
+import argparse
+import contextlib
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+
+from maskjax.errors import BadInput, Restart, unknown
+from maskjax.train.log.summary import read_metrics
+from maskjax.train.workdirs import remote
+from maskjax.view.grid import save_png
+from maskjax.view.plot import Points, plot
+from maskjax.view.table import results
+
+Figures = dict[int, dict[str, float]]
+
+
+def compare(workdirs: Sequence[pathlib.Path], *, y: str, x: str = "step") -> dict[str, Points]:
+  """The points of every series: x, and y of every seed.
+
+  Raises:
+    BadInput: a workdir without such figures.
+  """
+  series: dict[str, list[tuple[float, Sequence[float]]]] = {}
+  for workdir in workdirs:
+    runs = [_seed(folder, [y] if x == "step" else [x, y]) for folder in seeds(workdir)]
+    if x == "step":
+      shared = set.intersection(*(set(run) for run in runs))
+      series[name(workdir)] = [(step, [run[step][y] for run in runs]) for step in sorted(shared)]
+    else:
+      last = [run[max(run)] for run in runs]
+      point = sum(row[x] for row in last) / len(last), [row[y] for row in last]
+      series.setdefault(workdir.parent.name, []).append(point)
+  return dict(series)
+
+
+def table(workdirs: Sequence[pathlib.Path], figures: Sequence[str]) -> str:
+  """A row for each run: the last value of each figure, mean and deviation over seeds."""
+  rows = []
+  for workdir in workdirs:
+    last = [run[max(run)] for run in (_seed(folder, figures) for folder in seeds(workdir))]
+    rows.append((name(workdir), {figure: [row[figure] for row in last] for figure in figures}))
+  return results(rows)
+
+
+def seeds(workdir: pathlib.Path) -> list[pathlib.Path]:
+  """The folders of a run's seeds, the first being the workdir itself."""
+  further = (path for path in workdir.glob("seeds/*") if path.name.isdecimal())
+  return [workdir, *sorted(further, key=lambda path: int(path.name))]
+
+
+def name(workdir: pathlib.Path) -> str:
+  """What a run is called in a table: its folder and the one that holds it.
+
+  >>> name(pathlib.Path("runs/gradual/90"))
+  'gradual/90'
+  """
+  return "/".join(workdir.parts[-2:])
+
+
+def _seed(folder: pathlib.Path, figures: Sequence[str]) -> Figures:
+  """The steps of one seed at which all the figures are known."""
+  run = read_metrics(folder / "metrics.jsonl")
+  if not run:
+    raise BadInput(f"{folder} has no metrics.jsonl: not the workdir of a run, or a young one")
+  known = {key for row in run.values() for key in row}
+  for figure in figures:
+    if figure not in known:
+      raise unknown(f"figure of {folder}", figure, sorted(known))
+  whole = {step: row for step, row in run.items() if all(row.get(f) is not None for f in figures)}
+  if not whole:
+    raise BadInput(f"{folder} has {' and '.join(figures)} at no step together")
+  return whole
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the command line above; returns the exit status."""
+  parser = argparse.ArgumentParser(prog="python -m maskjax.train.log.compare", description=__doc__)
+  parser.add_argument("workdirs", nargs="+")
+  parser.add_argument("--y", required=True)
+  parser.add_argument("--x", default="step")
+  parser.add_argument("--png", type=pathlib.Path)
+  given = parser.parse_args(argv)
+  try:
+    with contextlib.ExitStack() as stack:
+      places = [stack.enter_context(remote.mirrored(workdir)) for workdir in given.workdirs]
+      workdirs = [pathlib.Path(place) for place in places]
+      columns = [given.y] if given.x == "step" else [given.x, given.y]
+      print(table(workdirs, columns))
+      if given.png:
+        points: Mapping[str, Points] = compare(workdirs, y=given.y, x=given.x)
+        save_png(given.png, plot(points, x=given.x, y=given.y))
+  except BadInput as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  except Restart as error:
+    print(f"stopped: {error}", file=sys.stderr)
+    return 75
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The devices of a run, and how its arrays lie on them."""

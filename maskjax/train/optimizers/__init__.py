@@ -1,0 +1,1 @@
+"""Optimisers from config: update rules, rates, groups of parameters."""

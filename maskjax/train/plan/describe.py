@@ -1,0 +1,113 @@
+"""The graph of a config, printed: a line for each value, with its shape and where its keys go."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+
+from maskjax import bind
+from maskjax.errors import BadInput
+from maskjax.sections import find
+from maskjax.task.grammar import ANSWER, LOSS
+from maskjax.task.graph import Graph
+from maskjax.task.masked import Masked
+from maskjax.task.node import MAIN
+from maskjax.task.reader import Parts, Reader
+from maskjax.train.plan.program import abstract_data
+from maskjax.train.setup.build import run_lengths
+
+
+def describe(config: Mapping[str, Any], note: Mapping[str, Any]) -> str:
+  """The values of a config's graph in the order in which they can be made; nothing is computed.
+
+  Args:
+    config: plain nested dicts.
+    note: whose "scale" says what the data are like.
+
+  Returns:
+    `name = function(arguments)`, and below it the shape of an example's value and the stream of its
+    keys; the loss with its weights last.
+
+  Raises:
+    BadInput: a task that is no graph, or a section that names what is not there.
+  """
+  name = config["task"]["fn"]
+  if "config" not in bind.needs(find(name)):
+    raise BadInput(f"the task {name} is no graph of values: task.fn='task.masked' is one")
+  record, example = abstract_data(config, note)
+  parts = Reader(config, record, run_lengths(config, record)).parts()
+  used = _used(parts)
+  shapes = _shapes(Masked(parts, record), example, used)
+  rows = [
+    f"{line}\n    {shapes.get(node, 'of what a caller hands over')}{_stream(parts.graph, node)}"
+    for line, node in zip(parts.graph.describe(), parts.graph.order, strict=True)
+    if node in used
+  ]
+  total = " + ".join(
+    f"{loss.scale} · {loss.name}" if isinstance(loss.scale, int | float) else f"… · {loss.name}"
+    for loss in parts.losses
+  )
+  return "\n".join([*rows, f"loss = {total or 'nothing'}"])
+
+
+def _used(parts: Parts) -> set[tuple[str, str]]:
+  """What losses, answers, scalars and values with a state are made from."""
+  graph, found = parts.graph, set[tuple[str, str]]()
+  asked = [f"{LOSS}{loss.name}" for loss in parts.losses]
+  asked += [*(f"{ANSWER}{name}" for name in parts.answers), *parts.scalars.values()]
+  todo = [graph.address(reference).node for reference in asked]
+  todo += [node for node, made in graph.nodes.items() if "state" in bind.needs(made.value.fn)]
+  while todo:
+    node = todo.pop()
+    if node in graph.nodes and node not in found:
+      found.add(node)
+      todo += [address.node for address in graph.nodes[node].arguments.values()]
+  return found
+
+
+def _shapes(
+  task: Masked, example: Mapping[str, Any], used: set[tuple[str, str]]
+) -> dict[tuple[str, str], str]:
+  """What each value is for one example, in a few words; nothing of what callers must give."""
+  graph, found = task.parts.graph, dict[tuple[str, str], str]()
+
+  def run(key: Any, batch: Any) -> None:
+    made, _ = task.run(task.init(key, batch), batch, key, 0, train=True)
+    absent = [(MAIN, name) for name in graph.given if (MAIN, name) not in made.known]
+    later = graph.dependents(absent)
+    nodes = [node for node in graph.order if node in used and node not in later]
+    values = made.all(n if b == MAIN else f"{b}.{n}" for b, n in nodes)
+    found.update(zip(nodes, map(_said, values), strict=True))
+
+  jax.eval_shape(run, jax.random.key(0), dict(example))
+  return found
+
+
+def _said(value: Any) -> str:
+  """The shape of an array; of a tuple or mapping the shapes of its fields."""
+  if callable(value):
+    return "a function"
+  if hasattr(value, "shape"):
+    kind = "bool" if value.dtype == bool else str(value.dtype)
+    return f"{kind}{list(value.shape)}"
+  if value is None:
+    return "none"
+  fields: Iterator[tuple[str, Any]]
+  if isinstance(value, Mapping):
+    fields = iter(value.items())
+  elif hasattr(value, "_asdict"):
+    fields = iter(value._asdict().items())
+  else:
+    return f"{len(jax.tree.leaves(value))} arrays"
+  told = (f"{name} {_said(part)}" for name, part in fields if not _empty(part))
+  return f"({', '.join(told)})"
+
+
+def _empty(part: Any) -> bool:
+  return part is None or (isinstance(part, Mapping) and not part)
+
+
+def _stream(graph: Graph, node: tuple[str, str]) -> str:
+  value = graph.nodes[node].value
+  drawn = "keys" in bind.needs(value.fn) and "keys" not in value.of
+  return f"  keys: {value.stream or node[1]}" if drawn else ""

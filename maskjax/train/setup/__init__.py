@@ -1,0 +1,1 @@
+"""What is made before the first step: parts, lengths, earlier stages, the first state."""

@@ -1,0 +1,288 @@
+"""From a config to the parts of a run; what cannot work is found before anything is written."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from maskjax import bind, weights
+from maskjax.data import pipeline
+from maskjax.errors import BadInput, unknown
+from maskjax.record import Record
+from maskjax.sections import Lengths, bound
+from maskjax.task.base import Task, Variables, total
+from maskjax.task.prepare import prepared
+from maskjax.train.mesh.mesh import Mesh, make_mesh
+from maskjax.train.optimizers.groups import grouped
+from maskjax.train.optimizers.optimizer import Optimizer
+from maskjax.train.optimizers.rules import match
+from maskjax.train.plan import flops
+from maskjax.train.setup.durations import duration
+from maskjax.train.state import State, begun, moments, start
+from maskjax.train.step import make_step
+
+Config = Mapping[str, Any]
+
+# A rerun on a workdir must agree in these; all other fields are free to change.
+IDENTITY = (
+  "task", "over", "model", "score", "select", "hide", "target", "losses", "let", "branches",
+  "teachers", "taps", "gates", "final", "prepare", "view", "data", "optimizer", "hold",
+  "batch_size", "seed", "ema", "total",
+)  # fmt: skip
+FREE = (
+  "job", "seeds", "accumulate", "loader", "evals", "eval_batch_size", "checkpoint", "log", "resume",
+  "init_from", "init_except", "stages", "debug", "profile", "sample",
+  "explain", "mesh", "answers", "scalars",
+)  # fmt: skip
+DTYPES = ("float32", "bfloat16", "float16")
+LENGTHS = ("total_steps", "total_epochs", "total_examples")
+
+
+class Built(NamedTuple):
+  """What a config comes to for data of a record: all of a run that needs no data.
+
+  Attributes:
+    task: the method, told of the devices.
+    optimizer: what moves the parameters, its rate and its report.
+    total_steps: where the run ends.
+    begin: `(key, batch) -> State` before step 0.
+    state: shapes and dtypes of the run's state, on their devices.
+    batch: shapes and dtypes of a whole batch.
+    step: `(state, batch) -> (state, metrics)`, for `Mesh.compile`.
+  """
+
+  task: Task
+  optimizer: Optimizer
+  total_steps: int
+  begin: Callable[..., State]
+  state: State
+  batch: Mapping[str, jax.ShapeDtypeStruct]
+  step: Callable[..., Any]
+
+  @property
+  def flops(self) -> float:
+    """Model FLOPs of a step, all devices together."""
+
+    def loss(variables, batch, key):
+      terms = self.task.loss(variables, self.task.pair(batch, key, 0), key, 0)[0]
+      return total(terms, self.task.weights)
+
+    return flops.model_flops(loss, self.state.variables, self.batch, jax.random.key(0))
+
+
+def build(config: Config, record: Record, example: Mapping[str, Any], mesh: Mesh) -> Built:
+  """Builds what a config describes around the record of its data; nothing is computed.
+
+  Args:
+    config: plain nested dicts.
+    record: of the data.
+    example: a batch of one example, or its shapes and dtypes.
+    mesh: the devices.
+
+  Raises:
+    BadInput: whatever in the config cannot work.
+  """
+  batch_size, accumulate, ema = config["batch_size"], config.get("accumulate", 1), ema_of(config)
+  mesh.check(batch_size, accumulate)
+  task = mesh.reading(make_task(config, record))
+  total_steps = run_lengths(config, record).total_steps
+  examples = record.sizes[config["data"].get("train", "train")]
+  key = jax.random.key(0)
+  shapes = dict(jax.eval_shape(task.init, key, example))
+  lengths = {"batch_size": batch_size, "examples": examples}
+  tuning = make_optimizer(config, shapes["params"], total_steps, **lengths)
+  whole = lambda x: jax.ShapeDtypeStruct((batch_size, *x.shape[1:]), x.dtype)
+  return Built(
+    task=task,
+    optimizer=tuning,
+    total_steps=total_steps,
+    begin=partial(start, task, tuning.tx, ema=bool(ema)),
+    state=mesh.state(jax.eval_shape(partial(begun, tuning.tx, ema=bool(ema)), key, shapes)),
+    batch={name: whole(x) for name, x in example.items()},
+    step=make_step(task, tuning.tx, accumulate=accumulate, ema=ema, held=tuning.held),
+  )
+
+
+def ema_of(config: Config) -> float:
+  """How much of the moving average a step keeps; 0 for none.
+
+  Raises:
+    BadInput: it is not in [0, 1).
+  """
+  ema = config.get("ema", 0.0)
+  if not 0 <= ema < 1:
+    raise BadInput(f"ema must lie in [0, 1), got {ema}")
+  return ema
+
+
+class Parts(NamedTuple):
+  """What a run is made of, the same for all its seeds.
+
+  Attributes:
+    config: plain nested dicts.
+    data: the open data set.
+    task: the method.
+    optimizer: what moves the parameters, its rate and its report.
+    total_steps: where the run ends.
+    mesh: the devices, and how arrays lie on them.
+    example: a batch of one example, from which variables are made.
+    state: shapes and dtypes of the run's state, on their devices.
+    begin: `key -> State`, compiled once.
+    moments: `variables -> the optimiser's state` where it begins from these.
+    step: `(state, batch) -> (state, metrics)`, compiled once; gives its state's memory away.
+    encode: `(variables, batch) -> features`, compiled once.
+    flops: model FLOPs of a step.
+    peak: what a device could do.
+  """
+
+  config: Config
+  data: pipeline.Data
+  task: Task
+  optimizer: Optimizer
+  total_steps: int
+  mesh: Mesh
+  example: Mapping[str, np.ndarray]
+  state: State
+  begin: Callable[[jax.Array], State]
+  moments: Callable[[Variables], Any]
+  step: Callable[..., Any]
+  encode: Callable[..., Any]
+  flops: float
+  peak: flops.Peak
+
+
+def make_task(config: Config, record: Record) -> Task:
+  """The task that a config describes, for data of this record.
+
+  `config.task.fn` makes it from what it names of the config, the record and the lengths of the run;
+  `config.prepare` are statistics by name, see `maskjax.task.prepare`, and `config.view` learned
+  masks over the weights.
+
+  Raises:
+    BadInput: a name, an argument or a combination that cannot work.
+  """
+  lengths = run_lengths(config, record)
+  task, offers = bound(config["task"]), {"config": config, "record": record, "lengths": lengths}
+  bind.check(task, offers, "the config")
+  made: Task = bind.call(task, offers)
+  statistics = {name: bound(section) for name, section in (config.get("prepare") or {}).items()}
+  for statistic in statistics.values():
+    bind.check(statistic, ("task",), "the config")
+  if statistics:
+    made = prepared(made, **{name: fn(task=made) for name, fn in statistics.items()})
+  return view(made, config["view"], lengths) if config.get("view") else made
+
+
+def view(made: Task, section: Config, lengths: Lengths) -> Task:
+  """The task with learned masks over its weights, as a section's `fn` says; `where` as in `hold`.
+
+  Raises:
+    BadInput: an unknown function, argument or schedule.
+  """
+  rules, rest = section.get("where"), {k: v for k, v in section.items() if k != "where"}
+  where = (lambda params: match(params, rules, default=False).values) if rules else None
+  return weights.viewed(made, bound(rest, lengths)(where=where))
+
+
+def run_lengths(config: Config, record: Record) -> Lengths:
+  """How long the run of a config on data of this record is.
+
+  Raises:
+    BadInput: the config does not say.
+  """
+  batch_size, examples = config["batch_size"], record.sizes[config["data"].get("train", "train")]
+  total_steps = duration("total", config, batch_size=batch_size, examples=examples)
+  if not total_steps:
+    raise BadInput(f"say how long to train: one of {', '.join(LENGTHS)}")
+  return Lengths(total_steps, examples / batch_size)
+
+
+def make_parts(config: Config, devices: Sequence[jax.Device] | None = None) -> Parts:
+  """Opens the data and builds everything else around its record, for all devices or those given.
+
+  Raises:
+    BadInput: whatever in the config cannot work.
+  """
+  known = {*FREE, *IDENTITY, *LENGTHS} - {"total"}
+  for name in config:
+    if name not in known:
+      raise unknown("config field", name, known)
+  dtype, mesh = compute_dtype(config), make_mesh(config.get("mesh"), devices)
+  # Before the data are opened, which may take long.
+  ema_of(config)
+  mesh.check(config["batch_size"], config.get("accumulate", 1))
+  data = pipeline.load(**{k: v for k, v in config["data"].items() if v is not None})
+  example = next(pipeline.batches(data, batch_size=1, seed=0, threads=1, prefetch=1))
+  made = build(config, data.record, example, mesh)
+  task, tuning = made.task, made.optimizer
+  lies = jax.tree.map(lambda leaf: leaf.sharding, made.state)
+  return Parts(
+    config=config,
+    data=data,
+    task=task,
+    optimizer=tuning,
+    total_steps=made.total_steps,
+    mesh=mesh,
+    example=example,
+    state=made.state,
+    begin=jax.jit(partial(made.begin, batch=example), out_shardings=lies),
+    moments=jax.jit(partial(moments, tuning.tx), out_shardings=lies.moments),
+    step=mesh.compile(made.step),
+    encode=jax.jit(task.answers.get("features", _no_features)),
+    flops=made.flops,
+    peak=flops.peak(mesh.mesh.devices.flat[0], dtype),
+  )
+
+
+def compute_dtype(config: Config) -> jnp.dtype:
+  """The dtype that the model computes in."""
+  model = config.get("model") or {}
+  # Of several networks the first that is trained and says so.
+  parts = [model, *(part for part in model.values() if isinstance(part, Mapping))]
+  parts = [part for part in parts if not part.get("frozen")]
+  name = next((part["dtype"] for part in parts if "dtype" in part), "float32")
+  if name not in DTYPES:
+    raise unknown("dtype of the model", name, DTYPES)
+  return jnp.dtype(name)
+
+
+def make_optimizer(
+  config: Config, params: Any, total_steps: int, *, batch_size: int, examples: int
+) -> Optimizer:
+  """The optimiser of a config's section, its warm-up turned into steps, and what holds weights."""
+  section = dict(config["optimizer"])
+  lengths = {"batch_size": batch_size, "examples": examples, "total_steps": total_steps}
+  warmup = duration("warmup", section, **lengths) or 0
+  rest = {k: v for k, v in section.items() if not k.startswith("warmup_") and v is not None}
+  if warmup > total_steps:
+    raise BadInput(f"warm-up takes {warmup} steps, the whole run {total_steps}")
+  sizes = {"total_steps": total_steps, "batch_size": batch_size, "warmup_steps": warmup}
+  made = grouped(params, rest.pop("groups", ()), **sizes, **rest)
+  if not config.get("hold"):
+    return made
+  return hold(made, config["hold"], params, Lengths(total_steps, examples / batch_size))
+
+
+def hold(made: Optimizer, section: Config, params: Any, lengths: Lengths) -> Optimizer:
+  """Wraps an optimiser so that the weights which a section selects are held, as its `fn` says.
+
+  Its `where` are rules, (pattern, bool) pairs, False for what none matches; without them it is for
+  `fn` to say which leaves have masks.
+
+  Raises:
+    BadInput: a pattern that matches nothing, or a run too short to choose masks in.
+  """
+  if section.get("every", 1) > lengths.total_steps:
+    raise BadInput(f"hold.every={section['every']} is beyond the run's {lengths.total_steps} steps")
+  rules, rest = section.get("where"), {k: v for k, v in section.items() if k != "where"}
+  chosen = match(params, rules, default=False) if rules else None
+  tx = bound(rest, lengths)(made.tx, where=chosen.values if chosen else None)
+  report = tuple(f"held: {line}" for line in chosen.report) if chosen else ()
+  return made._replace(tx=tx, held=weights.settle, report=(*made.report, *report))
+
+
+def _no_features(variables: Variables, batch: Any) -> Any:
+  raise BadInput("this task has no features to evaluate")

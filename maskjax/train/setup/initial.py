@@ -1,0 +1,134 @@
+"""Where a run begins: its own checkpoint, another run's, given weights or scratch, in order."""
+
+import logging
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from maskjax.data import pipeline
+from maskjax.errors import BadInput, unknown
+from maskjax.model import published, published_autoencoder
+from maskjax.task.base import FROZEN, Variables
+from maskjax.train.checkpoints import export
+from maskjax.train.checkpoints.checkpoint import Checkpoints
+from maskjax.train.checkpoints.load import stored
+from maskjax.train.checkpoints.renamed import renamed
+from maskjax.train.setup.build import Parts
+from maskjax.train.setup.stages import origin
+from maskjax.train.state import State
+from maskjax.train.workdirs import remote
+
+log = logging.getLogger("maskjax")
+
+
+def snapshot(state: State, position: int) -> dict[str, Any]:
+  """What a checkpoint holds: the state, and how many examples of the data's order were used."""
+  return {"state": state, "position": np.int64(position)}
+
+
+def first_state(
+  parts: Parts, checkpoints: Checkpoints, seed: int, workdir: pathlib.Path
+) -> tuple[State, int]:
+  """The state and data position that a run in `workdir` goes on from.
+
+  Raises:
+    BadInput: no checkpoint is good, or what `resume` or `init_from` name does not fit.
+  """
+  shapes = snapshot(parts.state, 0)
+  found = checkpoints.restore(shapes)
+  place = "the workdir"
+  if found is None and (other := parts.config.get("resume")):
+    with remote.mirrored(other) as theirs:
+      found, place = Checkpoints(theirs).restore(shapes), other
+    if found is None:
+      raise BadInput(f"config.resume={other!r} has no checkpoint")
+  if found is not None:
+    step, tree = found
+    log.info("continuing from step %d of %s", step, place)
+    return tree["state"], int(tree["position"])
+  state = parts.begin(jax.random.key(seed))
+  begun = state
+  with remote.mirrored(parts.config.get("init_from") or "") as named:
+    if source := origin({**parts.config, "init_from": named, "seed": seed}, workdir):
+      state = with_variables(state, given(source, state.variables, parts))
+  if parts.task.prepare is not None:
+    config = parts.config
+    loader = {"batch_size": config["batch_size"], "seed": seed, **config.get("loader", {})}
+    # Whole on every device, each of which does the same: the result does not depend on how many.
+    batches = map(parts.mesh.put_everywhere, pipeline.batches(parts.data, **loader))
+    variables = parts.mesh.place(state.variables, parts.state.variables)
+    state = with_variables(state, parts.task.prepare(variables, batches))
+  if state is not begun:
+    variables = parts.mesh.place(state.variables, parts.state.variables)
+    state = state._replace(variables=variables, moments=parts.moments(variables))
+  return parts.mesh.place(state, parts.state), 0
+
+
+def with_variables(state: State, variables: Variables) -> State:
+  """The state with other variables, its moving average begun from them."""
+  average = state.average
+  if jax.tree.leaves(average):
+    average = jax.tree.map(jnp.copy, variables["params"])
+  return state._replace(variables=variables, average=average)
+
+
+def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables:
+  """Variables with what `source` has for them: a run's workdir, its export, or published weights.
+
+  Those whose names match `config.init_except`, say "params/head/", begin as if nothing was given.
+  What is frozen here was trained there: of a source that froze nothing, its parameters become that.
+
+  Raises:
+    BadInput: nothing there fits, an array has another shape, or no name is excepted.
+  """
+  ours = flatten_dict(variables, sep="/")
+  new = _excepted(parts.config.get("init_except", ""), list(ours))
+  foreign = source.suffix == ".safetensors" and not export.is_ours(source)
+  if foreign and FROZEN in variables:
+    return {**variables, FROZEN: _published(source, variables[FROZEN])}
+  if foreign or source.suffix in published.PICKLES:  # the latter only to be refused with a cure
+    network = parts.task.network
+    encoder = getattr(network, "encoder", network)
+    patch, grid = (getattr(encoder, name, ()) for name in ("patch", "grid"))
+    variables, report = published.load(source, variables, patch=patch, grid=grid)
+    log.info("%s", report)
+    loaded = flatten_dict(variables, sep="/")
+    return unflatten_dict({**loaded, **{name: ours[name] for name in new}}, sep="/")
+  theirs = flatten_dict(export.read(source) if source.is_file() else stored(source), sep="/")
+  theirs = renamed(theirs, ours)
+  fits = {name: theirs[name] for name in ours if name in theirs and name not in new}
+  for name, array in fits.items():
+    if array.shape != ours[name].shape:
+      raise BadInput(f"{source}: {name} has shape {array.shape}, the model's {ours[name].shape}")
+  if not fits:
+    raise BadInput(f"{source}: nothing in it has a place in the model")
+  unused, missing = len(theirs) - len(fits), len(ours) - len(fits)
+  log.info("%s: %d mapped, %d missing, %d unused", source, len(fits), missing, unused)
+  return unflatten_dict({**ours, **fits}, sep="/")
+
+
+def _published(source: pathlib.Path, frozen: Mapping[str, Any]) -> dict[str, Any]:
+  """What is frozen, a published autoencoder in its place."""
+  name, *others = frozen
+  if others:
+    raise BadInput(f"{source} is one network, {', '.join(sorted(frozen))} are frozen here")
+  return {name: published_autoencoder.load(source, frozen[name])}
+
+
+def _excepted(pattern: str, names: list[str]) -> set[str]:
+  """The names that match `config.init_except`."""
+  if not pattern:
+    return set()
+  try:
+    found = {name for name in names if re.search(pattern, name)}
+  except re.error as error:
+    raise BadInput(f"init_except={pattern!r} is no regular expression: {error}") from error
+  if not found:
+    raise unknown("variables for init_except", pattern, names)
+  return found

@@ -1,0 +1,1 @@
+"""Workdirs on a disk or in an object store: one launch at a time, one config for good."""

@@ -1,0 +1,41 @@
+"""The graph of a config is printed as it will be run."""
+
+import pytest
+from user_package import configs
+
+from maskjax.errors import BadInput
+from maskjax.train.plan.describe import describe
+
+NOTE = dict(scale=dict(shape=(8, 8, 1), examples=4))
+
+
+def test_each_value_has_a_line_with_its_function_arguments_shape_and_keys():
+  lines = describe(configs.two_looks(), NOTE).splitlines()
+  said = dict(zip(lines[0:-1:2], lines[1::2], strict=True))
+  assert said["score = score.white(grid)"] == "    float32[1, 16]  keys: mask"
+  assert said["hidden = select.top(scores, allowed=positions.allowed, ratio=0.75)"] == (
+    "    bool[1, 16]"
+  )
+  seen = "whole.seen = hide.drop(x=positions.values, hidden=nothing, allowed=positions.allowed,"
+  assert f"{seen} keep=16)" in said
+  assert "other.score = score.white(grid)" in said
+  assert lines[-1] == "loss = 1.0 · one + 1.0 · two"
+
+
+def test_what_only_branches_would_make_is_left_out():
+  assert "other.losses" not in describe(configs.two_looks(), NOTE)
+
+
+def test_what_only_a_caller_can_hand_over_has_no_shape_and_a_function_none():
+  curve = dict(fn="schedule.linear", start=1.0, end=0.0)
+  prompted = dict(fn="task.together", of=dict(a="prompt", b="curve"), takes=("prompt",))
+  c = configs.small(let=dict(curve=curve), answers=dict(prompted=prompted))
+  lines = describe(c, NOTE).splitlines()
+  assert lines[lines.index("curve = schedule.linear(start=1.0, end=0.0)") + 1] == "    a function"
+  at = lines.index("answers.prompted = task.together(a=prompt, b=curve)")
+  assert lines[at + 1] == "    of what a caller hands over"
+
+
+def test_a_task_that_is_no_graph_is_refused():
+  with pytest.raises(BadInput, match="few is no graph"):
+    describe(dict(task=dict(fn="user_package.parts:few")), NOTE)
