@@ -157,7 +157,7 @@ def couples(bound: Callable[..., Any]) -> bool:
 def needs(bound: Callable[..., Any]) -> dict[str, bool]:
   """The arguments still to be given to a bound function, each with whether it is required.
 
-  >>> needs(bind({"fn": "white"}, "maskjax.score"))
+  >>> needs(bind({"fn": "uniform"}, "maskjax.score"))
   {'keys': True, 'grid': True}
   """
   keywords = getattr(bound, "keywords", {})

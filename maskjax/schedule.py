@@ -26,8 +26,8 @@ __all__ = [
   "during",
   "exponential",
   "linear",
-  "lines",
   "piecewise",
+  "piecewise_linear",
   "polynomial",
   "power",
   "quarter_cosine",
@@ -182,13 +182,13 @@ def step(values: Sequence[float], boundaries: Sequence[float]) -> Schedule:
   return piecewise([constant(value) for value in values], boundaries)
 
 
-def lines(values: Sequence[float], boundaries: Sequence[float] = ()) -> Schedule:
+def piecewise_linear(values: Sequence[float], boundaries: Sequence[float] = ()) -> Schedule:
   r"""Straight lines from value to value: $f(b_i) = v_i$, where $b_0 = 0$ and the last is 1.
 
   `boundaries` increase strictly inside (0, 1), two fewer than `values`, otherwise `BadInput`.
 
-  >>> lines([0.0, 1.0, 1.0, 0.5], [0.25, 0.5])(jnp.array([0.125, 0.25, 0.5, 0.75])).tolist()
-  [0.5, 1.0, 1.0, 0.75]
+  >>> piecewise_linear([0.0, 1.0, 0.5], [0.5])(jnp.array([0.25, 0.5, 0.75])).tolist()
+  [0.5, 1.0, 0.75]
   """
   return piecewise([linear(a, b) for a, b in itertools.pairwise(values)], boundaries)
 

@@ -26,7 +26,7 @@ from maskjax.task.node import MAIN, named
 from maskjax.task.run import Run
 from maskjax.train.run import plain
 from maskjax.train.setup.build import make_optimizer, make_task, run_lengths
-from maskjax.train.state import State, moments
+from maskjax.train.state import State, init_opt_state
 from maskjax.train.step import make_step
 from maskjax.weights.held import Held
 
@@ -244,16 +244,18 @@ class Built:
       variables = dict(state.variables)
       masks = hiding(variables.pop(SAID))
       state = state._replace(variables=variables)
-      held = weights.masks(state.moments) if self.config.get("hold") else None
+      held = weights.masks(state.opt_state) if self.config.get("hold") else None
       zero = None
-      if self.config.get("view"):
+      if self.config.get("reparametrize"):
         zero = jax.tree.map(lambda x: x == 0, self.task.final(apart(variables))["params"])
       return state, (metrics, masks, held, zero)
 
     def run(variables: Any, batch: Any, steps: Any) -> Any:
       variables = {**variables, "params": join(variables["params"])}
       average = variables["params"] if ema else {}
-      state = State(jnp.int32(0), jax.random.key(0), variables, moments(tx, variables), average)
+      state = State(
+        jnp.int32(0), jax.random.key(0), variables, init_opt_state(tx, variables), average
+      )
       state, rest = jax.lax.scan(lambda state, at: one(state, batch, at), state, steps)
       return state._replace(variables=apart(state.variables)), rest
 
@@ -289,4 +291,6 @@ def _moved(state: State, at: Any) -> State:
   """The state as if so many updates had been made."""
   held = lambda node: isinstance(node, Held)
   jump = lambda node: node._replace(step=jnp.int32(at)) if held(node) else node
-  return state._replace(step=jnp.int32(at), moments=jax.tree.map(jump, state.moments, is_leaf=held))
+  return state._replace(
+    step=jnp.int32(at), opt_state=jax.tree.map(jump, state.opt_state, is_leaf=held)
+  )

@@ -131,7 +131,7 @@ def twenty(built, name, preset, theirs):
   from maskjax.data import tiny
   from maskjax.train.run import plain
   from maskjax.train.setup.build import make_optimizer, make_task, run_lengths
-  from maskjax.train.state import State, moments
+  from maskjax.train.state import State, init_opt_state
   from maskjax.train.step import make_step
 
   name, _, stage = name.partition("/")
@@ -152,7 +152,7 @@ def twenty(built, name, preset, theirs):
   ema = config.get("ema", 0.0)
   step = jax.jit(make_step(task, tuned.tx, ema=ema, held=tuned.held))
   average = made["params"] if ema else {}
-  state = State(np.int32(0), jax.random.key(0), made, moments(tuned.tx, made), average)
+  state = State(np.int32(0), jax.random.key(0), made, init_opt_state(tuned.tx, made), average)
   rows = []
   for _ in range(STEPS):
     state, metrics = step(state, batch)

@@ -110,7 +110,7 @@ def pairs(predicate):
 PATTERNS = jnp.arange(N)[:, None] == jnp.arange(4)
 line = schedule.linear(0.75, 0.25)
 ROWS = {
-  "score.white": Row(partial(score.white, grid=GRID), own),
+  "score.uniform": Row(partial(score.uniform, grid=GRID), own),
   "score.blocks": Row(partial(score.blocks, grid=GRID, size=(2, 2)), own),
   "score.blocks/offset": Row(partial(score.blocks, grid=GRID, size=(None, 2), offset=True), own),
   "score.color_noise": Row(partial(score.color_noise, grid=GRID, color="green"), own),
@@ -260,7 +260,7 @@ ROWS = {
   "hide.drop_label": Row(hide.drop_label, one(lambda rng: (whole(rng, 0, 9),), own)),
   "hide.restore": Row(partial(hide.restore, fill=jnp.full(WIDTH, 7.0)), one(packed, exact)),
   "hide.restore/ragged": Row(partial(hide.restore, fill=jnp.zeros(WIDTH)), one(packed, ragged)),
-  "hide.average": Row(hide.average, one(tokens, ragged)),
+  "hide.mean": Row(hide.mean, one(tokens, ragged)),
   "hide.blocks": pairs(hide.blocks()),
   "hide.blur": Row(partial(hide.blur, grid=GRID, sigma=0.8), one(tokens, ragged)),
   "hide.both": pairs(hide.both(hide.causal(), hide.blocks())),
@@ -326,15 +326,15 @@ ROWS = {
     partial(recover.mixed_labels, classes=WIDTH), one(label, label, ragged)
   ),
   "recover.noise_level": Row(lambda t: recover.noise_level(t, line), share),
-  "recover.surprise": Row(recover.surprise, one(tokens, classes, ragged)),
+  "recover.nll": Row(recover.nll, one(tokens, classes, ragged)),
   "recover.policy_gradient": Row(
     partial(recover.policy_gradient, baseline=0.5), one(gates, gates, ragged), sums=True
   ),
   "recover.pairwise_ranking": Row(recover.pairwise_ranking, one(gates, gates, ragged), sums=True),
   "recover.si_snr": Row(recover.si_snr, one(signals, signals)),
   "recover.assignment": Row(recover.assignment, lambda rng: (smooth(rng, 3, 3),)),
-  "recover.serving": Row(recover.serving, one(signals, signals)),
-  "recover.serving/asked": Row(recover.serving, one(signals, signals, some)),
+  "recover.best_permutation": Row(recover.best_permutation, one(signals, signals)),
+  "recover.best_permutation/asked": Row(recover.best_permutation, one(signals, signals, some)),
   "recover.not_silent": Row(recover.not_silent, one(signals)),
   "recover.negative_si_snr": Row(recover.negative_si_snr, one(signals, signals, some), sums=True),
   "recover.negative_si_snr/order": Row(
@@ -359,7 +359,7 @@ ROWS = {
   "schedule.during": at(schedule.during, line, 0.25, 0.75),
   "schedule.exponential": at(schedule.exponential, 0.75, 0.25),
   "schedule.linear": at(schedule.linear, 0.75, 0.25),
-  "schedule.lines": at(schedule.lines, [0.75, 0.5, 0.25], [0.5]),
+  "schedule.piecewise_linear": at(schedule.piecewise_linear, [0.75, 0.5, 0.25], [0.5]),
   "schedule.piecewise": at(schedule.piecewise, [line, schedule.constant(0.1)], [0.5]),
   "schedule.polynomial": at(schedule.polynomial, 0.75, 0.25),
   "schedule.power": at(schedule.power, 0.75, 0.25),

@@ -112,8 +112,8 @@ BAD = [
   ),
   ("model.decoder.fn=model.masked_decodr", "did you mean 'masked_decoder'"),
   ("over.fn=over.patchs", "unknown function of maskjax.over 'patchs'; did you mean 'patches'"),
-  ("score.fn=score.whit", "unknown function of maskjax.score 'whit'; did you mean 'white'"),
-  ("score.fn=white", "fn='white' does not say where: write package.name"),
+  ("score.fn=score.unifor", "unknown function of maskjax.score 'unifor'; did you mean 'uniform'"),
+  ("score.fn=uniform", "fn='uniform' does not say where: write package.name"),
   ("select.fn=select.topp", "unknown function of maskjax.select 'topp'; did you mean 'top'"),
   ("hide.fn=hide.drp", "unknown function of maskjax.hide 'drp'; did you mean 'drop'"),
   (
@@ -206,7 +206,7 @@ def test_a_config_that_cannot_be(launch, tmp_path, config, says):
 
 def test_evaluators_that_cannot_be(launch, tmp_path):
   mae = f"{ROOT / 'configs' / 'image_mim' / 'mae.py'}:smoke,data.name=npz,data.path=plain.npz"
-  assert "knn needs labels" in said(*launch("evals.fewlabel=None", config=mae)).replace("'", "")
+  assert "knn needs labels" in said(*launch("evals.kshot=None", config=mae)).replace("'", "")
   says = said(*launch("evals.knn.fn=train.evaluators.kn", config=mae))
   assert "unknown function of maskjax.train.evaluators 'kn'; did you mean 'knn'" in says
   assert not (tmp_path / "w").exists()

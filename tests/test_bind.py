@@ -59,7 +59,7 @@ def test_a_section_is_left_as_it_was():
 
 
 def test_needs_are_what_is_not_bound():
-  white = bind.bind({"fn": "white", "grid": (2, 2)}, "maskjax.score")
+  white = bind.bind({"fn": "uniform", "grid": (2, 2)}, "maskjax.score")
   assert bind.needs(white) == {"keys": True}
   assert bind.needs(lambda a, *, b=1, **rest: a) == {"a": True, "b": False}
   assert bind.needs(functools.partial(functools.partial(lambda a, b, c: a, b=1), c=2)) == {
@@ -68,15 +68,15 @@ def test_needs_are_what_is_not_bound():
 
 
 def test_what_is_needed_must_be_offered():
-  white = bind.bind({"fn": "white"}, "maskjax.score")
+  white = bind.bind({"fn": "uniform"}, "maskjax.score")
   bind.check(white, ["keys", "grid", "step"], "the task")
-  with pytest.raises(BadInput, match=r"^white needs grid; the task offers keys, step$"):
+  with pytest.raises(BadInput, match=r"^uniform needs grid; the task offers keys, step$"):
     bind.check(white, ["keys", "step"], "the task")
-  bind.check(bind.bind({"fn": "white", "grid": (4,)}, "maskjax.score"), ["keys"], "the task")
+  bind.check(bind.bind({"fn": "uniform", "grid": (4,)}, "maskjax.score"), ["keys"], "the task")
 
 
 def test_a_call_hands_over_what_is_named_and_no_more():
-  white = bind.bind({"fn": "white"}, "maskjax.score")
+  white = bind.bind({"fn": "uniform"}, "maskjax.score")
   offers = {"keys": keys(jax.random.key(0), 2), "grid": (2, 3), "step": 7, "attention": None}
   assert bind.call(white, offers).shape == (2, 6)
   assert bind.call(functools.partial(lambda step, scale=2: step * scale), {"step": 7}) == 14

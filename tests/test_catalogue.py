@@ -28,7 +28,7 @@ def test_every_config_of_the_project_is_an_entry():
     assert {"laptop", "smoke"} <= set(entry["presets"])
     assert pathlib.Path(entry["config"]).is_file()
   mae = next(e for e in entries if e["id"] == "mae")
-  assert {"score.white", "select.top", "recover.squared_error"} <= set(mae["functions"])
+  assert {"score.uniform", "select.top", "recover.squared_error"} <= set(mae["functions"])
 
 
 def test_the_functions_that_configs_name_exist():

@@ -245,7 +245,7 @@ def pictures(tmp_path):
 def test_a_zip_as_it_stands_and_a_signal(pictures, tmp_path):
   data = ("--config.data.name=zip", f"--config.data.path={pictures.name}")
   short = ["seeds=1", "total_steps=100000", "checkpoint.every=0", "log.every=1"]
-  evaluators = "knn", "fewlabel", "linear", "finetune", "recovery", "reconstruction"
+  evaluators = "knn", "kshot", "linear", "finetune", "masked_reconstruction", "reconstruction"
   short += [f"evals.{name}=None" for name in evaluators]
   words = [f"--config={CONFIG}", "--workdir=W", *data]
   words += [f"--config.{change}" for change in short]

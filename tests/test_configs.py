@@ -16,7 +16,7 @@ from maskjax.train.plan.program import abstract_data, make
 from maskjax.train.run import plain
 from maskjax.train.setup.build import build
 from maskjax.train.setup.durations import duration
-from maskjax.train.state import moments, parameter_count
+from maskjax.train.state import init_opt_state, parameter_count
 
 ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "configs"
@@ -72,9 +72,9 @@ def test_its_plan_counts_the_state_of_its_run(file, built):
   step = make(config, {"scale": made.scale}, absent(config["batch_size"]))
   state, size = made.trained.state, step.batch_size
   # Trained as a few vectors, see vectors.py; a run has the leaves.
-  leaves = jax.eval_shape(functools.partial(moments, made.optimizer.tx), made.shapes)
+  leaves = jax.eval_shape(functools.partial(init_opt_state, made.optimizer.tx), made.shapes)
   average = made.shapes["params"] if config.get("ema") else {}
-  state = state._replace(moments=leaves, average=average)
+  state = state._replace(opt_state=leaves, ema=average)
   spec = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
   assert spec(step.state) == spec(state)
   assert spec(dict(step.batch)) == spec({k: v[:size] for k, v in made.batch.items()})

@@ -1,6 +1,8 @@
 """Files import only from layers above them, stay short, and the grammar needs nothing but jax."""
 
 import ast
+import builtins
+import dis
 import pathlib
 import subprocess
 import sys
@@ -98,6 +100,34 @@ def test_an_import_from_below_is_found(source):
   assert upward("maskjax.cli", source) == []
 
 
+def undefined(source):
+  """Global names that a file reads and nowhere sets; annotations in quotes are not looked at."""
+
+  def within(code):
+    yield code
+    for constant in code.co_consts:
+      if hasattr(constant, "co_code"):
+        yield from within(constant)
+
+  codes = list(within(compile(source, "file", "exec")))
+  found = {"load": set(), "store": {*dir(builtins), "__file__", "__annotations__", "__path__"}}
+  for code in codes:
+    for step in dis.get_instructions(code):
+      if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+        found["load"].add(step.argval)
+      elif step.opname in ("STORE_NAME", "STORE_GLOBAL", "IMPORT_NAME"):
+        found["store"].add(step.argval)
+  return found["load"] - found["store"]
+
+
+def test_names_are_defined():
+  # Linters cannot tell a missing name from a dimension in a jaxtyping annotation.
+  sources = [p for folder in ("maskjax", "configs", "tests") for p in (ROOT / folder).rglob("*.py")]
+  found = {str(p.relative_to(ROOT)): undefined(p.read_text()) for p in sources}
+  assert {path: names for path, names in found.items() if names} == {}
+  assert undefined("def f(x):\n  raise unknown(x)") == {"unknown"}
+
+
 # What networks do with masks: put hidden places back, carry masks through, read who sees whom. What
 # is hidden, and what stands there instead, is said by the task.
 OF_NETWORKS = {"restore", "carry", "neighbours", "pairs"}
@@ -131,7 +161,7 @@ import jax
 import maskjax as mj
 @jax.jit
 def grammar(key):
-  hidden = mj.select.top(mj.score.white(mj.keys(key, 8), (196,)), ratio=0.75)
+  hidden = mj.select.top(mj.score.uniform(mj.keys(key, 8), (196,)), ratio=0.75)
   ones = jax.numpy.ones((8, 196, 2))
   seen = mj.hide.drop(ones, hidden, keep=49)
   start = mj.schedule.cosine(1.0, 0.0)(jax.numpy.float32(0.0))

@@ -42,7 +42,7 @@ EQUATIONS = {
 COMPOSED = {
   "warmup": schedule.warmup(schedule.cosine(0.7, 0.1), 0.3),
   "piecewise": schedule.piecewise([schedule.linear(0.3, 0.1), schedule.cosine(0.1, 0.9)], [0.4]),
-  "lines": schedule.lines([0.3, 0.1, 0.1, 0.9], [0.2, 0.4]),
+  "lines": schedule.piecewise_linear([0.3, 0.1, 0.1, 0.9], [0.2, 0.4]),
   "step": schedule.step([0.3, 0.2, 0.1], [1 / 3, 2 / 3]),
   "constant": schedule.constant(0.3),
   "during": schedule.during(schedule.linear(0.1, 0.9), 0.2, 0.7),

@@ -22,8 +22,8 @@ A causal model is trained first, a stage, and then adapted: `--config.init_from=
 finished one. The plain model: --config.let.pairs.fn=hide.causal. `data.turns` is what separates
 turns; each is an answer to what precedes it, the prompt, whose last turn is a block of its own (the
 user's) and the rest another; `data.blocks` says how many blocks there are at most. Answers alone
-are asked. `evals.ahead` tells where prompts look. With --config.job=generate a prompt is read at
-once, as one block (data.blocks=1), and what follows is written token by token:
+are asked. `evals.lookahead` tells where prompts look. With --config.job=generate a prompt is read
+at once, as one block (data.blocks=1), and what follows is written token by token:
 --config.sample.prompt=$'ROMEO:\nSpeak, love!\n\n'.
 
 The default is Llama-3.2-1B's shape; rate and epochs are those of the public code's adapters.
@@ -71,7 +71,7 @@ def method(c: ConfigDict) -> None:
   c.data.update(turns="\n\n", blocks=1)
   # All weights learn; at the paper's scale attention alone.
   c.optimizer.update(schedule="linear", rate_rules=())
-  c.evals.ahead = dict(fn="train.evaluators.ahead", every=0, split="test")
+  c.evals.lookahead = dict(fn="train.evaluators.lookahead", every=0, split="test")
 
 
 def paper(c: ConfigDict) -> None:
@@ -85,7 +85,7 @@ def paper(c: ConfigDict) -> None:
   c.batch_size, c.eval_batch_size = 16, 32
   c.total_epochs, c.total_steps = 3.0, 0
   c.optimizer.update(learning_rate=2e-4, warmup_steps=100, weight_decay=0.0, rate_rules=ATTENTION)
-  c.evals.ahead.update(batch_size=8, limit=64)
+  c.evals.lookahead.update(batch_size=8, limit=64)
   c.checkpoint.every, c.log.every = 2000, 50
 
 
@@ -106,4 +106,4 @@ def smoke(c: ConfigDict) -> None:
   """Two steps of each: everything runs, nothing is learned."""
   c.data.length = c.stages.pretrained.data.length = 48
   c.data.turns = ". "
-  c.evals.ahead.update(batch_size=8, limit=8)
+  c.evals.lookahead.update(batch_size=8, limit=8)

@@ -81,7 +81,7 @@ def method(c: ConfigDict) -> None:
       carried=dict(fn="hide.carry"),
       grey=dict(fn="hide.fill", value=0.5),
       black=dict(fn="hide.fill", value=0.0),
-      mean=dict(fn="hide.average"),
+      mean=dict(fn="hide.mean"),
       blur=dict(fn="hide.blur", sigma=20.0),
     ),
     split=c.data.test,

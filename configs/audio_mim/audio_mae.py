@@ -65,7 +65,7 @@ def method(c: ConfigDict) -> None:
   c.model.decoder.update(window=(4, 4), shift=(2, 0))
   c.optimizer.weight_decay = 1e-4
   both = dict(fn="select.per_axis", ratios=(0.2, 0.2))
-  c.evals.finetune.update(score=dict(fn="score.white"), select=both)
+  c.evals.finetune.update(score=dict(fn="score.uniform"), select=both)
 
 
 def paper(c: ConfigDict) -> None:
@@ -82,7 +82,7 @@ def paper(c: ConfigDict) -> None:
   # The paper's own measure, dear, and for data of one label a clip: every=0 turns it on.
   c.evals.finetune.update(epochs=60.0, batch_size=64, learning_rate=1e-3)
   c.evals.reconstruction.split = c.data.train
-  del c.evals.finetune.test, c.evals.knn, c.evals.linear, c.evals.recovery
+  del c.evals.finetune.test, c.evals.knn, c.evals.linear, c.evals.masked_reconstruction
 
 
 @lab.preset
@@ -129,4 +129,4 @@ def digits(c: ConfigDict) -> None:
   c.model.decoder.depth = 2
   c.evals.finetune.update(every=0, epochs=3.0, batch_size=64, learning_rate=4e-3)
   c.evals.finetune.select = dict(fn="select.per_axis", counts=(2, 2))
-  del c.evals.fewlabel.pixels, c.evals.linear.pixels
+  del c.evals.kshot.pixels, c.evals.linear.pixels

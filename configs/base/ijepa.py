@@ -18,7 +18,7 @@ after another, and asked for what a teacher, the moving average of the ViT, make
 image. Sizes are those of the public code given the same numbers, and so are masks given the same
 corners (tests/golden/make_multiblock.py). Presets: `laptop` is a small ViT/4 on 5,000 images of
 CIFAR-10, 8 x 8 patches, three seeds; `smoke` is two steps. --config.evals.linear.every=0 and
---config.evals.fewlabel.every=0 turn on what `laptop` leaves out.
+--config.evals.kshot.every=0 turn on what `laptop` leaves out.
 Deviations: the public code draws corners from one fewer than there are, so that no block meets the
 last row or column; here every corner is as likely. It draws one size of targets and of context for
 a batch, here each example has its own; and it cuts all masks of a batch to the smallest, which
@@ -50,7 +50,7 @@ def method(c: ConfigDict) -> None:
   """Predict the EMA teacher's features of four blocks from those of one large block."""
   c.over = dict(fn="over.patches", patch=(14, 14))
   # Pairs of numbers: the sizes of targets and context, 4 corners, and 20 corners to try.
-  c.score = dict(fn="score.white", grid=(26, 2))
+  c.score = dict(fn="score.uniform", grid=(26, 2))
   c.select = dict(
     fn="select.multiblock",
     targets=4,
@@ -138,8 +138,8 @@ def paper(c: ConfigDict) -> None:
   )
   c.evals = dict(
     knn=dict(fn="train.evaluators.knn", every=0, test="validation"),
-    linear=dict(fn="train.evaluators.linear", every=0, test="validation"),
-    latent=dict(fn="train.evaluators.latent", every=0, split="validation"),
+    linear=dict(fn="train.evaluators.linear_probe", every=0, test="validation"),
+    latent_prediction=dict(fn="train.evaluators.latent_prediction", every=0, split="validation"),
     reconstruction=dict(fn="train.evaluators.reconstruction", every=0, split="validation"),
   )
 
@@ -154,7 +154,7 @@ def laptop(c: ConfigDict) -> None:
   c.model.predictor.width = 32
   c.optimizer.update(warmup_steps=30, weight_decay=0.05)
   c.teachers.teacher.momentum.start = 0.98
-  c.evals.latent.examples, c.evals.fewlabel.every = 1024, -1
+  c.evals.latent_prediction.examples, c.evals.kshot.every = 1024, -1
   c.checkpoint.every = 0
 
 
@@ -167,7 +167,7 @@ def smoke(c: ConfigDict) -> None:
   c.model.encoder.update(width=32, depth=1)
   c.model.predictor.width = 16
   # Each evaluator compiles for one shape only.
-  c.evals.fewlabel.pixels, c.evals.linear.l2 = False, 1e-2
+  c.evals.kshot.pixels, c.evals.linear.l2 = False, 1e-2
   c.checkpoint.every, c.log.every = 1, 1
 
 
@@ -181,8 +181,8 @@ def small_images(c: ConfigDict, name: str, augment: Any) -> None:
   c.model.predictor.update(depth=1, heads=2)
   c.evals = dict(
     knn=dict(fn="train.evaluators.knn", every=0, pixels=False),
-    fewlabel=dict(fn="train.evaluators.fewlabel", every=0, pixels=True),
-    linear=dict(fn="train.evaluators.linear", every=0, pixels=False),
-    latent=dict(fn="train.evaluators.latent", every=0, examples=2048),
+    kshot=dict(fn="train.evaluators.kshot_probe", every=0, pixels=True),
+    linear=dict(fn="train.evaluators.linear_probe", every=0, pixels=False),
+    latent_prediction=dict(fn="train.evaluators.latent_prediction", every=0, examples=2048),
     reconstruction=dict(fn="train.evaluators.reconstruction", every=0),
   )

@@ -55,7 +55,7 @@ NOTE = dict(
 # The share that is hidden, from easy to hard in the first two thirds of a run.
 LINEAR = dict(fn="schedule.linear", start=0.15, end=0.75, stop=2 / 3)
 PIECES = dict(
-  fn="schedule.lines", values=(0.15, 0.4, 0.4, 0.75), boundaries=(0.25, 0.5), stop=2 / 3
+  fn="schedule.piecewise_linear", values=(0.15, 0.4, 0.4, 0.75), boundaries=(0.25, 0.5), stop=2 / 3
 )
 COSINE = dict(fn="schedule.cosine", start=0.15, end=0.75, offset=0.008, stop=2 / 3)
 
@@ -134,7 +134,7 @@ def codec(c: ConfigDict) -> ConfigDict:
   s.optimizer.update(learning_rate=1e-4, weight_decay=0.0, b1=0.9)
   test = c.data.test
   s.evals = dict(
-    recovery=dict(fn="train.evaluators.recovery", every=0, test=test),
+    masked_reconstruction=dict(fn="train.evaluators.masked_reconstruction", every=0, test=test),
     reconstruction=dict(fn="train.evaluators.reconstruction", every=0, split=test),
   )
   return s
@@ -147,13 +147,13 @@ def laptop(c: ConfigDict) -> None:
   c.eval_batch_size, c.total_steps, c.optimizer.warmup_steps = 256, 240, 24
   c.data.augment, c.target.normalise = dict(flip=True), False
   # The same masks for all presets.
-  masks = dict(score=dict(fn="score.white"), select=dict(fn="select.top", ratio=0.75))
-  c.evals.recovery.update(every=40, examples=512, **masks)
-  for name in ("knn", "fewlabel", "linear"):
+  masks = dict(score=dict(fn="score.uniform"), select=dict(fn="select.top", ratio=0.75))
+  c.evals.masked_reconstruction.update(every=40, examples=512, **masks)
+  for name in ("knn", "kshot", "linear"):
     c.evals[name].every = -1
   s = latents(c, (16, 32, 54), latent=8, widths=(64,), patch=(4, 4), groups=8)
   s.losses.divergence.scale, s.optimizer.learning_rate = 1e-3, 8e-3
-  s.evals.recovery.update(every=80, examples=512)
+  s.evals.masked_reconstruction.update(every=80, examples=512)
   s.checkpoint.every, s.log.every, c.log.every = 0, 40, 10
 
 
@@ -172,9 +172,9 @@ def line(c: ConfigDict) -> None:
 @lab.preset("laptop")
 def pixels(c: ConfigDict) -> None:
   """MAE with 256 patches of 2 x 2 pixels, of which blocks of 2 x 2 are hidden, 75 % throughout."""
-  c.total_steps, c.evals.recovery.every = 90, 30
+  c.total_steps, c.evals.masked_reconstruction.every = 90, 30
   c.over.patch, c.hide.keep = (2, 2), config_dict.placeholder(object)
-  c.score = c.evals.recovery.score = dict(fn="score.blocks", size=(2, 2))
+  c.score = c.evals.masked_reconstruction.score = dict(fn="score.blocks", size=(2, 2))
   c.select.ratio = 0.75
   del c.model.codec
   c.let, c.answers, c.stages, c.init_from = {}, {}, {}, ""

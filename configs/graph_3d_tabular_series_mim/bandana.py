@@ -64,8 +64,8 @@ def method(c: ConfigDict) -> None:
   around = dict(allowed="there", segment="ends", segments="nodes")
   c.select = dict(fn="select.shares", temperature=0.9, of=around)
   c.let = dict(
-    layer_keys=dict(fn="task.own_keys", stream="mask", of=dict(views="network.depth")),
-    dropout=dict(fn="task.own_keys"),
+    layer_keys=dict(fn="task.stream_keys", stream="mask", of=dict(views="network.depth")),
+    dropout=dict(fn="task.stream_keys"),
     there=dict(fn="task.per_view", of=dict(x="allowed")),
     ends=dict(fn="task.edge_ends"),
     nodes=dict(fn="task.size_of", axis=-2, of=dict(x="batch.nodes")),
@@ -127,12 +127,17 @@ def paper(c: ConfigDict) -> None:
     clip=1.0,
   )
   c.evals = dict(
-    links=dict(fn="train.evaluators.links", every=0),
+    link_prediction=dict(fn="train.evaluators.link_prediction", every=0),
     linear=dict(
-      fn="train.evaluators.linear", every=0, train="train", test="test", pooling="node", l2=0.1
+      fn="train.evaluators.linear_probe",
+      every=0,
+      train="train",
+      test="test",
+      pooling="node",
+      l2=0.1,
     ),
     validation=dict(
-      fn="train.evaluators.linear",
+      fn="train.evaluators.linear_probe",
       every=0,
       train="train",
       test="validation",
@@ -153,7 +158,7 @@ def laptop(c: ConfigDict) -> None:
 @lab.preset("laptop")
 def hard(c: ConfigDict) -> None:
   """`laptop` with Bernoulli masks: 70 % of the edges cut in both directions, and asked for."""
-  c.let.layer_keys = dict(fn="task.own_keys", stream="mask", views=1)
+  c.let.layer_keys = dict(fn="task.stream_keys", stream="mask", views=1)
   c.let.unit = dict(fn="task.per_view", of=dict(x="batch.unit"))
   c.score = dict(fn="score.words", of=dict(keys="layer_keys", unit="unit"))
   c.select = dict(fn="select.threshold", above=0.3, of=dict(allowed="there"))

@@ -58,7 +58,7 @@ def method(c: ConfigDict) -> None:
     encoder=dict(fn="model.vit", class_token=True, norm_eps=1e-8, dtype="float32"),
     decoder=dict(fn="model.masked_decoder", bounds=(0.0, 1.0)),
   )
-  c.score = dict(fn="score.white")
+  c.score = dict(fn="score.uniform")
   c.select = dict(fn="select.top_up", ratio=0.5)
   c.hide = dict(fn="hide.drop", keep=config_dict.placeholder(object))
   c.target = dict(fn="recover.pixels", normalise=False)
@@ -132,7 +132,7 @@ def mar(c: ConfigDict) -> None:
 @lab.preset("laptop")
 def mcar(c: ConfigDict) -> None:
   """Missing completely at random: every cell alike."""
-  c.data.missing.score, c.data.missing.select.above = dict(fn="score.white"), 0.7
+  c.data.missing.score, c.data.missing.select.above = dict(fn="score.uniform"), 0.7
 
 
 @lab.preset("laptop")

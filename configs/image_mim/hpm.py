@@ -73,7 +73,7 @@ def method(c: ConfigDict) -> None:
   slower = dict(fn="schedule.linear", start=0.999, end=0.9999, stop=0.125)
   c.teachers = dict(teacher=dict(fn="task.ema", momentum=slower))
   c.branches = dict(whole=shown_whole("teacher"))
-  maps = dict(predicted="predicted_map", loss="loss_map", foreseen="whole_map")
+  maps = dict(predicted_loss="whole_map", predicted_loss_masked="predicted_map", loss="loss_map")
   c.answers = dict(views=dict(fn="task.extended", of=dict(named="pictures", **maps)))
 
 
@@ -95,15 +95,15 @@ def laptop(c: ConfigDict) -> None:
   c.model.decoder.loss_depth, c.optimizer.warmup_steps = 1, 40
   c.teachers.teacher.momentum = dict(fn="schedule.constant", value=0.98)
   c.evals.knn.pixels = False
-  for name in ("fewlabel", "linear", "recovery"):
+  for name in ("kshot", "linear", "masked_reconstruction"):
     c.evals[name].every = -1
-  c.evals.foresight = dict(fn="train.evaluators.foresight", every=0)
+  c.evals.predicted_loss = dict(fn="train.evaluators.predicted_loss", every=0)
 
 
 @lab.preset("laptop")
 def ranked(c: ConfigDict) -> None:
   """`laptop` with random masks: losses are predicted, and nothing follows from it."""
-  c.score, c.teachers = dict(fn="score.white"), {}
+  c.score, c.teachers = dict(fn="score.uniform"), {}
   c.branches.whole = shown_whole("detached")
 
 
@@ -112,4 +112,4 @@ def plain(c: ConfigDict) -> None:
   """`laptop` of MAE: random masks, no predicted losses, no teacher."""
   c.model.decoder.loss_depth = 0
   c.let, c.branches, c.answers = {}, {}, {}
-  del c.losses.teach, c.evals.foresight
+  del c.losses.teach, c.evals.predicted_loss

@@ -44,7 +44,7 @@ def method(c: ConfigDict) -> None:
     encoder=dict(fn="model.vit", class_token=True),
     decoder=dict(fn="model.masked_decoder"),
   )
-  c.score = dict(fn="score.white")
+  c.score = dict(fn="score.uniform")
   c.select = dict(fn="select.top", ratio=0.75)
   c.hide = dict(fn="hide.drop", keep=config_dict.placeholder(object))
   c.target = dict(fn="recover.pixels", normalise=True)
@@ -90,12 +90,14 @@ def paper(c: ConfigDict) -> None:
 
   c.evals = dict(
     knn=dict(fn="train.evaluators.knn", every=0, test="validation"),
-    linear=dict(fn="train.evaluators.linear", every=0, test="validation"),
+    linear=dict(fn="train.evaluators.linear_probe", every=0, test="validation"),
     # The paper's own measure, dear: every=0 turns it on.
     finetune=dict(
       fn="train.evaluators.finetune", every=-1, epochs=50.0, batch_size=1024, test="validation"
     ),
-    recovery=dict(fn="train.evaluators.recovery", every=0, test="validation"),
+    masked_reconstruction=dict(
+      fn="train.evaluators.masked_reconstruction", every=0, test="validation"
+    ),
     reconstruction=dict(fn="train.evaluators.reconstruction", every=0, split="validation"),
   )
 
@@ -117,7 +119,7 @@ def smoke(c: ConfigDict) -> None:
   c.model.decoder.width = 16
   c.batch_size, c.total_steps, c.optimizer.warmup_steps = 16, 2, 1
   # Each evaluator compiles for one shape only.
-  c.evals.fewlabel.pixels = False
+  c.evals.kshot.pixels = False
   c.evals.linear.update(pixels=False, l2=1e-2)
   c.checkpoint.every, c.log.every = 1, 1
 
@@ -152,10 +154,10 @@ def small_images(c: ConfigDict, name: str, augment: Any) -> None:
   c.loader.workers = 0
   c.evals = dict(
     knn=dict(fn="train.evaluators.knn", pixels=True, every=0),
-    fewlabel=dict(fn="train.evaluators.fewlabel", pixels=True, every=0),
-    linear=dict(fn="train.evaluators.linear", pixels=True, every=0),
+    kshot=dict(fn="train.evaluators.kshot_probe", pixels=True, every=0),
+    linear=dict(fn="train.evaluators.linear_probe", pixels=True, every=0),
     finetune=dict(fn="train.evaluators.finetune", every=-1, epochs=50.0, batch_size=128),
-    recovery=dict(fn="train.evaluators.recovery", every=0),
+    masked_reconstruction=dict(fn="train.evaluators.masked_reconstruction", every=0),
     reconstruction=dict(fn="train.evaluators.reconstruction", every=0),
   )
 

@@ -31,7 +31,7 @@ The tokenizer is learned first (stages/tokenizer) and frozen; a classifier (stag
 the features of the Fréchet distance. That is no FID, which is of Inception-v3. One ranking of the
 codes of an image is cut twice: those hidden, a share drawn from a normal distribution cut to
 [0.5, 1], and the half that the encoder does not see even as masks. Policies of decoding are words:
---config.let.generated.score.fn=score.white, score.margin, score.entropy, score.noisy_confidence
+--config.let.generated.score.fn=score.uniform, score.margin, score.entropy, score.noisy_confidence
 (confidence after the noise), or score.confidence with --config.let.generated.score.noise=…,
 --config.let.generated.remask=True, --config.let.generated.temperature=…; with the preset `labelled`
 --config.let.generated.guidance=….
@@ -78,7 +78,7 @@ def method(c: ConfigDict) -> None:
       scan=False,
     ),
   )
-  c.score = dict(fn="score.white")
+  c.score = dict(fn="score.uniform")
   # Drawn anew for every image and step; the encoder sees the other half, masks among it.
   drawn = dict(
     fn="schedule.truncated_normal", mean=0.55, deviation=0.25, low=0.5, high=1.0, by="example"
@@ -111,7 +111,7 @@ def method(c: ConfigDict) -> None:
   c.init_from = "stages/tokenizer"
   c.evals = dict(
     knn=dict(fn="train.evaluators.knn", every=0),
-    linear=dict(fn="train.evaluators.linear", every=0),
+    linear=dict(fn="train.evaluators.linear_probe", every=0),
     reconstruction=dict(fn="train.evaluators.reconstruction", every=0),
     frechet=dict(fn="train.evaluators.frechet", every=0, network="stages/classifier"),
     samples=dict(fn="train.evaluators.samples", every=0, examples=16),
@@ -179,7 +179,7 @@ def showing(c: ConfigDict, *, own: str, told: str) -> None:
   )
   painted = lambda tokens: dict(fn="tokenizer.decode", of=dict(tokens=tokens))
   c.let.update(
-    best=dict(fn="task.likeliest", of=dict(hidden="masked")),
+    best=dict(fn="task.argmax", of=dict(hidden="masked")),
     gone=given("hidden", "masked"),
     found=given(f"{told}.best", f"{own}.best"),
     seen_image=dict(fn="task.shown", of=dict(image="batch.image", hidden="gone")),

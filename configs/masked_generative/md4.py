@@ -34,16 +34,16 @@ NOTE = dict(
 def method(c: ConfigDict) -> None:
   """Tokens are hidden up to a time and asked by a bound on the likelihood."""
   c.model.causal = False
-  c.score = dict(fn="score.white")
+  c.score = dict(fn="score.uniform")
   c.select = dict(fn="select.top", of=dict(count="count"))
   c.hide = dict(fn="hide.token", of=dict(mask_id="vocabulary"))
   c.let = dict(
     curve=dict(fn="schedule.linear", start=1.0, end=0.0),
-    time_key=dict(fn="task.own_key", stream="time"),
+    time_key=dict(fn="task.stream_key", stream="time"),
     times=dict(fn="score.antithetic", of=dict(key="time_key")),
     level=dict(fn="recover.noise_level", of=dict(schedule="curve")),
     # How many tokens are hidden is binomial, each with probability 1 - alpha(t).
-    coins=dict(fn="score.white", stream="count"),
+    coins=dict(fn="score.uniform", stream="count"),
     lots=dict(fn="select.threshold", of=dict(scores="coins", above="level.alpha")),
     count=dict(fn="maskjax.reduce:count", axis=-1, of=dict(where="lots")),
     logits=dict(fn="task.read_tokens"),
@@ -57,7 +57,7 @@ def method(c: ConfigDict) -> None:
     bound=dict(fn="recover.elbo", of=dict(target="values", weight="level.weight", valid="allowed"))
   )
 
-  c.branches = dict(even=dict(times=dict(fn="task.even_times")))
+  c.branches = dict(even=dict(times=dict(fn="task.stratified_times")))
   c.answers = dict(
     infill=dict(value="logits", takes=("batch", "hidden")),
     nats=dict(fn="task.added", of=dict(a="bound", b="clipped"), takes=("batch", "key", "draws")),
@@ -69,7 +69,7 @@ def method(c: ConfigDict) -> None:
     generate=dict(
       fn="generate.decode",
       steps=256,
-      score=dict(fn="score.white"),
+      score=dict(fn="score.uniform"),
       select=dict(fn="select.top"),
       schedule=dict(fn="schedule.linear"),
       binomial=True,

@@ -89,7 +89,7 @@ def plain(c: ConfigDict) -> None:
 @lab.preset("laptop")
 def white(c: ConfigDict) -> None:
   """`laptop` with every pixel as likely to be hidden as any other."""
-  c.score = dict(fn="score.white")
+  c.score = dict(fn="score.uniform")
 
 
 @lab.preset("laptop")

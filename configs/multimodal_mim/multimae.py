@@ -193,10 +193,10 @@ def laptop(c: ConfigDict) -> None:
   c.model.network.update(depth=4, label_width=16, decoder_width=48)
   c.optimizer.warmup_steps = 30
   # kNN, what is recovered of each modality, and of the images by masks that all methods share.
-  c.evals.fewlabel.every = c.evals.linear.every = -1
+  c.evals.kshot.every = c.evals.linear.every = -1
   c.evals.knn.pixels = False
-  masks = dict(score=dict(fn="score.white"), select=dict(fn="select.top", ratio=0.75))
-  c.evals.recovery.update(masks)
+  masks = dict(score=dict(fn="score.uniform"), select=dict(fn="select.top", ratio=0.75))
+  c.evals.masked_reconstruction.update(masks)
   c.evals.modalities.examples = 512
   c.checkpoint.every, c.log.every = 0, 50
 
@@ -204,7 +204,7 @@ def laptop(c: ConfigDict) -> None:
 @lab.preset("laptop")
 def even(c: ConfigDict) -> None:
   """`laptop` with random patches hidden, whatever their modality."""
-  c.score = dict(fn="score.white")
+  c.score = dict(fn="score.uniform")
 
 
 @lab.preset("laptop")
@@ -228,5 +228,5 @@ def smoke(c: ConfigDict) -> None:
   modalities(c, (2, 2), segments=dict(fn="modalities.palette", colors=4))
   c.model.network.update(width=16, label_width=4, decoder_heads=2)
   c.evals.modalities.examples = 256
-  for name in ("fewlabel", "linear", "recovery"):
+  for name in ("kshot", "linear", "masked_reconstruction"):
     c.evals[name].every = -1

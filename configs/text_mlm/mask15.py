@@ -27,9 +27,9 @@ Run:   python launch.py --config=configs/text_mlm/mask15.py:laptop --workdir=run
 Rates: --config.select.select.ratio=0.15 is how many tokens are hidden (the corruption rate) and
 --config.let.asked.ratio the share of them that is asked: with 0.5 the prediction rate is 20 % of
 40 %. With --config.select.times=2 every window is seen twice, with other tokens hidden each time.
-Units: --config.score.fn=score.white hides tokens, score.spans random spans, score.words the data's
-units: collocations by pointwise mutual information (Levine et al., "PMI-Masking", ICLR 2021), else
-whole words; --config.data.collocations.size=0 leaves whole words. What is seen:
+Units: --config.score.fn=score.uniform hides tokens, score.spans random spans, score.words the
+data's units: collocations by pointwise mutual information (Levine et al., "PMI-Masking", ICLR
+2021), else whole words; --config.data.collocations.size=0 leaves whole words. What is seen:
 --config.hide.shares='(0.8,0.1,0.1)' is BERT's mask, random token and true token.
 The collocations are counted in the training text when it is opened, for they depend on nothing
 else, and every window comes with the unit of each token. Evaluation hides 15 % of the test text's
@@ -71,7 +71,7 @@ def method(c: ConfigDict) -> None:
   c.model.causal = False
   # How often a window is seen, each time with other tokens hidden.
   views = config_dict.FieldReference(1)
-  c.score = dict(fn="score.white")
+  c.score = dict(fn="score.uniform")
   c.select = dict(
     fn="select.again",
     times=views,
@@ -88,7 +88,7 @@ def method(c: ConfigDict) -> None:
     unit="batch.unit",
     hide_keys=dict(fn="maskjax.keys:of_views", views=views, stream="hide"),
     ask_keys=dict(fn="maskjax.keys:of_views", views=views, stream="ask"),
-    lots=dict(fn="score.white", of=dict(keys="ask_keys")),
+    lots=dict(fn="score.uniform", of=dict(keys="ask_keys")),
     asked=dict(fn="select.top", ratio=1.0, of=dict(scores="lots", allowed="hidden")),
     logits=dict(fn="task.read_tokens"),
     # What answers are made from.

@@ -68,7 +68,7 @@ def method(c: ConfigDict) -> None:
     samples=dict(fn="task.size_of", of=dict(x="batch.mixture")),
     estimates=dict(fn="network.decode", of=dict(content="seen.values", length="samples")),
     heard=dict(fn="recover.not_silent", of=dict(sources="batch.sources")),
-    serving=dict(fn="recover.serving", of=dict(sources="batch.sources")),
+    serving=dict(fn="recover.best_permutation", of=dict(sources="batch.sources")),
     served=served("estimates"),
     served_gate=served("hidden"),
     peaks=dict(fn="network.peaks"),

@@ -72,7 +72,7 @@ def method(c: ConfigDict) -> None:
     remat=False,
     scan=False,
   )
-  c.score = dict(fn="score.white")
+  c.score = dict(fn="score.uniform")
   c.select = dict(fn="select.top", ratio=0.5)
   c.hide = dict(fn="hide.drop", keep=config_dict.placeholder(object))
   seen = dict(patches="seen.values", index="seen.index", valid="seen.valid")
@@ -127,9 +127,9 @@ def paper(c: ConfigDict) -> None:
   )
   c.evals = dict(
     zero_shot=dict(fn="train.evaluators.zero_shot", every=5000, split="validation"),
-    figures=dict(fn="train.evaluators.figures", every=5000),
+    scalars=dict(fn="train.evaluators.scalars", every=5000),
     knn=dict(fn="train.evaluators.knn", every=0, test="validation"),
-    linear=dict(fn="train.evaluators.linear", every=0, test="validation"),
+    linear=dict(fn="train.evaluators.linear_probe", every=0, test="validation"),
   )
 
 
@@ -152,7 +152,7 @@ def laptop(c: ConfigDict) -> None:
   c.evals.zero_shot.update(every=44, split="test", limit=1_000)
   for name in ("knn", "linear"):
     c.evals[name].update(every=-1, test="test")
-  c.evals.figures.every = c.checkpoint.every = 0
+  c.evals.scalars.every = c.checkpoint.every = 0
   c.log.every = 44
 
 

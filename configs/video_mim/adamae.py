@@ -76,13 +76,15 @@ def method(c: ConfigDict) -> None:
   c.select.ratio = 0.95
   c.data = dict(name="npz", path="", train="train", test="test")
   c.optimizer.end = 1e-5 / 1.5e-4
-  uniform = dict(score=dict(fn="score.white"), select=dict(fn="select.top", ratio=0.95))
+  uniform = dict(score=dict(fn="score.uniform"), select=dict(fn="select.top", ratio=0.95))
   c.evals = dict(
     motion=dict(fn="train.evaluators.motion", every=0),
     # Hidden at random, the same for every method.
-    recovery=dict(fn="train.evaluators.recovery", every=0, batch_size=64, **uniform),
-    own=dict(fn="train.evaluators.recovery", every=-1, batch_size=64),
-    linear=dict(fn="train.evaluators.linear", every=0, l2=1e-3),
+    masked_reconstruction=dict(
+      fn="train.evaluators.masked_reconstruction", every=0, batch_size=64, **uniform
+    ),
+    own=dict(fn="train.evaluators.masked_reconstruction", every=-1, batch_size=64),
+    linear=dict(fn="train.evaluators.linear_probe", every=0, l2=1e-3),
     reconstruction=dict(fn="train.evaluators.reconstruction", every=0, examples=2),
   )
 
@@ -110,7 +112,7 @@ def laptop(c: ConfigDict) -> None:
 @lab.preset("laptop")
 def random(c: ConfigDict) -> None:
   """`laptop` with as many tokens hidden at random, nothing learned about where."""
-  c.score, c.let, c.answers = dict(fn="score.white"), {}, {}
+  c.score, c.let, c.answers = dict(fn="score.uniform"), {}, {}
   del c.losses.teach
 
 

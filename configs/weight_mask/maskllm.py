@@ -17,10 +17,10 @@ Run:   python launch.py --config=configs/weight_mask/maskllm.py:laptop --workdir
 
 Every four inputs of an output have six patterns that keep two. Their logits are trained through
 soft masks drawn by Gumbel softmax, from a prior: magnitude; others:
---config.view.score.fn=weights.random, or Wanda's, the preset `wanda`. The masks of a prior alone
-are those of step 0 with --config.view.prior=1000.0. `mj.load` gives the weights with what the
-likeliest patterns hide at zero. The dense model is a stage, trained first; --config.init_from=DIR
-takes a finished one.
+--config.reparametrize.score.fn=weights.random, or Wanda's, the preset `wanda`. The masks of a
+prior alone are those of step 0 with --config.reparametrize.prior=1000.0. `mj.load` gives the
+weights with what the likeliest patterns hide at zero. The dense model is a stage, trained first;
+--config.init_from=DIR takes a finished one.
 
 The default is Llama-2 7B with the public code's numbers for C4: 2,000 steps of 256 windows.
 Presets: `laptop` learns masks for the small model of `causal_lm:laptop`, `small` for that of
@@ -60,7 +60,7 @@ def method(c: ConfigDict) -> None:
   c.stages = dict(dense=c.copy_and_resolve_references())
   c.init_from = "stages/dense"
   c.prepare = {}
-  c.view = dict(
+  c.reparametrize = dict(
     fn="weights.learned_patterns",
     keep=2,
     of=4,
@@ -74,7 +74,7 @@ def method(c: ConfigDict) -> None:
   )
   c.optimizer.update(learning_rate=5e-4, end=0.1, warmup_steps=0, weight_decay=0.1)
   c.optimizer.rate_rules = (("^masks/", 1.0), (".", 0.0))
-  c.evals.figures = dict(fn="train.evaluators.figures", every=0)
+  c.evals.scalars = dict(fn="train.evaluators.scalars", every=0)
   c.evals.sparsity = dict(fn="train.evaluators.sparsity", every=0, group=(2, 4))
 
 
@@ -85,14 +85,14 @@ def paper(c: ConfigDict) -> None:
     config.data.update(unit="bpe", vocabulary=32_000, length=4096, split=(0.98, 0.01, 0.01))
     config.batch_size, config.eval_batch_size, config.total_steps = 256, 256, 2000
     config.evals.bits.every = 500
-  c.optimizer.eps, c.evals.figures.every = 1e-5, 500
+  c.optimizer.eps, c.evals.scalars.every = 1e-5, 500
 
 
 @lab.preset
 def laptop(c: ConfigDict) -> None:
   """Masks for the small model of `causal_lm`, three seeds."""
-  c.optimizer.learning_rate, c.view.reward.start, c.total_steps = 1e-2, 1e-4, 150
-  c.evals.bits.every = c.evals.figures.every = 50
+  c.optimizer.learning_rate, c.reparametrize.reward.start, c.total_steps = 1e-2, 1e-4, 150
+  c.evals.bits.every = c.evals.scalars.every = 50
   c.checkpoint.every, c.log.every = 150, 25
 
 
@@ -100,7 +100,7 @@ def laptop(c: ConfigDict) -> None:
 def wanda(c: ConfigDict) -> None:
   """`laptop` from the masks of Wanda."""
   c.prepare = dict(input_norms=dict(fn="task.input_norms", examples=128))
-  c.view.score = dict(fn="weights.wanda")
+  c.reparametrize.score = dict(fn="weights.input_scaled_magnitude")
 
 
 @lab.preset

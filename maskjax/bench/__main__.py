@@ -85,7 +85,7 @@ def run(rows: Sequence[harness.Row], given: argparse.Namespace) -> int:
       print(f"error: {row.name}: {crash}", file=sys.stderr, flush=True)
       status = 1
       continue
-    done.append((row, *row.figures(size, found), found))
+    done.append((row, *row.report(size, found), found))
     if given.png and row.points:
       picture(row, found, given.png)
     if given.json:  # after every row: all of them take long

@@ -39,7 +39,7 @@ def both(q: Array, k: Array, v: Array, g: Array) -> Any:
   return out, back(g)
 
 
-def figures(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
+def report(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
   """Milliseconds forward and backward."""
   mine = min(harness.median(results, name) for name in OURS)
   peer = harness.median(results, "torch sdpa")
@@ -65,5 +65,5 @@ ROW = Row(
     "full": dict(batch=16, tokens=197, heads=16, width=32, times=10),
     "smoke": dict(batch=2, tokens=5, heads=2, width=4, times=1),
   },
-  figures=figures,
+  report=report,
 )

@@ -29,7 +29,7 @@ def compiling(size: Size) -> Mapping[str, Any]:
   return {"run": run, "warm": False, "facts": {"instructions": instructions}}
 
 
-def figures(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
+def report(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
   """Seconds."""
   ours, plain = (harness.median(results, name) for name in NAMES)
   lines = [Line("s", ours, plain, harness.over(ours, plain), at_most(0.4))]
@@ -49,6 +49,6 @@ ROW = Row(
     "smoke": dict(batch=2, image=16, patch=8, width=8, depth=2, heads=2, decoder_width=8,
       decoder_depth=1, decoder_heads=2),
   },
-  figures=figures,
+  report=report,
   most=2,
 )  # fmt: skip

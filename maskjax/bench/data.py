@@ -97,7 +97,7 @@ def jpeg(rng: np.random.Generator, side: int) -> bytes:
   return file.getvalue()
 
 
-def figures(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
+def report(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
   """Images per second and core, the faster of threads and processes."""
   lines, notes = [], []
   cores = results["decoding"].facts["cores"]
@@ -143,7 +143,7 @@ def _row() -> Row:
         pause=0.0, workers=1,
       ),
     },
-    figures=figures,
+    report=report,
     prepare=prepare,
   )  # fmt: skip
 

@@ -36,7 +36,7 @@ def slope(flops: Sequence[float], seconds: Sequence[float]) -> float:
   return float(np.polyfit(np.log(flops), np.log(seconds), 1)[0])
 
 
-def figures(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
+def report(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
   """The slope along each axis, 1 where time grows as the FLOPs do."""
   lines, notes = [], []
   goal = Goal("1 ± 0.1", 0.9, 1.1, of_ratio=False)
@@ -77,6 +77,6 @@ ROW = Row(
       base=dict(batch=2, tokens=4, depth=1), batch=(1, 2), tokens=(2, 4), depth=(1, 2),
     ),
   },
-  figures=figures,
+  report=report,
   points=points,
 )  # fmt: skip

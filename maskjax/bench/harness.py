@@ -95,7 +95,7 @@ class Row(NamedTuple):
     what: a sentence.
     contenders: who takes part.
     sizes: the workload's numbers, "full" and "smoke".
-    figures: `(size, results) -> (lines, notes)`; the notes say what the limit is.
+    report: `(size, results) -> (lines, notes)`; the notes say what the limit is.
     most: repeats at most, for rows that take long.
     prepare: `(size, folder) -> size`, makes files that all contenders read.
     points: `results -> series` for a plot.
@@ -105,7 +105,7 @@ class Row(NamedTuple):
   what: str
   contenders: Sequence[Contender]
   sizes: Mapping[str, Size]
-  figures: Callable[[Size, Results], tuple[Sequence[Line], Sequence[str]]]
+  report: Callable[[Size, Results], tuple[Sequence[Line], Sequence[str]]]
   most: int = 1000
   prepare: Callable[[Size, pathlib.Path], Size] = lambda size, folder: size
   points: Callable[[Results], Any] | None = None

@@ -60,7 +60,7 @@ def gemm(size: Size) -> Mapping[str, Any]:
   return {"run": lambda: list(map(steps.seconds, calls))}
 
 
-def figures(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
+def report(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
   """Images per second, and the model's FLOPs over what the best products would do in that time."""
   ours = min(harness.median(results, name) for name in OURS)
   peer = harness.fastest(results, TORCH)
@@ -118,6 +118,6 @@ ROW = Row(
     Contender(GEMM[1], "peers/mae_step.py:gemm", peer=True),
   ],
   sizes=SIZES,
-  figures=figures,
+  report=report,
   prepare=prepare,
 )

@@ -73,7 +73,7 @@ def alone(size: Size) -> Mapping[str, Any]:
 
   def run(key: Array, pixels: Array, tokens: Array, fill: Array) -> Any:
     drawn = keys(stream(key, "mask", 0), data["position"])
-    hidden = select.top(score.white(drawn, (side, side)), ratio=steps.RATIO)
+    hidden = select.top(score.uniform(drawn, (side, side)), ratio=steps.RATIO)
     seen = hide.drop(pixels, hidden, keep=keep)
     full, back = jax.vjp(lambda t, f: hide.restore(t, hidden, f), tokens, fill)
     return seen, full, back(full)
@@ -82,7 +82,7 @@ def alone(size: Size) -> Mapping[str, Any]:
   return {"run": called, "times": size["times"]}
 
 
-def figures(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
+def report(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
   """Percent of the step."""
   whole, rest, part = (harness.median(results, name) for name in ("step", "without", "alone"))
   share = 100 * (whole - rest) / whole
@@ -100,5 +100,5 @@ ROW = Row(
     Contender("alone", f"{HERE}:alone"),
   ],
   sizes={name: {**size, "times": 5} for name, size in mae_step.SIZES.items()},
-  figures=figures,
+  report=report,
 )

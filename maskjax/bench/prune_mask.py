@@ -52,7 +52,7 @@ def argsorted(x: Float[Array, "n n"]) -> UInt8[Array, "n n"]:
   return ((flat >= flat[last]) & early).reshape(x.shape).astype(jnp.uint8)
 
 
-def figures(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
+def report(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
   """Milliseconds, and memory beyond the matrix, in matrices."""
   ours, peer, single = (harness.median(results, name) for name in ("maskjax", "argsort", "pass"))
   bytes_ = 4 * size["side"] ** 2
@@ -80,5 +80,5 @@ ROW = Row(
     Contender("pass", "maskjax.bench.prune_mask:once"),
   ],
   sizes={"full": dict(side=4096, times=5), "smoke": dict(side=32, times=1)},
-  figures=figures,
+  report=report,
 )

@@ -21,13 +21,13 @@ def masks(size: Size) -> Mapping[str, Any]:
 
 def noise(size: Size) -> Mapping[str, Any]:
   """The noise alone."""
-  draw = lambda key, step, rows: score.white(keys(stream(key, "mask", step), rows), _grid(size))
+  draw = lambda key, step, rows: score.uniform(keys(stream(key, "mask", step), rows), _grid(size))
   return _work(jax.jit(draw), size)
 
 
 def drawn(key: Key[Array, ""], step: Any, rows: Int[Array, "b"], size: Size) -> Bool[Array, "b n"]:
   """One key an example, white noise, the highest hidden."""
-  scores = score.white(keys(stream(key, "mask", step), rows), _grid(size))
+  scores = score.uniform(keys(stream(key, "mask", step), rows), _grid(size))
   return select.top(scores, ratio=size["ratio"])
 
 
@@ -41,7 +41,7 @@ def _work(draw: Any, size: Size) -> Mapping[str, Any]:
   return {"run": run, "times": size["times"]}
 
 
-def figures(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
+def report(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
   """Milliseconds."""
   ours, peer, alone = (harness.median(results, name) for name in ("maskjax", "torch", "noise"))
   line = harness.milliseconds(ours, peer, at_least(2))
@@ -60,5 +60,5 @@ ROW = Row(
     "full": dict(batch=4096, side=14, ratio=0.75, times=20),
     "smoke": dict(batch=8, side=4, ratio=0.75, times=1),
   },
-  figures=figures,
+  report=report,
 )

@@ -27,7 +27,7 @@ def ours(size: Size) -> Mapping[str, Any]:
   """
   sample = partial(
     decode,
-    score=partial(score.white),
+    score=partial(score.uniform),
     select=partial(select.top),
     schedule=partial(schedule.linear),
     steps=size["steps"],
@@ -93,7 +93,7 @@ def evaluations(sample: Callable[[Predict], Any], size: Size) -> int:
   return sum(seen)
 
 
-def figures(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
+def report(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
   """Seconds for all windows of a batch."""
   lines, notes = [], []
   for batch in BATCHES:
@@ -118,6 +118,6 @@ ROW = Row(
     "full": dict(tokens=256, steps=1000, vocabulary=65, width=96, depth=4, heads=4, mlp=256),
     "smoke": dict(tokens=8, steps=6, vocabulary=5, width=8, depth=1, heads=2, mlp=16),
   },
-  figures=figures,
+  report=report,
   most=3,
 )

@@ -25,7 +25,7 @@ import time
 import numpy as np
 
 from maskjax.train.checkpoints.checkpoint import Checkpoints
-from maskjax.train.pod.roll import DONE, RESTART
+from maskjax.train.pod.rendezvous import DONE, RESTART
 
 EVERY = 3  # steps from one checkpoint to the next
 SOON = 2 * EVERY  # steps after a start within which it is killed
@@ -51,7 +51,7 @@ RUN = {
     "encoder": {"fn": "model.vit", "width": 8, "depth": 1, "heads": 2},
     "decoder": {"fn": "model.masked_decoder", "width": 8, "depth": 1, "heads": 2},
   },
-  "score": {"fn": "score.white"},
+  "score": {"fn": "score.uniform"},
   "select": {"fn": "select.top", "ratio": 0.75},
   "hide": {"fn": "hide.drop"},
   "target": {"fn": "recover.pixels", "normalise": False},

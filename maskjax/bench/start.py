@@ -10,7 +10,7 @@ from typing import Any
 from maskjax.bench import harness
 from maskjax.bench.harness import ROOT, Contender, Line, Results, Row, Size, at_most
 
-EVALUATORS = ("knn", "fewlabel", "linear", "finetune", "recovery", "reconstruction")
+EVALUATORS = ("knn", "kshot", "linear", "finetune", "masked_reconstruction", "reconstruction")
 IMPORT = "import jax, time; t = time.perf_counter(); import maskjax; print(time.perf_counter() - t)"
 
 
@@ -55,7 +55,7 @@ def imported(size: Size) -> Mapping[str, Any]:
   return {"run": run}
 
 
-def figures(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
+def report(size: Size, results: Results) -> tuple[Sequence[Line], Sequence[str]]:
   """Seconds."""
   goals = {"launch": at_most(8, "s", of_ratio=False), "import": at_most(1.5, "s", of_ratio=False)}
   lines = [Line(f"{n}, s", harness.median(results, n), None, None, g) for n, g in goals.items()]
@@ -74,7 +74,7 @@ def _row() -> Row:
     what="launch.py with mae:laptop to its first step, compile cache warm; import maskjax",
     contenders=[*contenders, Contender("import", "maskjax.bench.start:imported")],
     sizes={"full": dict(preset="laptop"), "smoke": dict(preset="smoke")},
-    figures=figures,
+    report=report,
   )
 
 

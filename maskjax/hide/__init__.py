@@ -1,6 +1,6 @@
 """Hide: what stands where something was hidden. Each hider says whether it removes or degrades."""
 
-from maskjax.hide.around import average, blur, carry, neighbours
+from maskjax.hide.around import blur, carry, mean, neighbours
 from maskjax.hide.drop import Seen, drop, restore
 from maskjax.hide.fill import fill
 from maskjax.hide.gate import gate
@@ -12,7 +12,6 @@ from maskjax.hide.token import corrupt, drop_label, token
 __all__ = [
   "Pair",
   "Seen",
-  "average",
   "blocks",
   "blur",
   "both",
@@ -24,6 +23,7 @@ __all__ = [
   "either",
   "fill",
   "gate",
+  "mean",
   "mix",
   "neighbours",
   "noise",

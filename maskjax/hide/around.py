@@ -55,10 +55,10 @@ def neighbours(
   return values.reshape(x.shape).astype(x.dtype)
 
 
-def average(x: Float[Array, "*b n d"], hidden: Bool[Array, "*b n"]) -> Float[Array, "*b n d"]:
+def mean(x: Float[Array, "*b n d"], hidden: Bool[Array, "*b n"]) -> Float[Array, "*b n d"]:
   """Removes: puts the mean of an example's visible positions where it is hidden, 0 if none is.
 
-  >>> average(jnp.array([[1.], [3.], [8.]]), jnp.array([False, False, True])).ravel().tolist()
+  >>> mean(jnp.array([[1.], [3.], [8.]]), jnp.array([False, False, True])).ravel().tolist()
   [1.0, 3.0, 2.0]
   """
   masks.check(hidden=hidden)

@@ -11,7 +11,7 @@ from maskjax import bind, reduce
 from maskjax.errors import BadInput, unknown
 from maskjax.model.text import TextTransformer
 from maskjax.model.vit import ViT, check_heads, vit
-from maskjax.recover.contrastive import unit
+from maskjax.recover.contrastive import l2_normalize
 
 SHARPEST = 100.0  # of the factor 1 / temperature
 POOLS = ("first", "mean")
@@ -111,7 +111,10 @@ class DualEncoder(nn.Module):
     x = self.encoder(patches, index=index, valid=valid).astype(jnp.float32)
     extra = int(self.encoder.class_token)
     tokens, there = x[..., extra:, :], jnp.ones((), bool) if valid is None else valid[..., None]
-    features = {"mean": reduce.mean(tokens, there, axis=-2), "shared": unit(self._place(x, valid))}
+    features = {
+      "mean": reduce.mean(tokens, there, axis=-2),
+      "shared": l2_normalize(self._place(x, valid)),
+    }
     return {**features, "class": x[..., 0, :]} if extra else features
 
   def _place(

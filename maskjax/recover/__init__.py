@@ -4,11 +4,11 @@ from maskjax.over.cut import patchify, unpatchify
 from maskjax.recover.contrastive import equal_rows, info_nce
 from maskjax.recover.diffusion import NoiseLevel, clipped_nats, noise_level
 from maskjax.recover.examples import patch_cross_entropy, per_example
-from maskjax.recover.likelihood import cross_entropy, elbo, kl_divergence, mixed_labels, surprise
+from maskjax.recover.likelihood import cross_entropy, elbo, kl_divergence, mixed_labels, nll
 from maskjax.recover.loss import absolute_error, smooth_l1, squared_error
 from maskjax.recover.policy import policy_gradient
 from maskjax.recover.ranking import pairwise_ranking
-from maskjax.recover.signal import assignment, negative_si_snr, not_silent, serving, si_snr
+from maskjax.recover.signal import assignment, best_permutation, negative_si_snr, not_silent, si_snr
 from maskjax.recover.target import Target, latents, pixels
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
   "Target",
   "absolute_error",
   "assignment",
+  "best_permutation",
   "clipped_nats",
   "cross_entropy",
   "elbo",
@@ -25,6 +26,7 @@ __all__ = [
   "latents",
   "mixed_labels",
   "negative_si_snr",
+  "nll",
   "noise_level",
   "not_silent",
   "pairwise_ranking",
@@ -33,10 +35,8 @@ __all__ = [
   "per_example",
   "pixels",
   "policy_gradient",
-  "serving",
   "si_snr",
   "smooth_l1",
   "squared_error",
-  "surprise",
   "unpatchify",
 ]

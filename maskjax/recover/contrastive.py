@@ -47,7 +47,7 @@ def info_nce(
   valid = jnp.ones((), jnp.bool_) if valid is None else valid
   masks.check(valid=valid)
   valid = jnp.broadcast_to(valid, (*groups, n))
-  a, b = (unit(jnp.where(valid[..., None], x.astype(jnp.float32), 0)) for x in (a, b))
+  a, b = (l2_normalize(jnp.where(valid[..., None], x.astype(jnp.float32), 0)) for x in (a, b))
   axis_name = reduce.axis() if axis_name is None else axis_name
   gather, own = lambda x, axis: x, jnp.arange(n)
   if axis_name is not None:
@@ -81,10 +81,10 @@ def equal_rows(x: Num[Array, "*g b d"], *, axis_name: Any = None) -> Bool[Array,
   return jnp.all(x[..., :, None, :] == every[..., None, :, :], axis=-1)
 
 
-def unit(x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+def l2_normalize(x: Float[Array, "... d"]) -> Float[Array, "... d"]:
   """`x` at length 1; what is shorter than 1e-12 stays as it is.
 
-  >>> [f"{x:.4f}" for x in unit(jnp.array([3.0, 4.0]))]
+  >>> [f"{x:.4f}" for x in l2_normalize(jnp.array([3.0, 4.0]))]
   ['0.6000', '0.8000']
   """
   square = jnp.sum(x * x, axis=-1, keepdims=True)

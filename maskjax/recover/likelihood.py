@@ -26,7 +26,7 @@ def cross_entropy(
   >>> round(float(t.sum), 4), int(t.count)
   (1.3863, 1)
   """
-  nats = surprise(logits, target, asked)
+  nats = nll(logits, target, asked)
   if smoothing:
     safe = jnp.where(asked[..., None], logits, 0).astype(jnp.float32)
     uniform = -jnp.mean(jax.nn.log_softmax(safe), axis=-1)
@@ -56,7 +56,7 @@ def elbo(
   >>> round(float(t.sum), 4), int(t.count)
   (2.7726, 2)
   """
-  nats = surprise(logits, target, hidden) * weight[..., None]
+  nats = nll(logits, target, hidden) * weight[..., None]
   counted = jnp.ones_like(hidden) if valid is None else valid
   return reduce.Term(reduce.sum(nats, hidden), reduce.count(counted))
 
@@ -126,7 +126,7 @@ def kl_divergence(mean: Float[Array, "*b"], log_variance: Float[Array, "*b"]) ->
   return reduce.term(nats, jnp.ones(nats.shape, jnp.bool_))
 
 
-def surprise(
+def nll(
   logits: Float[Array, "*b c"],
   target: Int[Array, "*b"] | Float[Array, "*b c"],
   asked: Bool[Array, "*b"],
@@ -135,7 +135,7 @@ def surprise(
 
   Of shares of classes, the mean over them.
 
-  >>> surprise(jnp.zeros((1, 2)), jnp.array([0]), jnp.array([False])).tolist()
+  >>> nll(jnp.zeros((1, 2)), jnp.array([0]), jnp.array([False])).tolist()
   [0.0]
   """
   masks.check(asked=asked)

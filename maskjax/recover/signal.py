@@ -61,12 +61,12 @@ def assignment(gain: Float[Array, "*b k k"]) -> Int[Array, "*b k"]:
   return jnp.asarray(ways, jnp.int32)[jnp.argmax(totals, axis=-1)]
 
 
-def serving(
+def best_permutation(
   estimates: Float[Array, "*b k n"],
   sources: Float[Array, "*b k n"],
   asked: Bool[Array, "*b k"] | None = None,
 ) -> Int[Array, "*b k"]:
-  """Which estimate serves each source best, by the sum of `si_snr` over those that are asked.
+  """The permutation of estimates whose `si_snr`, summed over the asked sources, is the highest.
 
   Sources that are not asked take what is left. No gradient flows through the choice.
 
@@ -74,7 +74,7 @@ def serving(
     TypeError: `asked` is not bool.
 
   >>> sources = jnp.array([[1., -1., 0.], [1., 1., -2.]])
-  >>> serving(sources[::-1], sources).tolist()
+  >>> best_permutation(sources[::-1], sources).tolist()
   [1, 0]
   """
   estimates, sources = jax.lax.stop_gradient((estimates, sources))
@@ -101,7 +101,9 @@ def negative_si_snr(
   *,
   permute: bool = True,
 ) -> reduce.Term:
-  """Minus the `si_snr` of every asked source, by the estimate that serves it, see `serving`.
+  """Minus the `si_snr` of every asked source: permutation-invariant training.
+
+  Each source is compared with the estimate that `best_permutation` gives it.
 
   Without `permute`, estimate i is of source i.
 
@@ -116,7 +118,7 @@ def negative_si_snr(
   # Cut here, not only in the sum: 0 · NaN is NaN.
   sources = jnp.where(asked[..., None], sources, 0)
   if permute:
-    served = serving(estimates, sources, asked)
+    served = best_permutation(estimates, sources, asked)
     estimates = jnp.take_along_axis(estimates, served[..., None], axis=-2)
   estimates = jnp.where(asked[..., None], estimates, 0)
   return reduce.term(-si_snr(estimates, sources), asked)

@@ -8,7 +8,7 @@ from maskjax.score.hard_first import hard_first
 from maskjax.score.inherit import inherit
 from maskjax.score.log_prob import log_prob
 from maskjax.score.missing import logistic, self_masked
-from maskjax.score.noise import blocks, gumbel, normal, spans, white, words
+from maskjax.score.noise import blocks, gumbel, normal, spans, uniform, words
 from maskjax.score.split import split
 from maskjax.score.times import antithetic
 from maskjax.score.uncertainty import confidence, entropy, margin, noisy_confidence
@@ -35,6 +35,6 @@ __all__ = [
   "self_masked",
   "spans",
   "split",
-  "white",
+  "uniform",
   "words",
 ]

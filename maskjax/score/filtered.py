@@ -41,7 +41,7 @@ def color_noise(
   | blue   | $1 - G_\sigma$                  | high ones: scattered evenly     |
   | green  | $G_{\sigma_1} - G_{\sigma_2}$   | a band: many clusters           |
   | purple | $1-G_{\sigma_1}+G_{\sigma_2}$   | all but a band                  |
-  | white  | none                            | as `white`, with another law    |
+  | white  | none                            | as `uniform`, with another law    |
 
   At a frequency of $\nu$ cycles per position a blur leaves $e^{-2 \pi^2 \sigma^2 \|\nu\|^2}$, so
   power is that of the filter to the power of 2 · `passes`. An example draws a field larger than its

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from maskjax import bind
-from maskjax.score.noise import white
+from maskjax.score.noise import uniform
 
 
 def hard_first(
@@ -32,5 +32,5 @@ def hard_first(
 
   Source: Wang et al. 2023 (HPM), section 3.4.
   """
-  noise = white(keys, loss.shape[-1:])
+  noise = uniform(keys, loss.shape[-1:])
   return noise + bind.at(select, step)(loss).astype(jnp.float32)

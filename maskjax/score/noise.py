@@ -14,14 +14,14 @@ from maskjax.errors import BadInput
 from maskjax.score.inherit import inherit
 
 
-def white(keys: Key[Array, "*b"], grid: tuple[int, ...]) -> Float[Array, "*b n"]:
+def uniform(keys: Key[Array, "*b"], grid: tuple[int, ...]) -> Float[Array, "*b n"]:
   """White noise: every position is as likely to be hidden first as any other.
 
   Independent draws from U[0, 1), n = prod(grid) a key.
 
   Source: He et al. 2022 (MAE), section 3, "Masking".
 
-  >>> white(jax.random.split(jax.random.key(0), 8), (14, 14)).shape
+  >>> uniform(jax.random.split(jax.random.key(0), 8), (14, 14)).shape
   (8, 196)
   """
   n = math.prod(grid)
@@ -31,7 +31,7 @@ def white(keys: Key[Array, "*b"], grid: tuple[int, ...]) -> Float[Array, "*b n"]
 def normal(keys: Key[Array, "*b"], grid: tuple[int, ...]) -> Float[Array, "*b n"]:
   """Gaussian noise: independent draws from N(0, 1), n = prod(grid) a key.
 
-  In which order positions are hidden is as uniform as with `white`; what differs is how far apart
+  In which order positions are hidden is as uniform as with `uniform`; what differs is how far apart
   the scores lie, which soft gates show.
 
   Source: Zhao et al. 2024 (Bandana), section 4.1.
@@ -96,7 +96,7 @@ def words(
   >>> bool((s[0] == s[1]) & (s[1] != s[2]) & (s[2] == s[4]))
   True
   """
-  return inherit(white(keys, unit.shape[-1:]), unit)
+  return inherit(uniform(keys, unit.shape[-1:]), unit)
 
 
 def spans(

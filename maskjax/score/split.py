@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from maskjax.errors import BadInput
-from maskjax.score.noise import white
+from maskjax.score.noise import uniform
 
 
 def split(
@@ -52,7 +52,7 @@ def split(
   each = each.reshape(*keys.shape, 3)
   shares = jax.vmap(draw)(each[..., 0].reshape(-1)).reshape(*keys.shape, len(sizes))
   grid = (sum(sizes),)
-  return by_shares(shares, white(each[..., 1], grid), white(each[..., 2], grid), sizes, keep)
+  return by_shares(shares, uniform(each[..., 1], grid), uniform(each[..., 2], grid), sizes, keep)
 
 
 def by_shares(

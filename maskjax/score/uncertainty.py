@@ -23,7 +23,7 @@ def confidence(
   >>> round(score.item(), 4)
   1.3863
   """
-  known = -surprise_at(logits, tokens)
+  known = -nll_at(logits, tokens)
   draw = lambda key: jax.random.gumbel(
     stream(key, "confidence", step), logits.shape[-2:-1], mode="high"
   )
@@ -42,10 +42,10 @@ def noisy_confidence(
   >>> round(noisy_confidence(jnp.array([[0., 3.]]), jnp.array([1])).item(), 4)
   0.0486
   """
-  return surprise_at(noisy, tokens)
+  return nll_at(noisy, tokens)
 
 
-def surprise_at(logits: Float[Array, "*b n v"], tokens: Int[Array, "*b n"]) -> Float[Array, "*b n"]:
+def nll_at(logits: Float[Array, "*b n v"], tokens: Int[Array, "*b n"]) -> Float[Array, "*b n"]:
   """`-log softmax(logits)` at the tokens, in float32."""
   chosen = tokens[..., None] == jnp.arange(logits.shape[-1])
   known = jnp.where(chosen, jax.nn.log_softmax(logits.astype(jnp.float32)), 0)

@@ -46,7 +46,7 @@ class Task(NamedTuple):
       of a batch, such a loss reaches the rest of it by `reduce.combine`.
     final: `variables -> variables`, what training comes to: nothing but what the network needs,
       learned masks applied for good. All functions but `loss` take them too.
-    figures: `(variables, step) -> {name: number}`, what the variables say of themselves.
+    scalars: `(variables, step) -> {name: number}`, what the variables say of themselves.
     pair: `(batch, key, step) -> batch`, called for the loss with its key and step before a batch is
       cut into microbatches: gives its examples what they need of each other (mixing partners).
     answers: what the task can be asked beside its loss, by name, each `(variables, ...) -> arrays`:
@@ -64,7 +64,7 @@ class Task(NamedTuple):
   update: Callable[..., Variables] | None = None
   coupled: bool = False
   final: Callable[..., Variables] = lambda variables: variables
-  figures: Callable[..., Mapping[str, Array]] | None = None
+  scalars: Callable[..., Mapping[str, Array]] | None = None
   pair: Callable[..., Batch] = lambda batch, key, step: batch
   answers: Mapping[str, Answer] = {}
   trains: Mapping[str, tuple[str, ...]] = {}

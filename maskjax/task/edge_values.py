@@ -35,14 +35,14 @@ class Negatives(NamedTuple):
   found: Bool[Array, "b p"]
 
 
-def own_keys(keys: Key[Array, "b"], *, views: int = 0) -> Key[Array, "..."]:
+def stream_keys(keys: Key[Array, "b"], *, views: int = 0) -> Key[Array, "..."]:
   """The keys of a stream as a value, for several values that draw from the same.
 
   Args:
     keys: one for each example.
     views: how many of each example, `[b views]`; 0, the keys themselves.
 
-  >>> own_keys(jax.random.split(jax.random.key(0), 3), views=2).shape
+  >>> stream_keys(jax.random.split(jax.random.key(0), 3), views=2).shape
   (3, 2)
   """
   return jax.vmap(lambda key: jax.random.split(key, views))(keys) if views else keys

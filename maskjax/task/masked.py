@@ -79,7 +79,7 @@ class Masked:
       coupled=self.coupled,
       **({"pair": self.pair} if self.pairs else {}),
       **({"final": self.final} if parts.final else {}),
-      figures=self.scalars if parts.scalars else None,
+      scalars=self.scalars if parts.scalars else None,
       network=parts.modules.get("encoder", parts.modules.get("network")),
       answers=answers,
     )

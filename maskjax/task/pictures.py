@@ -135,13 +135,13 @@ def relative_probability(log_prob: Float[Array, "b n"]) -> Float[Array, "b n"]:
   return jnp.exp(log_prob - log_prob.max(axis=-1, keepdims=True))
 
 
-def likeliest(
+def argmax(
   logits: Float[Array, "b n v"], values: Int[Array, "b n"], hidden: Bool[Array, "b n"]
 ) -> Int[Array, "b n"]:
   """The most probable id at each hidden position, the given one at the others.
 
   >>> ids, hidden = jnp.array([[5, 6]]), jnp.array([[True, False]])
-  >>> likeliest(jnp.array([[[0.0, 1.0], [0.0, 1.0]]]), ids, hidden).tolist()
+  >>> argmax(jnp.array([[[0.0, 1.0], [0.0, 1.0]]]), ids, hidden).tolist()
   [[1, 6]]
   """
   return jnp.where(hidden, jnp.argmax(logits, axis=-1).astype(values.dtype), values)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from maskjax import bind, sections
-from maskjax.errors import BadInput
+from maskjax.errors import BadInput, unknown
 from maskjax.over import Over
 from maskjax.record import Record
 from maskjax.recover import Target

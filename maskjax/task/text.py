@@ -13,10 +13,10 @@ from maskjax.hide import Seen
 from maskjax.hide.pairs import Predicate, dense
 from maskjax.keys import keys
 from maskjax.model.layers import Told
-from maskjax.recover import surprise
+from maskjax.recover import nll
 from maskjax.task.base import Batch
 from maskjax.task.networks import Network
-from maskjax.task.pictures import likeliest
+from maskjax.task.pictures import argmax
 
 # How the arrays of a batch go on beyond their end.
 PADDED = {"tokens": "constant", "valid": "constant", "asked": "constant"}
@@ -167,19 +167,19 @@ def text_nats(
   >>> text_nats(jnp.zeros((1, 2, 1)), jnp.zeros((1, 2), int), jnp.ones((1, 2), bool)).tolist()
   [0.0]
   """
-  nats = surprise(logits, target, asked).sum(-1)
+  nats = nll(logits, target, asked).sum(-1)
   return nats if weight is None else weight * nats
 
 
-def own_key(key: Key[Array, ""]) -> Key[Array, ""]:
+def stream_key(key: Key[Array, ""]) -> Key[Array, ""]:
   """The key of a stream as a value, for several values that draw from the same."""
   return key
 
 
-def even_times(position: Int[Array, "b"]) -> Float[Array, "b"]:
+def stratified_times(position: Int[Array, "b"]) -> Float[Array, "b"]:
   r"""Times that lie evenly in [0, 1], one for each example: $t_i = (i + 1/2) / B$.
 
-  >>> even_times(jnp.array([7, 3])).tolist()
+  >>> stratified_times(jnp.array([7, 3])).tolist()
   [0.25, 0.75]
   """
   return (jnp.arange(len(position)) + 0.5) / len(position)
@@ -242,7 +242,7 @@ def text_views(
   >>> text_views(tokens, hidden, jnp.array([[[9., 0.], [9., 0.]]]))["prediction"].tolist()
   [[1, 0]]
   """
-  return {"tokens": tokens, "hidden": hidden, "prediction": likeliest(logits, tokens, hidden)}
+  return {"tokens": tokens, "hidden": hidden, "prediction": argmax(logits, tokens, hidden)}
 
 
 def text_features(

@@ -27,7 +27,7 @@ from maskjax.train.pod.signals import Stop, Stopped
 from maskjax.train.setup import stages
 from maskjax.train.setup.build import IDENTITY, LENGTHS, Parts
 from maskjax.train.setup.initial import first_state, snapshot
-from maskjax.train.state import State, averaged
+from maskjax.train.state import State, with_ema
 from maskjax.train.workdirs import remote
 from maskjax.train.workdirs.workdir import check_config, write_config, write_record
 from maskjax.view.grid import save_png
@@ -47,14 +47,14 @@ def check_identity(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
 
 
 def check_saving(config: Mapping[str, Any]) -> None:
-  """Refuses intervals that are none, and a best checkpoint by a figure that nobody computes."""
+  """Refuses intervals that are none, and a best checkpoint by a metric that nobody computes."""
   section = config.get("checkpoint", {})
   if (every := section.get("every", 0)) < 0:
     raise BadInput(f"checkpoint.every is 0, for the end only, or more, got {every}")
   best = section.get("best", "")
-  figures = [f"eval/{name}/" for name, chosen in config.get("evals", {}).items() if on(chosen)]
-  if best and not best.startswith(tuple(figures)):
-    raise unknown("figure for checkpoint.best", best, [f"{figure}…" for figure in figures])
+  scalars = [f"eval/{name}/" for name, chosen in config.get("evals", {}).items() if on(chosen)]
+  if best and not best.startswith(tuple(scalars)):
+    raise unknown("metric for checkpoint.best", best, [f"{metric}…" for metric in scalars])
 
 
 def fit(parts: Parts, workdir: pathlib.Path, seed: int, stop: Stop) -> None:
@@ -138,21 +138,21 @@ class Run:
         with self.clock.phase("data"):
           batch = self.parts.mesh.put(next(batches))
         with profiler.step(step):
-          state, figures = self._step(state, batch, compiles=step == first)
+          state, scalars = self._step(state, batch, compiles=step == first)
         position += config["batch_size"]
         # Looked at one step late, so that the device need not wait for the host.
         self._check(previous)
-        previous = step, figures
+        previous = step, scalars
         stopping = self.stop.here()
         if step == total or stopping or self._due(step):
           self._check(previous)
-          self._milestone(state, step, position, figures)
+          self._milestone(state, step, position, scalars)
     self._written()
 
   def _written(self) -> None:
     """Waits for the last checkpoint, the other processes too: they may read it next, or leave."""
     self.checkpoints.wait()
-    me().meet("the last checkpoint")
+    me().barrier("the last checkpoint")
 
   def _step(
     self, state: State, batch: Mapping[str, jax.Array], compiles: bool
@@ -163,7 +163,7 @@ class Run:
       if me().count > 1 and hasattr(self.parts.step, "lower"):
         self.parts.step.lower(state, batch).compile()
       # Collectives of the CPU wait half a minute for one that still compiles, not longer.
-      me().meet("the first step")
+      me().barrier("the first step")
       done = jax.block_until_ready(self.parts.step(state, batch))
     self.clock.restart(int(done[0].step))
     return done
@@ -171,8 +171,8 @@ class Run:
   def _check(self, previous: tuple[int, Mapping[str, jax.Array]] | None) -> None:
     """Stops at the first step whose loss, terms or gradient are not finite."""
     if previous is not None:
-      step, figures = previous
-      metrics.finite(step, jax.device_get(figures))
+      step, scalars = previous
+      metrics.finite(step, jax.device_get(scalars))
 
   def _every(self, section: str, default: int = 0) -> int:
     return self.parts.config.get(section, {}).get("every", default)
@@ -185,12 +185,12 @@ class Run:
   def _evals(self) -> Mapping[str, Any]:
     return self.parts.config.get("evals", {})
 
-  def _milestone(self, state: State, step: int, position: int, figures: Any) -> None:
+  def _milestone(self, state: State, step: int, position: int, scalars: Any) -> None:
     """Logs, evaluates, saves and leaves, whichever is due at this step, in this order."""
     last, every = step == self.parts.total_steps, self._every("checkpoint")
     log_every = self._every("log", 50)
     if last or (log_every and step % log_every == 0):
-      self._log(step, position, jax.device_get(figures))
+      self._log(step, position, jax.device_get(scalars))
     results = self._evaluate(state, step)
     self.stop.here()
     if last or self.stop or (every and step % every == 0):
@@ -198,17 +198,17 @@ class Run:
     if self.stop and (results is None or not last):
       self._leave(state, step, position)
 
-  def _log(self, step: int, position: int, figures: Mapping[str, np.ndarray]) -> None:
+  def _log(self, step: int, position: int, scalars: Mapping[str, np.ndarray]) -> None:
     parts, pace = self.parts, self.clock.lap(step)
     mfu = flops.mfu(parts.flops, pace.steps_per_second, parts.peak, parts.mesh.devices)
-    row: dict[str, SupportsFloat] = {f"train/{name}": value for name, value in figures.items()}
+    row: dict[str, SupportsFloat] = {f"train/{name}": value for name, value in scalars.items()}
     row |= {"train/rate": parts.optimizer.rate(step - 1), "train/examples": position}
     row |= {"perf/examples_per_second": pace.examples_per_second, "perf/mfu": mfu}
     row |= {f"perf/seconds/{phase}": spent for phase, spent in self.clock.seconds.items()}
     self.writers.scalars(step, row)
     remote.push(self.workdir, wait=False)
     if me().first:
-      said = progress.line(step, parts.total_steps, figures["loss"], pace, mfu, parts.peak)
+      said = progress.line(step, parts.total_steps, scalars["loss"], pace, mfu, parts.peak)
       self.bar.show(step, said)
 
   def _names(self, step: int) -> list[str]:
@@ -217,21 +217,21 @@ class Run:
     return [name for name, section in self._evals().items() if due(section, step, total)]
 
   def unevaluated(self, step: int) -> bool:
-    """Whether a signal came while a saved step was being evaluated: its figures are not there."""
+    """Whether a signal came while a saved step was being evaluated: its scalars are not there."""
     if not self._names(step):
       return False
     rows = read_metrics(self.workdir / "metrics.jsonl") if me().first else {}
     found = any(name.startswith("eval/") for name in rows.get(step, {}))
-    return not me().meet("the figures so far", found)[0]
+    return not me().barrier("the scalars so far", found)[0]
 
   def _evaluate(self, state: State, step: int) -> dict[str, float] | None:
-    """The figures of the evaluators that are due; None if a signal came before all were done."""
+    """The scalars of the evaluators that are due; None if a signal came before all were done."""
     sections, names = self._evals(), self._names(step)
     if not names:
       return {}
     picture = lambda name, image: keep_picture(self.workdir, self.writers, step, name, image)
     with self.clock.phase("eval"):
-      me().meet("an evaluation")
+      me().barrier("an evaluation")
       context = make_context(self.parts, state, self.seed, step, picture, self.workdir)
       try:
         results = evaluate(dataclasses.replace(context, pause=self.stop.check), sections, names)
@@ -288,8 +288,8 @@ def make_context(
   return Context(
     record=parts.data.record,
     task=parts.task,
-    variables=averaged(state),
-    moments=state.moments,
+    variables=with_ema(state),
+    opt_state=state.opt_state,
     key=stream(jax.random.key(seed), "evaluation"),
     step=step,
     data=parts.data,

@@ -25,7 +25,7 @@ from maskjax.train.log.summary import summary
 from maskjax.train.loop import check_identity, fit, keep_picture, make_context, open_writers
 from maskjax.train.pod.devices import there
 from maskjax.train.pod.member import check, me
-from maskjax.train.pod.roll import listed
+from maskjax.train.pod.rendezvous import listed
 from maskjax.train.pod.signals import asked_to_stop
 from maskjax.train.setup.build import Parts, make_parts
 from maskjax.train.setup.initial import first_state, snapshot
@@ -222,7 +222,7 @@ def same_everywhere(config: Mapping[str, Any]) -> None:
     BadInput: they were not all given the same config.
   """
   digest = hashlib.sha256(repr(sorted(flatten(config).items())).encode()).hexdigest()
-  others = [i for i, d in enumerate(me().meet("the workdir", digest)) if d != digest]
+  others = [i for i, d in enumerate(me().barrier("the workdir", digest)) if d != digest]
   if others:
     raise BadInput(f"{listed(others)} got another config than process {me().index}")
 

@@ -21,15 +21,15 @@ class State(NamedTuple):
     step: number of updates made.
     key: the run key, from which every draw of every step is folded; it never changes.
     variables: the task's collections; the optimiser moves "params".
-    moments: the optimiser's state.
-    average: exponential moving average of "params"; empty where none is kept.
+    opt_state: the optimiser's state.
+    ema: exponential moving average of "params"; empty where none is kept.
   """
 
   step: Int[Array, ""]
   key: Key[Array, ""]
   variables: Variables
-  moments: Any
-  average: Any
+  opt_state: Any
+  ema: Any
 
 
 def start(
@@ -47,21 +47,21 @@ def begun(
   params = variables["params"]
   # Its own buffers: the train step gives its state's memory away.
   average = jax.tree.map(jnp.copy, params) if ema else {}
-  return State(jnp.int32(0), key, variables, moments(tx, variables), average)
+  return State(jnp.int32(0), key, variables, init_opt_state(tx, variables), average)
 
 
-def moments(tx: optax.GradientTransformation, variables: Variables) -> Any:
+def init_opt_state(tx: optax.GradientTransformation, variables: Variables) -> Any:
   """The state of an optimiser that begins; one that chooses masks is told what was prepared."""
   if isinstance(tx, weights.Selecting):
     return tx.init(variables["params"], **variables.get(PREPARED, {}))
   return tx.init(variables["params"])
 
 
-def averaged(state: State) -> Variables:
+def with_ema(state: State) -> Variables:
   """The variables to evaluate and export: with the moving average where one is kept."""
-  if not jax.tree.leaves(state.average):
+  if not jax.tree.leaves(state.ema):
     return state.variables
-  return {**state.variables, "params": state.average}
+  return {**state.variables, "params": state.ema}
 
 
 def parameter_count(variables: Variables) -> int:

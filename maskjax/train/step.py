@@ -24,7 +24,7 @@ def make_step(
   *,
   accumulate: int = 1,
   ema: float = 0.0,
-  held: Callable[[Any, Any, Any], Any] = lambda average, params, moments: average,
+  held: Callable[[Any, Any, Any], Any] = lambda average, params, opt_state: average,
 ) -> Callable[[State, Batch], tuple[State, Metrics]]:
   r"""The pure function `(state, batch) -> (state, metrics)`.
 
@@ -33,7 +33,7 @@ def make_step(
   whole batch are found first, and microbatch m contributes $\nabla \sum_t w_t S_t^m / C_t$. So do
   the parts of a batch that devices hold where the step is mapped over them, `reduce.across`.
   With `ema`, $\bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta$ follows each update;
-  `held(average, params, moments)` puts back what the optimiser holds: zeros, or frozen weights.
+  `held(average, params, opt_state)` puts back what the optimiser holds: zeros, or frozen weights.
 
   Raises:
     BadInput: microbatches of a loss that couples the examples of a batch.
@@ -54,19 +54,19 @@ def make_step(
       grads, terms, variables = _accumulated(task, loss, state.variables, batch, accumulate)
     grads, terms = _of_all_devices(grads, terms)
     params = state.variables["params"]
-    updates, moments = tx.update(grads, state.moments, params)
+    updates, opt_state = tx.update(grads, state.opt_state, params)
     params = optax.apply_updates(params, updates)
-    average = state.average
+    average = state.ema
     if ema:
       average = jax.tree.map(lambda a, p: ema * a + (1 - ema) * p, average, params)
-      average = held(average, params, moments)
+      average = held(average, params, opt_state)
     variables = {**variables, "params": params}
     if task.update is not None:
       variables = {**task.update(variables, state.step), "params": params}
     means = {f"terms/{k}": t.sum / jnp.maximum(t.count, 1) for k, t in terms.items()}
     metrics = {"loss": total(terms, task.weights), **means, "gradient": optax.tree.norm(grads)}
     metrics["parameters"] = optax.tree.norm(params)
-    return State(state.step + 1, state.key, variables, moments, average), metrics
+    return State(state.step + 1, state.key, variables, opt_state, average), metrics
 
   return train_step
 

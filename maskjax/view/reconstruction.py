@@ -27,7 +27,7 @@ TITLES = {
 }
 # Without channels: in [0, 1], and a number a patch, of which the order within an image is shown.
 MAPS = {"chance": "chance to be seen"}
-RANKS = {"foreseen": "predicted loss", "loss": "loss where hidden"}
+RANKS = {"predicted_loss": "predicted loss", "loss": "loss where hidden"}
 
 
 @needs("views", kinds=("image", "video", "table"))

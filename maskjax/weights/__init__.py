@@ -3,24 +3,24 @@
 from maskjax.weights.held import Held, masks, settle, sparsity, zero
 from maskjax.weights.hold import hold
 from maskjax.weights.patterns import learned_patterns
-from maskjax.weights.score import fisher, magnitude, random, wanda
+from maskjax.weights.reparametrize import Reparametrization, reparametrized
+from maskjax.weights.score import fisher, input_scaled_magnitude, magnitude, random
 from maskjax.weights.update_only import Selecting, update_only
-from maskjax.weights.view import View, viewed
 
 __all__ = [
   "Held",
+  "Reparametrization",
   "Selecting",
-  "View",
   "fisher",
   "hold",
+  "input_scaled_magnitude",
   "learned_patterns",
   "magnitude",
   "masks",
   "random",
+  "reparametrized",
   "settle",
   "sparsity",
   "update_only",
-  "viewed",
-  "wanda",
   "zero",
 ]

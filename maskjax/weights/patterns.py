@@ -20,8 +20,8 @@ from maskjax.score import gumbel
 from maskjax.weights.choose import OFFERS, choice, choose, nothing
 from maskjax.weights.held import PyTree, named_leaves
 from maskjax.weights.packed import unpack
+from maskjax.weights.reparametrize import Reparametrization
 from maskjax.weights.score import magnitude
-from maskjax.weights.view import View
 
 Number = float | bind.Moving
 
@@ -53,7 +53,7 @@ def learned_patterns(
   select: Callable[..., Any] = selects.softmax,
   reward: Number = 0.0,
   seed: int = 0,
-) -> View:
+) -> Reparametrization:
   r"""Logits $\pi$ of the patterns of every group of weights, trained through sampled soft masks.
 
   In training a group's gates are those of its patterns in the shares
@@ -135,7 +135,7 @@ def learned_patterns(
 
     return _masked(mask, params, learned)
 
-  def figures(learned: PyTree, before: PyTree, step: Any) -> dict[str, Array]:
+  def scalars(learned: PyTree, before: PyTree, step: Any) -> dict[str, Array]:
     logits, first, kappa = _flat(learned), _flat(before), bind.now(scale, step)
     size = sum(leaf.size for leaf in first.values())
     changed = sum(jnp.sum(jnp.argmax(x, -1) != first[name]) for name, x in logits.items())
@@ -143,7 +143,7 @@ def learned_patterns(
     sure = sum(map(likeliest, logits.values()))
     return {"changed": jnp.asarray(changed / size), "probability": jnp.asarray(sure / size)}
 
-  return View(init, begin, soft, hard, figures)
+  return Reparametrization(init, begin, soft, hard, scalars)
 
 
 def along_inputs(groups: Array) -> Array:

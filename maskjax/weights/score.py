@@ -47,13 +47,15 @@ def fisher(squared_gradients: Float[Array, "*b"]) -> Float[Array, "*b"]:
   return -squared_gradients
 
 
-def wanda(params: Float[Array, "*b"], input_norms: Float[Array, "*#b"]) -> Float[Array, "*b"]:
+def input_scaled_magnitude(
+  params: Float[Array, "*b"], input_norms: Float[Array, "*#b"]
+) -> Float[Array, "*b"]:
   r"""The weights that say least to what they meet first: $-|w_{ij}|\,\lVert x_i \rVert_2$.
 
   `input_norms` are the norms of a layer's inputs, as `maskjax.task.prepare.input_norms` measures
   them. Scores are for comparing the weights of one output.
 
-  >>> wanda(jnp.array([[1.0], [3.0]]), jnp.array([[6.0], [1.0]])).tolist()
+  >>> input_scaled_magnitude(jnp.array([[1.0], [3.0]]), jnp.array([[6.0], [1.0]])).tolist()
   [[-6.0], [-3.0]]
 
   Sun et al., "A Simple and Effective Pruning Approach for Large Language Models", 2024, section 3.

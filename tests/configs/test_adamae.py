@@ -10,7 +10,7 @@ import pytest
 def found(built):
   """The mean slopes of three steps in the sampler, as its optimiser keeps them, and their masks."""
   made = built("adamae", "laptop")
-  slopes = made.vectors.split(optax.tree.get(made.trained.state.moments, "mu"))
+  slopes = made.vectors.split(optax.tree.get(made.trained.state.opt_state, "mu"))
   return slopes.get("score", {}), made.trained.masks["hidden"]
 
 

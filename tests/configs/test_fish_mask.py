@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from maskjax import weights
-from maskjax.train.state import moments
+from maskjax.train.state import init_opt_state
 
 
 def test_trained_are_the_head_and_the_parameters_of_largest_fisher_information(built):
@@ -14,7 +14,7 @@ def test_trained_are_the_head_and_the_parameters_of_largest_fisher_information(b
   params, prepared = jax.tree.map(filled, (made.shapes["params"], made.shapes["prepared"]))
   assert set(prepared) == {"squared_gradients"}
   tx = made.optimizer.tx
-  chosen = lambda given: weights.masks(moments(tx, given))
+  chosen = lambda given: weights.masks(init_opt_state(tx, given))
   held = jax.device_get(jax.jit(chosen)({"params": params, "prepared": prepared}))
   fisher = prepared["squared_gradients"]
   assert held.pop("head") == {"bias": None, "kernel": None}

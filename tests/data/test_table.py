@@ -10,7 +10,7 @@ from maskjax.data import pipeline, table
 from maskjax.errors import BadInput
 
 WHITE = {
-  "score": {"fn": "score.white"},
+  "score": {"fn": "score.uniform"},
   "select": {"fn": "select.threshold", "above": 0.7},
   "seed": 3,
 }

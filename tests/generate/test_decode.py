@@ -20,7 +20,7 @@ predict = lambda tokens, hidden: toy.conditionals(jnp.where(hidden, MASK, tokens
 def sample(count=MANY, tokens=(0, 0, 0), hidden=(True, True, True), predict=predict, **words):
   """Decodes the same request many times."""
   options = dict(
-    score=functools.partial(score.white),
+    score=functools.partial(score.uniform),
     select=functools.partial(select.top),
     schedule=functools.partial(schedule.linear),
   )
@@ -40,7 +40,7 @@ def close(got, expected, count=MANY):
 
 
 POLICIES = {
-  "random": functools.partial(score.white),
+  "random": functools.partial(score.uniform),
   "confidence": functools.partial(score.confidence),
   "noisy": functools.partial(score.confidence, noise=2.0),
   "entropy": functools.partial(score.entropy),
@@ -164,7 +164,7 @@ def test_temperature_may_move_with_the_steps():
 def test_an_example_draws_the_same_alone_and_in_a_batch():
   """Also where the batch has steps left when the example has none, and may choose all anew."""
   white = dict(
-    score=functools.partial(score.white),
+    score=functools.partial(score.uniform),
     select=functools.partial(select.top),
     schedule=functools.partial(schedule.linear),
     steps=7,

@@ -1,6 +1,6 @@
 """Writes masks.json: which positions a seed hides.
 
-First by score.white and select.top on a few grids, then by one kind each of the other scores and
+First by score.uniform and select.top on a few grids, then by one kind each of the other scores and
 selections. Run on any supported jax: python tests/golden/make_masks.py [--check]
 """
 
@@ -57,7 +57,7 @@ def by_grid():
   from maskjax import score, select
 
   for grid, ratio in CASES:
-    yield grid, ratio, lambda keys, g=grid, r=ratio: select.top(score.white(keys, g), ratio=r)
+    yield grid, ratio, lambda keys, g=grid, r=ratio: select.top(score.uniform(keys, g), ratio=r)
 
 
 def by_kind():
@@ -71,7 +71,7 @@ def by_kind():
 
   unit = lambda: units.words(jnp.zeros(12, bool).at[jnp.array(STARTS)].set(True))
   logits = jnp.asarray(-np.arange(12, dtype=np.float32) / 4)
-  white = lambda keys: score.white(keys, GRID)
+  white = lambda keys: score.uniform(keys, GRID)
   blocks = lambda keys, **words: score.blocks(keys, GRID, size=(2, 3), **words)
   green = lambda keys: score.color_noise(keys, GRID, color="green")
   nested = lambda keys: select.nested(white(keys), counts=(4, 9))
@@ -100,7 +100,7 @@ def by_kind():
     "per_axis": lambda keys: select.per_axis(white(keys), grid=GRID, counts=(1, 2)),
     "nested": lambda keys: jnp.moveaxis(nested(keys), 0, -2),
     "multiblock": lambda keys: jnp.moveaxis(
-      select.multiblock(score.white(keys, (10, 2)), grid=GRID).asked, 0, -2
+      select.multiblock(score.uniform(keys, (10, 2)), grid=GRID).asked, 0, -2
     ),
     "top_up": lambda keys: select.top_up(white(keys), ratio=0.5, allowed=there),
     "logistic": lambda keys: missing(score.logistic(keys, tables(keys), ratio=0.5)),

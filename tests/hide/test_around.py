@@ -57,13 +57,13 @@ def test_neighbours_reach_as_many_rings_as_steps():
 
 
 def test_average_is_that_of_what_is_visible():
-  got = np.asarray(jax.jit(hide.average)(FLAT, HOLES))
+  got = np.asarray(jax.jit(hide.mean)(FLAT, HOLES))
   for b in (0, 1):
     np.testing.assert_allclose(got[b][HOLES[b]][0], FLAT[b][~HOLES[b]].mean(0), rtol=1e-5)
   np.testing.assert_array_equal(got[2], 0)
 
 
-@pytest.mark.parametrize("fill", [hide.average, lambda x, h: hide.neighbours(x, h, grid=GRID)])
+@pytest.mark.parametrize("fill", [hide.mean, lambda x, h: hide.neighbours(x, h, grid=GRID)])
 def test_removers_let_nothing_through(fill):
 
   def loss(x):

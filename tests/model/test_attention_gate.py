@@ -39,7 +39,7 @@ CASES = {
 every_case = pytest.mark.parametrize("case", CASES)
 
 
-def averaged(hidden, opened, k=K):
+def with_ema(hidden, opened, k=K):
   """Odds by the definition, their sum, and the average; zeros where no key is seen."""
   logits = np.float64(Q) @ np.float64(k).swapaxes(-1, -2) / np.sqrt(D)
   seen = np.where(hidden, 0, opened) + np.zeros_like(logits)
@@ -95,7 +95,7 @@ def found():
 @every_case
 def test_weights_are_multiplied_and_normalised_again(found, case):
   _, out = found[case]["gated"]
-  _, _, expected = averaged(CASES[case][1], gate())
+  _, _, expected = with_ema(CASES[case][1], gate())
   np.testing.assert_allclose(out, expected, **EXACT)
   assert not out[0, :, 3].any()
 
@@ -104,7 +104,7 @@ def test_weights_are_multiplied_and_normalised_again(found, case):
 def test_the_slope_of_a_gate_is_that_of_the_definition_where_it_is_closed_too(found, case):
   """d out_i / d g_ij = e_ij / total_i · (v_j - out_i), for every j that nothing else hides."""
   (_, _, slope), _ = found[case]["gated"]
-  over, _, out = averaged(CASES[case][1], gate())
+  over, _, out = with_ema(CASES[case][1], gate())
   towards = np.einsum("bhqd,bhkd->bhqk", WORTH, np.float64(V))
   expected = over * (towards - (WORTH * out).sum(-1, keepdims=True))
   np.testing.assert_allclose(slope, expected.sum(1, keepdims=True), atol=1e-4, rtol=1e-4)
@@ -146,7 +146,7 @@ def test_open_gates_are_plain_attention(found, case):
 
 @every_case
 def test_weights_are_those_of_the_definition(found, case):
-  _, expected, _ = averaged(CASES[case][1], np.ones((N, N)))
+  _, expected, _ = with_ema(CASES[case][1], np.ones((N, N)))
   np.testing.assert_allclose(found[case]["weights"], expected, **EXACT)
 
 

@@ -41,7 +41,7 @@ def test_shares_of_classes_cost_their_mean():
 
   @jax.jit
   def costs(logits, labels, other, target, asked):
-    cost = [recover.surprise(logits, x, asked) for x in (target, labels, other)]
+    cost = [recover.nll(logits, x, asked) for x in (target, labels, other)]
     smooth = recover.cross_entropy(logits, labels, asked, smoothing=0.2).sum
     spread = 0.8 * jax.nn.one_hot(labels, 7) + 0.2 / 7
     return cost, smooth, recover.cross_entropy(logits, spread, asked).sum

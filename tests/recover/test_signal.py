@@ -31,7 +31,7 @@ def test_the_loss_is_the_public_one():
 
 def test_estimates_are_ordered_as_in_the_public_code():
   """Which of three it orders by the inverse of its best way: right where that is the same."""
-  served = np.asarray(jax.jit(recover.serving)(GUESSES, SOURCES))
+  served = np.asarray(jax.jit(recover.best_permutation)(GUESSES, SOURCES))
   inverse = np.argsort(served, axis=-1)
   for order in (inverse, served[(served == inverse).all(-1)]):
     assert len(order)

@@ -168,7 +168,7 @@ def test_masks_are_few_regions_and_fewer_the_faster_it_decays(grid):
     given = keys(key, 64)
     noise = lambda decay: score.fourier_noise(given, grid, decay=decay)
     # One search for them all.
-    scores = [score.white(given, grid), *map(noise, (0.0, 1.0, 2.0, 3.0))]
+    scores = [score.uniform(given, grid), *map(noise, (0.0, 1.0, 2.0, 3.0))]
     return select.top(jnp.stack(scores), ratio=0.4)
 
   white, *found = (statistics(hidden, grid, 0.4) for hidden in np.asarray(draw(KEY)))

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from maskjax.keys import keys
-from maskjax.score import white
+from maskjax.score import uniform
 
 KEY = jax.random.key(0)
-draw = jax.jit(lambda key, positions, grid: white(keys(key, positions), grid), static_argnums=2)
+draw = jax.jit(lambda key, positions, grid: uniform(keys(key, positions), grid), static_argnums=2)
 
 
 def test_the_same_key_gives_the_same_bits_and_another_gives_others():
@@ -19,7 +19,7 @@ def test_the_same_key_gives_the_same_bits_and_another_gives_others():
 
 
 def test_a_part_of_the_batch_draws_what_the_whole_draws_for_it():
-  both = lambda key: (draw(key, jnp.arange(8), (3, 5)), white(keys(key, 8)[2], (3, 5)))
+  both = lambda key: (draw(key, jnp.arange(8), (3, 5)), uniform(keys(key, 8)[2], (3, 5)))
   whole, alone = jax.jit(both)(KEY)
   np.testing.assert_array_equal(draw(KEY, np.arange(4, 8), (3, 5)), whole[4:])
   np.testing.assert_array_equal(alone, whole[2])

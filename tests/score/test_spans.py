@@ -24,7 +24,7 @@ def drawn():
     line = score.spans(few, (40,))
     longer = [
       score.spans(some, (128,)),
-      score.white(some, (128,)),
+      score.uniform(some, (128,)),
       score.spans(some, (128,), longest=1),
     ]
     places, sizes, _ = jnp.unstack(jax.vmap(lambda k: jax.random.split(k, 3))(few), axis=1)

@@ -73,7 +73,7 @@ def test_a_modality_may_be_seen_nearly_whole_or_not_at_all():
   @jax.jit
   def hide(key):
     drawn = keys(key, 2000)
-    scores = [score.split(drawn, sizes, keep), score.white(drawn, (256,))]
+    scores = [score.split(drawn, sizes, keep), score.uniform(drawn, (256,))]
     return select.top(jnp.stack(scores), count=256 - keep)
 
   hidden, uniform = np.asarray(hide(jax.random.key(0)))

@@ -53,7 +53,7 @@ def test_positions_share_the_score_of_their_cell_and_of_no_other(grid, size):
 
 
 def test_cells_of_one_position_are_white_noise():
-  both = lambda k: (score.blocks(k[:4], (3, 5), size=(1, 1)), score.white(k[:4], (3, 5)))
+  both = lambda k: (score.blocks(k[:4], (3, 5), size=(1, 1)), score.uniform(k[:4], (3, 5)))
   np.testing.assert_array_equal(*at_once(both))
 
 

@@ -85,7 +85,7 @@ def test_whole_times_and_frequencies_are_hidden_where_plain_noise_hides_none():
 
   @jax.jit
   def draw(key):
-    noise = score.white(keys(key, 50), (TIMES, FREQUENCIES))
+    noise = score.uniform(keys(key, 50), (TIMES, FREQUENCIES))
     hidden = per_axis(noise, grid=(TIMES, FREQUENCIES), counts=(13, 2))
     return hidden, top(noise, count=hidden[0].sum())
 
@@ -102,7 +102,7 @@ def test_whole_times_and_frequencies_are_hidden_where_plain_noise_hides_none():
 
 def test_every_choice_of_rows_and_columns_has_the_same_chance():
   draws = 18_000
-  noise = lambda key: score.white(keys(key, draws), GRID)
+  noise = lambda key: score.uniform(keys(key, draws), GRID)
   hide = jax.jit(lambda key: per_axis(noise(key), grid=GRID, counts=(1, 2), join="all"))
   hidden = np.asarray(hide(jax.random.key(1))).reshape(-1, *GRID)
   rows, columns = hidden.any(2).argmax(1), hidden.any(1) @ (1 << np.arange(4))

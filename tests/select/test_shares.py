@@ -44,7 +44,7 @@ def test_add_up_to_one_in_every_segment_and_are_dispersed():
     drawn = keys(key, 50)
     scores = score.normal(drawn, (n,))
     gate = select.shares(scores, segment=segment, segments=10, temperature=0.9)
-    return gate, ~select.threshold(score.white(drawn, (n,)), above=0.3)
+    return gate, ~select.threshold(score.uniform(drawn, (n,)), above=0.3)
 
   gate, kept = jax.device_get(draw(jax.random.key(0)))
   sums = gate.reshape(50, 10, 6).sum(-1)

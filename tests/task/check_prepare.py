@@ -18,7 +18,7 @@ from maskjax import select, weights
 from maskjax.task.base import Task
 from maskjax.task.prepare import prepared, squared_gradients
 from maskjax.train.mesh.mesh import make_mesh
-from maskjax.train.state import moments, start
+from maskjax.train.state import init_opt_state, start
 
 MESHES = {
   "data": {"preset": "data"},
@@ -55,7 +55,7 @@ def main():
     state = mesh.place(jax.jit(begin)(jax.random.key(0)))
     variables = ready.prepare(state.variables, map(mesh.put_everywhere, batches))
     found = jax.device_get(variables["prepared"]["squared_gradients"])
-    chosen = jax.jit(lambda variables: weights.masks(moments(tx, variables)))
+    chosen = jax.jit(lambda variables: weights.masks(init_opt_state(tx, variables)))
     return found, jax.device_get(chosen(variables))
 
   squares, hidden = masks(make_mesh({}, jax.devices()[:1]))

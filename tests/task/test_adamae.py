@@ -219,7 +219,7 @@ def test_it_comes_to_show_what_random_masks_cannot_recover():
 
     after, _ = jax.lax.scan(step, (begin, tx.init(begin)), jnp.arange(STEPS))[0]
     ends = jax.tree.map(lambda *x: jnp.stack(x), sampler, apart(after))
-    white = score.white(keys(KEY, 64), (2, 4, 4))
+    white = score.uniform(keys(KEY, 64), (2, 4, 4))
     return jax.lax.map(rates, ends), ~select.top(white, ratio=0.875)
 
   learned, white = map(np.asarray, run(variables["params"]["score"]))

@@ -109,7 +109,7 @@ def found():
         variables, left.values, given["caption"], index=left.index, valid=left.valid
       ),
       "valid": cost(variables["params"], {**given, **six}, 0),
-      "temperature": TASK.figures(variables, 0)["temperature"],
+      "temperature": TASK.scalars(variables, 0)["temperature"],
       "features": TASK.answers["features"](variables, given),
       "rows left out": TASK.answers["features"](variables, blank, rows),
     }

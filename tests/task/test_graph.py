@@ -28,7 +28,7 @@ def graph(branches=None, **more):
   return Graph(
     {
       "values": Value(jnp.asarray, {"a": "batch"}),
-      "scores": Value(functools.partial(score.white, grid=(N,)), stream="mask"),
+      "scores": Value(functools.partial(score.uniform, grid=(N,)), stream="mask"),
       "hidden": Value(lambda scores, count: select.top(scores, count=count)),
       "seen": Value(hide.drop, {"x": "values"}, keeps=(2, 4, N)),
       "out": Value(lambda seen: 2 * seen.values),
@@ -215,7 +215,7 @@ def test_what_is_drawn_or_moves_is_made_again_at_another_step():
   made = graph(scaled=Value(functools.partial(lambda x: x, x=twice)), asked=asked)
   own, moved, (drawn, scaled) = run(made, "scores", "scaled", "asked")
   key = stream(jax.random.key(0), "mask", 5)
-  other = score.white(jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(B)), (N,))
+  other = score.uniform(jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(B)), (N,))
   np.testing.assert_array_equal(drawn, other)
   assert (drawn != own).all()
   assert (moved, scaled) == (0, 10)
@@ -243,6 +243,6 @@ def test_a_state_is_told_and_what_it_becomes_is_kept_apart():
 
 def test_it_prints_a_line_for_each_value():
   lines = list(graph({"look": Branch(draws=("scores",))}).describe())
-  assert "scores = score.white(grid=(8,))" in lines
+  assert "scores = score.uniform(grid=(8,))" in lines
   assert "seen = hide.drop(x=values, hidden, keep=2 | 4 | 8)" in lines
   assert "look.seen = hide.drop(x=values, hidden=look.hidden, keep=2 | 4 | 8)" in lines

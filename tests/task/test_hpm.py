@@ -182,7 +182,7 @@ def test_it_learns_where_it_fails_and_hides_that():
   assert teach[-1] < 0.75 * np.log(2)
   early, late = views["early"], views["late"]
   # The loss of a patch of the hard half is predicted to be larger than that of one of the easy.
-  predicted = late["foreseen"].reshape(MANY, 16)
+  predicted = late["predicted_loss"].reshape(MANY, 16)
   assert (predicted[:, :8, None] > predicted[:, None, 8:]).mean() > 0.8
   above = [1 - np.isnan(views["loss"])[:, :2].mean() for views in (early, late)]
   # At random 12 of 16 alike; in the end the 6 hardest, and 6 of the other 10: 7.2 of 8.
@@ -241,6 +241,8 @@ def test_without_a_teacher_there_is_none_and_losses_are_predicted_all_the_same()
   assert "teachers" not in variables
   assert task.update is None
   views = jax.eval_shape(task.answers["views"], variables, like, KEY)
-  assert {views[name].shape for name in ("foreseen", "predicted", "loss")} == {(16, 4, 4)}
+  assert {views[name].shape for name in ("predicted_loss", "predicted_loss_masked", "loss")} == {
+    (16, 4, 4)
+  }
   plain_views = jax.eval_shape(build(preset="plain").answers["views"], variables, like, KEY)
   assert set(plain_views) == {"input", "seen", "prediction", "pasted"}

@@ -231,7 +231,7 @@ def test_one_mask_is_asked_where_it_hides():
   """Of the network itself, without gradients, where there is no teacher."""
   c = lab.load(CONFIGS["ijepa"]).get_config("smoke")
   c.model.encoder.update(width=16)
-  c.score, c.select = dict(fn="score.white"), dict(fn="select.top", ratio=0.75)
+  c.score, c.select = dict(fn="score.uniform"), dict(fn="select.top", ratio=0.75)
   c.let.blocks = dict(fn="task.places", of=dict(asked="hidden"))
   c.answers = dict(c.answers, views=dict(fn="task.latent_views", of=dict(image="batch.image")))
   c.branches = dict(whole=dict(encoder="detached.encoder", hidden="nothing"))

@@ -84,7 +84,7 @@ def curves():
   @jax.jit
   def run():
     share = lambda section, steps: share_of(section, steps)(jnp.arange(steps))
-    drawn = score.white(keys(KEY, 8), (64,))
+    drawn = score.uniform(keys(KEY, 8), (64,))
     hide = lambda ratio: select.top(drawn, ratio=ratio).sum(-1)
     found = {}
     for name in SCHEDULES:
@@ -129,7 +129,7 @@ def found():
 
   @jax.jit
   def run(variables, batch):
-    masks = lambda key: select.top(score.white(keys(key, batch["position"]), (4, 4)), ratio=0.75)
+    masks = lambda key: select.top(score.uniform(keys(key, batch["position"]), (4, 4)), ratio=0.75)
     asked, other = masks(stream(key, "mask", 0)), masks(stream(KEY, "other"))
     cells = recover.patchify(batch["image"], (2, 2))
     spoilt = recover.unpatchify(jnp.where(other[..., None], 7.0, cells), (2, 2), (4, 4), 1)

@@ -11,7 +11,7 @@ from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.task.base import total
 from maskjax.train.setup.build import make_task
-from maskjax.train.state import State, moments
+from maskjax.train.state import State, init_opt_state
 from maskjax.train.step import make_step
 
 B, N, KEY = 4, 16, jax.random.key(0)
@@ -56,7 +56,7 @@ def test_two_microbatches_are_one(variables):
 
   def step(accumulate):
     tx = optax.sgd(0.1)
-    state = State(jnp.int32(0), KEY, variables, moments(tx, variables), {})
+    state = State(jnp.int32(0), KEY, variables, init_opt_state(tx, variables), {})
     return make_step(task, tx, accumulate=accumulate)(state, BATCH)
 
   (one, met), (two, other) = jax.device_get(jax.jit(lambda: (step(1), step(2)))())
@@ -170,7 +170,7 @@ def test_a_hider_and_a_selection_may_be_told_of_other_values_than_theirs(variabl
       "unknown argument of squared_error, which each names, 'layers'",
     ),
     (dict(let=dict(a=3)), "the value 'a' is a section with fn, or the name of another"),
-    (dict(hide=(dict(fn="hide.drop"), dict(fn="hide.average"))), "drops positions comes last"),
+    (dict(hide=(dict(fn="hide.drop"), dict(fn="hide.mean"))), "drops positions comes last"),
     (dict(select=dict(fn="select.top", ratio=LINE)), "set hide.keep"),
     (dict(gates=dict(a=dict(at="decoder/0/heads", by="hidden"))), "are in the encoder"),
     (dict(branches=dict(other={})), "changes nothing"),

@@ -233,7 +233,7 @@ def test_a_share_for_each_example_is_drawn_with_its_key():
 
 @pytest.mark.parametrize(
   "hide",
-  [dict(fn="hide.blur", sigma=1.0), dict(fn="hide.average"), dict(fn="hide.neighbours")],
+  [dict(fn="hide.blur", sigma=1.0), dict(fn="hide.mean"), dict(fn="hide.neighbours")],
   ids=lambda hide: hide["fn"],
 )
 def test_hiders_see_the_grid(hide):

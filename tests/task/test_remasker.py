@@ -106,7 +106,7 @@ def found():
   @jax.jit
   def run(variables, batch):
     there = batch["valid"][..., 0]
-    drawn = lambda step: score.white(keys(stream(KEY, "mask", step), batch["position"]), (8,))
+    drawn = lambda step: score.uniform(keys(stream(KEY, "mask", step), batch["position"]), (8,))
     hidden = select.top_up(drawn(0), ratio=0.5, allowed=there)
     spoilt = lambda content: jnp.where(batch["valid"], batch["table"], content)
     changed = jnp.where(hidden[..., None], 0.123, batch["table"])

@@ -12,7 +12,7 @@ from user_package import configs
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.train.setup.build import make_optimizer, make_task
-from maskjax.train.state import State, moments
+from maskjax.train.state import State, init_opt_state
 from maskjax.train.step import make_step
 
 B, N = 4, 16
@@ -46,7 +46,7 @@ class Ran:
 
     def run(key, batch):
       variables = self.task.init(key, batch)
-      state = State(jnp.int32(0), key, variables, moments(tx, variables), {})
+      state = State(jnp.int32(0), key, variables, init_opt_state(tx, variables), {})
 
       def one(state, _):
         state, met = step(state, batch)

@@ -122,7 +122,7 @@ def found():
       "costs": jax.lax.map(lambda x: jax.value_and_grad(cost, has_aux=True)(variables, x), orders),
       "views": views,
       "given": given,
-      "serving": recover.serving(views["estimates"], sources),
+      "serving": recover.best_permutation(views["estimates"], sources),
       "si_snr": recover.si_snr(views["estimates"], sources).mean(),
       "shares": gate(shared),
       "mask": gate(hard),

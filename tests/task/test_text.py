@@ -61,7 +61,7 @@ def test_what_would_show_the_answer_is_refused(model, let, says):
 def test_a_window_is_seen_several_times_each_with_other_tokens_hidden():
   """As many as the first time where there are enough, each asked once."""
   c = config(
-    score=dict(fn="score.white"), hide=dict(fn="hide.token", of=dict(mask_id="vocabulary"))
+    score=dict(fn="score.uniform"), hide=dict(fn="hide.token", of=dict(mask_id="vocabulary"))
   )
   pick = dict(fn="select.top", ratio=0.5)
   c["select"] = dict(fn="select.again", select=pick, times=2, of=dict(allowed="batch.valid"))
@@ -88,7 +88,7 @@ def test_a_window_is_seen_several_times_each_with_other_tokens_hidden():
 def test_an_answer_takes_what_its_section_names():
   """A mask of the caller's own in the third place, where others have a key."""
   c = config(hide=dict(fn="hide.token", of=dict(mask_id="vocabulary")))
-  c |= dict(score=dict(fn="score.white"), select=dict(fn="select.top", ratio=0.5))
+  c |= dict(score=dict(fn="score.uniform"), select=dict(fn="select.top", ratio=0.5))
   c["model"] = dict(c["model"], causal=False)
   c["let"] = dict(logits=dict(fn="task.read_tokens"))
   c["losses"] = dict(masked=dict(fn="recover.cross_entropy", of=dict(target="values")))

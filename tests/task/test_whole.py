@@ -37,7 +37,7 @@ def config(*, mixed=False, **network):
   )
   target = "batch.label"
   if mixed:
-    c["score"], c["select"] = dict(fn="score.white"), dict(fn="select.top", ratio=0.25)
+    c["score"], c["select"] = dict(fn="score.uniform"), dict(fn="select.top", ratio=0.25)
     c["hide"] = dict(fn="hide.mix", of=dict(other="partner.values"))
     c["branches"] = dict(partner=dict(batch="partners"))
     of = dict(label="batch.label", other="partners.label", classes="record.classes")

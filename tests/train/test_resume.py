@@ -90,7 +90,7 @@ def test_a_killed_process_ends_bitwise_equal(tiny, whole, tmp_path):
 def test_a_checkpoint_holds_all_that_moves(tiny, whole):
   leaves = set(tiny.final(whole[1]))
   assert {"position", "state/key", "state/step"} <= leaves
-  for part in ("variables", "moments", "average"):
+  for part in ("variables", "opt_state", "ema"):
     assert any(name.startswith(f"state/{part}/") for name in leaves), part
 
 

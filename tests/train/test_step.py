@@ -40,7 +40,7 @@ def uneven():
 
   def loss(variables, batch, key, step):
     drawn = keys(stream(key, "mask", step), batch["position"])
-    asked = select.top(score.white(drawn, (6,)), count=batch["position"] % 7)
+    asked = select.top(score.uniform(drawn, (6,)), count=batch["position"] % 7)
     error = jnp.square(batch["x"] @ variables["params"]["w"]).mean(-1)
     terms = {"first": term(error, asked), "second": term(jnp.sqrt(error), ~asked)}
     return terms, Aux(variables={"seen": {"steps": variables["seen"]["steps"] + 1}})
@@ -74,7 +74,7 @@ def test_what_is_held_at_zero_is_zero_in_the_average_too():
   first = lambda average, params, moments: jax.tree.map(lambda x: x.at[0].set(0), average)
   step = jax.jit(make_step(uneven(), optax.sgd(0.1), ema=0.9, held=first))
   state = step(begun(uneven(), optax.sgd(0.1), ema=True), BATCH)[0]
-  average = np.asarray(state.average["w"])
+  average = np.asarray(state.ema["w"])
   assert (average[0] == 0).all()
   assert (average[1:] != 0).all()
 
@@ -154,9 +154,9 @@ def test_the_average_follows_its_formula(decay):
     state, _ = step(state, BATCH)
     average = decay * average + (1 - decay) * np.asarray(state.variables["params"]["w"])
   if decay:
-    np.testing.assert_allclose(state.average["w"], average, rtol=1e-5)
+    np.testing.assert_allclose(state.ema["w"], average, rtol=1e-5)
   else:
-    assert state.average == {}
+    assert state.ema == {}
 
 
 def test_each_step_draws_other_masks_and_the_same_ones_again():

@@ -12,7 +12,7 @@ def small(**more):
     encoder=dict(fn="model.vit", size="mu", width=8, depth=2, heads=2),
     decoder=dict(fn="model.masked_decoder", width=8, depth=1, heads=2),
   )
-  c["score"], c["select"] = dict(fn="score.white"), dict(fn="select.top", ratio=0.75)
+  c["score"], c["select"] = dict(fn="score.uniform"), dict(fn="select.top", ratio=0.75)
   c["hide"] = dict(fn="hide.drop")
   c["target"] = dict(fn="recover.pixels", normalise=False)
   c["losses"] = dict(recover=dict(fn="recover.squared_error"))

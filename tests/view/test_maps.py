@@ -30,7 +30,9 @@ def test_maps_come_after_the_input_under_a_scale():
   images = {name: np.zeros((3, 8, 8, 1)) for name in ("seen", "input")}
   plain = draw(images, RECORD)
   rows, columns = np.indices((4, 4))
-  maps = {name: np.broadcast_to(4.0 * rows + columns, (3, 4, 4)) for name in ("foreseen", "loss")}
+  maps = {
+    name: np.broadcast_to(4.0 * rows + columns, (3, 4, 4)) for name in ("predicted_loss", "loss")
+  }
   picture = draw({**images, **maps}, RECORD)
   assert picture.shape[1] > plain.shape[1]
   assert picture.shape[0] > plain.shape[0]

@@ -168,7 +168,7 @@ def begin(steps=400, **options):
   soft = partial(
     select.softmax, temperature=Moving(schedule.at_step(schedule.linear(4.0, 0.05), steps))
   )
-  task = weights.viewed(regression(), learned_patterns(scale=scale, select=soft, **options))
+  task = weights.reparametrized(regression(), learned_patterns(scale=scale, select=soft, **options))
   return task, jax.jit(lambda key: task.prepare(task.init(key, None), ()))(KEY)
 
 
@@ -208,7 +208,7 @@ def test_learned_masks_find_what_one_shot_criteria_miss():
   learned = left(task, after)
   assert optimum <= learned
   assert learned - optimum < 0.1 * (magnitude - optimum) < 0.1 * (random - optimum)
-  found = jax.jit(task.figures)(after, 400)
+  found = jax.jit(task.scalars)(after, 400)
   assert 0.1 < found["changed"] < 1
   assert found["probability"] > 0.9
   weight, kernel = layer()[0], kernel_of(task, after)
@@ -221,12 +221,12 @@ def test_figures_tell_of_the_first_masks_and_of_how_sure_they_are():
   changed = []
   for prior in (1e3, 0.0):
     task, begun = begin(prior=prior)
-    changed.append(float(jax.jit(task.figures)(begun, 0)["changed"]))
+    changed.append(float(jax.jit(task.scalars)(begun, 0)["changed"]))
   assert changed[0] == 0
   assert changed[1] > 0.5
   view = learned_patterns(scale=2.0)
   logits = {"kernel": np.log(np.float32([[[3.0, 1, 1, 1, 1, 1]]])) / 2}
-  figures = jax.jit(view.figures)(logits, {"kernel": np.array([[0]], np.uint8)}, 0)
+  figures = jax.jit(view.scalars)(logits, {"kernel": np.array([[0]], np.uint8)}, 0)
   np.testing.assert_allclose(figures["probability"], 3 / 8, rtol=1e-5)
 
 
@@ -236,7 +236,7 @@ def test_figures_tell_of_the_first_masks_and_of_how_sure_they_are():
     ({"keep": 4}, "1 to 3 can be kept"),
     ({"select": partial(select.per_block, size=(2,))}, "per_block needs grid"),
     ({"of": 8, "keep": 3}, "groups of 8 inputs do not divide axis -2 of kernel"),
-    ({"score": weights.wanda}, "wanda needs input_norms"),
+    ({"score": weights.input_scaled_magnitude}, "input_scaled_magnitude needs input_norms"),
     ({"where": lambda params: {"kernel": False}}, "no weights to hide"),
   ],
 )

@@ -181,7 +181,7 @@ class Checkpoints:
     """
     wanted = lv.named(like)
     found = self._newest(step) if me().first else None
-    chosen = me().meet("the choice of a checkpoint", found and found[0])[0]
+    chosen = me().barrier("the choice of a checkpoint", found and found[0])[0]
     if not me().first and chosen is not None:
       found = self._newest(chosen)
     if found is None:

@@ -86,4 +86,4 @@ def stored(workdir: pathlib.Path, *, step: int | None = None) -> Variables:
     raise BadInput(f"{workdir} holds no checkpoint")
   arrays = unflatten_dict(found[1], sep="/")["state"]
   variables = arrays["variables"]
-  return {**variables, "params": arrays["average"]} if "average" in arrays else variables
+  return {**variables, "params": arrays["ema"]} if "ema" in arrays else variables

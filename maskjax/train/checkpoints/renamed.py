@@ -1,4 +1,4 @@
-"""Names of variables that checkpoints and exports of before gave otherwise."""
+"""Names of arrays that checkpoints and exports of before gave otherwise."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,6 +8,20 @@ from maskjax.task.base import FROZEN
 
 # In the order in which they are applied: collections of the first format of config.json.
 OLD = ((r"^teacher/", "teachers/teacher/"), (r"^modalities/(\w+)/", r"fitted/\1_map/"))
+
+# Fields of the state, as checkpoints of formats 1 and 2 have them.
+OLD_STATE = ((r"^state/moments/", "state/opt_state/"), (r"^state/average/", "state/ema/"))
+
+
+def current(name: str) -> str:
+  """The name of an array of a checkpoint, as the state has it now.
+
+  >>> current("state/average/encoder/kernel")
+  'state/ema/encoder/kernel'
+  """
+  for old, new in OLD_STATE:
+    name = re.sub(old, new, name)
+  return name
 
 
 def renamed(theirs: Mapping[str, Any], ours: Iterable[str]) -> dict[str, Any]:

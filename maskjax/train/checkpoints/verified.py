@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 import tensorstore as ts
 
 from maskjax.train.checkpoints import leaves as lv
+from maskjax.train.checkpoints.renamed import current
 from maskjax.train.workdirs import remote
 
 Record = dict[str, Any]
@@ -118,4 +119,5 @@ def read(path: pathlib.Path) -> tuple[lv.Arrays, Record]:
   digests = lv.digests(arrays)
   if bad := [name for name, field in record["leaves"].items() if digests[name] != field["digest"]]:
     raise DamagedError(f"the values of {', '.join(bad[:3])} are not those that were saved")
-  return arrays, record
+  leaves = {current(name): field for name, field in record["leaves"].items()}
+  return {current(name): array for name, array in arrays.items()}, {**record, "leaves": leaves}

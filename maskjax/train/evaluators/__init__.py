@@ -6,22 +6,22 @@ names it as `fn="package.module:name"`.
 """
 
 from maskjax.train.evaluators.accuracy import accuracy
-from maskjax.train.evaluators.ahead import ahead
 from maskjax.train.evaluators.bits import bits
-from maskjax.train.evaluators.figures import figures
 from maskjax.train.evaluators.finetune import finetune
-from maskjax.train.evaluators.foresight import foresight
 from maskjax.train.evaluators.frechet import frechet
 from maskjax.train.evaluators.imputation import imputation
 from maskjax.train.evaluators.infilling import infilling
 from maskjax.train.evaluators.knn import knn
-from maskjax.train.evaluators.latent import latent
-from maskjax.train.evaluators.linear import fewlabel, linear
-from maskjax.train.evaluators.links import links
+from maskjax.train.evaluators.latent_prediction import latent_prediction
+from maskjax.train.evaluators.linear_probe import kshot_probe, linear_probe
+from maskjax.train.evaluators.link_prediction import link_prediction
+from maskjax.train.evaluators.lookahead import lookahead
+from maskjax.train.evaluators.masked_reconstruction import masked_reconstruction
 from maskjax.train.evaluators.modalities import modalities
 from maskjax.train.evaluators.motion import motion
-from maskjax.train.evaluators.recovery import recovery
+from maskjax.train.evaluators.predicted_loss import predicted_loss
 from maskjax.train.evaluators.samples import samples
+from maskjax.train.evaluators.scalars import scalars
 from maskjax.train.evaluators.selected import selected
 from maskjax.train.evaluators.separation import separation
 from maskjax.train.evaluators.sparsity import sparsity
@@ -30,24 +30,24 @@ from maskjax.view.reconstruction import reconstruction
 
 __all__ = [
   "accuracy",
-  "ahead",
   "bits",
-  "fewlabel",
-  "figures",
   "finetune",
-  "foresight",
   "frechet",
   "imputation",
   "infilling",
   "knn",
-  "latent",
-  "linear",
-  "links",
+  "kshot_probe",
+  "latent_prediction",
+  "linear_probe",
+  "link_prediction",
+  "lookahead",
+  "masked_reconstruction",
   "modalities",
   "motion",
+  "predicted_loss",
   "reconstruction",
-  "recovery",
   "samples",
+  "scalars",
   "selected",
   "separation",
   "sparsity",

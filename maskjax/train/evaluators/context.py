@@ -21,7 +21,7 @@ class Context(Protocol):
     step: training step of the weights in `variables`.
     task: the run's task; its answers are functions by name, see `maskjax.task.answers`.
     variables: the weights that are evaluated, never changed.
-    moments: the optimiser's state, with its masks.
+    opt_state: the optimiser's state, with its masks.
     mesh: `mesh.put_whole(batch)` places a batch that every process holds, `mesh.get(tree)` brings
       arrays back, `mesh.check(batch_size, 1)` says whether a batch can be cut.
   """
@@ -31,7 +31,7 @@ class Context(Protocol):
   step: int
   task: Any
   variables: Any
-  moments: Any
+  opt_state: Any
   mesh: Any
 
   def features(

@@ -35,7 +35,7 @@ class Context:
     record: facts about the data set.
     task: the run's task.
     variables: the weights that are evaluated, never changed.
-    moments: the optimiser's state, with its masks.
+    opt_state: the optimiser's state, with its masks.
     key: the evaluator's key, the same at every step.
     step: the step of the weights.
     data: the open data set.
@@ -50,7 +50,7 @@ class Context:
   record: Record
   task: Task
   variables: Variables
-  moments: Any
+  opt_state: Any
   key: jax.Array
   step: int
   data: pipeline.Data

@@ -106,15 +106,15 @@ def finetune(
     target = optax.smooth_labels(jax.nn.one_hot(batch["label"], classes), label_smoothing)
     return optax.softmax_cross_entropy(logits(params, batch, *hide(batch, step)), target).mean()
 
-  def update(params: Leaves, moments: Any, batch: Batch, step: Any):
+  def update(params: Leaves, opt_state: Any, batch: Batch, step: Any):
     value, grads = jax.value_and_grad(loss)(params, batch, step)
-    updates, moments = tx.update(grads, moments, params)
-    return optax.apply_updates(params, updates), moments, value
+    updates, opt_state = tx.update(grads, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state, value
 
   advance = jax.jit(update, donate_argnums=(0, 1))
-  params, moments, value = advance(params, tx.init(params), first, np.int32(0))
+  params, opt_state, value = advance(params, tx.init(params), first, np.int32(0))
   for step, batch in enumerate(batches, 1):
-    params, moments, value = advance(params, moments, batch, np.int32(step))
+    params, opt_state, value = advance(params, opt_state, batch, np.int32(step))
   if not np.isfinite(value):
     raise BadInput("finetune: the loss is not finite; lower evals.finetune.learning_rate")
   return {

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from maskjax import reduce, score, select
 from maskjax.errors import BadInput
 from maskjax.keys import keys, stream
-from maskjax.recover import surprise
+from maskjax.recover import nll
 from maskjax.task.answers import answer, needs
 
 
@@ -71,8 +71,8 @@ def _tally(
     raise BadInput("infilling of whole units: set data.collocations")
   drawn = keys(stream(jax.random.key(0), "infilling", draw), batch["position"])
   tokens, valid = batch["tokens"], batch["valid"]
-  scores = score.words(drawn, batch["unit"]) if whole else score.white(drawn, tokens.shape[1:])
+  scores = score.words(drawn, batch["unit"]) if whole else score.uniform(drawn, tokens.shape[1:])
   hidden = select.top(scores, ratio=ratio, allowed=valid)
   logits = infill(variables, batch, hidden)
   right = reduce.count((jnp.argmax(logits, axis=-1) == tokens) & hidden)
-  return right, surprise(logits, tokens, hidden).sum(), reduce.count(hidden)
+  return right, nll(logits, tokens, hidden).sum(), reduce.count(hidden)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from maskjax import reduce
 from maskjax.errors import BadInput
 from maskjax.keys import stream
-from maskjax.recover import surprise
+from maskjax.recover import nll
 from maskjax.task.answers import answer, needs
 from maskjax.train.evaluators.context import first_of
 from maskjax.view import modalities as pictures
@@ -119,7 +119,7 @@ def _costs(view: Mapping[str, Array], guess: Array, valid: Array) -> tuple[Array
   truth, asked = view["input"], view["hidden"] & valid[:, None, None]
   if jnp.issubdtype(truth.dtype, jnp.integer):
     logits = jnp.broadcast_to(jnp.log(jnp.maximum(guess, 1e-4)), view["prediction"].shape)
-    cost = lambda x: reduce.sum(surprise(x, truth, asked), asked)
+    cost = lambda x: reduce.sum(nll(x, truth, asked), asked)
     return cost(view["prediction"]), cost(logits)
   square = lambda x: reduce.sum(((x - truth) ** 2).mean(axis=-1), asked)
   return square(view["prediction"]), square(guess)

@@ -24,7 +24,7 @@ def selected(context: Any, *, depth: int = 2) -> dict[str, float]:
   Raises:
     BadInput: the optimiser has no masks.
   """
-  hidden = jax.tree_util.tree_leaves_with_path(context.mesh.get(weights.masks(context.moments)))
+  hidden = jax.tree_util.tree_leaves_with_path(context.mesh.get(weights.masks(context.opt_state)))
   params = dict(jax.tree_util.tree_leaves_with_path(context.mesh.get(context.variables["params"])))
   free = {path: ~np.asarray(mask) for path, mask in hidden}
   count, size = (sum(int(part(m)) for m in free.values()) for part in (np.sum, np.size))

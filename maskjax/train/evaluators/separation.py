@@ -32,7 +32,7 @@ def separation(
 ) -> dict[str, float]:
   """Scale-invariant signal-to-noise ratios of all sources of a split, silent ones left out.
 
-  Estimates serve the sources that they fit best, see `recover.serving`. "improvement" is what
+  Estimates are matched to sources by `recover.best_permutation`. "improvement" is what
   they gain over the mixture itself as the estimate of every source; it and the others are means
   over sources, in dB. "gate" is the mean distance of gates from 1/2, twice: 0 if they are all half
   open, 1 if all are open or closed.

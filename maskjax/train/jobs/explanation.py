@@ -38,7 +38,7 @@ HIDES: dict[str, dict[str, Any]] = {
   "carried": {"fn": "carry"},
   "grey": {"fn": "fill", "value": 0.5},
   "black": {"fn": "fill", "value": 0.0},
-  "mean": {"fn": "average"},
+  "mean": {"fn": "mean"},
   "blur": {"fn": "blur", "sigma": 4.0},
 }
 Curve = list[tuple[float, float]]
@@ -48,14 +48,14 @@ class Explained(NamedTuple):
   """What was found of each way of hiding.
 
   Attributes:
-    figures: by way of hiding, then by name.
-    curves: by figure, then by way of hiding, points (share of segments hidden, value).
+    scalars: by way of hiding, then by name.
+    curves: by metric, then by way of hiding, points (share of segments hidden, value).
     images: the examples to draw, normalised.
     maps: what each of their pixels counts.
     seen: what is left of them with half of the segments hidden; NaN where nothing stands there.
   """
 
-  figures: dict[str, dict[str, float]]
+  scalars: dict[str, dict[str, float]]
   curves: dict[str, dict[str, Curve]]
   images: Float[np.ndarray, "b h w c"]
   maps: dict[str, Float[np.ndarray, "b h w"]]
@@ -99,7 +99,7 @@ def explain(
   masks.
 
   - Curves over the `shares` of segments hidden in random order: "accuracy", "unchanged" predictions
-    and "entropy", in nats, of the predicted classes; as figures, their means over the shares.
+    and "entropy", in nats, of the predicted classes; as scalars, their means over the shares.
   - LIME of the likeliest class of `explained` of the examples, by `draws` masks each:
     "agreement", its rank correlation with how much the probability falls as each segment is hidden
     alone; "deletion", the share of predictions unchanged once the `deleted` share of segments that
@@ -139,13 +139,13 @@ def explain(
   found = Explained({}, {"accuracy": {}, "unchanged": {}, "entropy": {}}, some.image, {}, {})
   for name in ways:
     rows = _curves(ask[name], all_of, hidden, record.classes)
-    for figure, values in rows.items():
-      found.curves[figure][name] = list(zip(shares, values, strict=True))
+    for metric, values in rows.items():
+      found.curves[metric][name] = list(zip(shares, values, strict=True))
     weight, best, agreement = _lime(ask[name], some, drawn)
     most = _hide(jnp.asarray(weight)[:, None], some.there, [deleted])
     after = ask[judge](some.image, some.pixels(most))[0][:, 0]
-    found.figures[name] = {
-      **{figure: float(np.mean(values)) for figure, values in rows.items()},
+    found.scalars[name] = {
+      **{metric: float(np.mean(values)) for metric, values in rows.items()},
       "agreement": agreement,
       "deletion": unchanged(np.argmax(after, axis=-1), best),
       "leak": _leak(ask[name](all_of.image, cut)[1]),
@@ -158,7 +158,7 @@ def explain(
 
 def _noise(context: Context, name: str, of: Cut, draws: int) -> Float[Array, "n m k"]:
   given, k = keys(stream(context.key, name), len(of.label)), of.there.shape[-1]
-  return score.white(given, (draws, k)).reshape(-1, draws, k)
+  return score.uniform(given, (draws, k)).reshape(-1, draws, k)
 
 
 def _hide(
@@ -260,18 +260,18 @@ def _onto(
 
 
 def together(found: Sequence[Explained]) -> tuple[str, dict[str, Picture]]:
-  """The table of several seeds' figures, and a plot of each curve."""
-  ways = list(found[0].figures)
+  """The table of several seeds' scalars, and a plot of each curve."""
+  ways = list(found[0].scalars)
   rows = {
-    way: {k: [one.figures[way][k] for one in found] for k in found[0].figures[way]} for way in ways
+    way: {k: [one.scalars[way][k] for one in found] for k in found[0].scalars[way]} for way in ways
   }
   plots = {}
-  for figure, lines in found[0].curves.items():
+  for metric, lines in found[0].curves.items():
     series = {
-      way: [(x, [one.curves[figure][way][i][1] for one in found]) for i, (x, _) in enumerate(line)]
+      way: [(x, [one.curves[metric][way][i][1] for one in found]) for i, (x, _) in enumerate(line)]
       for way, line in lines.items()
     }
-    plots[figure] = plot(series, x="share of segments hidden", y=figure)
+    plots[metric] = plot(series, x="share of segments hidden", y=metric)
   return results(list(rows.items())), plots
 
 
@@ -286,8 +286,8 @@ def pictures(found: Explained, record: Any, count: int = 8) -> dict[str, Picture
 
 
 def numbers(found: Explained) -> dict[str, float]:
-  """All figures and all points of the curves by name, `explain/<way>/<figure>[/<share>]`."""
-  named = {f"{way}/{k}": value for way, row in found.figures.items() for k, value in row.items()}
-  for figure, lines in found.curves.items():
-    named |= {f"{way}/{figure}/{x:g}": y for way, line in lines.items() for x, y in line}
+  """All scalars and all points of the curves by name, `explain/<way>/<metric>[/<share>]`."""
+  named = {f"{way}/{k}": value for way, row in found.scalars.items() for k, value in row.items()}
+  for metric, lines in found.curves.items():
+    named |= {f"{way}/{metric}/{x:g}": y for way, line in lines.items() for x, y in line}
   return {f"explain/{name}": value for name, value in named.items()}

@@ -28,7 +28,7 @@ from maskjax.train.loop import keep_picture, make_context, open_writers
 from maskjax.train.mesh.mesh import get
 from maskjax.train.pod.member import me
 from maskjax.train.setup.build import Parts
-from maskjax.train.state import State, averaged
+from maskjax.train.state import State, with_ema
 from maskjax.view.reconstruction import pick, spaced
 from maskjax.view.separation import recordings
 from maskjax.view.text import reveal, reveal_picture
@@ -70,7 +70,7 @@ def writer(task: Task, record: Record, name: str) -> Writer:
 def _texts(parts: Parts, seed: int, folder: pathlib.Path, step: int, state: State) -> str:
   """Texts, how each was revealed, and a picture of that."""
   wanted = parts.config.get("sample", {})
-  samples = sample(parts.task, averaged(state), parts.data.record, **wanted)
+  samples = sample(parts.task, with_ema(state), parts.data.record, **wanted)
   with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
     path = keep_picture(folder, writers, step, "samples", samples.picture)
   if not me().first:

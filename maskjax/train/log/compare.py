@@ -1,4 +1,4 @@
-"""Runs side by side: a table of what they came to, and one figure plotted against another.
+"""Runs side by side: a table of what they came to, and one metric plotted against another.
 
 python -m maskjax.train.log.compare DIR ... --y=FIGURE [--x=FIGURE|step] [--png=FILE]
 
@@ -20,14 +20,14 @@ from maskjax.view.grid import save_png
 from maskjax.view.plot import Points, plot
 from maskjax.view.table import results
 
-Figures = dict[int, dict[str, float]]
+Metrics = dict[int, dict[str, float]]
 
 
 def compare(workdirs: Sequence[pathlib.Path], *, y: str, x: str = "step") -> dict[str, Points]:
   """The points of every series: x, and y of every seed.
 
   Raises:
-    BadInput: a workdir without such figures.
+    BadInput: a workdir without such metrics.
   """
   series: dict[str, list[tuple[float, Sequence[float]]]] = {}
   for workdir in workdirs:
@@ -42,12 +42,12 @@ def compare(workdirs: Sequence[pathlib.Path], *, y: str, x: str = "step") -> dic
   return dict(series)
 
 
-def table(workdirs: Sequence[pathlib.Path], figures: Sequence[str]) -> str:
-  """A row for each run: the last value of each figure, mean and deviation over seeds."""
+def table(workdirs: Sequence[pathlib.Path], metrics: Sequence[str]) -> str:
+  """A row for each run: the last value of each metric, mean and deviation over seeds."""
   rows = []
   for workdir in workdirs:
-    last = [run[max(run)] for run in (_seed(folder, figures) for folder in seeds(workdir))]
-    rows.append((name(workdir), {figure: [row[figure] for row in last] for figure in figures}))
+    last = [run[max(run)] for run in (_seed(folder, metrics) for folder in seeds(workdir))]
+    rows.append((name(workdir), {metric: [row[metric] for row in last] for metric in metrics}))
   return results(rows)
 
 
@@ -66,18 +66,18 @@ def name(workdir: pathlib.Path) -> str:
   return "/".join(workdir.parts[-2:])
 
 
-def _seed(folder: pathlib.Path, figures: Sequence[str]) -> Figures:
-  """The steps of one seed at which all the figures are known."""
+def _seed(folder: pathlib.Path, metrics: Sequence[str]) -> Metrics:
+  """The steps of one seed at which all the metrics are known."""
   run = read_metrics(folder / "metrics.jsonl")
   if not run:
     raise BadInput(f"{folder} has no metrics.jsonl: not the workdir of a run, or a young one")
   known = {key for row in run.values() for key in row}
-  for figure in figures:
-    if figure not in known:
-      raise unknown(f"figure of {folder}", figure, sorted(known))
-  whole = {step: row for step, row in run.items() if all(row.get(f) is not None for f in figures)}
+  for metric in metrics:
+    if metric not in known:
+      raise unknown(f"metric of {folder}", metric, sorted(known))
+  whole = {step: row for step, row in run.items() if all(row.get(f) is not None for f in metrics)}
   if not whole:
-    raise BadInput(f"{folder} has {' and '.join(figures)} at no step together")
+    raise BadInput(f"{folder} has {' and '.join(metrics)} at no step together")
   return whole
 
 

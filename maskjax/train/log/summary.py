@@ -28,12 +28,12 @@ def summary(folders: Sequence[pathlib.Path]) -> str:
 
 
 def _add(
-  rows: dict[str, dict[str, list[float]]], name: str, figures: Mapping[str, float | None]
+  rows: dict[str, dict[str, list[float]]], name: str, metrics: Mapping[str, float | None]
 ) -> None:
-  """Files the first figure of each evaluator of one seed; the others are in metrics.jsonl."""
+  """Files the first metric of each evaluator of one seed; the others are in metrics.jsonl."""
   row, done = rows.setdefault(name, {}), set()
-  for figure, value in figures.items():
-    head, _, rest = figure.partition("/")
+  for metric, value in metrics.items():
+    head, _, rest = metric.partition("/")
     evaluator = rest.partition("/")[0]
     if head == "eval" and value is not None and evaluator not in done:
       done.add(evaluator)

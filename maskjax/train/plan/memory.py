@@ -15,8 +15,8 @@ def kinds(step: Step, compiled: Any) -> dict[str, int]:
   others = {name: leaf for name, leaf in state.variables.items() if name != "params"}
   held = {
     "parameters": shards(state.variables["params"]),
-    "optimiser": shards(state.moments),
-    "average": shards(state.average),
+    "optimiser": shards(state.opt_state),
+    "EMA parameters": shards(state.ema),
     "other state": shards((others, state.step, state.key)),
     "batch": shards(step.batch),
   }

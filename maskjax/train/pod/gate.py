@@ -8,8 +8,8 @@ class Gate:
   """Points that every process passes in the same order, and the last that all pass.
 
   The run asks at each point whether to leave there. Another thread, once someone asked all to stop,
-  holds the run and tells how many points it has passed; the roll answers with the most that any
-  process has passed, and all go on to that one: whoever waits in a collective is joined there.
+  holds the run and tells how many points it has passed; the rendezvous answers with the most that
+  any process has passed, and all go on to that one: whoever waits in a collective is joined there.
 
   >>> gate = Gate()
   >>> gate.leave(), gate.leave()

@@ -27,7 +27,7 @@ from maskjax.train.pod import find
 from maskjax.train.pod import place as places
 from maskjax.train.pod.gate import Gate
 from maskjax.train.pod.parent import LINK, PLACE
-from maskjax.train.pod.roll import DONE, LATE, RESTART, Message, listed
+from maskjax.train.pod.rendezvous import DONE, LATE, RESTART, Message, listed
 from maskjax.train.pod.wire import Wire
 
 log = logging.getLogger("maskjax")
@@ -47,7 +47,7 @@ class Member:
   def __init__(self, index: int = 0, count: int = 1, wire: Wire | None = None):
     self.index, self.count, self.reason = index, count, ""
     self._wire, self._gate, self._met = wire, Gate(), queue.SimpleQueue[Message]()
-    self._speaking, self._meetings, self._saves = threading.Lock(), 0, False
+    self._speaking, self._barriers, self._saves = threading.Lock(), 0, False
 
   @property
   def ours(self) -> bool:
@@ -72,15 +72,15 @@ class Member:
     finally:
       self._saves = before
 
-  def meet(self, name: str, value: Any = None) -> list[Any]:
+  def barrier(self, name: str, value: Any = None) -> list[Any]:
     """Waits until all are here; returns what each brought, anything JSON can hold.
 
     Whoever waits for a process that dies dies too, by its parent; of one that is late it is told.
     """
     if self._wire is None:
       return [value]
-    self._meetings += 1
-    self._say({"is": "meet", "name": f"{name} ({self._meetings})", "value": value})
+    self._barriers += 1
+    self._say({"is": "meet", "name": f"{name} ({self._barriers})", "value": value})
     return self._met.get()["values"]
 
   def end(self, status: int, line: str, *, said: bool, trace: str = "") -> None:
@@ -169,13 +169,13 @@ class Guest(Member):
     self.reason = ""
     yield
 
-  def meet(self, name: str, value: Any = None) -> list[Any]:
+  def barrier(self, name: str, value: Any = None) -> list[Any]:
     """Waits until all are here; returns what each brought, anything JSON can hold.
 
     Process 0 gathers and tells all: 2 n messages for n processes.
     """
-    self._meetings += 1
-    place = f"maskjax/{self._meetings}"
+    self._barriers += 1
+    place = f"maskjax/{self._barriers}"
     if self.first:
       values = [value]
       for index in range(1, self.count):
@@ -183,7 +183,7 @@ class Guest(Member):
         self._client.key_value_delete(f"{place}/{index}")
       self._client.key_value_set(place, json.dumps(values))
       # All are here, so all have read what was told before.
-      self._client.key_value_delete(f"maskjax/{self._meetings - 1}")
+      self._client.key_value_delete(f"maskjax/{self._barriers - 1}")
       return values
     self._client.key_value_set(f"{place}/{self.index}", json.dumps(value))
     return json.loads(self._heard(place, name, 0))
@@ -195,7 +195,7 @@ class Guest(Member):
       except jax.errors.JaxRuntimeError as error:
         if "DEADLINE_EXCEEDED" not in str(error):
           raise
-      log.warning("waiting for %s at %s", listed([index]), f"{name} ({self._meetings})")
+      log.warning("waiting for %s at %s", listed([index]), f"{name} ({self._barriers})")
 
 
 _me = Member()

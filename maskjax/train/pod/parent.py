@@ -1,8 +1,8 @@
-"""The small parent of a process: answers the roll, runs the real thing as its child, ends it.
+"""The small parent of a process: answers the rendezvous, runs the real thing as its child, ends it.
 
-It imports no jax. The child lives at one end of a socket pair; what it says goes to the roll, what
-the roll answers to it. Whatever happens to a child or to another parent, this one can still say it
-in one line and leave with the right status.
+It imports no jax. The child lives at one end of a socket pair; what it says goes to the
+rendezvous, what the rendezvous answers to it. Whatever happens to a child or to another parent,
+this one can still say it in one line and leave with the right status.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from maskjax.errors import BadInput
 from maskjax.train.pod import place as places
 from maskjax.train.pod.post import post
-from maskjax.train.pod.roll import BAD_INPUT, BUG, RESTART, Message
+from maskjax.train.pod.rendezvous import BAD_INPUT, BUG, RESTART, Message
 from maskjax.train.pod.wire import Wire
 
 PLACE, LINK = "MASKJAX_PLACE", "MASKJAX_LINK"  # what the child finds in its environment
@@ -25,7 +25,7 @@ TICK = 0.25  # seconds between looks at the clock
 
 
 class Parent:
-  """Takes part in the roll for one process, from the first call to the end."""
+  """Takes part in the rendezvous for one process, from the first call to the end."""
 
   def __init__(self, place: places.Place, command: Sequence[str]):
     self._place, self._command = place, command
@@ -38,7 +38,7 @@ class Parent:
     self._post = post(place, self._select, socket.gethostname())
 
   def run(self) -> int:
-    """Goes on until the roll says to end; returns the exit status."""
+    """Goes on until the rendezvous says to end; returns the exit status."""
     wake, woken = socket.socketpair()
     for link in (wake, woken):
       link.setblocking(False)

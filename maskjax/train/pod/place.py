@@ -18,7 +18,7 @@ class Place:
     count: how many processes there are.
     index: which of them this one is.
     devices: the accelerators that are this process's; None for all of its machine.
-    port: where the roll is called, on the coordinator's host.
+    port: where the rendezvous is called, on the coordinator's host.
     seconds: how long the start waits for all.
   """
 
@@ -44,7 +44,7 @@ def place(
   port: int = 0,
   seconds: float = SECONDS,
 ) -> Place:
-  """A place that is possible; the roll's port is the coordinator's next unless given.
+  """A place that is possible; the rendezvous's port is the coordinator's next unless given.
 
   Raises:
     BadInput: a coordinator without a port, a process beyond the number of processes.

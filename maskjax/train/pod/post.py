@@ -1,4 +1,4 @@
-"""How messages get to where the roll is called and back: by process 0 itself, or over TCP."""
+"""How messages get to where the rendezvous is called and back: by process 0 itself, or over TCP."""
 
 import collections
 import contextlib
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from maskjax.errors import BadInput
 from maskjax.train.pod.place import Place
-from maskjax.train.pod.roll import AGAIN, BEAT, DEAD, RESTART, Message, Roll, Sends
+from maskjax.train.pod.rendezvous import AGAIN, BEAT, DEAD, RESTART, Message, Rendezvous, Sends
 from maskjax.train.pod.wire import Wire
 
 RETRY = 0.5  # seconds between attempts to reach process 0
@@ -40,24 +40,24 @@ def listen(port: int, seconds: float = BINDING) -> socket.socket:
 
 
 class Desk:
-  """Where the roll is called: in process 0, which is a member like the others."""
+  """Where the rendezvous is called: in process 0, which is a member like the others."""
 
   def __init__(self, place: Place, select: selectors.BaseSelector, host: str):
     self.inbox: collections.deque[Message] = collections.deque()
     self._select, self._server = select, listen(place.port)
     self._wires: dict[int, Wire] = {}
-    self._roll = Roll(place.count, seconds=place.seconds, now=time.monotonic())
+    self._rendezvous = Rendezvous(place.count, seconds=place.seconds, now=time.monotonic())
     select.register(self._server, selectors.EVENT_READ, self._accept)
     self.send({"is": "hello", "host": host, "count": place.count})
 
   def send(self, message: Message) -> None:
     """Says something as process 0."""
-    self._deliver(self._roll.hear(0, message, time.monotonic()))
+    self._deliver(self._rendezvous.hear(0, message, time.monotonic()))
 
   def tick(self) -> None:
     """Lets time pass."""
-    self._roll.peers[0].seen = time.monotonic()
-    self._deliver(self._roll.tick(time.monotonic()))
+    self._rendezvous.peers[0].seen = time.monotonic()
+    self._deliver(self._rendezvous.tick(time.monotonic()))
 
   def close(self) -> None:
     """Waits a little until all have read the last message and left."""
@@ -93,27 +93,27 @@ class Desk:
     index = first.get("index")
     if first.get("is") != "hello" or not isinstance(index, int):
       return wire.close()
-    if not 0 < index < len(self._roll.peers) or self._roll.peers[index].here:
-      there = self._roll.peers[index].host if 0 <= index < len(self._roll.peers) else ""
+    if not 0 < index < len(self._rendezvous.peers) or self._rendezvous.peers[index].here:
+      there = self._rendezvous.peers[index].host if 0 <= index < len(self._rendezvous.peers) else ""
       why = f"process {index} is taken by {there}" if there else f"no process {index} is expected"
       wire.send({"is": "no", "why": why})
       return wire.close()
     self._wires[index] = wire
     self._select.register(wire, selectors.EVENT_READ, lambda: self._read(index))
     for message in messages or []:
-      self._deliver(self._roll.hear(index, message, time.monotonic()))
+      self._deliver(self._rendezvous.hear(index, message, time.monotonic()))
 
   def _read(self, index: int) -> None:
     messages = self._wires[index].receive()
     if messages is None:
       return self._lose(index)
     for message in messages:
-      self._deliver(self._roll.hear(index, message, time.monotonic()))
+      self._deliver(self._rendezvous.hear(index, message, time.monotonic()))
 
   def _lose(self, index: int) -> None:
     if index in self._wires:
       self._drop(index)
-      self._deliver(self._roll.lost(index))
+      self._deliver(self._rendezvous.lost(index))
 
   def _drop(self, index: int) -> None:
     wire = self._wires.pop(index)
@@ -202,6 +202,6 @@ class Caller:
 
 
 def post(place: Place, select: selectors.BaseSelector, host: str) -> Desk | Caller:
-  """The way of this process to the roll."""
+  """The way of this process to the rendezvous."""
   kind: Callable[..., Desk | Caller] = Caller if place.index else Desk
   return kind(place, select, host)

@@ -21,7 +21,7 @@ from maskjax.train.optimizers.optimizer import Optimizer
 from maskjax.train.optimizers.rules import match
 from maskjax.train.plan import flops
 from maskjax.train.setup.durations import duration
-from maskjax.train.state import State, begun, moments, start
+from maskjax.train.state import State, begun, init_opt_state, start
 from maskjax.train.step import make_step
 
 Config = Mapping[str, Any]
@@ -29,7 +29,7 @@ Config = Mapping[str, Any]
 # A rerun on a workdir must agree in these; all other fields are free to change.
 IDENTITY = (
   "task", "over", "model", "score", "select", "hide", "target", "losses", "let", "branches",
-  "teachers", "taps", "gates", "final", "prepare", "view", "data", "optimizer", "hold",
+  "teachers", "taps", "gates", "final", "prepare", "reparametrize", "data", "optimizer", "hold",
   "batch_size", "seed", "ema", "total",
 )  # fmt: skip
 FREE = (
@@ -131,7 +131,7 @@ class Parts(NamedTuple):
     example: a batch of one example, from which variables are made.
     state: shapes and dtypes of the run's state, on their devices.
     begin: `key -> State`, compiled once.
-    moments: `variables -> the optimiser's state` where it begins from these.
+    init_opt_state: `variables -> the optimiser's state` where it begins from these.
     step: `(state, batch) -> (state, metrics)`, compiled once; gives its state's memory away.
     encode: `(variables, batch) -> features`, compiled once.
     flops: model FLOPs of a step.
@@ -147,7 +147,7 @@ class Parts(NamedTuple):
   example: Mapping[str, np.ndarray]
   state: State
   begin: Callable[[jax.Array], State]
-  moments: Callable[[Variables], Any]
+  init_opt_state: Callable[[Variables], Any]
   step: Callable[..., Any]
   encode: Callable[..., Any]
   flops: float
@@ -158,8 +158,8 @@ def make_task(config: Config, record: Record) -> Task:
   """The task that a config describes, for data of this record.
 
   `config.task.fn` makes it from what it names of the config, the record and the lengths of the run;
-  `config.prepare` are statistics by name, see `maskjax.task.prepare`, and `config.view` learned
-  masks over the weights.
+  `config.prepare` are statistics by name, see `maskjax.task.prepare`, and `config.reparametrize`
+  learned masks over the weights.
 
   Raises:
     BadInput: a name, an argument or a combination that cannot work.
@@ -173,10 +173,11 @@ def make_task(config: Config, record: Record) -> Task:
     bind.check(statistic, ("task",), "the config")
   if statistics:
     made = prepared(made, **{name: fn(task=made) for name, fn in statistics.items()})
-  return view(made, config["view"], lengths) if config.get("view") else made
+  section = config.get("reparametrize")
+  return reparametrized(made, section, lengths) if section else made
 
 
-def view(made: Task, section: Config, lengths: Lengths) -> Task:
+def reparametrized(made: Task, section: Config, lengths: Lengths) -> Task:
   """The task with learned masks over its weights, as a section's `fn` says; `where` as in `hold`.
 
   Raises:
@@ -184,7 +185,7 @@ def view(made: Task, section: Config, lengths: Lengths) -> Task:
   """
   rules, rest = section.get("where"), {k: v for k, v in section.items() if k != "where"}
   where = (lambda params: match(params, rules, default=False).values) if rules else None
-  return weights.viewed(made, bound(rest, lengths)(where=where))
+  return weights.reparametrized(made, bound(rest, lengths)(where=where))
 
 
 def run_lengths(config: Config, record: Record) -> Lengths:
@@ -229,7 +230,7 @@ def make_parts(config: Config, devices: Sequence[jax.Device] | None = None) -> P
     example=example,
     state=made.state,
     begin=jax.jit(partial(made.begin, batch=example), out_shardings=lies),
-    moments=jax.jit(partial(moments, tuning.tx), out_shardings=lies.moments),
+    init_opt_state=jax.jit(partial(init_opt_state, tuning.tx), out_shardings=lies.opt_state),
     step=mesh.compile(made.step),
     encode=jax.jit(task.answers.get("features", _no_features)),
     flops=made.flops,

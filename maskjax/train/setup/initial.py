@@ -66,16 +66,16 @@ def first_state(
     state = with_variables(state, parts.task.prepare(variables, batches))
   if state is not begun:
     variables = parts.mesh.place(state.variables, parts.state.variables)
-    state = state._replace(variables=variables, moments=parts.moments(variables))
+    state = state._replace(variables=variables, opt_state=parts.init_opt_state(variables))
   return parts.mesh.place(state, parts.state), 0
 
 
 def with_variables(state: State, variables: Variables) -> State:
   """The state with other variables, its moving average begun from them."""
-  average = state.average
+  average = state.ema
   if jax.tree.leaves(average):
     average = jax.tree.map(jnp.copy, variables["params"])
-  return state._replace(variables=variables, average=average)
+  return state._replace(variables=variables, ema=average)
 
 
 def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables:

@@ -15,7 +15,7 @@ from maskjax.record import Record
 
 # The format of config.json: raised where what a config says changes, and runs of before it cannot
 # be read as they are.
-FORMAT, NUMBER = 2, "format"
+FORMAT, NUMBER = 3, "format"
 _held: set[int] = set()  # descriptors of the locks that this process holds
 
 

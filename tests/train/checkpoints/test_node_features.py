@@ -7,7 +7,7 @@ import numpy as np
 
 from maskjax.data import pipeline
 from maskjax.record import Record
-from maskjax.train.evaluators import linear
+from maskjax.train.evaluators import linear_probe
 from maskjax.train.evaluators.evaluation import Context
 
 
@@ -29,7 +29,7 @@ def test_features_are_those_of_the_valid_nodes(tmp_path):
   mesh = SimpleNamespace(
     check=lambda size, parts: None, put_whole=lambda batch: batch, get=lambda tree: tree
   )
-  known = dict(record=data.record, task=None, variables={}, moments=None, key=jax.random.key(0))
+  known = dict(record=data.record, task=None, variables={}, opt_state=None, key=jax.random.key(0))
   context = Context(
     **known, step=0, data=data, mesh=mesh, batch_size=1, picture=print, encode=encode
   )
@@ -37,4 +37,4 @@ def test_features_are_those_of_the_valid_nodes(tmp_path):
   x, y = context.features("test", "node")
   np.testing.assert_array_equal(y, [0, 0, 1, 1, 1])
   np.testing.assert_array_equal(x, data.splits["test"][0]["nodes"][[5, 9, 31, 33, 35]])
-  assert linear(context, pooling="node", l2=1e-2)["accuracy"] == 1
+  assert linear_probe(context, pooling="node", l2=1e-2)["accuracy"] == 1

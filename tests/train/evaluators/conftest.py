@@ -127,7 +127,7 @@ def measured(paths):
     shapes = jax.eval_shape(task.init, jax.random.key(0), example)
     variables = jax.tree_util.tree_map_with_path(draw, shapes)
     context = Context(
-      record=opened.record, task=task, variables=variables, moments=None,
+      record=opened.record, task=task, variables=variables, opt_state=None,
       key=jax.random.key(0), step=0, data=opened, mesh=mesh, batch_size=8,
       picture=pictures.__setitem__,
       encode=jax.jit(task.answers["features"]) if "features" in task.answers else None,

@@ -24,8 +24,12 @@ tiny, rows = shared["toy"], shared["rows"]
 
 EVALS: dict[str, Any] = {
   "knn": {"fn": "train.evaluators.knn", "k": 3, "pixels": True, "every": 0},
-  "linear": {"fn": "train.evaluators.linear", "l2": 1e-2, "every": 2},
-  "recovery": {"fn": "train.evaluators.recovery", "batch_size": 16, "every": 2},
+  "linear_probe": {"fn": "train.evaluators.linear_probe", "l2": 1e-2, "every": 2},
+  "masked_reconstruction": {
+    "fn": "train.evaluators.masked_reconstruction",
+    "batch_size": 16,
+    "every": 2,
+  },
   "reconstruction": {"fn": "train.evaluators.reconstruction", "batch_size": 16, "every": 0},
 }
 EVALUATED = {"evals": EVALS, "total_steps": 4, "log.tensorboard": True}
@@ -51,7 +55,7 @@ def evals(row):
 def test_evaluators_run_at_the_first_and_the_last_step_and_in_between_where_asked(both):
   _, workdir, _ = both
   found = rows(workdir)
-  for name in ("knn", "linear"):
+  for name in ("knn", "linear_probe"):
     assert f"eval/{name}/accuracy" in at(found, 0)
     assert f"eval/{name}/accuracy" in at(found, 4)
   pixels = [name for name in evals(at(found, 0)) if "/pixels/" in name]
@@ -59,7 +63,7 @@ def test_evaluators_run_at_the_first_and_the_last_step_and_in_between_where_aske
   assert not [name for name in evals(at(found, 4)) if "/pixels/" in name]
   assert not evals(at(found, 1))
   between = {name.split("/")[1] for name in evals(at(found, 2))}
-  assert between == {"linear", "recovery"}
+  assert between == {"linear_probe", "masked_reconstruction"}
 
 
 def test_neighbours_of_raw_pixels_are_those_of_scikit_learn(tiny, both):
@@ -122,7 +126,7 @@ def test_padding_of_the_last_batch_does_not_count(tiny, both, tmp_path):
     config = tiny.config(total_steps=4, eval_batch_size=size, job="evaluate")
     config["evals"] = {
       "knn": EVALS["knn"],
-      "recovery": {"fn": "train.evaluators.recovery", "batch_size": 10},
+      "masked_reconstruction": {"fn": "train.evaluators.masked_reconstruction", "batch_size": 10},
     }
     workdir = shutil.copytree(both[1], tmp_path / str(size))
     run.run(config, workdir)
@@ -131,7 +135,7 @@ def test_padding_of_the_last_batch_does_not_count(tiny, both, tmp_path):
   assert found[0] == pytest.approx(found[2], rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["knn", "fewlabel", "linear"])
+@pytest.mark.parametrize("name", ["knn", "kshot_probe", "linear_probe"])
 def test_evaluators_without_labels_are_refused_before_anything_is_written(tiny, tmp_path, name):
   data = tiny.write_images(tmp_path / "unlabelled.npz", labels=False)
   config = tiny.config(
@@ -182,7 +186,7 @@ def test_an_evaluator_of_ones_own_asks_a_task_of_ones_own(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
   ("name", "kinds"),
   [
-    ("recovery", "images and videos"),
+    ("masked_reconstruction", "images and videos"),
     ("reconstruction", "images and videos and tables"),
     ("imputation", "tables"),
     ("motion", "videos"),

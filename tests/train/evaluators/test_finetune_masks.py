@@ -17,7 +17,7 @@ from maskjax.train.mesh.mesh import make_mesh
 from maskjax.train.setup.build import make_task
 
 SIZE, GRID = 16, (4, 3)
-WHITE = bound({"fn": "score.white"})
+WHITE = bound({"fn": "score.uniform"})
 MASKS = {"score": WHITE, "select": bound({"fn": "select.per_axis", "counts": (1, 1)})}
 SETTINGS = {"batch_size": SIZE, "learning_rate": 0.01, "layer_decay": 1.0}
 

@@ -10,7 +10,7 @@ import pytest
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.sections import bound
-from maskjax.train.evaluators import motion, recovery
+from maskjax.train.evaluators import masked_reconstruction, motion
 
 PATCH, GRID, SHAPE = (2, 2, 2), (2, 4, 4), (4, 8, 8, 1)
 ENCODER = types.SimpleNamespace(patch=PATCH, grid=GRID)
@@ -92,18 +92,18 @@ def test_recovery_is_measured_under_masks_that_are_given():
     return shows(lambda video: ~wide)(variables, batch, key)
 
   video = clips()
-  white = bound(dict(fn="score.white"))
+  white = bound(dict(fn="score.uniform"))
   words = dict(score=white, select=bound(dict(fn="select.top", ratio=0.75)))
-  given = recovery(context(views, video), batch_size=8, **words)
+  given = masked_reconstruction(context(views, video), batch_size=8, **words)
   assert asked[-1].shape == (8, 32)
   mean = video.mean(0)
   expected = (video**2).sum() / ((video - mean) ** 2).sum()
   assert given["ratio"] == pytest.approx(expected, rel=1e-4)
-  recovery(context(shows(lambda video: jnp.zeros(SHAPE, bool)), video), batch_size=8)
+  masked_reconstruction(context(shows(lambda video: jnp.zeros(SHAPE, bool)), video), batch_size=8)
   with pytest.raises(BadInput, match="both a score and a select"):
-    recovery(context(views, video), batch_size=8, score=white)
+    masked_reconstruction(context(views, video), batch_size=8, score=white)
   with pytest.raises(BadInput, match="logistic needs"):
-    recovery(
+    masked_reconstruction(
       context(views, video),
       batch_size=8,
       **{**words, "score": bound(dict(fn="score.logistic", ratio=0.3))},

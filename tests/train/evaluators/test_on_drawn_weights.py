@@ -15,8 +15,8 @@ from maskjax.recover import si_snr
 from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.checkpoints.load import load
 from maskjax.train.evaluators import samples
-from maskjax.train.evaluators.latent import rank, spread
-from maskjax.train.evaluators.links import unjoined
+from maskjax.train.evaluators.latent_prediction import rank, spread
+from maskjax.train.evaluators.link_prediction import unjoined
 from maskjax.train.evaluators.samples import make
 from maskjax.train.run import plain
 from maskjax.train.workdirs.workdir import write_config, write_record
@@ -61,14 +61,16 @@ def test_classes_are_told_by_their_descriptions(measured, images):
 
 def test_figures_are_the_tasks_own(measured, images):
   data = {**images, "captions": {"length": 6}}
-  made = measured("token_dropping/flip", "figures", data=data)
+  made = measured("token_dropping/flip", "scalars", data=data)
   assert made.found == {"temperature": 1.0}
 
 
 def test_foreseen_losses_rank_as_the_losses_do(measured, images):
-  made = measured("image_mim/hpm", "foresight", noise=0.5, data=images, options={"batch_size": 12})
+  made = measured(
+    "image_mim/hpm", "predicted_loss", noise=0.5, data=images, options={"batch_size": 12}
+  )
   seen = looked(made, whole(made))
-  pairs = {"shown": "foreseen", "hidden": "predicted"}
+  pairs = {"shown": "predicted_loss", "hidden": "predicted_loss_masked"}
   for name, guess in pairs.items():
     both = [
       (a[there], b[there])
@@ -81,7 +83,7 @@ def test_foreseen_losses_rank_as_the_losses_do(measured, images):
 
 def test_latents_cost_what_their_views_say(measured, images):
   options = {"batch_size": 12, "examples": 12}
-  made = measured("base/ijepa", "latent", noise=0.5, data=images, options=options)
+  made = measured("base/ijepa", "latent_prediction", noise=0.5, data=images, options=options)
   features, _ = made.context.features("test", "mean")
   cost = looked(made, whole(made))["cost"]
   assert made.found["loss"] == pytest.approx(cost.mean(), rel=1e-5)
@@ -91,7 +93,7 @@ def test_latents_cost_what_their_views_say(measured, images):
 
 def test_edges_are_ranked_by_the_nodes_that_they_join(measured, paths):
   data = {"path": str(paths / "graph.npz")}
-  made = measured("graph_3d_tabular_series_mim/bandana", "links", noise=0.5, data=data)
+  made = measured("graph_3d_tabular_series_mim/bandana", "link_prediction", noise=0.5, data=data)
   (batch,) = made.context.examples("graph", 1)
   x = np.asarray(made.context.encode(made.context.variables, batch)["node"])[0].astype(np.float64)
   x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)

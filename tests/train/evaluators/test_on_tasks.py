@@ -22,7 +22,7 @@ def split(made, name, key):
 def test_a_prompt_read_evenly_is_read_ahead_by_chance(measured, text):
   data = {**text, "turns": " "}
   made = measured(
-    "attention_mask/mas_attention", "ahead", data=data, options={"batch_size": 4, "limit": 4}
+    "attention_mask/mas_attention", "lookahead", data=data, options={"batch_size": 4, "limit": 4}
   )
   found = made.found
   assert 0 < found["chance"] < 1
@@ -64,7 +64,7 @@ def test_a_classifier_of_equal_logits_says_the_first_class(measured, images):
 
 def test_fine_tuning_begins_at_equal_odds(measured, images):
   """The head begins at zero, and so does the rate: one step changes nothing."""
-  masks = {"score": {"fn": "score.white"}, "select": {"fn": "select.top", "ratio": 0.5}}
+  masks = {"score": {"fn": "score.uniform"}, "select": {"fn": "select.top", "ratio": 0.5}}
   options = {"steps": 1, "batch_size": 8, "learning_rate": 0.0, **masks}
   made = measured("image_mim/mae", "finetune", noise=0.3, data=images, options=options)
   chance = (split(made, "test", "label") == 0).mean()
@@ -78,10 +78,10 @@ def test_fine_tuning_begins_at_equal_odds(measured, images):
 def test_nothing_predicted_costs_the_values_themselves(measured, images):
   options = {
     "batch_size": 8,
-    "score": {"fn": "score.white"},
+    "score": {"fn": "score.uniform"},
     "select": {"fn": "select.top", "ratio": 1.0},
   }
-  made = measured("image_mim/mae", "recovery", data=images, options=options)
+  made = measured("image_mim/mae", "masked_reconstruction", data=images, options=options)
   x, mean = split(made, "test", "image"), split(made, "train", "image").mean(0)
   assert made.found["error"] == pytest.approx((x**2).mean(), rel=1e-4)
   assert made.found["ratio"] == pytest.approx((x**2).sum() / ((x - mean) ** 2).sum(), rel=1e-4)

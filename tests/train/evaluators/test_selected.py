@@ -31,7 +31,7 @@ def measured(**options):
     optax.sgd(0.1), score=weights.fisher, select=partial(select.top, ratio=0.5), where=WHERE
   )
   moments = jax.jit(tx.init)(PARAMS, squared_gradients=SQUARES)
-  context = types.SimpleNamespace(variables={"params": PARAMS}, moments=moments, mesh=make_mesh())
+  context = types.SimpleNamespace(variables={"params": PARAMS}, opt_state=moments, mesh=make_mesh())
   return selected(context, **options)
 
 
@@ -52,7 +52,7 @@ def test_shares_and_overlap_are_those_of_the_free_weights():
 
 def test_an_optimiser_without_masks_is_refused():
   context = types.SimpleNamespace(
-    variables={"params": PARAMS}, moments=optax.sgd(0.1).init(PARAMS), mesh=make_mesh()
+    variables={"params": PARAMS}, opt_state=optax.sgd(0.1).init(PARAMS), mesh=make_mesh()
   )
   with pytest.raises(BadInput, match="with hold"):
     selected(context)

@@ -55,7 +55,7 @@ def test_seeds_are_averaged(tmp_path):
 
 
 def test_only_the_first_figure_of_an_evaluator_is_shown(tmp_path):
-  row = {"step": 9, "eval/fewlabel/accuracy": 0.5, "eval/fewlabel/std": 0.1}
+  row = {"step": 9, "eval/kshot/accuracy": 0.5, "eval/kshot/std": 0.1}
   assert "std" not in summary([write(tmp_path / "a", START, row)])
 
 

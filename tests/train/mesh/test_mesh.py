@@ -34,7 +34,7 @@ ROUNDING, NOTHING = 1e-4, 2e-6
 EVALS = {
   "knn": {"fn": "train.evaluators.knn", "k": 3, "batch_size": 16},
   "sparsity": {"fn": "train.evaluators.sparsity"},
-  "recovery": {"fn": "train.evaluators.recovery", "batch_size": 16},
+  "recovery": {"fn": "train.evaluators.masked_reconstruction", "batch_size": 16},
   "reconstruction": {"fn": "train.evaluators.reconstruction", "examples": 8, "batch_size": 16},
 }
 # A run on eight devices a step at a time, by one preset after the other, then in microbatches.

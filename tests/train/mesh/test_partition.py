@@ -65,7 +65,7 @@ def test_moments_and_averages_lie_as_their_parameters(options):
   for name, spec in found.items():
     if name.startswith("variables/params/"):
       name = name.removeprefix("variables/params/")
-      for other in ("average", "moments/0/mu", "moments/0/nu"):
+      for other in ("ema", "opt_state/0/mu", "opt_state/0/nu"):
         assert found[f"{other}/{name}"] == spec
 
 
@@ -81,8 +81,8 @@ def test_rules_go_before_all_else_also_for_what_is_small():
   rules = (("up/kernel$", (("fsdp", "tensor"), None)), ("scale$", ["fsdp"]), ("down", ()))
   found = specs(rules=rules, least=10**9)
   assert found["variables/params/block/mlp/up/kernel"] == (("fsdp", "tensor"), None)
-  assert found["average/block/norm/scale"] == ("fsdp",)
-  assert found["average/block/mlp/down/kernel"] == ()
+  assert found["ema/block/norm/scale"] == ("fsdp",)
+  assert found["ema/block/mlp/down/kernel"] == ()
   assert set(found.values()) == {(), ("fsdp",), (("fsdp", "tensor"), None)}
 
 

@@ -80,7 +80,7 @@ def test_other_weights_and_unpruned_runs_have_no_zeros(tiny, pruned):
   assert (stored(pruned)["params"]["out"]["kernel"] != 0).all()
   parts = run.make_parts(tiny.config({**PRUNING, "hold": None}))
   with pytest.raises(BadInput, match="with hold"):
-    weights.masks(parts.state.moments)
+    weights.masks(parts.state.opt_state)
   begun = run.make_parts(tiny.config(PRUNING)).begin(jax.random.key(0)).variables["params"]
   assert all((np.asarray(begun[layer]["kernel"]) != 0).all() for layer in ("embed", "mix"))
 

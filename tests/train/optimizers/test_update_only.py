@@ -75,9 +75,9 @@ def state_of(tiny, workdir, **more):
 def test_what_is_frozen_is_the_base_in_the_average_too(tiny, runs):
   base, tuned = map(stored, runs)
   state = state_of(tiny, runs[1])
-  hidden = weights.masks(state.moments)
+  hidden = weights.masks(state.opt_state)
   assert hidden["head"] == {"kernel": None, "bias": None}
-  for tree in (tuned["params"], state.average, state.variables["params"]):
+  for tree in (tuned["params"], state.ema, state.variables["params"]):
     differs = lambda a, b: np.asarray(a != b)
     moved = jax.tree.map(differs, tree["encoder"], base["params"]["encoder"])
     jax.tree.map(lambda m, h: np.testing.assert_array_equal(m & h, False), moved, hidden["encoder"])
@@ -100,7 +100,7 @@ def test_what_is_excepted_begins_anew_and_the_rest_as_given(tiny, runs, tmp_path
 def test_the_masks_are_those_of_the_prepared_statistic(tiny, runs):
   state = state_of(tiny, runs[1])
   found = state.variables["prepared"]["squared_gradients"]["encoder"]
-  hidden = weights.masks(state.moments)["encoder"]
+  hidden = weights.masks(state.opt_state)["encoder"]
   flat = lambda tree: np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
   scores, mask = flat(found), flat(hidden)
   assert mask.sum() == round(0.9 * mask.size)

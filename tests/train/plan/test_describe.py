@@ -12,13 +12,13 @@ NOTE = dict(scale=dict(shape=(8, 8, 1), examples=4))
 def test_each_value_has_a_line_with_its_function_arguments_shape_and_keys():
   lines = describe(configs.two_looks(), NOTE).splitlines()
   said = dict(zip(lines[0:-1:2], lines[1::2], strict=True))
-  assert said["score = score.white(grid)"] == "    float32[1, 16]  keys: mask"
+  assert said["score = score.uniform(grid)"] == "    float32[1, 16]  keys: mask"
   assert said["hidden = select.top(scores, allowed=positions.allowed, ratio=0.75)"] == (
     "    bool[1, 16]"
   )
   seen = "whole.seen = hide.drop(x=positions.values, hidden=nothing, allowed=positions.allowed,"
   assert f"{seen} keep=16)" in said
-  assert "other.score = score.white(grid)" in said
+  assert "other.score = score.uniform(grid)" in said
   assert lines[-1] == "loss = 1.0 · one + 1.0 · two"
 
 

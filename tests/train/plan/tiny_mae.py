@@ -10,7 +10,7 @@ def tiny_mae(*, patch, width, decoder_width, batch_size, mesh=None, dtype="float
       encoder=dict(fn="model.vit", size="mu", width=width, depth=1, heads=2, dtype=dtype),
       decoder=dict(fn="model.masked_decoder", width=decoder_width, depth=1, heads=2),
     ),
-    score=dict(fn="score.white"),
+    score=dict(fn="score.uniform"),
     select=dict(fn="select.top", ratio=0.75),
     hide=dict(fn="hide.drop"),
     target=dict(fn="recover.pixels", normalise=True),

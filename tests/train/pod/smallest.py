@@ -18,7 +18,7 @@ def linear(*, record):
 
   def draw(batch, key, step):
     drawn = keys(stream(key, "mask", step), batch["position"])
-    return select.top(score.white(drawn, (PIXELS,)), ratio=0.75)
+    return select.top(score.uniform(drawn, (PIXELS,)), ratio=0.75)
 
   def predict(variables, pixels):
     params = variables["params"]

@@ -80,7 +80,11 @@ def test_everybody_brings_something_and_gets_what_all_brought():
 
   def work(index):
     me = member.Guest(service, index, 4)
-    found[index] = [me.meet("the workdir", {"of": index}), me.meet("the end"), me.meet("it", index)]
+    found[index] = [
+      me.barrier("the workdir", {"of": index}),
+      me.barrier("the end"),
+      me.barrier("it", index),
+    ]
 
   threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
   for thread in threads:
@@ -95,7 +99,7 @@ def test_everybody_brings_something_and_gets_what_all_brought():
 def test_who_waits_says_for_whom_and_goes_on(caplog):
   service = Service()
   service.slow, service.held = 2, {"maskjax/1": "[1, 2]"}
-  assert member.Guest(service, 1, 2).meet("the workdir", 2) == [1, 2]
+  assert member.Guest(service, 1, 2).barrier("the workdir", 2) == [1, 2]
   assert caplog.messages == ["waiting for process 0 at the workdir (1)"] * 2
 
 

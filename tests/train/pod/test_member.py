@@ -1,4 +1,4 @@
-"""A process as one of several: what it brings to a meeting, and what comes of it."""
+"""A process as one of several: what it brings to a barrier, and what comes of it."""
 
 import pathlib
 import runpy
@@ -15,13 +15,13 @@ run_tests = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "test_run.py"
 
 
 class Fellow(Member):
-  """One of two, the other of which brings `other` to every meeting."""
+  """One of two, the other of which brings `other` to every barrier."""
 
   def __init__(self, index, other):
     super().__init__(index, 2)
     self.other, self.brought = other, []
 
-  def meet(self, name, value=None):
+  def barrier(self, name, value=None):
     self.brought.append(value)
     return [value, self.other] if self.first else [self.other, value]
 

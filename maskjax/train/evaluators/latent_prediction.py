@@ -13,7 +13,7 @@ from maskjax.train.evaluators.context import first_of
 
 
 @needs("views", "features", kinds=("image",))
-def latent(
+def latent_prediction(
   context: Any,
   *,
   split: str = "test",
@@ -46,7 +46,7 @@ def latent(
       key = stream(context.key, "batch", i)
       seen = views(context.variables, context.mesh.put_whole(batch), key)
       if "cost" not in seen:
-        raise BadInput("latent: this task has no costs of views: it predicts no latents")
+        raise BadInput("latent_prediction: this task has no costs of views: it predicts no latents")
       flat = {name: x for name, x in seen.items() if x.shape == seen["cost"].shape}
       found.append({name: context.mesh.get(x)[batch["valid"]] for name, x in flat.items()})
   drawn = {name: np.concatenate([part[name].ravel() for part in found]) for name in found[0]}

@@ -1,4 +1,4 @@
-"""The roll call: who is there, where all stop, who is gone. Pure; `post` gives it sockets.
+"""The rendezvous: who is there, where all stop, who is gone. Pure; `post` gives it sockets.
 
 A message is a dict with "is". From the processes come
 
@@ -13,7 +13,7 @@ A message is a dict with "is". From the processes come
 and to them go
 
   go(hosts)                   all are there: begin
-  beat                        the roll is still called
+  beat                        the rendezvous is still called
   where(reason)               hold, and say how far you are
   until(point)                pass so many points and stop there; None for none
   met(name, values)           all have come
@@ -50,8 +50,8 @@ class Peer:
 
 
 @dataclasses.dataclass
-class Meeting:
-  """Who has come to a meeting, with what, and when those who wait are next told for whom."""
+class Barrier:
+  """Who has come to a barrier, with what, and when those who wait are next told for whom."""
 
   values: dict[int, Any]
   late: float
@@ -74,7 +74,7 @@ def listed(numbers: Iterable[int], noun: str = "process") -> str:
   return f"{noun if one else noun + 'es'} {said}"
 
 
-class Roll:
+class Rendezvous:
   """The state of a pod; every call takes what happened and when, and returns what to send."""
 
   def __init__(self, count: int, *, seconds: float, now: float):
@@ -84,7 +84,7 @@ class Roll:
     self._deadline, self._seconds, self._beat = now + seconds, seconds, now
     self._reason, self._agreed = "", False
     self._suspect: tuple[int, float] | None = None
-    self._meetings: dict[str, Meeting] = {}
+    self._barriers: dict[str, Barrier] = {}
 
   def name(self, index: int) -> str:
     """A process as people know it."""
@@ -190,31 +190,31 @@ class Roll:
     return self._all({"is": "until", "point": furthest})
 
   def _meet(self, index: int, name: str, value: Any, now: float) -> Sends:
-    meeting = self._meetings.setdefault(name, Meeting({}, now + LATE))
-    meeting.values[index] = value
-    if len(meeting.values) == len(self.peers):
-      del self._meetings[name]
-      values = [meeting.values[i] for i in range(len(self.peers))]
+    barrier = self._barriers.setdefault(name, Barrier({}, now + LATE))
+    barrier.values[index] = value
+    if len(barrier.values) == len(self.peers):
+      del self._barriers[name]
+      values = [barrier.values[i] for i in range(len(self.peers))]
       return self._all({"is": "met", "name": name, "values": values})
     return self._apart()
 
   def _apart(self) -> Sends:
     """Ends what cannot go on: all wait, but not at one place; or one waits for those who left."""
-    there = {i for meeting in self._meetings.values() for i in meeting.values}
+    there = {i for barrier in self._barriers.values() for i in barrier.values}
     moving = [i for i, p in enumerate(self.peers) if p.status is None and i not in there]
     if not there or moving or self._suspect:
       return []
-    said = "; ".join(f"{listed(m.values)} at {n!r}" for n, m in self._meetings.items())
+    said = "; ".join(f"{listed(m.values)} at {n!r}" for n, m in self._barriers.items())
     return self._end(BUG, f"the processes went different ways: {said}", min(there))
 
   def _late(self, now: float) -> Sends:
     sends: Sends = []
-    for name, meeting in self._meetings.items():
-      if now >= meeting.late:
-        meeting.late = now + LATE
-        absent = [i for i in range(len(self.peers)) if i not in meeting.values]
+    for name, barrier in self._barriers.items():
+      if now >= barrier.late:
+        barrier.late = now + LATE
+        absent = [i for i in range(len(self.peers)) if i not in barrier.values]
         told = {"is": "late", "name": name, "absent": listed(absent)}
-        sends += [(i, told) for i in meeting.values]
+        sends += [(i, told) for i in barrier.values]
     return sends
 
   def _gone(self, index: int, now: float) -> Sends:

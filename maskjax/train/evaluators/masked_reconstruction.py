@@ -14,7 +14,7 @@ from maskjax.task.answers import answer, needs
 
 
 @needs("views", kinds=("image", "video"))
-def recovery(
+def masked_reconstruction(
   context: Any,
   *,
   train: str = "train",
@@ -52,7 +52,7 @@ def recovery(
   def errors(variables, batch, key):
     views = show(variables, batch, key, **masks(batch, key))
     if "prediction" not in views:
-      raise BadInput("recovery: this task predicts no images")
+      raise BadInput("masked_reconstruction: this task predicts no images")
     valid = batch["valid"].reshape(-1, *[1] * len(context.record.shape))
     hidden = jax.numpy.isnan(views.get("seen", jax.numpy.nan)) & valid
     hidden = jax.numpy.broadcast_to(hidden, views["input"].shape)
@@ -84,7 +84,7 @@ def _masks(
   if score is None and select is None:
     return lambda batch, key: {}
   if score is None or select is None:
-    raise BadInput("recovery: masks of its own need both a score and a select")
+    raise BadInput("masked_reconstruction: masks of its own need both a score and a select")
   grid = context.task.network.grid
   bind.check(score, ("keys", "grid"), "recovery")
 

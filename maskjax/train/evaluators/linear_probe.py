@@ -19,7 +19,7 @@ _HELD = 10  # one example in so many chooses l2
 
 
 @needs("features", labels=True)
-def linear(
+def linear_probe(
   context: Context,
   *,
   train: str = "train",
@@ -64,7 +64,7 @@ def linear(
   of l2 on held-out images as in Kornblith et al., 2019, "Do better ImageNet models transfer
   better?".
   """
-  classes = labelled(context, "linear")
+  classes = labelled(context, "linear_probe")
   choices = _penalties(l2)
   x, y = features(context, train, pooling)
   queries, labels = features(context, test, pooling)
@@ -77,12 +77,12 @@ def linear(
   if len(choices) > 1:
     best = _choose(functools.partial(fit_one, tolerance=10 * tolerance), x, y, choices)
   fitted = fit_one(x, y, l2=best, tolerance=tolerance)
-  _check(fitted, "linear", tolerance)
+  _check(fitted, "linear_probe", tolerance)
   return {"accuracy": _accuracy(fitted, queries, labels), "l2": best}
 
 
 @needs("features", labels=True)
-def fewlabel(
+def kshot_probe(
   context: Context,
   *,
   labels: int = 10,
@@ -123,10 +123,10 @@ def fewlabel(
   Raises:
     BadInput: no labels, or a class with fewer than `labels` examples.
   """
-  classes = labelled(context, "fewlabel")
+  classes = labelled(context, "kshot_probe")
   _penalties(l2)
   if labels < 1 or draws < 1:
-    raise BadInput(f"fewlabel: labels is {labels} and draws is {draws}, both must be at least 1")
+    raise BadInput(f"kshot_probe: labels is {labels} and draws is {draws}, both must be at least 1")
   x, y = features(context, train, pooling)
   queries, truth = features(context, test, pooling)
   index = _draw(context, y, classes=classes, labels=labels, draws=draws)
@@ -138,7 +138,7 @@ def fewlabel(
     functools.partial(fit, classes=classes, l2=l2, steps=steps, tolerance=tolerance)
   )
   fitted = fit_all(drawn, y[index], power)
-  _check(fitted, "fewlabel", tolerance)
+  _check(fitted, "kshot_probe", tolerance)
   scores = [_accuracy(Fit(*one), queries, truth) for one in zip(*fitted, strict=True)]
   return {"accuracy": float(np.mean(scores)), "std": float(np.std(scores, ddof=min(1, draws - 1)))}
 
@@ -153,7 +153,7 @@ def _penalties(l2: float | Sequence[float]) -> list[float]:
 def _choose(fit_one: Callable[..., Fit], x, y, choices: list[float]) -> float:
   held = np.arange(len(x)) % _HELD == _HELD - 1
   if not held.any():
-    raise BadInput(f"linear: {len(x)} examples are too few to choose l2 by; give one l2")
+    raise BadInput(f"linear_probe: {len(x)} examples are too few to choose l2 by; give one l2")
   fits = (fit_one(x[~held], y[~held], l2=l2) for l2 in choices)
   return choices[int(np.argmax([_accuracy(fitted, x[held], y[held]) for fitted in fits]))]
 
@@ -165,7 +165,7 @@ def _draw(
   if counts.min() < labels:
     scarce = context.record.class_names[int(counts.argmin())]
     raise BadInput(
-      f"fewlabel: class {scarce!r} has {counts.min()} examples, fewer than labels={labels}"
+      f"kshot_probe: class {scarce!r} has {counts.min()} examples, fewer than labels={labels}"
     )
   noise = lambda key: jax.random.uniform(key, y.shape)
   rank = np.argsort(jax.vmap(noise)(keys(context.key, draws)), axis=-1, kind="stable")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from maskjax.data import pipeline
-from maskjax.train.evaluators import ahead
+from maskjax.train.evaluators import lookahead
 from maskjax.train.mesh.mesh import make_mesh
 
 
@@ -44,7 +44,7 @@ def even(looks):
 
 def test_even_attention_looks_ahead_by_chance(tmp_path):
   pictures = []
-  found = ahead(context(tmp_path, even(True), pictures), split="train", batch_size=4, limit=8)
+  found = lookahead(context(tmp_path, even(True), pictures), split="train", batch_size=4, limit=8)
   later = np.array([5, 4, 3, 2, 1, 0]) / 6
   assert found["share"] == pytest.approx(later.mean())
   assert found["chance"] == pytest.approx(later.mean())
@@ -56,7 +56,7 @@ def test_even_attention_looks_ahead_by_chance(tmp_path):
 
 
 def test_causal_attention_does_not(tmp_path):
-  found = ahead(context(tmp_path, even(False), []), split="train", batch_size=4)
+  found = lookahead(context(tmp_path, even(False), []), split="train", batch_size=4)
   assert found["share"] == found["chance"] == found["early"] == 0
 
 
@@ -66,6 +66,8 @@ def test_a_head_that_looks_at_the_end_looks_ahead_more_than_by_chance(tmp_path):
     sharp = jnp.where(jnp.arange(10) == 5, weights, 1e-6 * weights)
     return weights.at[:, 1, :, :5].set((sharp / sharp.sum(-1, keepdims=True))[:, 1, :, :5])
 
-  found = jax.tree.map(float, ahead(context(tmp_path, attention, []), split="train", batch_size=4))
+  found = jax.tree.map(
+    float, lookahead(context(tmp_path, attention, []), split="train", batch_size=4)
+  )
   assert found["layer/1"] > 0.8 > found["share"] > found["chance"]
   assert found["early"] > found["early chance"]

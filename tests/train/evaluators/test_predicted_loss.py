@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from maskjax.errors import BadInput
-from maskjax.train.evaluators import foresight
-from maskjax.train.evaluators.foresight import spearman
+from maskjax.train.evaluators import predicted_loss
+from maskjax.train.evaluators.predicted_loss import spearman
 from maskjax.train.mesh.mesh import make_mesh
 
 
@@ -26,7 +26,7 @@ def test_equals_scipy_with_ties_and_gaps():
 def views(variables, batch, key):
   """Losses that are the image; foreseen in order, guessed in the opposite one."""
   loss = batch["image"]
-  return {"loss": loss, "foreseen": jnp.exp(loss), "predicted": -loss}
+  return {"loss": loss, "predicted_loss": jnp.exp(loss), "predicted_loss_masked": -loss}
 
 
 def context(views, size=5, batch_size=4):
@@ -46,13 +46,13 @@ def context(views, size=5, batch_size=4):
 
 
 def test_every_valid_image_counts_once():
-  found = foresight(context(views), batch_size=4)
+  found = predicted_loss(context(views), batch_size=4)
   assert found == {"shown": pytest.approx(1), "hidden": pytest.approx(-1)}
 
 
 def test_refuses_what_it_cannot_compare():
   with pytest.raises(BadInput, match=r"predicts no losses: set model\.decoder\.loss_depth"):
-    foresight(context(lambda *_: {}), batch_size=4)
+    predicted_loss(context(lambda *_: {}), batch_size=4)
   constant = lambda *given: {**views(*given), "loss": jnp.ones((4, 2, 3))}
   with pytest.raises(BadInput, match="two losses that differ"):
-    foresight(context(constant), batch_size=4)
+    predicted_loss(context(constant), batch_size=4)

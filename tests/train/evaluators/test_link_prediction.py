@@ -7,8 +7,8 @@ from sklearn.metrics import roc_auc_score
 
 from maskjax.errors import BadInput
 from maskjax.record import Record
-from maskjax.train.evaluators import links
-from maskjax.train.evaluators.links import auc, correlation, unjoined
+from maskjax.train.evaluators import link_prediction
+from maskjax.train.evaluators.link_prediction import auc, correlation, unjoined
 
 N = 10
 HELD = np.array([[0, 5], [1, 6]])
@@ -45,20 +45,20 @@ def test_held_out_edges_rank_above_negatives():
   for i in range(N):
     x[i, i % 5] = 3 + i  # only nodes i and i + 5 are alike, whatever their length
   made = context(x, 0.2 + 0.5 * gate, gate, HELD)
-  found = links(made)
+  found = link_prediction(made)
   assert found["gate"] == pytest.approx(1)
   assert found["auc"] >= 0.5 + 0.5 * (1 - 2 / 3)
   assert made.pictures["gates"].ndim == 3
-  assert links(context(x, -gate, gate))["gate"] == pytest.approx(-1)
-  assert links(context(x, gate, np.ones_like(gate)))["gate"] == 0
+  assert link_prediction(context(x, -gate, gate))["gate"] == pytest.approx(-1)
+  assert link_prediction(context(x, gate, np.ones_like(gate)))["gate"] == 0
 
 
 def test_what_cannot_be_is_told():
   gate = np.ones((1, 1, len(EDGES) + 1))
   with pytest.raises(BadInput, match=r"data\.held"):
-    links(context(np.eye(N), gate, gate, held=None))
+    link_prediction(context(np.eye(N), gate, gate, held=None))
   with pytest.raises(BadInput, match="split"):
-    links(context(np.eye(N), gate, gate), split="trian")
+    link_prediction(context(np.eye(N), gate, gate), split="trian")
   with pytest.raises(BadInput, match="every two"):
     unjoined(np.array([[0, 1]]), 2, 1, seed=0)
 

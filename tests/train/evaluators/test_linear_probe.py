@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from maskjax.errors import BadInput
-from maskjax.train.evaluators import fewlabel, linear
-from maskjax.train.evaluators.linear import _draw
+from maskjax.train.evaluators import kshot_probe, linear_probe
+from maskjax.train.evaluators.linear_probe import _draw
 
 
 def oracle(splits, l2):
@@ -24,7 +24,7 @@ def oracle(splits, l2):
 @pytest.mark.parametrize("data", ["digits", "blobs"])
 def test_linear_equals_scikit_learn(make_context, request, data, l2):
   splits = request.getfixturevalue(data)
-  result = linear(make_context(splits, int(splits["train"][1].max()) + 1), l2=l2)
+  result = linear_probe(make_context(splits, int(splits["train"][1].max()) + 1), l2=l2)
   assert result["accuracy"] == pytest.approx(oracle(splits, l2), abs=4e-3)
   assert result["l2"] == l2
 
@@ -33,7 +33,7 @@ def test_linear_learns_through_label_noise(make_context, digits):
   x, y = digits["train"]
   rng = np.random.default_rng(0)
   noisy = np.where(rng.random(len(y)) < 0.3, rng.integers(0, 10, len(y)), y).astype(np.int32)
-  result = linear(make_context({**digits, "train": (x, noisy)}, 10), l2=(1e-1, 1e-4))
+  result = linear_probe(make_context({**digits, "train": (x, noisy)}, 10), l2=(1e-1, 1e-4))
   assert result["l2"] == pytest.approx(1e-1)  # the weak penalty fits the noise
   assert result["accuracy"] > 0.85
 
@@ -41,14 +41,16 @@ def test_linear_learns_through_label_noise(make_context, digits):
 def test_linear_ignores_the_order_of_rows(make_context, blobs, shuffle):
   kwargs = {"l2": 1e-3}
   one, other = (
-    linear(make_context(blobs, 3), **kwargs),
-    linear(make_context(shuffle(blobs), 3), **kwargs),
+    linear_probe(make_context(blobs, 3), **kwargs),
+    linear_probe(make_context(shuffle(blobs), 3), **kwargs),
   )
   assert one["accuracy"] == pytest.approx(other["accuracy"], abs=4e-3)
 
 
 def test_linear_is_deterministic_and_blind_to_the_key(make_context, blobs):
-  assert linear(make_context(blobs, 3, seed=0)) == linear(make_context(blobs, 3, seed=1))
+  assert linear_probe(make_context(blobs, 3, seed=0)) == linear_probe(
+    make_context(blobs, 3, seed=1)
+  )
 
 
 def test_linear_constant_columns_and_offsets(make_context, blobs):
@@ -56,34 +58,36 @@ def test_linear_constant_columns_and_offsets(make_context, blobs):
   (x, y), (queries, labels) = blobs["train"], blobs["test"]
   # A constant says nothing, even where the test split breaks it.
   splits = {"train": (pad(x, 0.1), y), "test": (pad(queries, 1e6), labels)}
-  plain = linear(make_context(blobs, 3), l2=1e-3)["accuracy"]
-  assert linear(make_context(splits, 3), l2=1e-3)["accuracy"] == pytest.approx(plain, abs=4e-3)
+  plain = linear_probe(make_context(blobs, 3), l2=1e-3)["accuracy"]
+  assert linear_probe(make_context(splits, 3), l2=1e-3)["accuracy"] == pytest.approx(
+    plain, abs=4e-3
+  )
   moved = {name: (x * 64 + 512, y) for name, (x, y) in blobs.items()}
-  assert linear(make_context(moved, 3), l2=1e-3)["accuracy"] == pytest.approx(plain, abs=4e-3)
+  assert linear_probe(make_context(moved, 3), l2=1e-3)["accuracy"] == pytest.approx(plain, abs=4e-3)
 
 
 def test_linear_without_deviation_and_with_absent_class(make_context, blobs):
-  result = linear(make_context(blobs, 4), standardize=False, l2=1e-2)
+  result = linear_probe(make_context(blobs, 4), standardize=False, l2=1e-2)
   assert result["accuracy"] == pytest.approx(oracle(blobs, 1e-2), abs=0.03)
 
 
 def test_linear_bad_input_and_unfinished_fit(make_context, blobs, caplog):
-  with pytest.raises(BadInput, match="'linear' needs labels"):
-    linear(make_context(blobs, 0))
+  with pytest.raises(BadInput, match="'linear_probe' needs labels"):
+    linear_probe(make_context(blobs, 0))
   for l2 in (-1.0, (), (1.0, -1.0)):
     with pytest.raises(BadInput, match="l2"):
-      linear(make_context(blobs, 3), l2=l2)
+      linear_probe(make_context(blobs, 3), l2=l2)
   few = {name: (x[:6], y[:6]) for name, (x, y) in blobs.items()}
   with pytest.raises(BadInput, match="too few"):
-    linear(make_context(few, 3))
+    linear_probe(make_context(few, 3))
   with caplog.at_level(logging.WARNING, "maskjax"):
-    linear(make_context(blobs, 3), l2=1e-3, steps=1)
+    linear_probe(make_context(blobs, 3), l2=1e-3, steps=1)
   assert "stopped after 1 steps" in caplog.text
 
 
-def test_fewlabel_equals_scikit_learn_draw_by_draw(make_context, digits):
+def test_kshot_equals_scikit_learn_draw_by_draw(make_context, digits):
   context = make_context(digits, 10)
-  result = fewlabel(context, labels=5, draws=4)
+  result = kshot_probe(context, labels=5, draws=4)
   order = np.argsort(digits["train"][1], kind="stable")
   x, y = digits["train"][0][order], digits["train"][1][order]
   scaler = StandardScaler().fit(x)
@@ -96,7 +100,7 @@ def test_fewlabel_equals_scikit_learn_draw_by_draw(make_context, digits):
   assert result["std"] == pytest.approx(np.std(scores, ddof=1), abs=4e-3)
 
 
-def test_fewlabel_draws(make_context):
+def test_kshot_draws(make_context):
   context = make_context({}, 3)
   y = np.repeat([0, 1, 2], [4, 30, 9]).astype(np.int32)
   index = _draw(context, y, classes=3, labels=4, draws=200)
@@ -111,20 +115,20 @@ def test_fewlabel_draws(make_context):
   assert (index != _draw(other, y, classes=3, labels=4, draws=200)).any()
 
 
-def test_fewlabel_is_deterministic_and_follows_the_key(make_context, digits):
+def test_kshot_is_deterministic_and_follows_the_key(make_context, digits):
   context = make_context(digits, 10)
-  first = fewlabel(context, labels=5, draws=4)
-  assert first == fewlabel(context, labels=5, draws=4)
+  first = kshot_probe(context, labels=5, draws=4)
+  assert first == kshot_probe(context, labels=5, draws=4)
   context.key = jax.random.key(7)
-  assert first != fewlabel(context, labels=5, draws=4)
+  assert first != kshot_probe(context, labels=5, draws=4)
   assert 0.7 < first["accuracy"] < 0.97
-  assert fewlabel(context, labels=5, draws=1)["std"] == 0
+  assert kshot_probe(context, labels=5, draws=1)["std"] == 0
 
 
-def test_fewlabel_bad_input(make_context, blobs):
-  with pytest.raises(BadInput, match="'fewlabel' needs labels"):
-    fewlabel(make_context(blobs, 0))
+def test_kshot_bad_input(make_context, blobs):
+  with pytest.raises(BadInput, match="'kshot_probe' needs labels"):
+    kshot_probe(make_context(blobs, 0))
   with pytest.raises(BadInput, match=r"class 'class 3' has 0 examples, fewer than labels=10"):
-    fewlabel(make_context(blobs, 4))
+    kshot_probe(make_context(blobs, 4))
   with pytest.raises(BadInput, match="at least 1"):
-    fewlabel(make_context(blobs, 3), labels=0)
+    kshot_probe(make_context(blobs, 3), labels=0)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from maskjax.errors import BadInput
-from maskjax.train.evaluators import latent
-from maskjax.train.evaluators.latent import rank, spread
+from maskjax.train.evaluators import latent_prediction
+from maskjax.train.evaluators.latent_prediction import rank, spread
 from maskjax.train.mesh.mesh import make_mesh
 
 FEATURES = np.random.default_rng(1).normal(3, 1, (400, 6)).astype(np.float32)
@@ -39,7 +39,7 @@ def context(views, size=10):
 
 
 def test_costs_are_cut_by_what_was_drawn():
-  found = latent(context(views), batch_size=4)
+  found = latent_prediction(context(views), batch_size=4)
   assert found.pop("spread") == pytest.approx(spread(FEATURES))
   assert found.pop("rank") == pytest.approx(rank(FEATURES))
   # 20 levels, from 0 to 0.95.
@@ -48,7 +48,7 @@ def test_costs_are_cut_by_what_was_drawn():
 
 
 def test_only_the_first_examples_are_asked():
-  few = latent(context(views), batch_size=4, examples=3)
+  few = latent_prediction(context(views), batch_size=4, examples=3)
   first = context(views)
   image = next(first.examples("test", 4))["image"]
   assert few["loss"] == pytest.approx(1 - image.mean())
@@ -66,4 +66,4 @@ def test_features_collapse_in_two_ways():
 
 def test_refuses_what_it_cannot_compare():
   with pytest.raises(BadInput, match="it predicts no latents"):
-    latent(context(lambda *_: {}), batch_size=4)
+    latent_prediction(context(lambda *_: {}), batch_size=4)

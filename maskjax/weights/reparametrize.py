@@ -19,7 +19,7 @@ PyTree = Any
 MASKS, BEFORE = "masks", "before"
 
 
-class View(NamedTuple):
+class Reparametrization(NamedTuple):
   """How masks are learned; pure functions of arrays. `params` are the weights, which stay as given.
 
   Attributes:
@@ -30,17 +30,17 @@ class View(NamedTuple):
     soft: `(params, learned, key, step) -> params, terms`, what the network sees in training, and
       terms that the loss gets beside its own.
     hard: `(params, learned) -> params`, what it sees everywhere else: hidden weights are zero.
-    figures: `(learned, before, step) -> {name: number}`, what the masks have come to.
+    scalars: `(learned, before, step) -> {name: number}`, what the masks have come to.
   """
 
   init: Callable[..., tuple[PyTree, PyTree]]
   begin: Callable[..., tuple[PyTree, PyTree]]
   soft: Callable[..., tuple[PyTree, Mapping[str, Term]]]
   hard: Callable[..., PyTree]
-  figures: Callable[..., Mapping[str, Array]]
+  scalars: Callable[..., Mapping[str, Array]]
 
 
-def viewed(task: Task, view: View) -> Task:
+def reparametrized(task: Task, view: Reparametrization) -> Task:
   """The task with masks over its weights that are learned, the weights being constants.
 
   What is learned is trained like parameters, under "params/masks"; no gradient reaches the weights,
@@ -84,10 +84,10 @@ def viewed(task: Task, view: View) -> Task:
     plain, learned, before = _apart(variables)
     return _together(task.update(plain, step), learned, before)  # type: ignore[misc]
 
-  def figures(variables: Variables, step: Any) -> Mapping[str, Array]:
+  def scalars(variables: Variables, step: Any) -> Mapping[str, Array]:
     plain, learned, before = _apart(variables)
-    own = {} if task.figures is None else task.figures(plain, step)
-    return {**own, **view.figures(learned, before, step)}
+    own = {} if task.scalars is None else task.scalars(plain, step)
+    return {**own, **view.scalars(learned, before, step)}
 
   def read(function: Callable[..., Any], variables: Variables, *rest: Any, **named: Any) -> Any:
     return function(final(variables), *rest, **named)
@@ -97,7 +97,7 @@ def viewed(task: Task, view: View) -> Task:
     prepare=prepare,
     loss=loss,
     final=final,
-    figures=figures,
+    scalars=scalars,
     update=update if task.update is not None else None,
   )
 

@@ -13,7 +13,7 @@ from maskjax.task.answers import answer, needs
 
 
 @needs("views", kinds=("image", "table"))
-def foresight(context: Any, *, split: str = "test", batch_size: int = 256) -> dict[str, float]:
+def predicted_loss(context: Any, *, split: str = "test", batch_size: int = 256) -> dict[str, float]:
   r"""Spearman's rank correlation of predicted and true losses at hidden positions, by image.
 
   $\rho = \mathrm{corr}(\mathrm{rank}\,\hat\ell, \mathrm{rank}\,\ell)$ over the hidden positions of
@@ -29,23 +29,26 @@ def foresight(context: Any, *, split: str = "test", batch_size: int = 256) -> di
       the devices do not divide the batch size.
   """
   context.mesh.check(batch_size, 1)
-  views, found = jax.jit(answer(context.task, "views", "foresight")), []
+  views, found = jax.jit(answer(context.task, "views", "predicted_loss")), []
   with jax.debug_nans(False):
     for i, batch in enumerate(context.examples(split, batch_size)):
       placed = {**batch, "position": np.arange(batch_size, dtype=np.int32)}
       seen = views(
         context.variables, context.mesh.put_whole(placed), stream(context.key, "batch", i)
       )
-      if "foreseen" not in seen:
-        raise BadInput("foresight: this task predicts no losses: set model.decoder.loss_depth")
+      if "predicted_loss" not in seen:
+        raise BadInput("predicted_loss: this task predicts no losses: set model.decoder.loss_depth")
       flat = lambda name, seen=seen: context.mesh.get(seen[name]).reshape(batch_size, -1)
       loss = flat("loss")
-      rows = [spearman(flat(name), loss)[batch["valid"]] for name in ("foreseen", "predicted")]
+      rows = [
+        spearman(flat(name), loss)[batch["valid"]]
+        for name in ("predicted_loss", "predicted_loss_masked")
+      ]
       found.append(np.stack(rows, axis=-1))
   every = np.concatenate(found)
   every = every[np.isfinite(every).all(axis=-1)]
   if not len(every):
-    raise BadInput(f"foresight: no image of split {split!r} has two losses that differ")
+    raise BadInput(f"predicted_loss: no image of split {split!r} has two losses that differ")
   shown, hidden = every.mean(axis=0)
   return {"shown": float(shown), "hidden": float(hidden)}
 

@@ -54,14 +54,14 @@ def linear(part="dense"):
   return Task(init=init, loss=loss, answers={"predict": apply, "features": features}, update=update)
 
 
-def viewed(task=None, **options):
+def reparametrized(task=None, **options):
   """The layer with learned masks of its kernel."""
   options = {"scale": 50.0, "select": SOFT, "reward": 0.01, **options}
-  return weights.viewed(linear() if task is None else task, learned_patterns(**options))
+  return weights.reparametrized(linear() if task is None else task, learned_patterns(**options))
 
 
 def test_only_masks_are_trained_and_everything_but_the_loss_reads_hard_ones():
-  task = viewed()
+  task = reparametrized()
   state = start(task, optax.sgd(0.1), KEY, BATCH, False)
   step = jax.jit(make_step(task, optax.sgd(0.1)))
   after, metrics = step(state, BATCH)
@@ -82,11 +82,11 @@ def test_only_masks_are_trained_and_everything_but_the_loss_reads_hard_ones():
     np.testing.assert_array_equal(task.answers["predict"](variables, BATCH), expected)
     np.testing.assert_array_equal(task.answers["features"](variables, BATCH)["mean"], expected)
   assert jax.tree.structure(task.final(plain)) == jax.tree.structure(plain)
-  assert set(task.figures(after.variables, 1)) == {"changed", "probability"}
+  assert set(task.scalars(after.variables, 1)) == {"changed", "probability"}
 
 
 def test_hidden_weights_whatever_they_are_reach_nothing_that_is_read():
-  task = viewed()
+  task = reparametrized()
   variables = task.init(KEY, BATCH)
   kernel = variables["params"]["dense"]["kernel"]
   hidden = task.final(variables)["params"]["dense"]["kernel"] == 0
@@ -102,7 +102,7 @@ def test_every_answer_whatever_its_name_reads_hard_masks_and_takes_all_arguments
     return variables["params"]["dense"]["kernel"], hidden, step
 
   names = ("features", "views", "infill", "attention", "sample", "describe", "invented")
-  task = viewed(linear()._replace(answers=dict.fromkeys(names, ask)))
+  task = reparametrized(linear()._replace(answers=dict.fromkeys(names, ask)))
   variables = task.init(KEY, BATCH)
   hard = task.final(variables)["params"]["dense"]["kernel"]
   assert (hard == 0).any()
@@ -123,7 +123,7 @@ def test_pictures_are_drawn_at_the_step_of_the_weights_and_with_a_mask_of_the_ca
     image = jnp.zeros((3, 4, 4, 1)) + step
     return {"input": image, "seen": image if hidden is None else jnp.where(hidden, jnp.nan, image)}
 
-  task = viewed(linear()._replace(answers={"views": views}))
+  task = reparametrized(linear()._replace(answers={"views": views}))
   variables = task.init(KEY, BATCH)
 
   def drawn(step):
@@ -144,7 +144,7 @@ def test_pictures_are_drawn_at_the_step_of_the_weights_and_with_a_mask_of_the_ca
 
 
 def test_microbatches_draw_the_same_masks_and_change_nothing():
-  task = viewed()
+  task = reparametrized()
   state = start(task, optax.sgd(0.1), KEY, BATCH, False)
   whole, parts = (jax.jit(make_step(task, optax.sgd(0.1), accumulate=n)) for n in (1, 4))
   (one, first), (other, second) = whole(state, BATCH), parts(state, BATCH)
@@ -155,7 +155,7 @@ def test_microbatches_draw_the_same_masks_and_change_nothing():
 
 
 def test_masks_are_drawn_anew_at_every_step_and_alike_for_the_same_one():
-  task = viewed()
+  task = reparametrized()
   variables = task.init(KEY, BATCH)
   value = lambda step: task.loss(variables, BATCH, KEY, step)[0]["square"].sum
   assert value(3) == value(3)
@@ -173,21 +173,25 @@ def test_statistics_are_measured_on_the_weights_and_told_to_the_criterion():
 
     return Statistic(8, begin, add, lambda total: total)
 
-  task = viewed(prepared(linear(), input_norms=mean_input()), score=weights.wanda, prior=1e3)
+  task = reparametrized(
+    prepared(linear(), input_norms=mean_input()), score=weights.input_scaled_magnitude, prior=1e3
+  )
   variables = task.prepare(task.init(KEY, BATCH), iter([BATCH]))
   kept = task.final(variables)["params"]["dense"]["kernel"] != 0
   np.testing.assert_array_equal(kept, np.array([[0], [1], [0], [1]]) * np.ones(3))
 
 
 def test_own_figures_are_kept_and_a_part_called_masks_is_refused():
-  task = viewed(linear()._replace(figures=lambda variables, step: {"own": jnp.float32(step)}))
-  assert task.figures(task.init(KEY, BATCH), 7)["own"] == 7
+  task = reparametrized(
+    linear()._replace(scalars=lambda variables, step: {"own": jnp.float32(step)})
+  )
+  assert task.scalars(task.init(KEY, BATCH), 7)["own"] == 7
   with pytest.raises(BadInput, match="called 'masks'"):
-    viewed(linear("masks")).init(KEY, BATCH)
+    reparametrized(linear("masks")).init(KEY, BATCH)
 
 
 def test_the_reward_counts_once_however_the_batch_is_cut():
-  task = viewed(reward=0.5, select=partial(select.softmax, temperature=1e-4), scale=1e4)
+  task = reparametrized(reward=0.5, select=partial(select.softmax, temperature=1e-4), scale=1e4)
   variables = task.init(KEY, BATCH)
   terms, _ = task.loss(variables, BATCH, KEY, 0)
   assert isinstance(terms["norm"], Term)

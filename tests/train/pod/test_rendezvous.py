@@ -8,7 +8,7 @@ import pytest
 
 from maskjax.train.pod.gate import Gate
 from maskjax.train.pod.place import place
-from maskjax.train.pod.roll import BEAT, DEAD, HOLD, LATE, Roll
+from maskjax.train.pod.rendezvous import BEAT, DEAD, HOLD, LATE, Rendezvous
 
 
 def hello(index, count):
@@ -21,7 +21,7 @@ def gone(status, line=""):
 
 def complete(count, now=0.0):
   """A roll to which all have come."""
-  roll = Roll(count, seconds=300, now=now)
+  roll = Rendezvous(count, seconds=300, now=now)
   for index in range(count):
     sends = roll.hear(index, hello(index, count), now)
   assert sorted(i for i, _ in sends) == list(range(count))
@@ -38,7 +38,7 @@ def ends(sends, count):
 
 
 def test_nobody_begins_before_all_are_there_and_the_absent_are_named():
-  roll = Roll(6, seconds=300, now=0.0)
+  roll = Rendezvous(6, seconds=300, now=0.0)
   for index in (0, 2):
     assert roll.hear(index, hello(index, 6), 1.0) == []
   for index in (0, 2):
@@ -52,7 +52,7 @@ def test_nobody_begins_before_all_are_there_and_the_absent_are_named():
 
 
 def test_one_that_left_before_the_start_may_come_again():
-  roll = Roll(3, seconds=300, now=0.0)
+  roll = Rendezvous(3, seconds=300, now=0.0)
   roll.hear(0, hello(0, 3), 0.0)
   roll.hear(1, hello(1, 3), 0.0)
   assert roll.lost(1) == []
@@ -61,7 +61,7 @@ def test_one_that_left_before_the_start_may_come_again():
 
 
 def test_processes_that_were_told_different_numbers():
-  roll = Roll(2, seconds=300, now=0.0)
+  roll = Rendezvous(2, seconds=300, now=0.0)
   roll.hear(0, hello(0, 2), 0.0)
   status, line = ends(roll.hear(1, hello(1, 4), 0.0), 2)
   assert status == 2
@@ -126,7 +126,7 @@ def test_all_done():
 
 
 def test_a_signal_before_the_start_and_a_second_one_end_at_once():
-  roll = Roll(2, seconds=300, now=0.0)
+  roll = Rendezvous(2, seconds=300, now=0.0)
   roll.hear(0, hello(0, 2), 0.0)
   assert roll.hear(0, {"is": "stop", "reason": "SIGTERM"}, 1.0)[0][1]["status"] == 75
   roll = complete(2)

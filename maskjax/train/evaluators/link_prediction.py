@@ -12,7 +12,7 @@ from maskjax.view.graph import masks_graph
 
 
 @needs("features", "views", kinds=("graph",))
-def links(context: Any, *, split: str = "graph", seed: int = 0) -> dict[str, float]:
+def link_prediction(context: Any, *, split: str = "graph", seed: int = 0) -> dict[str, float]:
   r"""How well inner products of node features rank held-out edges above pairs without an edge.
 
   Features ("node") scaled to length 1, so that products are cosines. As
@@ -36,7 +36,7 @@ def links(context: Any, *, split: str = "graph", seed: int = 0) -> dict[str, flo
     raise unknown("split", split, context.record.sizes)
   [batch] = context.examples(split, 1)
   if "held" not in batch:
-    raise BadInput("links: no edges are held out; data.held is their share")
+    raise BadInput("link_prediction: no edges are held out; data.held is their share")
   bare = {name: value for name, value in batch.items() if name not in ("valid", "held")}
   placed = context.mesh.put_whole(bare)
   x = context.mesh.get(context.encode(context.variables, placed))["node"][0].astype(np.float64)
@@ -66,7 +66,7 @@ def unjoined(
   rng = np.random.default_rng(seed)
   found: list[tuple[int, int]] = []
   if len(joined) >= size * (size - 1) // 2:
-    raise BadInput("links: every two nodes are joined")
+    raise BadInput("link_prediction: every two nodes are joined")
   while len(found) < count:
     a, b = sorted(rng.integers(size, size=2).tolist())
     if a != b and (a, b) not in joined:

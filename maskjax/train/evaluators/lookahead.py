@@ -15,7 +15,7 @@ from maskjax.view.heat import heat
 
 
 @needs("attention", kinds=("text",))
-def ahead(
+def lookahead(
   context: Any, *, split: str = "test", batch_size: int = 32, limit: int = 256
 ) -> dict[str, float]:
   """The share of attention that goes to later tokens: of what prompts read, and of answers.

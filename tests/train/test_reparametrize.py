@@ -38,7 +38,7 @@ def text(tmp_path_factory):
 
 
 def config_of(text, *changes):
-  """The smoke, on the text, with `changes` such as "view.prior=1.0"."""
+  """The smoke, on the text, with `changes` such as "reparametrize.prior=1.0"."""
   paths = [f"data.path={text}", f"stages.dense.data.path={text}"]
   return lab.read(f"{FILE}:{','.join(['smoke', *paths, *changes])}")
 
@@ -65,8 +65,8 @@ def test_weights_stay_those_of_the_dense_model_and_masks_move(workdir):
   jax.tree.map(np.testing.assert_array_equal, dict(after), dict(dense))
   assert set(flatten_dict(masks, sep="/")) == set(kernels(dense)[0])
   figures = read_metrics(workdir / "metrics.jsonl")
-  assert 0 < figures[2]["eval/figures/changed"] <= 1
-  assert figures[0]["eval/figures/changed"] < 0.2
+  assert 0 < figures[2]["eval/scalars/changed"] <= 1
+  assert figures[0]["eval/scalars/changed"] < 0.2
   assert figures[2]["eval/sparsity/groups"] == 1
   assert figures[2]["eval/sparsity/total"] == 0.5
 
@@ -95,7 +95,7 @@ def test_what_is_loaded_and_handed_on_is_sparse(text, workdir, tmp_path):
 
 
 def test_masks_of_a_run_go_on_being_learned_elsewhere(text, workdir, tmp_path):
-  config = config_of(text, "view.prior=0.0")
+  config = config_of(text, "reparametrize.prior=0.0")
   config.init_from = str(workdir)
   parts = run.make_parts(run.plain(config))
   state, _ = first_state(parts, Checkpoints(tmp_path), 0, tmp_path)
@@ -121,10 +121,10 @@ def test_the_catalogue_knows_whose_functions_they_are():
 @pytest.mark.parametrize(
   ("change", "says"),
   [
-    ("view.fn=weights.learned_pattern", "did you mean 'learned_patterns'"),
-    ("view.score.fn=weights.magnitud", "did you mean 'magnitude'"),
-    ("view.where=(('kernle',True),)", "matches no parameter"),
-    ("view.of=5", "groups of 5 inputs"),
+    ("reparametrize.fn=weights.learned_pattern", "did you mean 'learned_patterns'"),
+    ("reparametrize.score.fn=weights.magnitud", "did you mean 'magnitude'"),
+    ("reparametrize.where=(('kernle',True),)", "matches no parameter"),
+    ("reparametrize.of=5", "groups of 5 inputs"),
     ("prepare.input_norms.fn=task.input_norm", "did you mean 'input_norms'"),
     ("prepare.input_norms.fn=task.squared_gradients", "squared_gradients needs predict, the task"),
     ("model.remat=True", "set model.remat=False"),
@@ -138,5 +138,5 @@ def test_bad_sections_are_named(text, tmp_path, change, says):
 def test_scores_without_their_statistic_are_named(text, workdir, tmp_path):
   config = config_of(text)
   config.prepare, config.init_from = {}, str(workdir / "stages" / "dense")
-  with pytest.raises(BadInput, match="wanda needs input_norms"):
+  with pytest.raises(BadInput, match="input_scaled_magnitude needs input_norms"):
     run.run(config, tmp_path)
