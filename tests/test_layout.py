@@ -42,7 +42,7 @@ LAYERS = [
   ("data",),
   ("view",),
   ("train",),
-  ("catalogue", "cli"),
+  ("catalogue", "cli", "pages"),
   ("bench",),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

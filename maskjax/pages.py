@@ -1,0 +1,109 @@
+"""The generated parts of the pages, written from the configs and the docstrings.
+
+python -m maskjax.pages            says which pages are out of date
+python -m maskjax.pages --write    writes them
+"""
+
+import inspect
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from maskjax import catalogue
+from maskjax.errors import BadInput
+
+END = "<!-- end -->"
+FEW = 4
+
+
+def fill(page: str, name: str, body: str) -> str:
+  r"""A page with what stands between two markers replaced.
+
+  Args:
+    page: the text of a page in Markdown.
+    name: of the part: it begins with a line `<!-- NAME: … -->` and lasts until `<!-- end -->`.
+    body: what is to stand there.
+
+  Raises:
+    BadInput: the page has no such part.
+
+  >>> fill("<!-- a: generated -->\nold\n<!-- end -->", "a", "new").split()
+  ['<!--', 'a:', 'generated', '-->', 'new', '<!--', 'end', '-->']
+  """
+  before, begin, rest = page.partition(f"<!-- {name}: ")
+  mark, _, after = rest.partition("\n")
+  _, end, after = after.partition(END)
+  if not (begin and end):
+    raise BadInput(f"a page lacks its part {name!r}: <!-- {name}: … --> and {END}")
+  return f"{before}{begin}{mark}\n\n{body}\n\n{end}{after}"
+
+
+def methods(rows: Sequence[Mapping[str, Any]], folder: str) -> str:
+  """A table of methods for the page in a folder: id, claim, measured."""
+  columns = "claim of the paper", "measured here"
+  lines = [f"| id | {' | '.join(columns)} |", "| --- | --- | --- |"]
+  for row in rows:
+    path = row["config"].removeprefix("configs/").removeprefix(f"{folder}/")
+    lines.append(f"| [`{row['id']}`]({path}) | {row['claim']} | {row['measured']} |")
+  return "\n".join(lines)
+
+
+def families(rows: Sequence[Mapping[str, Any]], configs: pathlib.Path) -> str:
+  """One line a family: its title, how many it holds, and the first of them."""
+  lines = []
+  for name in sorted({row["family"] for row in rows}):
+    title = (configs / name / "README.md").read_text(encoding="utf-8").partition("\n")[0]
+    ids = [f"`{row['id']}`" for row in rows if row["family"] == name]
+    more = ", …" if len(ids) > FEW else ""
+    page = f"[{title.removeprefix('# ')}](configs/{name}/README.md)"
+    lines.append(f"- {page} ({len(ids)}): {', '.join(ids[:FEW])}{more}")
+  return "\n".join(lines)
+
+
+def evaluators() -> str:
+  """One line an evaluator: its name and what it measures."""
+  from maskjax.train import evaluators
+
+  found = [(name, getattr(evaluators, name)) for name in evaluators.__all__]
+  said = [(name, (inspect.getdoc(fn) or "").partition("\n")[0]) for name, fn in found]
+  lines = [f"| `{name}` | {line} |" for name, line in said]
+  return "\n".join(["| evaluator | what it measures |", "| --- | --- |", *lines])
+
+
+def pages(root: pathlib.Path) -> dict[pathlib.Path, str]:
+  """Every page with generated parts, by its path, as it should be.
+
+  Args:
+    root: the folder of the README, with `configs` below it.
+  """
+  configs, read = root / "configs", lambda path: path.read_text(encoding="utf-8")
+  rows = catalogue.entries(configs)
+  rows = [{**r, "config": f"configs/{r['family']}/{r['id']}.py"} for r in rows]
+  home = root / "README.md"
+  measures = root / "maskjax" / "train" / "evaluators" / "README.md"
+  made = {
+    home: fill(read(home), "families", families(rows, configs)),
+    configs / "README.md": fill(read(configs / "README.md"), "methods", methods(rows, "")),
+    measures: fill(read(measures), "evaluators", evaluators()),
+  }
+  for name in sorted({row["family"] for row in rows}):
+    path = configs / name / "README.md"
+    own = [row for row in rows if row["family"] == name]
+    made[path] = fill(read(path), "methods", methods(own, name))
+  return made
+
+
+def main(argv: Sequence[str]) -> int:
+  """Writes the pages, or says which are out of date; 1 if some are."""
+  root, write = pathlib.Path.cwd(), "--write" in argv
+  old = {p: text for p, text in pages(root).items() if p.read_text(encoding="utf-8") != text}
+  for path, text in old.items():
+    if write:
+      path.write_text(text, encoding="utf-8")
+    print(path.relative_to(root), "written" if write else "is out of date")
+  return 0 if write or not old else 1
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))
