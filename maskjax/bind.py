@@ -47,10 +47,10 @@ def resolve(name: str, home: str) -> Callable[..., Any]:
 def trusting(packages: Iterable[str]) -> Iterator[None]:
   """Imports by name nothing but maskjax and these packages: for configs that a stranger wrote.
 
-  >>> with trusting(()):
+  >>> with trusting(()):  # doctest: +ELLIPSIS
   ...   resolve("os:system", "maskjax.select")
   Traceback (most recent call last):
-  maskjax.errors.BadInput: fn='os:system' would import 'os', which is not trusted: see trust=('os',)
+  maskjax.errors.BadInput: fn='os:system' would import 'os', which is not trusted: see ...
   """
   token = _trusted.set((*packages, "maskjax"))
   try:
@@ -67,7 +67,8 @@ def imported(module: str, by: str) -> ModuleType:
   """
   package, trusted = module.partition(".")[0], _trusted.get()
   if trusted is not None and package not in trusted:
-    raise BadInput(f"{by} would import {package!r}, which is not trusted: see trust={(package,)}")
+    cure = f"trust={(package,)}, --trust={package}"
+    raise BadInput(f"{by} would import {package!r}, which is not trusted: see {cure}")
   try:
     return importlib.import_module(module)
   except ModuleNotFoundError as error:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from maskjax import lab
-from maskjax.errors import BadInput, unknown
+from maskjax.errors import BadInput
 
 WIDEST = {"presets": 18, "measured": 20}
 NOTE = ("title", "claim", "measured", "citation")
@@ -32,21 +32,6 @@ def entries(folder: pathlib.Path) -> list[dict[str, Any]]:
       configs = f"{one['config']}, {other['config']}"
       raise BadInput(f"two configs are called {one['id']!r}: {configs}")
   return result
-
-
-def place(name: str, folder: pathlib.Path) -> str:
-  """The file of a config, with what follows its colon, from its id or as it was given.
-
-  Raises:
-    BadInput: no config below `folder` has this id; the nearest is named.
-  """
-  head, colon, rest = name.partition(":")
-  if head.endswith(".py"):
-    return name
-  files = {p.stem: p for p in sorted(folder.rglob("*.py")) if not p.name.startswith("_")}
-  if head not in files:
-    raise unknown("config", head, files)
-  return f"{files[head]}{colon}{rest}"
 
 
 def entry(path: pathlib.Path) -> dict[str, Any]:

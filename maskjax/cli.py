@@ -1,6 +1,6 @@
 """The command line: flags to jobs, errors to one line and an exit status."""
 
-import dataclasses
+import contextlib
 import hashlib
 import json
 import logging
@@ -13,50 +13,29 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
-from maskjax import catalogue, lab
-from maskjax.errors import BadInput, Restart, nearest
+from maskjax import bind, catalogue, lab
+from maskjax.config_files import CONFIGS
+from maskjax.errors import BadInput, Restart, unknown
+from maskjax.flags import HELP, Flags, parse
 from maskjax.train.pod import find, member, threads
 
 DONE, BUG, BAD_INPUT, RESTART = 0, 1, 2, 75
-EXAMPLE = "--config=configs/image_mim/mae.py:laptop --workdir=runs/mae"
+EXAMPLE = "--config=mae:laptop --workdir=runs/mae"
 
 
-@dataclasses.dataclass
-class Flags:
-  """A command line: each field a flag, and the `--config.key=value` pairs in their order."""
-
-  changes: list[tuple[str, str]] = dataclasses.field(default_factory=list)
-  config: str = ""
-  workdir: str = ""
-  plan: str = ""
-  describe: str = ""
-  coordinator: str = ""
-  num_processes: str = ""
-  process_id: str = ""
-  roll_port: str = ""
-  roll_timeout: str = ""
-  list: bool = False
-  json: bool = False
-  help: bool = False
-
-
-SWITCHES, NEEDED = ("list", "json", "help"), ("config", "workdir")
-VALUES = (*NEEDED, "plan", "describe", *find.FLAGS, "roll_port", "roll_timeout")
-
-
-def main(
-  argv: Sequence[str], *, configs: pathlib.Path = pathlib.Path("configs"), usage: str = ""
-) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
   """Runs a command line, `argv[0]` being the program; returns the exit status.
 
   0 done; 2 bad input, said in one line; 75 stopped before the end, to be started again. A bug
-  raises, ours as well as one in a config file. `configs` is what `--list` lists. Of several
-  processes each runs this in a child, whose parent hears how it ended.
+  raises, ours as well as one in a config file. Of several processes each runs this in a child,
+  whose parent hears how it ended.
   """
+  argv = sys.argv if argv is None else argv
   status = BUG
   try:
-    status = attempt(argv, configs, usage)
+    status = attempt(argv)
   except Exception as error:
     if not member.me().ours:
       raise
@@ -66,13 +45,13 @@ def main(
   return status
 
 
-def attempt(argv: Sequence[str], configs: pathlib.Path, usage: str) -> int:
+def attempt(argv: Sequence[str]) -> int:
   """Does what a command line says, or says why not; returns the exit status."""
   try:
     given = parse(argv[1:])
-    if runs(given):
+    if given.runs:
       join(given, argv)
-    if text := command(given, configs, usage):
+    if text := command(given):
       print(text)
     return DONE
   except BadInput as error:
@@ -108,96 +87,98 @@ def join(given: Flags, argv: Sequence[str]) -> None:
     member.alone()
 
 
-def parse(words: Sequence[str]) -> Flags:
-  """The flags in `words`; a value follows its flag after "=" or as the next word.
-
-  Raises:
-    BadInput: an unknown flag, one without its value, or a word that belongs to none.
-
-  >>> parse(["--config=mae.py:smoke", "--config.seed", "3"]).changes
-  [('seed', '3')]
-  """
-  found, rest = Flags(), list(words)
-  while rest:
-    flag, equals, value = rest.pop(0).partition("=")
-    name = flag.removeprefix("--")
-    if name == flag:
-      raise BadInput(f"unexpected argument {flag!r}: flags start with --")
-    if name in SWITCHES:
-      if equals:
-        raise BadInput(f"{flag} takes no value, got {value!r}")
-      setattr(found, name, True)
-      continue
-    key = name.removeprefix("config.")
-    if key == name and name not in VALUES:
-      raise BadInput(f"unknown flag {flag}{nearest(name, (*VALUES, *SWITCHES))}")
-    if not equals:
-      if not rest or rest[0].startswith("--"):
-        raise BadInput(f"{flag} needs a value: {flag}=…")
-      value = rest.pop(0)
-    if key == name:
-      setattr(found, name, value)
-    else:
-      found.changes.append((key, value))
-  return found
-
-
-def command(given: Flags, configs: pathlib.Path, usage: str) -> str:
+def command(given: Flags) -> str:
   """Does what the flags say and returns what to print."""
-  if given.help:
-    return usage.strip()
-  if given.list:
-    entries = catalogue.entries(configs)
-    return json.dumps(entries, indent=2) if given.json else catalogue.table(entries)
+  if given.help or given == Flags():
+    return HELP
+  if given.list is not None:
+    return listed(given.list, given.json)
   if given.describe:
-    from maskjax.train.plan.describe import describe
+    from maskjax.page import page
 
-    place = catalogue.place(given.describe, configs)
-    config = lab.read(place)
-    for key, value in given.changes:
-      lab.assign(config, key, value)
-    return describe(config.to_dict(), note(place))
+    return page(given.describe, configured(given, lab.read(given.describe)))
   if given.json and not given.plan:
     raise BadInput("--json goes with --list or --plan")
-  for name in NEEDED:
-    if not getattr(given, name) and not (name == "workdir" and given.plan):
-      raise BadInput(f"--{name} is needed, for example {EXAMPLE}")
-  if not given.plan:
-    speak(logging.INFO if member.me().first else logging.WARNING)
-    threads.enough()  # before a config file can make jax begin
-  config = lab.read(given.config)
-  for key, value in given.changes:
-    lab.assign(config, key, value)
+  if not given.config and (given.plan or not given.workdir):
+    again = "" if given.plan else ", or --workdir=DIR to continue what is there"
+    raise BadInput(f"--config is needed, for example {EXAMPLE}{again}")
+  if not (given.workdir or given.plan or given.check):
+    raise BadInput(f"--workdir is needed, for example {EXAMPLE}, or --check to run nothing")
   # What is heavier than jax loads only when something is to be run.
   if given.plan:
     from maskjax.train.plan import plan
 
-    return plan(config.to_dict(), note(given.config), given.plan, given.json)
+    config = configured(given, lab.read(given.config))
+    return plan(config.to_dict(), lab.note(given.config), given.plan, given.json)
+  speak(logging.INFO if given.runs and member.me().first else logging.WARNING)
+  threads.enough()  # before a config file can make jax begin
+  workdir = os.path.expanduser(given.workdir)
+  with contextlib.ExitStack() as stack:
+    if given.config:
+      config = lab.read(given.config)
+    else:
+      from maskjax.train.workdirs.continued import continued
+
+      config = continued(workdir)
+      # Whoever wrote the workdir chose what its functions are called.
+      stack.enter_context(bind.trusting(("optax", *given.trust.split(","))))
+    return work(configured(given, config), workdir, given.check)
+
+
+def work(config: ConfigDict, workdir: str, check: bool) -> str:
+  """Does a config's job in a workdir, or builds everything that it needs and runs nothing."""
   if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
     jax.config.update("jax_compilation_cache_dir", str(compile_cache()))
+  if check:
+    from maskjax.train.plan.check import check as built
+
+    return built(config, workdir)
   from maskjax.train.run import run
 
-  return run(config, os.path.expanduser(given.workdir))
+  return run(config, workdir)
 
 
-def runs(given: Flags) -> bool:
-  """Whether a command line runs a job, which may take several processes."""
-  return bool(given.config and given.workdir) and not (
-    given.help or given.list or given.plan or given.describe
-  )
+def configured(given: Flags, config: ConfigDict) -> ConfigDict:
+  """The config with what the flags change of it."""
+  if given.job:
+    config.job = given.job
+  for key, value in given.changes:
+    lab.assign(config, key, value)
+  return config
 
 
-def note(place: str) -> dict[str, Any]:
-  """The NOTE of the config file that `--config` names; empty where it has none."""
-  path = pathlib.Path(place.partition(".py")[0] + ".py").expanduser()
-  return dict(getattr(lab.load(path), "NOTE", {}))
+def listed(family: str, as_json: bool) -> str:
+  """The catalogue, of one family where it is named.
+
+  Raises:
+    BadInput: no such family; the nearest is named.
+  """
+  entries = catalogue.entries(CONFIGS)
+  if family:
+    families = {entry["family"] for entry in entries}
+    if family not in families:
+      raise unknown("family", family, families)
+    entries = [entry for entry in entries if entry["family"] == family]
+  return json.dumps(entries, indent=2) if as_json else catalogue.table(entries)
+
+
+class Said(logging.StreamHandler):
+  """Says what is logged on standard error as it is now: a moving line stays below it."""
+
+  def __init__(self) -> None:
+    logging.Handler.__init__(self)
+
+  @property
+  def stream(self) -> Any:
+    """Where a terminal's moving line has put itself in the place of `sys.stderr`, that."""
+    return sys.stderr
 
 
 def speak(level: int = logging.INFO) -> None:
   """Lets the "maskjax" log be seen."""
   log = logging.getLogger("maskjax")
   if not log.handlers:
-    log.addHandler(logging.StreamHandler())
+    log.addHandler(Said())
     log.propagate = False  # absl's root handler would say everything twice
   log.setLevel(level)
 

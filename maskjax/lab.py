@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict, config_dict
 
 from maskjax import sections, smoke
+from maskjax.config_files import CONFIGS, locate, nearest_file
 from maskjax.errors import BadInput, nearest, unknown
 from maskjax.experiment import Experiment, of_module
 from maskjax.experiment import preset as preset  # what config files mark their presets with
 
-CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 SMOKE = "smoke"
+TWO_STEPS = "Two steps of `laptop` on tiny data, at the least widths and depths."
 Presets = Mapping[str, Callable[[ConfigDict], None]]
 
 
@@ -72,15 +73,41 @@ def _config(made: Experiment, note: Mapping[str, Any], arg: str | None = None) -
 
 
 def read(place: str) -> ConfigDict:
-  """The config of `file.py` or `file.py:preset,key=value,…`.
+  """The config of `ID` or `file.py`, and of `…:preset,key=value,…`.
 
   Raises:
-    BadInput: see `load` and `finish`.
+    BadInput: see `locate`, `load` and `finish`.
+
+  >>> read("mae:laptop,batch_size=32").batch_size
+  32
   """
-  path, colon, arg = place.partition(".py:")
-  file = pathlib.Path(f"{path}.py" if colon else path).expanduser()
+  file, arg = locate(place)
   get_config = load(file).get_config
-  return get_config(arg) if colon else get_config()
+  return get_config() if arg is None else get_config(arg)
+
+
+def note(place: str) -> dict[str, Any]:
+  """The NOTE of the config file that a place names; empty where it has none."""
+  return dict(getattr(load(locate(place)[0]), "NOTE", {}))
+
+
+def presets(module: ModuleType) -> dict[str, str]:
+  """The presets of a loaded config file, "" for none, with the first line of what each says.
+
+  A preset that says nothing itself is told as that of its base.
+
+  >>> list(presets(base("image_mim/mae")))
+  ['', 'cifar', 'laptop', 'smoke']
+  """
+  made = getattr(module, "experiment", None)
+  said = lambda change: (inspect.getdoc(change) or "").partition("\n")[0]
+  found = {} if made is None else {"": said(made.paper)}
+  for name in sorted(module.PRESETS):
+    owner = made
+    while owner and name not in owner.own:
+      owner = owner.base
+    found[name] = said(owner.own[name]) if owner else TWO_STEPS if name == SMOKE else ""
+  return found
 
 
 def common() -> ConfigDict:
@@ -270,8 +297,3 @@ def names(config: ConfigDict, prefix: str = "") -> Iterator[str]:
     yield prefix + name
     if isinstance(value, ConfigDict):
       yield from names(value, f"{prefix}{name}.")
-
-
-def nearest_file(path: pathlib.Path) -> str:
-  """Names the Python file beside `path` with the nearest name."""
-  return nearest(path.name, [p.name for p in path.parent.glob("*.py")])

@@ -31,7 +31,7 @@ def test_flags_take_their_value_after_an_equals_sign_or_a_space():
   assert one == two
   assert (one.config, one.workdir) == ("a.py:laptop,x=1", "w")
   assert one.changes == [("seed", "-1"), ("name", "")]
-  assert cli.parse(["--list", "--json"]) == cli.Flags(list=True, json=True)
+  assert cli.parse(["--list", "--json"]) == cli.Flags(list="", json=True)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_flags_take_their_value_after_an_equals_sign_or_a_space():
     ("--workdir", "--workdir needs a value"),
     ("--config --workdir=w", "--config needs a value"),
     ("--config.seed", "--config.seed needs a value"),
-    ("--list=yes", "--list takes no value, got 'yes'"),
+    ("--check=yes", "--check takes no value, got 'yes'"),
   ],
 )
 def test_words_that_are_no_flags(words, says):
@@ -107,9 +107,10 @@ def test_both_ways_to_change_a_config(launch):
 @pytest.mark.parametrize(
   ("words", "says"),
   [
-    ([], "--config is needed, for example --config=configs/image_mim/mae.py:laptop"),
-    ([WORDS[0]], "--workdir is needed"),
-    ([WORDS[1]], "--config is needed"),
+    (["--job=view"], "--config is needed, for example --config=mae:laptop --workdir=runs/mae, or"),
+    ([WORDS[0]], "--workdir is needed, for example --config=mae:laptop --workdir=runs/mae, or"),
+    (["--plan=v5e:4x4", WORDS[1]], "--config is needed"),
+    (["--check"], "--config is needed"),
     ([*WORDS, "--json"], "--json goes with --list or --plan"),
     ([WORDS[0], "--workdir="], "--workdir is needed"),
   ],

@@ -28,7 +28,7 @@ LAYERS = [
   ("quantiles",),
   ("schedule",),
   ("sections",),
-  ("experiment", "smoke", "lab"),
+  ("config_files", "experiment", "smoke", "lab", "flags"),
   ("over",),
   ("score",),
   ("select",),
@@ -42,7 +42,7 @@ LAYERS = [
   ("data",),
   ("view",),
   ("train",),
-  ("catalogue", "cli", "pages"),
+  ("catalogue", "page", "cli", "__main__", "pages"),
   ("bench",),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

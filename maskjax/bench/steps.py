@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from maskjax import lab
-from maskjax.bench.harness import ROOT, Size
+from maskjax.bench.harness import Size
 from maskjax.train.run import plain
 from maskjax.train.setup.build import Parts, make_parts
 
@@ -21,12 +21,12 @@ RATIO = 0.75
 
 
 def parts(size: Size, **changes: Mapping[str, Any]) -> Parts:
-  """What `configs/image_mim/mae.py` builds for a size: task, optimiser and compiled step.
+  """What the config `mae` builds for a size: task, optimiser and compiled step.
 
   `size` holds `batch`, `image`, `patch`, `dtype` (float32 unless said) and numbers of the model.
   `changes` replace sections of the config.
   """
-  config = plain(lab.load(ROOT / "configs" / "image_mim" / "mae.py").get_config())
+  config = plain(lab.read("mae"))
   config |= {"batch_size": size["batch"], "total_epochs": 0.0, "total_steps": 1000, **changes}
   encoder, decoder = config["model"]["encoder"], config["model"]["decoder"]
   encoder |= {name: size[name] for name in ENCODER if name in size}

@@ -20,6 +20,7 @@ from maskjax.train.evaluators.evaluation import check_evaluators, on
 from maskjax.train.evaluators.evaluation import evaluate as run_evaluators
 from maskjax.train.jobs import explanation
 from maskjax.train.jobs.generation import writer
+from maskjax.train.jobs.offered import results
 from maskjax.train.log.metrics import Writers
 from maskjax.train.log.summary import summary
 from maskjax.train.loop import check_identity, fit, keep_picture, make_context, open_writers
@@ -75,7 +76,7 @@ def train(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   Seed `config.seed` lives in the workdir itself, further ones under `seeds/`.
 
   Returns:
-    The table of results, and where the pictures are.
+    The table of results, where the pictures and everything else are, and what to do with it.
   """
   # One block for all seeds: a signal in the last step of one must not begin the next.
   with _opened(config, workdir) as (parts, folders), asked_to_stop() as stop:
@@ -87,7 +88,7 @@ def train(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
         folder.mkdir(parents=True, exist_ok=True)
       run_stages({**parts.config, "seed": seed}, folder, train)
       fit(parts, folder, seed, stop)
-    return summary(list(folders.values())) if me().first else ""
+    return _results(parts, folders) if me().first else ""
 
 
 @door
@@ -102,7 +103,13 @@ def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
         sections = parts.config.get("evals", {})
         names = [name for name, section in sections.items() if on(section)]
         writers.scalars(step, run_evaluators(context, sections, names))
-    return summary(list(folders.values())) if me().first else ""
+    return _results(parts, folders) if me().first else ""
+
+
+def _results(parts: Parts, folders: Mapping[int, pathlib.Path]) -> str:
+  """What a run came to, where it is, and the commands that go on with it."""
+  places = list(folders.values())
+  return "\n\n".join(filter(None, (summary(places), results(parts, places[0]))))
 
 
 @door

@@ -235,7 +235,7 @@ def test_the_step_is_traced_and_compiled_once_for_all_seeds(toy, tmp_path, monke
   ("changes", "says"),
   [
     ({"checkpoint.every": -1}, "checkpoint.every is 0, for the end only, or more, got -1"),
-    ({"checkpoint.best": "eval/kn/top1"}, "unknown figure for checkpoint.best 'eval/kn/top1'"),
+    ({"checkpoint.best": "eval/kn/top1"}, "unknown metric for checkpoint.best 'eval/kn/top1'"),
   ],
 )
 def test_checkpoints_that_would_silently_not_be_kept(toy, tmp_path, changes, says):

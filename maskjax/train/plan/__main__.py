@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import pathlib
 import sys
 from collections.abc import Sequence
 
@@ -13,7 +12,7 @@ from maskjax.errors import BadInput
 def main(argv: Sequence[str]) -> int:
   """Prints the plans of a config for several topologies side by side; 0 done, 2 bad input."""
   flags = argparse.ArgumentParser(prog="python -m maskjax.train.plan", description=__doc__)
-  flags.add_argument("--config", required=True, help="file.py[:preset,key=value,…]")
+  flags.add_argument("--config", required=True, help="ID or file.py, then [:preset,key=value,…]")
   flags.add_argument("--topologies", required=True, help="as v5e:4x4,v5e:16x16")
   flags.add_argument("--per_chip", type=int, help="examples a chip; else batch_size of the largest")
   flags.add_argument("--json", action="store_true")
@@ -23,9 +22,7 @@ def main(argv: Sequence[str]) -> int:
 
   try:
     config = lab.read(given.config).to_dict()
-    file = f"{given.config.partition('.py')[0]}.py"
-    note = lab.load(pathlib.Path(file).expanduser()).NOTE
-    plans = scaling(config, note, given.topologies.split(","), given.per_chip)
+    plans = scaling(config, lab.note(given.config), given.topologies.split(","), given.per_chip)
   except BadInput as error:
     print(f"error: {error}", file=sys.stderr)
     return 2

@@ -8,7 +8,7 @@ import jax
 from maskjax import bind
 from maskjax.errors import BadInput
 from maskjax.sections import find
-from maskjax.task.grammar import ANSWER, LOSS
+from maskjax.task.grammar import ANSWER, LOSS, OF_RUN
 from maskjax.task.graph import Graph
 from maskjax.task.masked import Masked
 from maskjax.task.node import MAIN
@@ -74,7 +74,13 @@ def _shapes(
   def run(key: Any, batch: Any) -> None:
     made, _ = task.run(task.init(key, batch), batch, key, 0, train=True)
     absent = [(MAIN, name) for name in graph.given if (MAIN, name) not in made.known]
-    later = graph.dependents(absent)
+    # A caller's own mask need not have the shape of the graph's, whose name it takes.
+    handed = {
+      graph.address(f"{ANSWER}{name}").node
+      for name, takes in task.parts.answers.items()
+      if set(takes or ()) - set(OF_RUN)
+    }
+    later = {*graph.dependents(absent), *handed}
     nodes = [node for node in graph.order if node in used and node not in later]
     values = made.all(n if b == MAIN else f"{b}.{n}" for b, n in nodes)
     found.update(zip(nodes, map(_said, values), strict=True))

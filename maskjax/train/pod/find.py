@@ -183,5 +183,13 @@ def become_parent(where: Place, argv: Sequence[str]) -> None:
   sys.stdout.flush()
   sys.stderr.flush()
   parent = str(pathlib.Path(__file__).parent)
-  words = [sys.executable, parent, dumps(where), sys.executable, *argv]
+  words = [sys.executable, parent, dumps(where), sys.executable, *_again(argv)]
   os.execv(sys.executable, words)
+
+
+def _again(argv: Sequence[str]) -> list[str]:
+  """How Python is told to run this program: a module as one, or its folder's names are for all."""
+  spec = getattr(sys.modules["__main__"], "__spec__", None)
+  if spec is None or spec.origin != argv[0]:
+    return list(argv)
+  return ["-m", spec.name.removesuffix(".__main__"), *argv[1:]]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from maskjax import catalogue, lab
+from maskjax import lab
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.task.answers import needed
@@ -84,7 +84,7 @@ def smoke(name, folder):
   """The smallest config of a method, on a text of its own."""
   text = folder / "text.txt"
   text.write_text("the quick brown fox jumps over the lazy dog. " * 40)
-  config = lab.read(f"{catalogue.place(name, lab.CONFIGS)}:smoke")
+  config = lab.read(f"{name}:smoke")
   config.data.path = str(text)
   return config
 

@@ -36,6 +36,13 @@ def test_what_only_a_caller_can_hand_over_has_no_shape_and_a_function_none():
   assert lines[at + 1] == "    of what a caller hands over"
 
 
+def test_a_mask_of_the_callers_own_has_no_shape_though_the_graph_has_one_of_its_name():
+  mine = dict(fn="task.together", of=dict(a="hidden"), takes=("batch", "hidden"))
+  lines = describe(configs.small(answers=dict(mine=mine)), NOTE).splitlines()
+  at = lines.index("answers.mine = task.together(a=hidden)")
+  assert lines[at + 1] == "    of what a caller hands over"
+
+
 def test_a_task_that_is_no_graph_is_refused():
   with pytest.raises(BadInput, match="few is no graph"):
     describe(dict(task=dict(fn="user_package.parts:few")), NOTE)

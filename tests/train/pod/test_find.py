@@ -1,7 +1,9 @@
 """Whether a launch is one of several: flags, environments, and what cannot be."""
 
 import os
+import pathlib
 import sys
+from types import SimpleNamespace
 
 import pytest
 from jax._src import cloud_tpu_init, clusters, xla_bridge
@@ -237,7 +239,8 @@ def test_no_interpreter_is_taken_from_another_program(monkeypatch, begun):
   monkeypatch.setattr(xla_bridge, "backends_are_initialized", lambda: begun)
   where = place.place("node0:1234", 4, 3)
   says = "jax has begun" if begun else "another program runs"
-  argv = [*sys.argv] if begun else ["launch.py", "--config=mae.py"]
+  monkeypatch.setattr(sys, "argv", ["launch.py", "--config=mae.py"])
+  argv = [*sys.argv] if begun else ["other.py", "--config=mae.py"]
   with pytest.raises(BadInput, match=f"process 3 of 4 cannot start where {says}"):
     find.become_parent(where, argv)
   assert not left
@@ -245,3 +248,16 @@ def test_no_interpreter_is_taken_from_another_program(monkeypatch, begun):
   find.become_parent(where, [*sys.argv])
   ((program, words),) = left
   assert (program, words[3:]) == (sys.executable, [sys.executable, *sys.argv])
+
+
+def test_a_module_is_run_again_as_one(monkeypatch):
+  # As a script its folder, where names such as `select` lie, would be searched first.
+  left, origin = [], str(pathlib.Path(find.__file__).parents[2] / "__main__.py")
+  spec = SimpleNamespace(name="maskjax.__main__", origin=origin)
+  monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec)
+  monkeypatch.setattr(sys, "argv", [origin, "--workdir=w"])
+  monkeypatch.setattr(os, "execv", lambda *given: left.append(given))
+  monkeypatch.setattr(xla_bridge, "backends_are_initialized", lambda: False)
+  find.become_parent(place.place("node0:1234", 4, 3), [*sys.argv])
+  ((_, words),) = left
+  assert words[3:] == [sys.executable, "-m", "maskjax", "--workdir=w"]

@@ -1,0 +1,50 @@
+"""A config on one page: its note with what was measured, its presets, commands and graph."""
+
+from collections.abc import Iterator
+
+from ml_collections import ConfigDict
+
+from maskjax import catalogue, lab
+from maskjax.config_files import ids, locate
+from maskjax.flags import RUN
+
+
+def page(place: str, config: ConfigDict) -> str:
+  """What `--describe` prints.
+
+  Args:
+    place: `ID[:preset…]` or `file.py[:preset…]`.
+    config: what it comes to, whose graph is printed.
+
+  Raises:
+    BadInput: see `describe`; a config of maskjax without what `catalogue.entry` reads.
+  """
+  # Heavy, and not for those who list.
+  from maskjax.train.plan.describe import describe
+
+  path, arg = locate(place)
+  module, own = lab.load(path), ids().get(path.stem)
+  note, presets = (module.__doc__ or "none").strip().splitlines(), lab.presets(module)
+  blocks: dict[str, list[str]] = {}
+  if ours := own is not None and own.samefile(path):
+    entry = catalogue.entry(path)
+    blocks[f"{entry['id']} ({entry['family']}): {entry['title']}"] = [entry["citation"]]
+    blocks |= {"note": note, "claim of the paper": [entry["claim"]]}
+    blocks["measured here"] = entry["measured"].splitlines()
+  else:
+    blocks["note"] = note
+  name = path.stem if ours else str(path)
+  told = {f"{name}:{preset}".rstrip(":"): said for preset, said in presets.items()}
+  width = max(map(len, told))
+  blocks["presets"] = [f"{preset:{width}}  {said}".rstrip() for preset, said in told.items()]
+  chosen = (arg or ("laptop" if "laptop" in presets else "")).partition(",")[0]
+  run = f"{RUN} --config={name}:{chosen}".rstrip(":")
+  blocks["run"] = [f"{run} --check", f"{run} --workdir=runs/{path.stem}"]
+  graph = describe(config.to_dict(), getattr(module, "NOTE", {}))
+  blocks[f"graph of {place}"] = graph.splitlines()
+  return "\n\n".join("\n".join(_block(*block)) for block in blocks.items())
+
+
+def _block(head: str, lines: list[str]) -> Iterator[str]:
+  yield head
+  yield from (f"  {line}".rstrip() for line in lines)

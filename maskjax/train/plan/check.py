@@ -1,0 +1,102 @@
+"""What a config comes to on this machine and these data, built without running anything."""
+
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from maskjax.errors import unknown
+from maskjax.sections import find
+from maskjax.task.answers import Needs, needed
+from maskjax.task.base import FROZEN
+from maskjax.train.evaluators.evaluation import check_evaluators, on
+from maskjax.train.jobs.offered import jobs
+from maskjax.train.loop import check_identity, check_saving
+from maskjax.train.run import JOBS, plain
+from maskjax.train.setup import stages
+from maskjax.train.setup.build import Parts, make_parts
+from maskjax.train.workdirs import remote
+
+Config = Mapping[str, Any]
+
+
+def check(config: Config, workdir: str = "") -> str:
+  """Opens the data and builds task, parameters and optimizer as a run would; nothing is written.
+
+  Args:
+    config: of a run.
+    workdir: where it would run, "" for nowhere yet: a run there must be of the same identity.
+
+  Returns:
+    The record of the data, parameters, steps, and what each evaluator needs; of stages too.
+
+  Raises:
+    BadInput: whatever in the config cannot work.
+  """
+  config = plain(config)
+  job = config.get("job", "train")
+  if job not in JOBS:
+    raise unknown("job", job, JOBS)
+  with remote.mirrored(workdir or os.devnull) as place:
+    folder = pathlib.Path(place)
+    check_identity(folder, config)
+    first = stages.needed(config, folder)
+  said = [_said(config), *(f"stage {path.name}\n{_said(first[path])}" for path in first)]
+  return "\n\n".join(said)
+
+
+def _said(config: Config) -> str:
+  parts = make_parts(config)
+  check_evaluators(config.get("evals", {}), parts.data.record, parts.task)
+  check_saving(config)
+  rows = [*_facts(config, parts), *_evaluators(config)]
+  width = max(len(name) for name, _ in rows)
+  return "\n".join(f"{name:{width}}  {said}".rstrip() for name, said in rows)
+
+
+def _facts(config: Config, parts: Parts) -> Iterator[tuple[str, str]]:
+  """What a run of it would be made of, a name and what to say of it each."""
+  record, variables = parts.data.record, parts.state.variables
+  splits = ", ".join(f"{name} {size:,}" for name, size in record.sizes.items())
+  classes = f", {record.classes} classes" if record.classes else ""
+  words = f", {len(record.vocabulary):,} tokens" if record.vocabulary else ""
+  yield "data", f"{config['data']['name']}: {record.kind} {record.shape}{classes}{words}; {splits}"
+  yield "task", config["task"]["fn"]
+  yield "answers", ", ".join(sorted(parts.task.answers)) or "none"
+  yield "jobs", ", ".join(("train", *jobs(parts)))
+  frozen = f", frozen {_count(variables[FROZEN]):,}" if variables.get(FROZEN) else ""
+  yield "parameters", f"{_count(variables['params']):,}{frozen}"
+  for line in parts.optimizer.report:
+    yield "optimizer", line
+  batch_size, seeds = config["batch_size"], config.get("seeds", 1)
+  train = record.sizes[config["data"].get("train", "train")]
+  epochs = parts.total_steps * batch_size / train
+  several = f", {seeds} seeds" if seeds > 1 else ""
+  yield "steps", f"{parts.total_steps:,} of {batch_size:,} examples, {epochs:.3g} epochs{several}"
+  device = parts.mesh.mesh.devices.flat[0]
+  yield "devices", f"{parts.mesh.devices} x {device.device_kind}"
+
+
+def _evaluators(config: Config) -> Iterator[tuple[str, str]]:
+  """When each evaluator runs and what it needs, which is there."""
+  for name, section in (config.get("evals") or {}).items():
+    if on(section):
+      every = section.get("every", 0)
+      often = f"first and last step{f', every {every:,} steps' if every else ''}"
+      yield f"evals.{name}", f"{often}; {_needs(needed(find(section['fn'])))}"
+    else:
+      yield f"evals.{name}", "off"
+
+
+def _needs(needs: Needs) -> str:
+  """What an evaluator declared to need, in words."""
+  wanted = [*needs.answers, *(["labels"] if needs.labels else []), *needs.fields]
+  looks = f", looks at {needs.seen}" if needs.kinds else ""
+  return f"needs {', '.join(wanted) or 'nothing'}{looks}"
+
+
+def _count(tree: Any) -> int:
+  return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
