@@ -26,7 +26,8 @@ def load(path: pathlib.Path) -> ModuleType:
   """The module in a config file; what goes wrong inside it is raised as it is.
 
   Raises:
-    BadInput: no such file, no Python file, or one with neither `method` nor `get_config`.
+    BadInput: no such file, no Python file, one with neither `method` nor `get_config`, or a preset
+      "smoke", which every config has from `smoke.of_experiment`.
   """
   spec = importlib.util.spec_from_file_location(path.stem, path)
   if not path.is_file():
@@ -37,6 +38,8 @@ def load(path: pathlib.Path) -> ModuleType:
   spec.loader.exec_module(module)
   if callable(getattr(module, "method", None)):
     made = of_module(module, common)
+    if SMOKE in made.presets:
+      raise BadInput(f"{path}: a preset {SMOKE} is made for every config, see NOTE['{SMOKE}']")
     module.experiment = made  # type: ignore[attr-defined]
     module.PRESETS = tuple(sorted({*made.presets, SMOKE}))  # type: ignore[attr-defined]
     note = getattr(module, "NOTE", {})
@@ -68,8 +71,8 @@ def _config(made: Experiment, note: Mapping[str, Any], arg: str | None = None) -
   preset = words.pop(0) if words and "=" not in words[0] else ""
   if preset and preset not in (*made.presets, SMOKE):
     raise unknown("preset", preset, sorted({*made.presets, SMOKE}))
-  own = preset != SMOKE or SMOKE in made.presets
-  return assigned(made.config(preset) if own else smoke.of_experiment(made, note), words)
+  config = smoke.of_experiment(made, note) if preset == SMOKE else made.config(preset)
+  return assigned(config, words)
 
 
 def read(place: str) -> ConfigDict:

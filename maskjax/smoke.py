@@ -1,5 +1,6 @@
 """The smoke of a config: its laptop preset with its geometry, at the least widths and depths."""
 
+import copy
 import inspect
 import math
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ def smoke(config: ConfigDict, **fields: Any) -> ConfigDict:
 
   Networks get the least sizes that their factories declare, see `bind.least`; grids, vocabularies,
   counts and buckets stay, and so does the length of the run, which schedules move with: a smoke
-  takes the first steps of it. Batches of four, no evaluators, no stages: what those would have
+  takes the first steps of it. Batches of four, evaluators off, no stages: what those would have
   trained is as it was initialised.
 
   Args:
@@ -32,14 +33,14 @@ def smoke(config: ConfigDict, **fields: Any) -> ConfigDict:
     BadInput: more than three fields.
 
   >>> model = dict(fn="model.vit_classifier", size="L", width=None, depth=None, heads=None)
-  >>> c = ConfigDict(dict(model=model, batch_size=4096, total_steps=9, evals=dict(knn={})))
-  >>> small = smoke(c)
-  >>> small.model.width, small.batch_size, small.total_steps
-  (16, 4, 9)
+  >>> evals = dict(knn=dict(fn="train.evaluators.knn", every=0))
+  >>> small = smoke(ConfigDict(dict(model=model, batch_size=4096, total_steps=9, evals=evals)))
+  >>> small.model.width, small.batch_size, small.total_steps, small.evals.knn.every
+  (16, 4, 9, -1)
   """
   if len(fields) > 3:
     raise BadInput(f"a smoke changes at most three fields beside sizes, got {sorted(fields)}")
-  small = ConfigDict(config.copy_and_resolve_references(), convert_dict=True)
+  small = ConfigDict(copy.deepcopy(config), convert_dict=True)
   with small.ignore_type():
     networks = tuple(f"{name}." for name in ("network", *small.get("model", ())))
     for name in ("model", "let", "score", "hide"):
@@ -48,8 +49,11 @@ def smoke(config: ConfigDict, **fields: Any) -> ConfigDict:
     small.batch_size = min(BATCH, small.batch_size)
     if small.get("total_examples"):
       small.total_examples = math.ceil(share * small.total_examples)
-    small.evals, small.stages, small.seeds = ConfigDict(), ConfigDict(), 1
-    small.init_from = ""
+    for section in filter(None, small.get("evals", {}).values()):
+      section.every = -1
+    if "stages" in small:
+      small.stages = ConfigDict()
+    small.seeds, small.init_from = 1, ""
     for name, value in fields.items():
       *path, last = name.split("__")
       owner = small
@@ -62,27 +66,29 @@ def smoke(config: ConfigDict, **fields: Any) -> ConfigDict:
 def of_experiment(made: Experiment, note: Mapping[str, Any]) -> ConfigDict:
   """The preset `smoke` of every config: two steps of its laptop preset on tiny data.
 
+  Another `data.name` opens what it would open in `laptop`, by the same fields of `data`.
+
   Args:
     made: the experiment, with a preset "laptop".
     note: of the config: "laptop", the scale of that preset's data, and "smoke", changes of at most
       three fields.
+
+  Raises:
+    BadInput: no such preset, or nothing said of the scale.
   """
   small = smoke(made.config("laptop"), **note.get("smoke", {}))
-  data, laptop = small.data, note.get("laptop", note.get("scale"))
-  named = (data.get("train", "train"), data.get("test", "test"))
+  scale = note.get("laptop", note.get("scale"))
+  if scale is None:
+    raise BadInput("a smoke needs laptop=dict(shape=…, examples=…), or scale, in the NOTE")
   with small.ignore_type():
-    small.data = dict(
-      name="maskjax.data.tiny:source",
-      scale=dict(laptop),
-      splits=tuple(dict.fromkeys(name for name in named if name)),
-      train=named[0],
-      test=named[1],
-    )
-    small.total_epochs, small.total_steps, small.eval_batch_size = 0.0, 2, BATCH
+    small.job, small.total_epochs, small.total_steps, small.eval_batch_size = "train", 0.0, 2, BATCH
+    small.data.update(name="tiny", path="", scale=dict(scale))
     for name in ("warmup_epochs", "warmup_steps"):
       if small.optimizer.get(name):
         small.optimizer[name] = type(small.optimizer[name])(0)
     small.loader.workers, small.checkpoint.every, small.log.every = 0, 1, 1
+    if small.get("hold", {}).get("every"):
+      small.hold.every = 1
   return small
 
 

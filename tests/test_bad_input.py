@@ -18,7 +18,7 @@ from maskjax.cli import main
 from maskjax.train.pod import threads
 
 ROOT = pathlib.Path(__file__).parents[1]
-# MAE's smoke without its evaluators: what is tested here lies before them.
+# MAE's presets without evaluators: what is tested here lies before them.
 SMALL = f"""
 import pathlib
 from maskjax import lab
@@ -132,7 +132,7 @@ BAD = [
   ("select.ratio=1.5", "the ratio of hidden positions must lie in [0, 1], got 1.5"),
   ("select.ratio=-0.5", "the ratio of hidden positions must lie in [0, 1], got -0.5"),
   ("select.ratio=1", "0 of 12 patches would be left visible"),
-  ("accumulate=3", "batch_size 16 is not divisible by 1 device(s)"),
+  ("accumulate=3", "batch_size 4 is not divisible by 1 device(s)"),
   ("accumulate=0", "accumulate must be at least 1"),
   ("batch_size=0", "batch_size 0"),
   ("seeds=0", "seeds must be at least 1, got 0"),
@@ -144,7 +144,7 @@ BAD = [
   ("optimizer.learning_rate=-1", "learning_rate must be not negative"),
   ("loader.workers=-1", "workers=-1"),
   ("checkpoint.keep=0", "keep=0"),
-  ("model.encoder.heads=3", "width 32 is not divisible by 3 heads"),
+  ("model.encoder.heads=3", "width 16 is not divisible by 3 heads"),
   # Patches and the data's shape.
   ("over.patch=(3, 3)", "size 8 of axis 0 in (8, 6) is not divisible by 3"),
   ("over.patch=(2,)", "patch (2,) has 1 axes"),
@@ -193,6 +193,7 @@ def test_data_that_cannot_be(launch, tmp_path, name, path, says):
     ("file", "the config file file is no Python file (.py)"),
     ("no_config.py", "the config file no_config.py has no function method, nor get_config"),
     ("small.py:smok", "unknown preset 'smok'; did you mean 'smoke'?"),
+    ("small.py:smoke,data.path=good.npz", "data.name='tiny' reads no file: data.path='good.npz'"),
     ("small.py:smoke,laptop", "after the preset come key=value pairs, got 'laptop'"),
     ("small.py:laptop,bach_size=3", "unknown config key 'bach_size'; did you mean 'batch_size'?"),
     ("small.py:laptop,select.rato=3", "unknown config key 'select.rato'; did you mean 'select."),
@@ -206,8 +207,8 @@ def test_a_config_that_cannot_be(launch, tmp_path, config, says):
 
 def test_evaluators_that_cannot_be(launch, tmp_path):
   mae = f"{ROOT / 'configs' / 'image_mim' / 'mae.py'}:smoke,data.name=npz,data.path=plain.npz"
-  assert "knn needs labels" in said(*launch("evals.kshot=None", config=mae)).replace("'", "")
-  says = said(*launch("evals.knn.fn=train.evaluators.kn", config=mae))
+  assert "knn needs labels" in said(*launch("evals.knn.every=0", config=mae)).replace("'", "")
+  says = said(*launch("evals.knn.every=0", "evals.knn.fn=train.evaluators.kn", config=mae))
   assert "unknown function of maskjax.train.evaluators 'kn'; did you mean 'knn'" in says
   assert not (tmp_path / "w").exists()
 

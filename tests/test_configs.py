@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from maskjax import lab
-from maskjax.data import kinds
+from maskjax.data import kinds, pipeline
+from maskjax.train.evaluators.evaluation import on
 from maskjax.train.mesh.mesh import PRESETS, bytes_per_device, make_mesh
 from maskjax.train.plan.program import abstract_data, make
 from maskjax.train.run import plain
-from maskjax.train.setup.build import build
+from maskjax.train.setup.build import build, make_optimizer, run_lengths
 from maskjax.train.setup.durations import duration
 from maskjax.train.state import init_opt_state, parameter_count
 
@@ -62,6 +63,26 @@ def test_the_smoke_trains(file, built):
   assert all(np.isfinite(value).all() for value in metrics.values())
   begun, ended = (jax.tree.leaves(v["params"]) for v in (made.variables, state.variables))
   assert any((np.asarray(a) != b).any() for a, b in zip(begun, ended, strict=True))
+
+
+# What is trained, beside what a smoke says of the run, its data and its evaluators.
+TRAINED = ("over", "model", "let", "score", "select", "hide", "target", "losses", "branches")
+TRAINED += ("teachers", "answers", "prepare", "reparametrize", "batch_size")
+
+
+@every_config
+def test_its_smoke_is_what_these_tests_build_for_two_steps_on_tiny_data(file, built):
+  made, config = built(file.stem, "laptop"), plain(lab.read(f"{file}:smoke"))
+  assert {k: config.get(k) for k in TRAINED} == {k: made.config.get(k) for k in TRAINED}
+  assert (config["job"], config["total_steps"], config.get("stages", {})) == ("train", 2, {})
+  assert not any(map(on, config["evals"].values()))
+  data = pipeline.load(**{k: v for k, v in config["data"].items() if v is not None})
+  size = config["batch_size"]
+  batch = next(pipeline.batches(data, batch_size=size, seed=0, threads=1, prefetch=1))
+  kind = lambda batch: {k: (v[:size].shape, v.dtype) for k, v in batch.items()}
+  assert kind(batch) == kind(made.batch)
+  assert run_lengths(config, data.record).total_steps == 2
+  make_optimizer(config, made.shapes["params"], 2, batch_size=size, examples=32)
 
 
 @every_config

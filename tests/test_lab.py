@@ -1,13 +1,12 @@
 """What stands after the colon of --config: a preset, then pairs that keep their field's type."""
 
+import pathlib
+
 import pytest
 from ml_collections import ConfigDict, config_dict
 
-from maskjax import lab, smoke
-from maskjax.data import pipeline
+from maskjax import lab
 from maskjax.errors import BadInput
-from maskjax.train.run import plain
-from maskjax.train.setup.build import make_task
 
 PRESETS = {"laptop": lambda c: c.update(batch=8), "smoke": lambda c: c.update(batch=1)}
 
@@ -201,14 +200,18 @@ def test_presets_of_the_base_may_be_left_out(above, tmp_path):
     lab.load(tmp_path / "less.py")
 
 
-@pytest.mark.parametrize("name", ["image_mim/mae", "masked_generative/md4"])
-def test_a_smoke_from_the_library_opens_tiny_data_of_its_kind(name):
-  """For configs that have none of their own: two steps of `laptop`, on no file."""
-  module = lab.base(name)
-  small = smoke.of_experiment(module.experiment, module.NOTE)
-  assert (small.total_steps, small.evals.to_dict(), small.select.fn) == (2, {}, "select.top")
-  data = pipeline.load(**{k: v for k, v in plain(small)["data"].items() if v is not None})
-  assert data.record.shape == module.NOTE["laptop"]["shape"]
-  batch = next(pipeline.batches(data, batch_size=4, seed=0, threads=1, prefetch=1))
-  assert len(batch["position"]) == 4
-  make_task(plain(small), data.record)
+def test_a_smoke_is_made_for_every_config_and_written_in_none(above, tmp_path):
+  text = pathlib.Path(above.__file__).read_text()
+  (tmp_path / "own.py").write_text(text + '@lab.preset("laptop")\ndef smoke(c): c.seeds = 1\n')
+  with pytest.raises(BadInput, match="a preset smoke is made for every config"):
+    lab.load(tmp_path / "own.py")
+  # The fixture's NOTE is none.
+  with pytest.raises(BadInput, match="a smoke needs laptop=dict"):
+    above.get_config("smoke")
+
+
+def test_fields_of_a_smoke_that_refer_to_one_move_together():
+  config = lab.base("text_mlm/mask15").get_config("smoke,select.times=2")
+  assert (config.select.times, config.let.source.times) == (2, 2)
+  with pytest.raises(BadInput, match=r"select\.times must be int"):
+    lab.assign(config, "select.times", "often")

@@ -27,8 +27,7 @@ at once, as one block (data.blocks=1), and what follows is written token by toke
 --config.sample.prompt=$'ROMEO:\nSpeak, love!\n\n'.
 
 The default is Llama-3.2-1B's shape; rate and epochs are those of the public code's adapters.
-Presets: `laptop` on the speeches of a play, `small` a larger model at the budget of md4's `small`,
-`smoke` two steps.
+Presets: `laptop` on the speeches of a play, `small` a larger model at the budget of md4's `small`.
 Deviations: of the default, whole matrices of queries, keys and values learn, where the paper has
 LoRA of rank 32 on queries and values; the presets train all weights. Turns of a text stand for
 chats: no template, no names of roles. Rotary positions of base 10,000, not Llama's scaled 500,000.
@@ -99,11 +98,3 @@ def laptop(c: ConfigDict) -> None:
   before.seeds, before.total_steps, c.total_steps = 1, 600, 150
   before.optimizer.learning_rate = 3e-3
   c.optimizer.update(learning_rate=1e-3, warmup_steps=20)
-
-
-@lab.preset
-def smoke(c: ConfigDict) -> None:
-  """Two steps of each: everything runs, nothing is learned."""
-  c.data.length = c.stages.pretrained.data.length = 48
-  c.data.turns = ". "
-  c.evals.lookahead.update(batch_size=8, limit=8)

@@ -44,8 +44,8 @@ hiding: see `maskjax.train.jobs.explanation`. It serves any classifier: `--confi
 configs/base/supervised.py, whose masks are carried by partial convolutions, or a ViT, which drops
 what is hidden. The default is the paper's network; its weights are torchvision's, converted to
 safetensors and given by --config.init_from=resnet50.safetensors. Presets: `laptop` trains a
-ResNet-8 on CIFAR-10 first, as the stage `trained` (--config.init_from=DIR is one that is there);
-`smoke` is two steps on digits. `job=train` goes on training from there.
+ResNet-8 on CIFAR-10 first, as the stage `trained` (--config.init_from=DIR is one that is there).
+`job=train` goes on training from there.
 Deviations: the mean of the neighbours of a pixel is exact, where the public code adds 1e-5 to their
 number. Pictures that are grey have 0.5 everywhere, the paper's the mean colour of ImageNet. The
 figures that need masks of objects are replaced: shapes are geometric, and what is asked is which of
@@ -100,23 +100,8 @@ def method(c: ConfigDict) -> None:
 @lab.preset("cifar")
 def laptop(c: ConfigDict) -> None:
   """ResNet-8 on CIFAR-10, trained for 2 epochs, three seeds."""
-  trained(c, BASE.get_config("cifar"))
+  c.stages, c.init_from = dict(trained=BASE.get_config("cifar")), "stages/trained"
   c.stages.trained.total_epochs, c.stages.trained.optimizer.warmup_epochs = 2.0, 0.3
-  c.seeds = 3
+  c.seeds, c.explain.deleted = 3, 0.2
   c.explain.update(examples=256, explained=24, draws=128, segments=36, compactness=0.3)
   c.explain.hides.blur.sigma = 4.0
-
-
-@lab.preset
-def smoke(c: ConfigDict) -> None:
-  """Two steps on digits, two ways of hiding: everything runs, nothing is learned."""
-  trained(c, BASE.get_config("smoke"))
-  for way in ("black", "mean", "blur"):
-    del c.explain.hides[way]
-  c.explain.update(examples=8, explained=2, draws=8, segments=6, batch_size=16)
-
-
-def trained(c: ConfigDict, before: ConfigDict) -> None:
-  """A small network, trained first as `before` says."""
-  c.stages, c.init_from = dict(trained=before), "stages/trained"
-  c.explain.deleted = 0.2

@@ -8,7 +8,7 @@ Here:  `laptop`, 900 steps on Tiny Shakespeare's characters, f32, one core, 7 mi
 Run:   python launch.py --config=configs/base/causal_lm.py:laptop --workdir=runs/causal_lm
        --config.data.path=tiny_shakespeare.txt.gz
 
-Presets: `laptop` and `small` learn the characters of a text file, `smoke` is two steps. For pieces
+Presets: `laptop` and `small` learn the characters of a text file. For pieces
 of words set data.unit=bpe; with data.documents attention stays inside a document.
 Deviations: rotary positions, RMS norms and gated MLPs, as in today's models; windows of 256
 characters, each beginning without context, as md4's, so that bits per character compare.
@@ -129,16 +129,6 @@ def laptop(c: ConfigDict) -> None:
   c.seeds, c.batch_size, c.eval_batch_size, c.total_steps = 3, 16, 16, 900
   c.optimizer.update(learning_rate=2e-3, warmup_steps=50)
   c.evals.bits.every, c.checkpoint.every = 0, 300
-
-
-@lab.preset
-def smoke(c: ConfigDict) -> None:
-  """Two steps: everything runs, nothing is learned."""
-  characters(c)
-  c.model.update(width=32, depth=1, heads=2, mlp=64)
-  c.data.length = 16
-  c.batch_size, c.eval_batch_size, c.total_steps = 8, 8, 2
-  c.optimizer.warmup_steps = c.checkpoint.every = c.log.every = 1
 
 
 def characters(c: ConfigDict) -> None:

@@ -17,7 +17,7 @@ A ViT sees a large block without the target blocks; a narrow predictor is told w
 after another, and asked for what a teacher, the moving average of the ViT, makes there of the whole
 image. Sizes are those of the public code given the same numbers, and so are masks given the same
 corners (tests/golden/make_multiblock.py). Presets: `laptop` is a small ViT/4 on 5,000 images of
-CIFAR-10, 8 x 8 patches, three seeds; `smoke` is two steps. --config.evals.linear.every=0 and
+CIFAR-10, 8 x 8 patches, three seeds. --config.evals.linear.every=0 and
 --config.evals.kshot.every=0 turn on what `laptop` leaves out.
 Deviations: the public code draws corners from one fewer than there are, so that no block meets the
 last row or column; here every corner is as likely. It draws one size of targets and of context for
@@ -29,8 +29,6 @@ too little is left of a context it draws new corners for it 20 times, lets go of
 here it is the mean of that; its warm-up begins at a fifth of the peak, here at 0; weights begin as
 MAE's do, and not with a deviation of 0.02. Features, and what training comes to, are the teacher's.
 """
-
-from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
@@ -147,42 +145,19 @@ def paper(c: ConfigDict) -> None:
 @lab.preset
 def laptop(c: ConfigDict) -> None:
   """A small ViT/4 on 5,000 images of CIFAR-10, 8 x 8 patches, three seeds."""
-  small_images(c, "cifar10", dict(crop=(0.3, 1.0), flip=True))
-  c.data.limit, c.seeds, c.batch_size, c.total_steps = 5_000, 3, 32, 300
-  c.over.patch, c.hide.keep, c.let.blocks.count = (4, 4), 38, 12
-  c.model.encoder.update(width=64, depth=2)
-  c.model.predictor.width = 32
-  c.optimizer.update(warmup_steps=30, weight_decay=0.05)
+  c.data.update(name="cifar10", test="test", size=config_dict.placeholder(tuple), limit=5_000)
+  c.data.augment, c.loader.workers = dict(crop=(0.3, 1.0), flip=True), 0
+  c.seeds, c.batch_size, c.eval_batch_size, c.total_epochs, c.total_steps = 3, 32, 512, 0.0, 300
+  c.over.patch, c.select.least, c.hide.keep, c.let.blocks.count = (4, 4), 5, 38, 12
+  c.model.encoder.update(size="mu", width=64, depth=2, heads=2, dtype="float32")
+  c.model.predictor.update(width=32, depth=1, heads=2)
+  c.optimizer.update(warmup_epochs=0.0, warmup_steps=30, weight_decay=0.05)
   c.teachers.teacher.momentum.start = 0.98
-  c.evals.latent_prediction.examples, c.evals.kshot.every = 1024, -1
-  c.checkpoint.every = 0
-
-
-@lab.preset
-def smoke(c: ConfigDict) -> None:
-  """Two steps on digits: everything runs, nothing is learned."""
-  small_images(c, "digits", config_dict.placeholder(dict))
-  c.batch_size, c.total_steps, c.optimizer.warmup_steps = 16, 2, 1
-  c.over.patch, c.hide.keep, c.let.blocks.count = (2, 2), 9, 4
-  c.model.encoder.update(width=32, depth=1)
-  c.model.predictor.width = 16
-  # Each evaluator compiles for one shape only.
-  c.evals.kshot.pixels, c.evals.linear.l2 = False, 1e-2
-  c.checkpoint.every, c.log.every = 1, 1
-
-
-def small_images(c: ConfigDict, name: str, augment: Any) -> None:
-  """Data in memory with a split called "test", few positions, no worker processes; a small ViT."""
-  c.data.update(name=name, test="test", size=config_dict.placeholder(tuple))
-  c.data.augment = augment
-  c.eval_batch_size, c.loader.workers, c.select.least = 512, 0, 5
-  c.total_epochs, c.optimizer.warmup_epochs = 0.0, 0.0
-  c.model.encoder.update(size="mu", heads=2, dtype="float32")
-  c.model.predictor.update(depth=1, heads=2)
   c.evals = dict(
     knn=dict(fn="train.evaluators.knn", every=0, pixels=False),
-    kshot=dict(fn="train.evaluators.kshot_probe", every=0, pixels=True),
+    kshot=dict(fn="train.evaluators.kshot_probe", every=-1, pixels=True),
     linear=dict(fn="train.evaluators.linear_probe", every=0, pixels=False),
-    latent_prediction=dict(fn="train.evaluators.latent_prediction", every=0, examples=2048),
+    latent_prediction=dict(fn="train.evaluators.latent_prediction", every=0, examples=1024),
     reconstruction=dict(fn="train.evaluators.reconstruction", every=0),
   )
+  c.checkpoint.every = 0

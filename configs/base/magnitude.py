@@ -19,7 +19,7 @@ The dense network is a stage, trained first; `--config.init_from=DIR` takes a fi
 --config.hold.score.fn=random; one ranking for all layers: --config.hold.scope=global.
 Presets: `laptop` prunes a ResNet-8 on scikit-learn's digits, `cifar` and `cifar_vit` a ResNet-8 and
 a small ViT on CIFAR-10 to 90 %; `two_four` and `two_four_vit` to 2 of every 4 inputs; `rows` and
-`heads` whole output channels and attention heads; `smoke` is two steps.
+`heads` whole output channels and attention heads.
 Deviations: a ResNet-50 stands for InceptionV3; the first layer is left dense; masked weights get no
 gradient.
 """
@@ -73,12 +73,6 @@ def paper(c: ConfigDict) -> None:
 def laptop(c: ConfigDict) -> None:
   """ResNet-8 on digits to 90 %, three seeds."""
   small(c, 200, 0.2)
-
-
-@lab.preset
-def smoke(c: ConfigDict) -> None:
-  """Two steps of each: everything runs, nothing is learned."""
-  c.hold.every, c.hold.select.ratio.end = 1, 0.9
 
 
 @lab.preset

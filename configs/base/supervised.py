@@ -11,7 +11,7 @@ Here:  three seeds, f32, 4 shared cores, 2026-11-21. `laptop`, scikit-learn's di
 Run:   python launch.py --config=configs/base/supervised.py:laptop --workdir=runs/supervised
 
 Presets: `laptop` is a ResNet-8 on scikit-learn's digits; `cifar` and `cifar_vit` are a ResNet-8 and
-a small ViT on CIFAR-10; `smoke` is two steps. Deviations: the rate falls by
+a small ViT on CIFAR-10. Deviations: the rate falls by
 a cosine, not in steps; weight decay lies outside the momentum, where 1e-3 does what 1e-4 inside
 does at momentum 0.9, and spares biases and norms; no colour jitter; test images are fitted to 224
 pixels, not cut from 256.
@@ -95,15 +95,6 @@ def laptop(c: ConfigDict) -> None:
   c.seeds, c.batch_size, c.total_epochs, c.total_steps = 3, 64, 0.0, 300
   c.optimizer.update(learning_rate=0.4, warmup_epochs=0.0, warmup_steps=30)
   c.checkpoint.every = 300
-
-
-@lab.preset("laptop")
-def smoke(c: ConfigDict) -> None:
-  """Two steps on digits: everything runs, nothing is learned."""
-  c.model.width = 4
-  c.seeds, c.batch_size, c.total_steps = 1, 16, 2
-  c.optimizer.update(learning_rate=0.1, warmup_steps=1)
-  c.checkpoint.every, c.log.every = 1, 1
 
 
 @lab.preset

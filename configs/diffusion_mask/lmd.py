@@ -24,7 +24,7 @@ writes Stable Diffusion's.
 
 Presets: `laptop` has 64 latents of 4 x 4 pixels and the cosine, `pieces` and `line` are the other
 schedulers; `pixels` is MAE with 256 patches and the same blocks hidden, 75 % throughout; all are
-evaluated by the same masks, as images. `smoke` is two steps of each stage.
+evaluated by the same masks, as images.
 Deviations: the text of the paper was not at hand, its code was. The code has the cosine and, in a
 comment, the pieces; there the third piece counts its steps from the beginning of the run, and
 would pass 1, here from its own. The line is ours: over the same two thirds. Numbers of hidden
@@ -33,8 +33,6 @@ default, and has Stable Diffusion's autoencoder; the stage here is trained by sq
 divergence alone, without a perceptual and an adversarial loss. Latents of what is seen know a
 little of what is hidden beside it, here as there: the convolutions of the encoder overlap.
 """
-
-from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
@@ -151,7 +149,11 @@ def laptop(c: ConfigDict) -> None:
   c.evals.masked_reconstruction.update(every=40, examples=512, **masks)
   for name in ("knn", "kshot", "linear"):
     c.evals[name].every = -1
-  s = latents(c, (16, 32, 54), latent=8, widths=(64,), patch=(4, 4), groups=8)
+  c.over.patch, c.hide.keep = (1, 1), (16, 32, 54)
+  c.model.codec.update(depth=1, middle=False, latent=8, widths=(64,), patch=(4, 4), groups=8)
+  c.stages = dict(codec=codec(c))
+  s = c.stages.codec
+  s.total_epochs, s.total_steps = 0.0, c.total_steps
   s.losses.divergence.scale, s.optimizer.learning_rate = 1e-3, 8e-3
   s.evals.masked_reconstruction.update(every=80, examples=512)
   s.checkpoint.every, s.log.every, c.log.every = 0, 40, 10
@@ -178,19 +180,3 @@ def pixels(c: ConfigDict) -> None:
   c.select.ratio = 0.75
   del c.model.codec
   c.let, c.answers, c.stages, c.init_from = {}, {}, {}, ""
-
-
-@lab.preset
-def smoke(c: ConfigDict) -> None:
-  """Two steps of each: everything runs, nothing is learned."""
-  s = latents(c, (4, 12), latent=2, widths=(8,), patch=(2, 2), groups=4)
-  s.checkpoint.every, s.log.every = 1, 1
-
-
-def latents(c: ConfigDict, keep: tuple[int, ...], **sizes: Any) -> ConfigDict:
-  """A token each latent, made of a patch by a small codec; its stage, of as many steps."""
-  c.over.patch, c.hide.keep = (1, 1), keep
-  c.model.codec.update(depth=1, middle=False, **sizes)
-  c.stages = dict(codec=codec(c))
-  c.stages.codec.update(total_epochs=0.0, total_steps=c.total_steps)
-  return c.stages.codec

@@ -21,7 +21,7 @@ node, at temperature 0.9, is how much of each message comes through. From what i
 each layer is asked which edges there are, each weighed by its bandwidth, against pairs without one.
 Presets: `laptop` has a quarter of the width and a tenth of the epochs; `hard` is `laptop` with
 Bernoulli masks, 70 % of the edges cut in both directions and asked for from the last layer, in the
-manner of MaskGAE; `smoke` is two steps. `--config.job=view` draws bandwidths. For link prediction
+manner of MaskGAE. `--config.job=view` draws bandwidths. For link prediction
 the code's settings are model.width=128, model.depth=2, model.decoder_width=64,
 model.decoder_dropout=0.2, model.unit=False, optimizer.learning_rate=1e-3.
 A graph of your own is an npz file, see maskjax/data/graph.py; of one of PyTorch Geometric
@@ -165,11 +165,3 @@ def hard(c: ConfigDict) -> None:
   c.let.gate = dict(fn="task.open_gate")
   c.let.layers.of.gate = c.answers.views.of.gate = "gate"
   c.losses.edges.of = dict(logits="pairs.edges", target="pairs.edge", asked="hidden")
-
-
-@lab.preset
-def smoke(c: ConfigDict) -> None:
-  """Two steps: everything runs, nothing is learned."""
-  c.total_epochs, c.total_steps = 0.0, 2
-  c.model.update(width=8, depth=2, decoder_width=8)
-  c.checkpoint.every, c.log.every = 1, 1

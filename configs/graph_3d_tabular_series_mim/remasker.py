@@ -25,7 +25,7 @@ Run:   python launch.py --config=configs/graph_3d_tabular_series_mim/remasker.py
 A table of your own, csv or npz with empty cells or NaN, to be filled in: --config.data.path=FILE
 --config.data.missing=None --config.evals.imputation=None, then again with --config.job=generate.
 Presets `mcar`, `mar` and `mnar` are three mechanisms by which 30 % go missing (`laptop` is `mar`),
-on scikit-learn's diabetes or data.bundled=wine, breast_cancer, iris; `smoke` is two steps.
+on scikit-learn's diabetes or data.bundled=wine, breast_cancer, iris.
 Without re-masking: select.ratio=0.0. Re-masking half of what is known, however much is missing:
 select.fn=select.top. The mechanism not at random that the paper's benchmark uses, by other columns
 that are missing too: data.missing.score=dict(fn="score.logistic", ratio=0.3, hide_inputs=True).
@@ -139,14 +139,3 @@ def mcar(c: ConfigDict) -> None:
 def mnar(c: ConfigDict) -> None:
   """Missing not at random: large values rather than small ones."""
   c.data.missing.score.fn = "score.self_masked"
-
-
-@lab.preset
-def smoke(c: ConfigDict) -> None:
-  """Two steps on the wines: everything runs, nothing is learned."""
-  c.data.bundled = "wine"
-  c.batch_size, c.total_epochs, c.total_steps = 16, 0.0, 2
-  c.model.encoder.update(width=16, depth=1, heads=2)
-  c.model.decoder.update(width=16, depth=1, heads=2)
-  c.optimizer.update(warmup_epochs=0.0, warmup_steps=1)
-  c.checkpoint.every, c.log.every = 1, 1

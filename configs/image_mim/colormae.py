@@ -23,7 +23,7 @@ Here:  `laptop`, scikit-learn's digits, 1200 steps of 64, three seeds, f32, 2 of
 Run:   python launch.py --config=configs/image_mim/colormae.py:laptop --workdir=runs/colormae
 
 Other colors: --config.score.color=red, blue, purple, or white, which is MAE's own masking. Presets:
-those of MAE with its score replaced, `laptop` on scikit-learn's digits, `cifar`, `smoke`.
+those of MAE with its score replaced, `laptop` on scikit-learn's digits, and `cifar`.
 Deviations: the public code downloads a bank of noise for each color and cuts all windows of a
 device's batch from it at one place, flipped alike, the i-th example always from the i-th field;
 here every example draws a field of its own, of the same spectrum. The deviations of the Gaussians

@@ -26,7 +26,7 @@ predicts of an image shown whole, in an EMA teacher, says what is hidden: from n
 hidden patches are those of the largest predicted losses, the rest is random. Presets: `laptop` is
 a small ViT/4 on 10,000 images of CIFAR-10, three seeds; `ranked` is `laptop` with random masks,
 which predicts losses all the same, and `plain` is MAE at equal steps; `cifar` is MAE's with hard
-patches and `smoke` two steps. --config.evals.linear.every=0 and the like turn on what the first
+patches. --config.evals.linear.every=0 and the like turn on what the first
 three leave out.
 Deviations: in the public code shares and momenta move by epochs, the first epoch has 1/800 of the
 last one's hard patches, and numbers of them are rounded down; here they move by steps from nothing

@@ -37,7 +37,7 @@ codes of an image is cut twice: those hidden, a share drawn from a normal distri
 --config.let.generated.guidance=….
 Presets: `laptop` is a small ViT over 8 x 8 codes of CIFAR-10; `token_mae` the same with 75 % hidden
 and all of it dropped; `maskgit` with nothing dropped; `labelled` is told the class; `contrasted`
-finds images again behind another mask (MAGE-C); `smoke` is two steps.
+finds images again behind another mask (MAGE-C).
 Deviations: a ratio is drawn for every image, in the public code one for a device's batch; counts of
 hidden codes are rounded to the nearest, there up. No dropout. The public tokenizer is MaskGIT's
 VQGAN, with losses of a perceptual network and a discriminator; here the squared error of pixels
@@ -317,23 +317,3 @@ def contrasted(c: ConfigDict) -> None:
   c.losses.contrast = dict(
     fn="recover.info_nce", temperature=0.2, of=dict(a="vector", b="other.vector"), scale=0.1
   )
-
-
-@lab.preset("laptop")
-def smoke(c: ConfigDict) -> None:
-  """Two steps on digits: everything runs, nothing is learned."""
-  c.model.tokenizer.update(codes=16, code_width=4, patch=(2, 2), widths=(8,))
-  c.model.network.update(width=16, depth=1)
-  c.let.generated.steps = 2
-  t = c.stages.tokenizer
-  t.model.tokenizer = dict(c.model.tokenizer.copy_and_resolve_references(), frozen=False)
-  c.stages.classifier = supervised.get_config("smoke")
-  c.data.limit, c.seeds, c.eval_batch_size = None, 1, 64
-  for config in (c, t):
-    config.data.name, config.data.augment = "digits", None
-    config.batch_size, config.total_steps = 16, 2
-    config.optimizer.warmup_steps = config.checkpoint.every = config.log.every = 1
-  for section in (c.evals.knn, c.evals.linear, c.evals.reconstruction, t.evals.reconstruction):
-    section.every = -1
-  c.stages.classifier.evals.accuracy.every = -1
-  c.evals.frechet.update(examples=16, batch_size=16)

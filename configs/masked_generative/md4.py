@@ -10,7 +10,7 @@ Here:  `small` on Tiny Shakespeare, f32, seed 0, 4 shared cores, 2026-11-21, by 
 Run:   python launch.py --config=configs/masked_generative/md4.py:small --workdir=runs/md4
        --config.data.path=tiny_shakespeare.txt.gz
 
-Presets: `laptop`, `small` and `longer` learn the characters of a text file, `smoke` is two steps.
+Presets: `laptop`, `small` and `longer` learn the characters of a text file.
 Deviations: the network is a transformer with rotary positions and gated MLPs that is not told the
 time, which the masks show; the paper's is told.
 """
@@ -107,9 +107,3 @@ def longer(c: ConfigDict) -> None:
   c.optimizer.update(learning_rate=1e-3, warmup_steps=50)
   c.evals.bits.update(every=250, draws=2)
   c.checkpoint.every = 250
-
-
-@lab.preset
-def smoke(c: ConfigDict) -> None:
-  """Two steps: everything runs, nothing is learned."""
-  c.answers.generate.steps, c.evals.bits.draws = 4, 2

@@ -13,8 +13,8 @@ Run:   python launch.py --config=configs/mix_augmentation/fmix.py:laptop --workd
 
 Presets: `laptop` is a small ViT/8 on 1,000 images of CIFAR-10, three seeds; `plain`, `white` and
 `box` are `laptop` without mixing, with white noise, and with boxes in the manner of CutMix; `cifar`
-and `cifar_vit` are the networks of `supervised` on all of CIFAR-10, not measured; `smoke` is two
-steps. `--config.job=view` draws images, partners, masks and what is asked.
+and `cifar_vit` are the networks of `supervised` on all of CIFAR-10, not measured.
+`--config.job=view` draws images, partners, masks and what is asked.
 Deviations: the paper's code draws one mask and one share a batch, here each example has its own; it
 weighs the labels by the share drawn, here by the area realised, and rounds the area up or down by a
 coin, here to the nearest. Its spectrum keeps the first two rows of its array of draws alone, which

@@ -34,7 +34,7 @@ whose queries look at everything encoded, so each is predicted from the others t
 Presets: `laptop` shows 43 of 256 patches of CIFAR-10's images, their edges, a band of detail and a
 segmentation by eight colours; `even` is `laptop` with patches hidden at random whatever their
 modality; `plain` is MAE of the images alone at equal steps; `cifar` has the sizes and the budget of
-MAE's `cifar`; `smoke` is two steps.
+MAE's `cifar`.
 Modalities are functions of the image (`maskjax.modalities`), each in a network of its own: in
 --config.model.depth_map.modality.fn=mypackage.labels:depth one that was trained to tell depth, say.
 Deviations: the paper's depth and semantic labels come of networks (DPT-Hybrid, Mask2Former with 133
@@ -219,14 +219,3 @@ def plain(c: ConfigDict) -> None:
   c.losses = dict(recover=dict(fn="recover.squared_error", of=dict(target="values")))
   c.let, c.answers = {}, {}
   c.evals.modalities.every = -1
-
-
-@lab.preset
-def smoke(c: ConfigDict) -> None:
-  """Two steps on digits: everything runs, nothing is learned."""
-  # Each decoder takes its time to compile.
-  modalities(c, (2, 2), segments=dict(fn="modalities.palette", colors=4))
-  c.model.network.update(width=16, label_width=4, decoder_heads=2)
-  c.evals.modalities.examples = 256
-  for name in ("kshot", "linear", "masked_reconstruction"):
-    c.evals[name].every = -1

@@ -35,7 +35,7 @@ The collocations are counted in the training text when it is opened, for they de
 else, and every window comes with the unit of each token. Evaluation hides 15 % of the test text's
 tokens, `random` at random and `whole` unit by unit, by masks that are the same for all runs.
 
-Presets: `laptop` and `small` learn pieces of words of a text file, `smoke` is two steps. The
+Presets: `laptop` and `small` learn pieces of words of a text file. The
 default wants a text of the paper's size in memory.
 Deviations: exactly the share is hidden, where the public code rounds at random, so the last span or
 unit may be hidden in part; a random token may be any, the true one included. Spans are of tokens
@@ -145,9 +145,3 @@ def laptop(c: ConfigDict) -> None:
   c.batch_size, c.eval_batch_size, c.total_steps = 8, 32, 500
   c.optimizer.update(learning_rate=3e-3, warmup_steps=40)
   c.checkpoint.every = 500
-
-
-@lab.preset
-def smoke(c: ConfigDict) -> None:
-  """Two steps: everything runs, nothing is learned."""
-  c.data.vocabulary, c.data.collocations.size = 300, 8

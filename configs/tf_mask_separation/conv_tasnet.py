@@ -26,8 +26,8 @@ linear decoder; the loss is minus SI-SNR, by the best of all ways to give the es
 speakers. Presets, on spoken digits (github.com/Jakobovski/free-spoken-digit-dataset): `laptop`,
 half a second of two of six speakers; recordings 0 to 4 of every speaker and digit are held out,
 the speakers are not (`test_where=dict(label=("theo", "yweweler"))` would do that); `fourier`, the
-same with gates on a short-time Fourier transform of 32 ms every 8 ms, the phase kept; `smoke`, two
-steps; `shares`, `laptop` whose gates share the mixture out among the speakers.
+same with gates on a short-time Fourier transform of 32 ms every 8 ms, the phase kept; `shares`,
+`laptop` whose gates share the mixture out among the speakers.
 `--config.job=generate` writes mixtures, sources and estimates as recordings,
 `--config.job=view` draws gates before training. With model.causal=True the network does not look
 ahead. The paper's data are
@@ -154,15 +154,3 @@ def shares(c: ConfigDict) -> None:
   c.let.gate = dict(fn="task.moved_axis", of=dict(x="hidden"), source=-1, to=1)
   c.select = dict(fn="select.shares", of=dict(scores="by_source"))
   c.hide.of.gate = c.let.served_gate.of.x = "gate"
-
-
-@lab.preset("laptop")
-def smoke(c: ConfigDict) -> None:
-  """Two steps: everything runs, nothing is learned."""
-  c.data.update(length=1000, label="{label}_{speaker}_{n}.wav", sizes=dict(train=16, test=4))
-  c.data.test_where.n = ("0", "1", "2")
-  c.seeds, c.total_steps = 1, 2
-  c.model.update(filters=16, width=8, hidden=16, skip=8, depth=2, repeats=1)
-  c.optimizer.update(learning_rate=1e-3, warmup_steps=1)
-  c.evals.separation.update(batch_size=4, examples=1)
-  c.checkpoint.every, c.log.every = 1, 1

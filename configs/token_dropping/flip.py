@@ -27,7 +27,7 @@ Run:   python launch.py --config=configs/token_dropping/flip.py:laptop --workdir
 
 Random patches are removed before the image encoder, nothing is reconstructed, texts are read
 whole. Presets: `laptop` keeps half of 64 patches of CIFAR-10, `quarter` a quarter, `clip` all;
-`tuned` goes on with whole images; `smoke` is two steps. A run ends with whole images by itself
+`tuned` goes on with whole images. A run ends with whole images by itself
 where a config says `c.hide.keep = (98, 196)` and `c.select = dict(fn="select.top",
 ratio=dict(fn="schedule.step", values=(0.5, 0.0), boundaries=(0.98,)))`.
 Deviations: images have captions from templates over their class and looks, as no captions of LAION
@@ -175,13 +175,3 @@ def tuned(c: ConfigDict) -> None:
   """A few steps more with whole images, from --config.init_from=the workdir of `quarter`."""
   c.total_steps, c.evals.zero_shot.every, c.log.every = 20, 10, 10
   c.optimizer.update(learning_rate=5e-4, warmup_steps=5)
-
-
-@lab.preset("laptop")
-def smoke(c: ConfigDict) -> None:
-  """Two steps on digits: everything runs, nothing is learned."""
-  c.data.name, c.data.augment, c.data.limit = "digits", None, None
-  c.seeds, c.batch_size, c.total_steps = 1, 16, 2
-  c.over.patch = (2, 2)
-  c.model.update(width=32, depth=1, shared=16)
-  c.optimizer.warmup_steps = c.checkpoint.every = c.log.every = 1

@@ -27,7 +27,7 @@ of -log p · error over the hidden tokens, no gradient through the error, times 
 recover becomes likelier to be seen.
 
 Presets: `laptop` moves scikit-learn's digits over others that stand still, `random` and `tube` are
-the same with as many tokens hidden at random and in VideoMAE's tubes, `smoke` is two steps. Any set
+the same with as many tokens hidden at random and in VideoMAE's tubes. Any set
 of images can move: --config.data.images=cifar10, or zip with --config.data.path=FILE. Videos are
 read from an npz of clips [n, 16, 224, 224, 3], train_videos and test_videos, frames two apart on
 Something-Something v2 (four on Kinetics-400).
@@ -37,8 +37,6 @@ public code leaves out of keys, of the sampler's queries and values, and between
 (13,440 numbers of 102,514,945); its sampler drops 10 % of the block's outputs while training, and
 decays its position table; epsilon is added to the variance of a target, not to its deviation.
 """
-
-from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -102,8 +100,9 @@ def paper(c: ConfigDict) -> None:
 @lab.preset
 def laptop(c: ConfigDict) -> None:
   """Digits that move over others that stand still: 8 frames of 24 x 24, 4 x 6 x 6 tubelets."""
-  moving(c, frames=8, size=(24, 24))
-  c.batch_size, c.total_steps = 32, 300
+  c.data.update(name="motion", images="digits", side=8, speed=1.5, still=0.5, draws=1)
+  c.data.update(frames=8, size=(24, 24))
+  c.over.patch, c.eval_batch_size, c.batch_size, c.total_steps = (2, 4, 4), 128, 32, 300
   c.model.decoder.width = 48
   c.optimizer.update(learning_rate=2.4e-2, warmup_steps=30)
   c.checkpoint.every, c.log.every = 200, 20
@@ -120,17 +119,3 @@ def random(c: ConfigDict) -> None:
 def tube(c: ConfigDict) -> None:
   """`laptop` with the same positions hidden in every frame: VideoMAE's masks."""
   c.score = dict(fn="score.blocks", size=(None, 1, 1))
-
-
-@lab.preset
-def smoke(c: ConfigDict) -> None:
-  """Two steps: everything runs, nothing is learned."""
-  moving(c, frames=4, size=(16, 16))
-  c.model.encoder.width, c.model.decoder.heads = 16, 2
-  c.score.heads, c.select.ratio = 2, 0.75
-
-
-def moving(c: ConfigDict, **clip: Any) -> None:
-  """Clips of digits, 8 x 8 pixels, in tubelets of 2 x 4 x 4."""
-  c.data.update(name="motion", images="digits", side=8, speed=1.5, still=0.5, draws=1, **clip)
-  c.over.patch, c.eval_batch_size = (2, 4, 4), 128

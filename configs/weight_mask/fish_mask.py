@@ -26,7 +26,7 @@ maskjax.train.checkpoints.delta runs/fish_mask/stages/pretrained runs/fish_mask 
 
 The default is the paper's ResNet-34 on CIFAR-10, trained from scratch by a mask that stays (section
 5, with 256 examples). Presets: `laptop` fine-tunes a ResNet-8 of the digits 0 to 4 on the other
-five; `cifar` one of CIFAR-10's first five classes on the others; `smoke` is two steps.
+five; `cifar` one of CIFAR-10's first five classes on the others.
 The head is new, always trained whole and, as in the paper, counted among the 0.5 % of the default;
 the presets' networks are so small that it is counted beside them.
 Deviations: images stand for GLUE. What is not selected does not decay, in the public code for
@@ -86,13 +86,6 @@ def paper(c: ConfigDict) -> None:
 def laptop(c: ConfigDict) -> None:
   """ResNet-8 from the digits 0 to 4 to 5 to 9, three seeds."""
   transfer(c, BASE.get_config("laptop"), 200, 0.4)
-
-
-@lab.preset
-def smoke(c: ConfigDict) -> None:
-  """Two steps of each: everything runs, nothing is learned."""
-  transfer(c, BASE.get_config("smoke"), 2, 0.1)
-  c.seeds, c.prepare.squared_gradients.examples, c.checkpoint.every = 1, 24, 1
 
 
 @lab.preset

@@ -24,7 +24,7 @@ weights with what the likeliest patterns hide at zero. The dense model is a stag
 
 The default is Llama-2 7B with the public code's numbers for C4: 2,000 steps of 256 windows.
 Presets: `laptop` learns masks for the small model of `causal_lm:laptop`, `small` for that of
-`causal_lm:small`, `wanda` is `laptop` from Wanda's prior; `smoke` is two steps.
+`causal_lm:small`, `wanda` is `laptop` from Wanda's prior.
 Deviations: the prior is magnitude, in the public code SparseGPT's; Wanda's meets the inputs of the
 dense model in every layer. Tokens are pieces learned from the text, the first is predicted from a
 begin token, one more embedding. The masks of a step are the same for all of its microbatches.
@@ -101,10 +101,3 @@ def wanda(c: ConfigDict) -> None:
   """`laptop` from the masks of Wanda."""
   c.prepare = dict(input_norms=dict(fn="task.input_norms", examples=128))
   c.reparametrize.score = dict(fn="weights.input_scaled_magnitude")
-
-
-@lab.preset
-def smoke(c: ConfigDict) -> None:
-  """Two steps of each: everything runs, nothing is learned."""
-  wanda(c)
-  c.prepare.input_norms.examples = 8

@@ -13,7 +13,7 @@ import numpy as np
 from absl import flags
 
 from maskjax import bind
-from maskjax.data import batch, kinds, labels, spectrograms
+from maskjax.data import batch, kinds, labels, spectrograms, tiny
 from maskjax.data import captions as describe
 from maskjax.data import splits as by
 from maskjax.data.batch import Batch
@@ -34,6 +34,7 @@ OPENERS = {
   "motion": "maskjax.data.motion:open",
   "mixtures": "maskjax.data.mixtures:open",
   "graph": "maskjax.data.graph:open",
+  "tiny": "maskjax.data.tiny:source",
 }
 
 
@@ -74,6 +75,7 @@ def load(
   std: Sequence[float] | None = None,
   mel: Mapping[str, Any] | None = None,
   captions: Mapping[str, Any] | None = None,
+  scale: Mapping[str, Any] | None = None,
   **kwargs: Any,
 ) -> Data:
   """Opens a data set: images, text, wav, csv, table, motion, graph, of files, or TFDS by name.
@@ -85,10 +87,15 @@ def load(
   width), is what images are resized to; without it all must be equally large. `augment` is that of
   `augment.bind`. `mean` and `std` replace those of the training split. `mel` makes images of audio,
   see `spectrograms.of`; `captions` describes images, see `captions.of`. Other arguments are those
-  of the kind's opener.
+  of the kind's opener. "tiny" makes examples of `scale`, see `tiny.source`, as they come out of all
+  this: other arguments change their shape at most. No other name reads `scale`.
   All that cannot work is a BadInput of one line.
   """
   size = _size(size)
+  if name == "tiny":
+    kwargs = {"scale": tiny.fitted(scale or {}, {**kwargs, "size": size})}
+    kwargs["splits"] = [split for split in (train, test) if split]
+    size, limit, classes, mel, captions, on_error = None, None, None, None, None, "raise"
   given = {k: v for k, v in [("size", size), ("on_error", on_error)] if v not in (None, "raise")}
   record, splits = opened(name, os.path.expanduser(path), {**given, **kwargs})
   train, test = by.find(train, splits), by.find(test, splits)

@@ -128,23 +128,25 @@ class Tiny:
 
 
 def source(
-  path: str = "", *, scale: Scale, splits: Sequence[str] = ("train", "test"), examples: int = 16
+  path: str = "", *, scale: Scale, splits: Sequence[str] = ("train", "test"), examples: int = 32
 ) -> tuple[Record, dict[str, Source]]:
-  """Opens tiny data of a scale: `data.name="maskjax.data.tiny:source"`, for runs without files.
+  """Opens tiny data of a scale, `data.name="tiny"`, for runs without files.
 
   Args:
-    path: of nothing.
+    path: of nothing, "".
     scale: see above.
     splits: the names of splits, each with the same examples.
-    examples: in each split, no more than the scale has.
+    examples: in each split, no more than the scale has: enough for kNN with its 20 neighbours.
 
   Raises:
-    BadInput: see `kind_of`.
+    BadInput: see `kind_of`; a path.
 
   >>> record, found = source(scale=dict(shape=(8, 8, 1), classes=10, examples=100))
   >>> record.sizes, found["test"][3]["image"].shape
-  ({'train': 16, 'test': 16}, (8, 8, 1))
+  ({'train': 32, 'test': 32}, (8, 8, 1))
   """
+  if path:
+    raise BadInput(f"data.name='tiny' reads no file: data.path={path!r} needs another data.name")
   size = min(examples, scale["examples"])
   made = Tiny(scale, size)
   facts = dataclasses.replace(record(scale), sizes=dict.fromkeys(splits, size))

@@ -33,8 +33,7 @@ RECORD, ROOM = Record("image", (8, 8, 1), {"train": 16}), 9
 def build(name="n_jepa", record=RECORD, **sections):
   """A config on a grid of 4 x 4 patches: three blocks are asked, of 2 to 6 positions."""
   c = plain(lab.load(CONFIGS[name]).get_config("smoke"))
-  c["model"]["encoder"].update(width=16, depth=1, heads=2)
-  c["score"]["grid"] = (9, 2)
+  c["over"]["patch"], c["score"]["grid"] = (2, 2), (9, 2)
   c["select"] = dict(fn="select.multiblock", targets=3, scale=(0.2, 0.4))
   c["hide"]["keep"], c["let"]["blocks"]["count"] = ROOM, 6
   c["teachers"]["teacher"]["momentum"] = 0.999
@@ -230,7 +229,7 @@ def test_what_lies_nowhere_is_harder_to_foretell():
 def test_one_mask_is_asked_where_it_hides():
   """Of the network itself, without gradients, where there is no teacher."""
   c = lab.load(CONFIGS["ijepa"]).get_config("smoke")
-  c.model.encoder.update(width=16)
+  c.over.patch, c.hide.keep = (2, 2), ROOM
   c.score, c.select = dict(fn="score.uniform"), dict(fn="select.top", ratio=0.75)
   c.let.blocks = dict(fn="task.places", of=dict(asked="hidden"))
   c.answers = dict(c.answers, views=dict(fn="task.latent_views", of=dict(image="batch.image")))

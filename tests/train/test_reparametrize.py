@@ -20,7 +20,7 @@ from maskjax.train.log.summary import read_metrics
 from maskjax.train.setup.initial import first_state
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
-FILE = CONFIGS / "weight_mask" / "maskllm.py"
+FILE, DENSE = CONFIGS / "weight_mask" / "maskllm.py", CONFIGS / "base" / "causal_lm.py"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,10 +37,18 @@ def text(tmp_path_factory):
   return path
 
 
+def smoke_of(file, text):
+  """The smoke of a config, on short windows of the text."""
+  return lab.read(f"{file}:smoke,data.name=text,data.length=16,data.path={text}")
+
+
 def config_of(text, *changes):
-  """The smoke, on the text, with `changes` such as "reparametrize.prior=1.0"."""
-  paths = [f"data.path={text}", f"stages.dense.data.path={text}"]
-  return lab.read(f"{FILE}:{','.join(['smoke', *paths, *changes])}")
+  """Two steps of `wanda` and of its stage, with `changes` such as "reparametrize.prior=1.0"."""
+  config = smoke_of(FILE, text)
+  lab.load(FILE).wanda(config)
+  config.stages, config.init_from = {"dense": smoke_of(DENSE, text)}, "stages/dense"
+  config.evals.scalars.every = config.evals.sparsity.every = 0
+  return lab.assigned(config, ["prepare.input_norms.examples=8", *changes])
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +93,7 @@ def test_what_is_loaded_and_handed_on_is_sparse(text, workdir, tmp_path):
   hard, learned = (apply(given, batch)["mean"] for given in (variables, stored(workdir)))
   np.testing.assert_allclose(hard, learned, rtol=1e-5, atol=1e-6)
   export.export(tmp_path / "sparse.safetensors", {"params": variables["params"]})
-  plain = lab.read(f"{CONFIGS / 'base' / 'causal_lm.py'}:smoke,data.path={text}")
+  plain = smoke_of(DENSE, text)
   plain.init_from = str(tmp_path / "sparse.safetensors")
   parts = run.make_parts(run.plain(plain))
   state, _ = first_state(parts, Checkpoints(tmp_path), 0, tmp_path)

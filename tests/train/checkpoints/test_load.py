@@ -99,7 +99,7 @@ def test_what_is_no_run_is_said(tmp_path, trained):
 def test_a_run_on_text_takes_texts(tmp_path):
   text = tmp_path / "text.txt"
   text.write_text("the quick brown fox jumps over the lazy dog. " * 40)
-  config = lab.read("configs/base/causal_lm.py:smoke")
+  config = lab.read("configs/base/causal_lm.py:smoke,data.name=text,data.length=16")
   config.data.path = str(text)
   run.train(config, tmp_path / "run")
   loaded = load(tmp_path / "run")

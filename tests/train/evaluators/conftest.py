@@ -108,12 +108,15 @@ def paths(tmp_path_factory):
 def measured(paths):
   """`measured(config, name, …)`: what an evaluator says of a smoke, with all that it could use.
 
-  Of weights of zero, or drawn with deviation `noise`; `data` and `options` change sections.
+  Of weights of zero, or drawn with deviation `noise`; of tiny data, unless `data` names others;
+  `change` changes the smoke before.
   """
 
-  def make(place, fn, *, noise=0.0, data=(), options=(), **changes):
-    config = plain(lab.read(f"{CONFIGS / place}.py:smoke"))
-    config = {**config, **changes, "data": {**config["data"], **dict(data)}}
+  def make(place, fn, *, noise=0.0, data=(), options=(), change=lambda config: None):
+    smoke = lab.read(f"{CONFIGS / place}.py:smoke")
+    change(smoke)
+    config = plain(smoke)
+    config["data"].update(data)
     opened = pipeline.load(**{k: v for k, v in config["data"].items() if v is not None})
     mesh, pictures = make_mesh(), {}
     task = mesh.reading(make_task(config, opened.record))
@@ -151,4 +154,4 @@ def images(paths):
 @pytest.fixture(scope="module")
 def text(paths):
   """What changes in the section of data of a text."""
-  return {"path": str(paths / "text.txt"), "length": 8}
+  return {"name": "text", "path": str(paths / "text.txt"), "length": 8}

@@ -65,25 +65,24 @@ def test_figures_are_the_tasks_own(measured, images):
   assert made.found == {"temperature": 1.0}
 
 
-def test_foreseen_losses_rank_as_the_losses_do(measured, images):
-  made = measured(
-    "image_mim/hpm", "predicted_loss", noise=0.5, data=images, options={"batch_size": 12}
-  )
+def test_foreseen_losses_rank_as_the_losses_do(measured):
+  data, options = {"size": (16, 16)}, {"batch_size": 32}
+  made = measured("image_mim/hpm", "predicted_loss", noise=0.5, data=data, options=options)
   seen = looked(made, whole(made))
   pairs = {"shown": "predicted_loss", "hidden": "predicted_loss_masked"}
   for name, guess in pairs.items():
     both = [
       (a[there], b[there])
-      for a, b in zip(seen[guess].reshape(12, -1), seen["loss"].reshape(12, -1), strict=True)
+      for a, b in zip(seen[guess].reshape(32, -1), seen["loss"].reshape(32, -1), strict=True)
       if (there := np.isfinite(a) & np.isfinite(b)).any()
     ]
     ranks = [stats.spearmanr(a, b)[0] for a, b in both]
     assert made.found[name] == pytest.approx(np.mean(ranks), rel=1e-5)
 
 
-def test_latents_cost_what_their_views_say(measured, images):
-  options = {"batch_size": 12, "examples": 12}
-  made = measured("base/ijepa", "latent_prediction", noise=0.5, data=images, options=options)
+def test_latents_cost_what_their_views_say(measured):
+  options = {"batch_size": 32, "examples": 32}
+  made = measured("base/ijepa", "latent_prediction", noise=0.5, options=options)
   features, _ = made.context.features("test", "mean")
   cost = looked(made, whole(made))["cost"]
   assert made.found["loss"] == pytest.approx(cost.mean(), rel=1e-5)
@@ -92,7 +91,7 @@ def test_latents_cost_what_their_views_say(measured, images):
 
 
 def test_edges_are_ranked_by_the_nodes_that_they_join(measured, paths):
-  data = {"path": str(paths / "graph.npz")}
+  data = {"name": "graph", "path": str(paths / "graph.npz")}
   made = measured("graph_3d_tabular_series_mim/bandana", "link_prediction", noise=0.5, data=data)
   (batch,) = made.context.examples("graph", 1)
   x = np.asarray(made.context.encode(made.context.variables, batch)["node"])[0].astype(np.float64)
@@ -108,8 +107,11 @@ def test_edges_are_ranked_by_the_nodes_that_they_join(measured, paths):
 
 
 def test_modalities_of_which_nothing_is_said_cost_their_values(measured, images):
-  options = {"batch_size": 12, "examples": 24, "pictured": 2}
-  made = measured("multimodal_mim/multimae", "modalities", data=images, options=options)
+  place, options = "multimodal_mim/multimae", {"batch_size": 12, "examples": 24, "pictured": 2}
+  # Each decoder takes its time to compile: of one map.
+  maps = {"segments": {"fn": "modalities.palette", "colors": 4}}
+  one = lambda c: lab.load(CONFIGS / f"{place}.py").modalities(c, (2, 2), **maps)
+  made = measured(place, "modalities", data=images, options=options, change=one)
   x = whole(made)["image"]
   mean = whole(made, "train")["image"].mean(0)
   ratio = (x**2).sum() / ((x - mean) ** 2).sum()
@@ -130,7 +132,8 @@ def test_modalities_of_which_nothing_is_said_cost_their_values(measured, images)
 
 
 def test_what_moves_is_seen_as_often_as_the_masks_show_it(measured):
-  made = measured("video_mim/adamae", "motion", noise=0.5, options={"batch_size": 512})
+  data = {"name": "motion", "frames": 4, "size": (16, 16)}
+  made = measured("video_mim/adamae", "motion", noise=0.5, data=data, options={"batch_size": 512})
   batch = next(made.context.examples("test", 512))
   batch = {**batch, "position": np.arange(512, dtype=np.int32)}
   seen, valid = looked(made, batch)["seen"][batch["valid"]], batch["video"][batch["valid"]]
@@ -148,7 +151,9 @@ def test_what_moves_is_seen_as_often_as_the_masks_show_it(measured):
 
 
 def test_silence_separates_nothing(measured, paths):
-  data = {"path": str(paths / "wavs"), "length": 600}
+  data = {"name": "mixtures", "path": str(paths / "wavs"), "length": 600}
+  data |= {"label": "{label}_{speaker}_{n}.wav", "sizes": {"train": 16, "test": 4}}
+  data |= {"test_where": {"n": ("0", "1", "2")}}
   options = {"batch_size": 4, "examples": 1, "ideal": True}
   made = measured("tf_mask_separation/conv_tasnet", "separation", data=data, options=options)
   batch = whole(made)
@@ -165,7 +170,8 @@ def test_silence_separates_nothing(measured, paths):
 @pytest.fixture(scope="module")
 def classifier(measured, images, tmp_path_factory):
   """The workdir of a classifier of drawn weights."""
-  config = {**plain(lab.read(f"{CONFIGS}/base/supervised.py:smoke")), "data": images}
+  config = plain(lab.read(f"{CONFIGS}/base/supervised.py:smoke"))
+  config["data"] |= images
   folder = tmp_path_factory.mktemp("classifier")
   made = measured("base/supervised", "accuracy", noise=0.5, data=images)
   with Checkpoints(folder) as checkpoints:

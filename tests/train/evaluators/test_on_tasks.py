@@ -88,9 +88,8 @@ def test_nothing_predicted_costs_the_values_themselves(measured, images):
 
 
 def test_the_middle_of_the_scale_fills_a_table(measured):
-  made = measured(
-    "graph_3d_tabular_series_mim/remasker", "imputation", options={"baselines": False}
-  )
+  place, data = "graph_3d_tabular_series_mim/remasker", {"name": "table", "bundled": "wine"}
+  made = measured(place, "imputation", data=data, options={"baselines": False})
   both = ({k: rows(made, s, k) for k in ("table", "valid")} for s in ("train", "truth"))
   given, truth = both
   missing = ~given["valid"] & truth["valid"]

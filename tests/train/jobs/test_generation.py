@@ -81,11 +81,11 @@ def test_what_is_written_follows_from_the_answers_of_a_task(kind, answer):
 
 
 def smoke(name, folder):
-  """The smallest config of a method, on a text of its own."""
+  """The smoke of a method, on short windows of a text."""
   text = folder / "text.txt"
   text.write_text("the quick brown fox jumps over the lazy dog. " * 40)
   config = lab.read(f"{name}:smoke")
-  config.data.path = str(text)
+  config.data.update(name="text", path=str(text), length=16)
   return config
 
 
