@@ -5,11 +5,11 @@ import pathlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from maskjax import lab
+from maskjax import lab, note
 from maskjax.errors import BadInput
 
 WIDEST = {"presets": 18, "measured": 20}
-NOTE = ("title", "claim", "measured", "citation")
+NOTE = ("claim", "citation")
 BASE = "base"  # the folder of what is no method, but what methods are measured against
 
 
@@ -17,11 +17,12 @@ def entries(folder: pathlib.Path) -> list[dict[str, Any]]:
   """One entry per config file below `folder`, sorted by id.
 
   Each has its `id`, the name of the file; its `family`, the name of the folder, and `kind`, "base"
-  or "method"; the fields of the file's NOTE (`title`, `claim`, `measured`, `citation`); its
-  `config`, its `presets` and the `functions` that its default names.
+  or "method"; of its docstring the `title` of the paper, the `tables` of what was measured and one
+  line of them, `measured`; the fields of its NOTE (`claim`, `citation`); its `config`, `presets`
+  and the `functions` that its default names.
 
   Raises:
-    BadInput: no configs there, a file whose NOTE lacks a field, or one id twice.
+    BadInput: no configs there, a file whose docstring or NOTE lacks something, or one id twice.
   """
   found = sorted(p for p in folder.rglob("*.py") if not p.name.startswith("_"))
   if not found:
@@ -37,28 +38,25 @@ def entries(folder: pathlib.Path) -> list[dict[str, Any]]:
 def entry(path: pathlib.Path) -> dict[str, Any]:
   """The entry of one config file."""
   module = lab.load(path)
-  note = dict(getattr(module, "NOTE", {}))
-  if missing := [name for name in NOTE if name not in note]:
+  said = dict(getattr(module, "NOTE", {}))
+  if missing := [name for name in NOTE if name not in said]:
     raise BadInput(f"{path}: NOTE lacks {', '.join(missing)}")
+  try:
+    title, tables = note.title(module.__doc__ or ""), note.measured(module.__doc__ or "")
+  except BadInput as error:
+    raise BadInput(f"{path}: {error}") from error
   return {
     "id": path.stem,
     "kind": BASE if path.parent.name == BASE else "method",
     "family": path.parent.name,
-    **{name: note[name] for name in NOTE},
+    "title": title,
+    **{name: said[name] for name in NOTE},
+    "measured": note.line(tables),
+    "tables": [table._asdict() for table in tables],
     "config": nearby(path),
     "presets": sorted(module.PRESETS),
     "functions": sorted(functions(module.get_config().to_dict())),
   }
-
-
-def markdown(entries: Sequence[Mapping[str, Any]]) -> str:
-  """The table of the README: methods family by family, then what they are measured against."""
-  rows = sorted(entries, key=lambda e: (e["kind"] != "method", e["family"], e["id"]))
-  line = lambda *cells: f"| {' | '.join(cells)} |"
-  name = lambda e: f"[`{e['id']}`]({e['config']})"
-  columns = "kind", "family", "claim", "measured"
-  head = line("id", "kind", "family", "claim of the paper", "measured here"), line(*["---"] * 5)
-  return "\n".join([*head, *(line(name(e), *(e[c] for c in columns)) for e in rows)])
 
 
 def nearby(path: pathlib.Path) -> str:

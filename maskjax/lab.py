@@ -19,6 +19,7 @@ from maskjax.experiment import preset as preset  # what config files mark their 
 
 SMOKE = "smoke"
 TWO_STEPS = "Two steps of `laptop` on tiny data, at the least widths and depths."
+DATA = ("scale", "laptop")  # the fields of a NOTE that say what its data are
 Presets = Mapping[str, Callable[[ConfigDict], None]]
 
 
@@ -42,7 +43,8 @@ def load(path: pathlib.Path) -> ModuleType:
       raise BadInput(f"{path}: a preset {SMOKE} is made for every config, see NOTE['{SMOKE}']")
     module.experiment = made  # type: ignore[attr-defined]
     module.PRESETS = tuple(sorted({*made.presets, SMOKE}))  # type: ignore[attr-defined]
-    note = getattr(module, "NOTE", {})
+    note = {**_inherited(module), **getattr(module, "NOTE", {})}
+    module.NOTE = note  # type: ignore[attr-defined]
     module.get_config = functools.partial(_config, made, note)  # type: ignore[attr-defined]
   if not callable(getattr(module, "get_config", None)):
     raise BadInput(f"the config file {path} has no function method, nor get_config")
@@ -55,14 +57,20 @@ def base(name: str) -> ModuleType:
   Raises:
     BadInput: there is none; the nearest is named.
 
-  >>> base("image_mim/mae").NOTE["title"]
-  'Masked Autoencoders Are Scalable Vision Learners'
+  >>> base("image_mim/mae").NOTE["citation"]
+  'He, Chen, Xie, Li, Dollár, Girshick. CVPR 2022. arXiv:2111.06377'
   """
   path = CONFIGS / f"{name}.py"
   if not path.is_file():
     known = [p.relative_to(CONFIGS).with_suffix("").as_posix() for p in CONFIGS.rglob("*.py")]
     raise unknown("config to begin with,", name, known)
   return load(path)
+
+
+def _inherited(module: ModuleType) -> dict[str, Any]:
+  """What the NOTE of a config's base says of the data, which is so above it too."""
+  note = module.BASE.NOTE if hasattr(module, "BASE") else {}
+  return {name: note[name] for name in DATA if name in note}
 
 
 def _config(made: Experiment, note: Mapping[str, Any], arg: str | None = None) -> ConfigDict:

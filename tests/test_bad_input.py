@@ -151,6 +151,7 @@ BAD = [
   ("data.path=odd.npz", "size 9 of axis 0 in (9, 6) is not divisible by 2"),
   # Data.
   ("data.name=digts", "unknown data set 'digts'; did you mean 'digits'"),
+  ("data.name=mixture", "unknown data set 'mixture'; did you mean 'mixtures'"),
   ("data.path=nowhere.npz", "data.path='nowhere.npz' does not exist"),
   ("data.path=objects.npz", "holds arrays of Python objects, which are not loaded"),
   ("data.test=tset", "unknown split for data.test 'tset'; did you mean 'test'"),

@@ -11,9 +11,19 @@ from maskjax.errors import BadInput
 from maskjax.sections import find
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
-NOTE = """
+DOC = '''"""A.
+
+Paper: "T", 2022.
+Measured: digits, `laptop`:
+
+  | run       | kNN         |
+  |-----------|-------------|
+  | untrained | 0.5 ± 0.1   |
+"""
+'''
+NOTE = f"""{DOC}
 from ml_collections import ConfigDict
-NOTE = dict(title="t", claim="c", measured="m", citation="x")
+NOTE = dict(claim="c", citation="x")
 PRESETS = dict(smoke=None, laptop=None)
 get_config = lambda arg=None: ConfigDict(dict(a=dict(fn="a.one", b=dict(fn="b.two")), n=3))
 """
@@ -23,6 +33,7 @@ def test_every_config_of_the_project_is_an_entry():
   entries = catalogue.entries(CONFIGS)
   assert "mae" in [e["id"] for e in entries]
   fields = {*catalogue.NOTE, "id", "family", "kind", "config", "presets", "functions"}
+  fields |= {"title", "measured", "tables"}
   for entry in entries:
     assert set(entry) == fields
     assert {"laptop", "smoke"} <= set(entry["presets"])
@@ -67,6 +78,9 @@ def test_entries_are_sorted_and_read_from_folders_below(tmp_path):
   assert entries[0]["presets"] == ["laptop", "smoke"]
   assert entries[0]["functions"] == ["a.one", "b.two"]
   assert [e["kind"] for e in entries] == ["method", "base"]
+  assert (entries[0]["title"], entries[0]["measured"]) == ("T", "digits, kNN: untrained 0.5")
+  rows = {"untrained": {"kNN": "0.5 ± 0.1"}}
+  assert entries[0]["tables"] == [{"under": "digits, `laptop`", "rows": rows}]
 
 
 def test_two_configs_of_one_id_are_refused(tmp_path):
@@ -79,7 +93,10 @@ def test_two_configs_of_one_id_are_refused(tmp_path):
 
 def test_a_note_that_lacks_a_field_is_named(tmp_path):
   (tmp_path / "a.py").write_text("NOTE = dict(citation='x')\nget_config = dict")
-  with pytest.raises(BadInput, match=r"a\.py: NOTE lacks title, claim, measured"):
+  with pytest.raises(BadInput, match=r"a\.py: NOTE lacks claim$"):
+    catalogue.entries(tmp_path)
+  (tmp_path / "a.py").write_text(NOTE.replace("| kNN ", "| "))
+  with pytest.raises(BadInput, match=r"a\.py: an empty cell in"):
     catalogue.entries(tmp_path)
 
 

@@ -8,6 +8,7 @@ import pathlib
 import jax
 import numpy as np
 import pytest
+from restated import Assignments
 
 from maskjax import lab
 from maskjax.data import kinds, pipeline
@@ -23,6 +24,13 @@ ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "configs"
 FILES = [p for p in sorted((ROOT / "configs").rglob("*.py")) if not p.name.startswith("_")]
 bytes_of = lambda tree: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+RESTATING = """
+import pathlib
+from maskjax import lab
+{base}
+def method(c):
+  {method}
+"""
 every_config = pytest.mark.parametrize("file", FILES, ids=lambda p: p.stem)
 
 
@@ -34,6 +42,50 @@ def test_presets_keep_the_fields_of_the_default(file):
   for preset in module.PRESETS:
     assert set(module.get_config(preset)) == fields
     assert module.get_config(f"{preset},seed=7").seed == 7
+
+
+def test_no_config_restates_a_field_of_its_base():
+  """Every assignment changes something, in the default or in a preset; see restated.py."""
+  found = Assignments(ROOT / "configs")
+  with found.recorded():
+    for file in FILES:
+      experiment = lab.load(file).experiment
+      for preset in ("", *experiment.presets):
+        experiment.config(preset)
+  assert found.restated() == []
+  assert len(found) > 1000
+
+
+@every_config
+def test_no_note_restates_the_data_of_its_base(file):
+  module = lab.load(file)
+  base = module.BASE.NOTE if hasattr(module, "BASE") else {}
+  for name in ("scale", "laptop"):
+    own, above = module.NOTE.get(name), base.get(name)
+    assert own is above or own != above, name
+
+
+def test_what_is_restated_is_found(tmp_path):
+  (tmp_path / "base.py").write_text(
+    RESTATING.format(base="", method="c.a = dict(fn='f', b=1, d=2)")
+  )
+  base = f"BASE = lab.load(pathlib.Path({str(tmp_path / 'base.py')!r}))"
+  wrong = {
+    "c.a.b = 1": ["b"],
+    "c.a = dict(fn='f', b=1, d=3)": ["a"],  # for c.a.d = 3
+    "c.a.update(fn='g', b=1)": ["b"],
+    "c.a = c.a.copy_and_resolve_references()": ["a"],
+    "c.a = dict(fn='g', b=1, d=2)": [],  # another function
+    "c.a = dict(fn='f', b=1)": [],  # and no d
+    "c.a.b = 1.0": [],
+    "c.e = c.a.get_ref('b')": [],
+  }
+  for method, keys in wrong.items():
+    (tmp_path / "above.py").write_text(RESTATING.format(base=base, method=method))
+    found = Assignments(tmp_path)
+    with found.recorded():
+      lab.load(tmp_path / "above.py").get_config()
+    assert [place.split(": ")[1] for place in found.restated()] == keys, method
 
 
 @every_config

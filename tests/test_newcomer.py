@@ -128,7 +128,8 @@ def test_configs_that_are_not_there(launch, tmp_path, place, says):
 def test_the_wheel_holds_the_configs_and_the_program():
   project = tomllib.loads((ROOT / "pyproject.toml").read_text())
   wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-  assert wheel == {"packages": ["maskjax"], "force-include": {"configs": "maskjax/configs"}}
+  inside = {"only-include": ["maskjax", "configs"], "sources": {"configs": "maskjax/configs"}}
+  assert wheel == inside
   assert project["project"]["scripts"] == {"maskjax": "maskjax.cli:main"}
   assert config_files.CONFIGS in (ROOT / "configs", ROOT / "maskjax" / "configs")
   assert (ROOT / "maskjax" / "py.typed").is_file()

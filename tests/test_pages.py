@@ -49,7 +49,7 @@ def test_links_lead_somewhere(page):
 def commands(text):
   """What follows `launch.py` in a page: config and changes."""
   for line in text.replace("\\\n", " ").splitlines():
-    place = re.search(r"launch\.py.*?--config=(\S+\.py\S*)", line)
+    place = re.search(r"(?:launch\.py|maskjax)\b.*?--config=([^\s…]+)", line)
     if place:
       pairs = re.findall(r"--config\.([\w.]+)=('[^']*'|\S+)", line)
       yield place[1], [f"{key}={value.strip(chr(39))}" for key, value in pairs]

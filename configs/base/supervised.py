@@ -3,11 +3,22 @@ r"""Supervised image classification: the dense base that pruning, explanations a
 Paper: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv:1512.03385, by
        the recipe of Goyal et al., 2017, arXiv:1706.02677: ResNet-50, 90 epochs of ImageNet-1k,
        23.6 % top-1 error.
-Here:  three seeds, f32, 4 shared cores, 2026-11-21. `laptop`, scikit-learn's digits: accuracy 0.986
-       ± 0.003, untrained 0.073 ± 0.022. CIFAR-10 zip of JPEGs, 4 epochs: `cifar` 0.705 ± 0.003,
-       `cifar_vit` 0.590 ± 0.007, by python launch.py --config=configs/base/supervised.py:cifar
-       --config.data.name=zip --config.data.path=cifar10.zip --config.seeds=3
-       --config.total_epochs=4.0 --config.evals.accuracy.every=0 --workdir=runs/resnet
+Measured: CIFAR-10, zip of JPEGs, 4 epochs, three seeds, f32, 4 shared cores, 2026-11-21, by python
+       launch.py --config=configs/base/supervised.py:cifar --config.data.name=zip
+       --config.data.path=cifar10.zip --config.seeds=3 --config.total_epochs=4.0
+       --config.evals.accuracy.every=0 --workdir=runs/resnet:
+
+       | run                | accuracy      |
+       |--------------------|---------------|
+       | `cifar` (ResNet-8) | 0.705 ± 0.003 |
+       | `cifar_vit`        | 0.590 ± 0.007 |
+
+       Scikit-learn's digits, three seeds, f32, 4 shared cores, 2026-11-21, by the command below:
+
+       | run       | accuracy      |
+       |-----------|---------------|
+       | untrained | 0.073 ± 0.022 |
+       | `laptop`  | 0.986 ± 0.003 |
 Run:   python launch.py --config=configs/base/supervised.py:laptop --workdir=runs/supervised
 
 Presets: `laptop` is a ResNet-8 on scikit-learn's digits; `cifar` and `cifar_vit` are a ResNet-8 and
@@ -22,9 +33,7 @@ from ml_collections import ConfigDict, config_dict
 from maskjax import lab
 
 NOTE = dict(
-  title="Deep Residual Learning for Image Recognition",
   claim="ResNet-50, 90 epochs of ImageNet-1k: 23.6 % top-1 error (Goyal et al., 2017, table 1)",
-  measured="CIFAR-10, 4 epochs, three seeds: ResNet-8 0.705 ± 0.003, ViT 0.590 ± 0.007",
   citation="He, Zhang, Ren, Sun. CVPR 2016. arXiv:1512.03385",
   scale=dict(shape=(224, 224, 3), classes=1000, examples=1_281_167, parameters=25_557_032),
   laptop=dict(shape=(8, 8, 1), classes=10, examples=1437),

@@ -19,23 +19,10 @@ from maskjax.data import splits as by
 from maskjax.data.batch import Batch
 from maskjax.data.classes import Classes, only
 from maskjax.data.images import evenly
+from maskjax.data.openers import OPENERS
 from maskjax.data.source import Example, Part, Source
 from maskjax.errors import BadInput, nearest, unknown
 from maskjax.record import Record
-
-OPENERS = {
-  "folder": "maskjax.data.files:open",
-  "zip": "maskjax.data.files:open",
-  "npz": "maskjax.data.arrays:open",
-  "text": "maskjax.data.text:open",
-  "wav": "maskjax.data.wav:open",
-  "csv": "maskjax.data.series:open",
-  "table": "maskjax.data.table:open",
-  "motion": "maskjax.data.motion:open",
-  "mixtures": "maskjax.data.mixtures:open",
-  "graph": "maskjax.data.graph:open",
-  "tiny": "maskjax.data.tiny:source",
-}
 
 
 class Data(NamedTuple):

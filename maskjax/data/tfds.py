@@ -10,6 +10,7 @@ import numpy as np
 from maskjax.data import text as texts
 from maskjax.data.files import CACHE_BYTES
 from maskjax.data.images import Images, open_images
+from maskjax.data.openers import OPENERS
 from maskjax.data.source import Source
 from maskjax.data.stored import Encoded
 from maskjax.errors import BadInput, nearest
@@ -153,10 +154,9 @@ def _builder(tfds: Any, name: str, data_dir: str | None) -> Any:
   try:
     return tfds.builder(name, data_dir=data_dir)
   except tfds.core.DatasetNotFoundError as error:
-    kinds = ("folder", "zip", "npz", "text", "wav", "csv", "table")
-    near = nearest(name, [*kinds, *_OURS, *tfds.list_builders(with_community_datasets=False)])
+    near = nearest(name, [*OPENERS, *_OURS, *tfds.list_builders(with_community_datasets=False)])
     raise BadInput(
-      f"unknown data set {name!r}{near} (known: {', '.join(kinds)}, digits or any TFDS name)"
+      f"unknown data set {name!r}{near} (known: {', '.join(OPENERS)}, digits or any TFDS name)"
     ) from error
   except ImportError as error:
     raise _needs_tensorflow(name) from error

@@ -1,0 +1,1 @@
+"""A package that is copied out of the checkout and names everything in full."""
