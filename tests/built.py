@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import jaxpr_as_fun
+from drawn import initial, traced
 from vectors import RULES, Vectors, vectors
 
 from maskjax import lab, weights
 from maskjax.data import tiny
 from maskjax.smoke import smoke
-from maskjax.task.base import FROZEN, Task
-from maskjax.task.masked import TEACHERS
+from maskjax.task.base import Task
 from maskjax.task.node import MAIN, named
 from maskjax.task.run import Run
 from maskjax.train.run import plain
@@ -37,7 +36,6 @@ EXAMPLES, SEED, INIT = 8, 3, 1
 HIDDEN = ("hidden", "selected", "chosen", "dropped", "asked")
 # Arguments worth telling beside what a function returned.
 TOLD = ("loss", "alpha")
-DRAWN = ("params", FROZEN)
 # A collection of variables that a loss leaves what it was told in.
 SAID = "said"
 # Packages whose functions' values are worth looking at.
@@ -137,13 +135,12 @@ class Built:
 
   @functools.cached_property
   def _init(self) -> Any:
-    return jax.jit(self.task.init).trace(jax.random.key(INIT), self.batch)
+    return traced(self.task.init, jax.random.key(INIT), self.batch)
 
-  @functools.cached_property
+  @property
   def shapes(self) -> Any:
     """The variables, by shape."""
-    shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)
-    return jax.tree.map(shape, self._init.out_info)
+    return self._init[1]
 
   @functools.cached_property
   def optimizer(self) -> Any:
@@ -199,23 +196,8 @@ class Built:
 
   @functools.cached_property
   def initial(self) -> Any:
-    """Variables of the shapes and magnitudes that a run begins with, drawn by numpy.
-
-    That costs no program; how a network initialises is for the tests of the network.
-    """
-    rng = np.random.default_rng(INIT)
-    drawn = {name: _drawn(self.shapes[name], rng) for name in DRAWN if name in self.shapes}
-    taught = self.shapes.get(TEACHERS, {})
-    copies = {TEACHERS: dict.fromkeys(taught, drawn["params"])} if taught else {}
-    rest = set(self.shapes) - set(drawn) - set(copies)
-    made = {}
-    if rest:
-      # Of what was traced for the shapes: no network is traced twice.
-      init, structure = jaxpr_as_fun(self._init.jaxpr), jax.tree.structure(self.shapes)
-      all_of = lambda *leaves: jax.tree.unflatten(structure, init(*leaves))
-      others = lambda *leaves: {k: v for k, v in all_of(*leaves).items() if k in rest}
-      made = jax.jit(others)(*jax.tree.leaves((jax.random.key(INIT), self.batch)))
-    return {**made, **copies, **drawn}
+    """Variables of the shapes and magnitudes that a run begins with, drawn by numpy."""
+    return initial(*self._init, (jax.random.key(INIT), self.batch), INIT)
 
   @functools.cached_property
   def variables(self) -> Any:
@@ -261,20 +243,6 @@ class Built:
 
     state, rest = jax.device_get(jax.jit(run)(self.variables, batch, self.steps))
     return Trained(state, *rest)
-
-
-def _drawn(shapes: Any, rng: np.random.Generator) -> Any:
-  """Kernels by their fan-in, scales and variances near one, the rest near zero."""
-
-  def leaf(path: Any, x: Any) -> Any:
-    name = jax.tree_util.keystr(path[-1:], simple=True)
-    noise = 2 * rng.random(x.shape) - 1
-    if name in ("scale", "var"):
-      return jax.device_put(np.asarray(1 + 0.1 * noise, x.dtype))
-    wide = 1 / math.sqrt(math.prod(x.shape[:-1])) if len(x.shape) > 1 else 0.1
-    return jax.device_put(np.asarray(wide * noise, x.dtype))
-
-  return jax.tree_util.tree_map_with_path(leaf, shapes)
 
 
 def hiding(said: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -52,10 +52,12 @@ def best(
   rooms = list(itertools.accumulate(ties[:-1], operator.sub, initial=left))
   tie = lambda x, a: a & (order(x) >= low) & (order(x) < high)
   divided = _divided(ties, rooms, axis)
-  cuts = [_cut(tie, x, a, k, axis, divided) for (x, a), k in zip(pairs, rooms, strict=True)]
+  cut = lambda x, a, k: _cut(tie, x, a, k, axis, divided)
+  cut = jax.jit(cut) if axis is None else cut  # traced once for all leaves of a shape
+  cuts = [cut(x, a, k) for (x, a), k in zip(pairs, rooms, strict=True)]
   return [
-    (a & (order(x) >= high)) | (tie(x, a) & (k > 0) & (_early(x, axis, cut.dtype) >= cut))
-    for (x, a), k, cut in zip(pairs, rooms, cuts, strict=True)
+    (a & (order(x) >= high)) | (tie(x, a) & (k > 0) & (_early(x, axis, last.dtype) >= last))
+    for (x, a), k, last in zip(pairs, rooms, cuts, strict=True)
   ]
 
 
@@ -91,7 +93,9 @@ def _counted(
 ) -> tuple[level.Number, level.Bracket]:
   """How many of each leaf reach given levels, and the bracket of all levels."""
   high = lambda levels, x, a, _: a & (ordered(x) >= levels)
-  number = lambda levels: jnp.stack([_number(high, levels, x, a, None, dtype) for x, a in pairs], 1)
+  # Traced once for all leaves of a shape: a tree has hundreds, of a dozen shapes.
+  one = jax.jit(lambda levels, x, a: _number(high, levels, x, a, None, dtype))
+  number = lambda levels: jnp.stack([one(levels, x, a) for x, a in pairs], 1)
   sizes = [jnp.sum(jnp.broadcast_to(a, x.shape), dtype=dtype) for x, a in pairs]
   return number, level.whole(jnp.stack(sizes))
 

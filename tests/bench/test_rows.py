@@ -80,7 +80,7 @@ def test_a_row_runs(name, tmp_path):
     seconds = worker.measure({**work, "times": 1})
     assert np.all(np.array(seconds) > 0)
     found[one.name] = harness.Result(seconds=[seconds], facts=work.get("facts", {}))
-  lines, notes = row.figures(size, found)
+  lines, notes = row.report(size, found)
   assert lines
   assert notes
   assert all(line.ours is None or np.isfinite(line.ours) for line in lines)

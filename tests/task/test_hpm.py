@@ -190,8 +190,8 @@ def test_it_learns_where_it_fails_and_hides_that():
   assert above[1] > 0.85
   # And at hidden patches what is predicted from the others ranks as the losses do.
   there = ~np.isnan(early["loss"]).reshape(MANY, 16)
-  np.testing.assert_array_equal(there, ~np.isnan(early["predicted"]).reshape(MANY, 16))
-  rows = (early[name].reshape(MANY, 16) for name in ("predicted", "loss"))
+  np.testing.assert_array_equal(there, ~np.isnan(early["predicted_loss_masked"]).reshape(MANY, 16))
+  rows = (early[name].reshape(MANY, 16) for name in ("predicted_loss_masked", "loss"))
   ranks = [stats.spearmanr(a[h], b[h])[0] for a, b, h in zip(*rows, there, strict=True)]
   assert np.mean(ranks) > 0.5
 

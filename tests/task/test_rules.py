@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import initial, traced
 from user_package import configs
 
 from maskjax.errors import BadInput
@@ -39,22 +40,23 @@ class Ran:
     self.config = getattr(configs, name)()
     self.batch, self.record = data(caption=name == "words_and_patches")
     self.task = make_task(self.config, self.record)
-    shapes = jax.eval_shape(self.task.init, jax.random.key(0), self.batch)
+    begun = jax.random.key(0), self.batch
+    init, shapes = traced(self.task.init, *begun)
     sizes = dict(batch_size=B, examples=B)
     tx = make_optimizer(self.config, shapes["params"], 10, **sizes).tx
     step = make_step(self.task, tx)
 
-    def run(key, batch):
-      variables = self.task.init(key, batch)
+    def run(variables, key, batch):
       state = State(jnp.int32(0), key, variables, init_opt_state(tx, variables), {})
 
       def one(state, _):
         state, met = step(state, batch)
         return state, (state.variables, met)
 
-      return variables, jax.lax.scan(one, state, None, 2)[1]
+      return jax.lax.scan(one, state, None, 2)[1]
 
-    before, (after, met) = jax.device_get(jax.jit(run)(jax.random.key(0), self.batch))
+    before = initial(init, shapes, begun, seed=0)
+    before, (after, met) = jax.device_get((before, jax.jit(run)(before, *begun)))
     at = lambda tree, i: jax.tree.map(lambda x: x[i], tree)
     self.variables = [before, at(after, 0), at(after, 1)]
     self.metrics = [at(met, 0), at(met, 1)]

@@ -9,7 +9,7 @@ def small(**more):
   c["optimizer"] = dict(fn="sgd", learning_rate=0.1, scale_by_batch=0, schedule="constant")
   c["over"] = dict(fn="over.patches", patch=(2, 2))
   c["model"] = dict(
-    encoder=dict(fn="model.vit", size="mu", width=8, depth=2, heads=2),
+    encoder=dict(fn="model.vit", size="mu", width=8, depth=1, heads=2),
     decoder=dict(fn="model.masked_decoder", width=8, depth=1, heads=2),
   )
   c["score"], c["select"] = dict(fn="score.uniform"), dict(fn="select.top", ratio=0.75)
@@ -57,6 +57,7 @@ def critic():
 def gated_heads():
   """The head that matters least, by the slope of a branch where all are open, is closed."""
   c = small()
+  c["model"]["encoder"]["depth"] = 2
   c["gates"] = dict(heads=dict(at="encoder/1/heads", by="gate"))
   c["let"] = dict(
     ones=dict(fn=ME + "ones"),

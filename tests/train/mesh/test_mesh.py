@@ -101,11 +101,6 @@ def one(tiny, tmp_path_factory):
   return workdir
 
 
-def test_microbatches_add_up_to_the_batch(tiny, one, tmp_path):
-  train(tiny.config(LINEAR, accumulate=4), tmp_path)
-  close(tmp_path, one, tiny.rows)
-
-
 def test_microbatches_draw_the_masks_of_the_batch(tiny):
   whole, *halves = hidden(tiny.config(LINEAR), (slice(None), slice(0, None, 2), slice(1, None, 2)))
   assert len({mask.tobytes() for mask in whole}) > 1
@@ -113,7 +108,7 @@ def test_microbatches_draw_the_masks_of_the_batch(tiny):
     np.testing.assert_array_equal(half, whole[start::2])
 
 
-def test_eight_devices_train_as_one(tiny, one, tmp_path):
+def test_eight_devices_and_microbatches_train_as_one(tiny, one, tmp_path):
   runs = [
     [tiny.config(LINEAR, total_steps=step, **words), str(tmp_path)]
     for step, words in enumerate(RELAY, 1)

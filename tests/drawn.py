@@ -1,0 +1,61 @@
+"""Variables as a run has them before step 0, drawn by numpy: initialising them costs a program."""
+
+import math
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import jaxpr_as_fun
+
+from maskjax.task.base import FROZEN
+from maskjax.task.masked import TEACHERS
+
+DRAWN = ("params", FROZEN)
+
+
+def traced(init: Any, *arguments: Any) -> tuple[Any, Any]:
+  """A task's `init`, traced for its arguments, and the shapes of the variables that it gives."""
+  found = jax.jit(init).trace(*arguments)
+  shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)
+  return found, jax.tree.map(shape, found.out_info)
+
+
+def initial(init: Any, shapes: Any, arguments: tuple[Any, ...], seed: int) -> Any:
+  """Variables of the shapes and magnitudes that a run begins with.
+
+  How a network initialises is for the tests of the network; what is neither a parameter nor a
+  teacher's copy of one is as `init` makes it.
+
+  Args:
+    init: what `traced` gives.
+    shapes: likewise.
+    arguments: of `init`.
+    seed: of the parameters.
+  """
+  rng = np.random.default_rng(seed)
+  drawn = {name: _drawn(shapes[name], rng) for name in DRAWN if name in shapes}
+  taught = shapes.get(TEACHERS, {})
+  copies = {TEACHERS: dict.fromkeys(taught, drawn["params"])} if taught else {}
+  rest = set(shapes) - set(drawn) - set(copies)
+  made = {}
+  if rest:
+    # Of what was traced for the shapes: no network is traced twice.
+    run, structure = jaxpr_as_fun(init.jaxpr), jax.tree.structure(shapes)
+    all_of = lambda *leaves: jax.tree.unflatten(structure, run(*leaves))
+    others = lambda *leaves: {k: v for k, v in all_of(*leaves).items() if k in rest}
+    made = jax.jit(others)(*jax.tree.leaves(arguments))
+  return {**made, **copies, **drawn}
+
+
+def _drawn(shapes: Any, rng: np.random.Generator) -> Any:
+  """Kernels by their fan-in, scales and variances near one, the rest near zero."""
+
+  def leaf(path: Any, x: Any) -> Any:
+    name = jax.tree_util.keystr(path[-1:], simple=True)
+    noise = 2 * rng.random(x.shape) - 1
+    if name in ("scale", "var"):
+      return jax.device_put(np.asarray(1 + 0.1 * noise, x.dtype))
+    wide = 1 / math.sqrt(math.prod(x.shape[:-1])) if len(x.shape) > 1 else 0.1
+    return jax.device_put(np.asarray(wide * noise, x.dtype))
+
+  return jax.tree_util.tree_map_with_path(leaf, shapes)
