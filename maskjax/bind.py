@@ -145,6 +145,26 @@ def coupled(fn: Function) -> Function:
   return fn
 
 
+def examples(*, takes: str = "", gives: str | None = None) -> Callable[[Function], Function]:
+  """Declares which argument of a network's method is examples as data have them, and which result.
+
+  A frozen network gets these normalised as in its own training, see `task.normalised`.
+
+  Args:
+    takes: name of the first argument, where that is examples.
+    gives: the field of the result that is such, "" for the result itself.
+
+  >>> examples(takes="image", gives="")(lambda image: image).examples
+  ('image', '')
+  """
+
+  def declare(fn: Function) -> Function:
+    fn.examples = takes, gives  # type: ignore[attr-defined]
+    return fn
+
+  return declare
+
+
 def couples(bound: Callable[..., Any]) -> bool:
   """Whether a function, or one that is bound to it, was declared as `coupled`, or keeps a state.
 

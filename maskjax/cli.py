@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import logging
 import os
@@ -33,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
   whose parent hears how it ended.
   """
   argv = sys.argv if argv is None else argv
+  for stream in (sys.stdout, sys.stderr):  # one that is not UTF-8 gets ? for what it lacks
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors="replace")
   status = BUG
   try:
     status = attempt(argv)

@@ -145,7 +145,7 @@ def common() -> ConfigDict:
   c.checkpoint = dict(every=5000, keep=2, keep_every=0, best="")
   c.log = dict(every=50, tensorboard=True, wandb="")
   c.profile = dict(first=10, steps=0)
-  c.resume, c.init_from, c.init_except = "", "", ""
+  c.resume, c.init_from, c.init_except, c.init_missing = "", "", "", ""
   c.debug = False
   return c
 

@@ -1,6 +1,14 @@
 """What a data set says of itself; models, losses and pictures take sizes and classes from here."""
 
 import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+# What the ids, labels and axes of a run mean: weights are of no use where one of these differs.
+MEANING = ("kind", "shape", "class_names", "vocabulary", "unit", "rate", "columns", "caption")
+# What is measured over the examples: the statistics of a run's first launch are kept.
+STATISTICS = ("mean", "std", "low", "high")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +36,8 @@ class Record:
     high: largest, likewise: its 1.
     peak: the stored value of images and videos that stands for 1: 255 or 65535 of integers, 1 of
       floats.
+    labels: a digest of the labels of each split in the order of its examples, of sources that tell
+      them.
   """
 
   kind: str
@@ -44,8 +54,49 @@ class Record:
   high: tuple[float, ...] = ()
   caption: int = 0
   peak: float = 255.0
+  labels: dict[str, str] = dataclasses.field(default_factory=dict)
 
   @property
   def classes(self) -> int:
     """Number of classes; 0 without labels."""
     return len(self.class_names)
+
+
+def difference(was: Record, now: Record, fields: Sequence[str] = MEANING) -> str:
+  """The first difference between two records, in words; empty where there is none.
+
+  Numbers are the same where rounding could have made them differ.
+
+  Args:
+    was: a record of before.
+    now: another one.
+    fields: the names of those that are compared.
+
+  >>> old = Record("image", (8, 8, 1), {"train": 4}, class_names=("cat", "dog"))
+  >>> difference(old, dataclasses.replace(old, class_names=("dog", "cat")))
+  "class_names[0] was 'cat', is now 'dog'"
+  >>> difference(old, dataclasses.replace(old, sizes={"train": 5}), ["sizes"])
+  'sizes.train was 4, is now 5'
+  """
+  for name in fields:
+    before, after = _parts(name, getattr(was, name)), _parts(name, getattr(now, name))
+    show = lambda parts, key: repr(parts[key]) if key in parts else "absent"
+    for key in {**before, **after}:
+      if key not in before or key not in after or not _same(before[key], after[key]):
+        return f"{key} was {show(before, key)}, is now {show(after, key)}"
+  return ""
+
+
+def _parts(name: str, value: Any) -> dict[str, Any]:
+  """The values in a field, each under the name that it has there."""
+  if isinstance(value, dict):
+    return {f"{name}.{key}": part for key, part in value.items()}
+  if isinstance(value, tuple):
+    return {f"{name}[{i}]": part for i, part in enumerate(value)}
+  return {name: value}
+
+
+def _same(a: Any, b: Any) -> bool:
+  if isinstance(a, float) and isinstance(b, float | int):
+    return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12)
+  return bool(a == b)

@@ -216,7 +216,7 @@ def piecewise(schedules: Sequence[Schedule], boundaries: Sequence[float]) -> Sch
 
   def value(u: Real[ArrayLike, "*b"]) -> Float[Array, "*b"]:
     u = clamp(u)
-    result = jnp.full_like(u, jnp.nan)
+    result = u  # each is in one of the pieces; no NaN, at which a debugged run would stop
     for schedule, low, high in zip(schedules, edges, edges[1:], strict=False):
       here = (low <= u) & ((u < high) | (high == 1))
       # Elsewhere any harmless place will do: an infinite slope there would turn gradients to NaN.

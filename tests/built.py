@@ -197,7 +197,7 @@ class Built:
   @functools.cached_property
   def initial(self) -> Any:
     """Variables of the shapes and magnitudes that a run begins with, drawn by numpy."""
-    return initial(*self._init, (jax.random.key(INIT), self.batch), INIT)
+    return initial(*self._init, (jax.random.key(INIT), self.batch), INIT, self.task.learned)
 
   @functools.cached_property
   def variables(self) -> Any:
@@ -218,7 +218,9 @@ class Built:
     batch = {k: v[: self.config["batch_size"]] for k, v in self.batch.items()}
     apart = lambda v: {**v, "params": split(v["params"])}
     update = self.task.update and (lambda v, step: self.task.update(apart(v), step))
-    task = self.task._replace(loss=lambda v, *rest: self._told(apart(v), *rest), update=update)
+    own = lambda v: self.task.learned({k: x for k, x in v.items() if k != SAID})
+    loss = lambda v, *rest: self._told(apart(v), *rest)
+    task = self.task._replace(loss=loss, update=update, learned=own)
     step = make_step(task, tx, ema=ema, held=optimizer.held)
 
     def one(state: State, batch: Any, at: Any) -> Any:
@@ -234,7 +236,7 @@ class Built:
 
     def run(variables: Any, batch: Any, steps: Any) -> Any:
       variables = {**variables, "params": join(variables["params"])}
-      average = variables["params"] if ema else {}
+      average = own(variables) if ema else {}
       state = State(
         jnp.int32(0), jax.random.key(0), variables, init_opt_state(tx, variables), average
       )

@@ -151,7 +151,9 @@ def twenty(built, name, preset, theirs):
   tuned = make_optimizer(config, made["params"], total, **lengths)
   ema = config.get("ema", 0.0)
   step = jax.jit(make_step(task, tuned.tx, ema=ema, held=tuned.held))
-  average = made["params"] if ema else {}
+  # Of a tree of before EMA parameters alone.
+  own = getattr(task, "learned", lambda variables: variables["params"])
+  average = own(made) if ema else {}
   state = State(np.int32(0), jax.random.key(0), made, init_opt_state(tuned.tx, made), average)
   rows = []
   for _ in range(STEPS):

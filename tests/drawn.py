@@ -1,14 +1,14 @@
 """Variables as a run has them before step 0, drawn by numpy: initialising them costs a program."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
-from maskjax.task.base import FROZEN
-from maskjax.task.masked import TEACHERS
+from maskjax.task.base import FROZEN, TEACHERS
 
 DRAWN = ("params", FROZEN)
 
@@ -20,7 +20,9 @@ def traced(init: Any, *arguments: Any) -> tuple[Any, Any]:
   return found, jax.tree.map(shape, found.out_info)
 
 
-def initial(init: Any, shapes: Any, arguments: tuple[Any, ...], seed: int) -> Any:
+def initial(
+  init: Any, shapes: Any, arguments: tuple[Any, ...], seed: int, learned: Callable[[Any], Any]
+) -> Any:
   """Variables of the shapes and magnitudes that a run begins with.
 
   How a network initialises is for the tests of the network; what is neither a parameter nor a
@@ -31,12 +33,12 @@ def initial(init: Any, shapes: Any, arguments: tuple[Any, ...], seed: int) -> An
     shapes: likewise.
     arguments: of `init`.
     seed: of the parameters.
+    learned: of the task: of all variables those that a teacher begins with.
   """
   rng = np.random.default_rng(seed)
   drawn = {name: _drawn(shapes[name], rng) for name in DRAWN if name in shapes}
   taught = shapes.get(TEACHERS, {})
-  copies = {TEACHERS: dict.fromkeys(taught, drawn["params"])} if taught else {}
-  rest = set(shapes) - set(drawn) - set(copies)
+  rest = set(shapes) - set(drawn) - {TEACHERS}
   made = {}
   if rest:
     # Of what was traced for the shapes: no network is traced twice.
@@ -44,7 +46,9 @@ def initial(init: Any, shapes: Any, arguments: tuple[Any, ...], seed: int) -> An
     all_of = lambda *leaves: jax.tree.unflatten(structure, run(*leaves))
     others = lambda *leaves: {k: v for k, v in all_of(*leaves).items() if k in rest}
     made = jax.jit(others)(*jax.tree.leaves(arguments))
-  return {**made, **copies, **drawn}
+  full = {**made, **drawn}
+  copies = {TEACHERS: dict.fromkeys(taught, learned(full))} if taught else {}
+  return {**full, **copies}
 
 
 def _drawn(shapes: Any, rng: np.random.Generator) -> Any:

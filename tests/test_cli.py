@@ -1,5 +1,6 @@
 """The command line: words to flags, jobs to exit statuses."""
 
+import io
 import json
 import logging
 import os
@@ -266,3 +267,18 @@ def test_a_zip_as_it_stands_and_a_signal(pictures, tmp_path):
   record = json.loads((tmp_path / "W" / "record.json").read_text())
   assert (record["shape"], record["class_names"]) == ([12, 8, 3], ["a", "b"])
   assert list((tmp_path / "W" / "checkpoints").glob("[0-9]*"))
+
+
+def test_what_a_terminal_cannot_show_is_replaced(monkeypatch):
+  out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+  monkeypatch.setattr(cli.sys, "stdout", out)
+  assert cli.main(["launch.py", "-h"], usage="4 ≥ 4 …") == 0
+  out.flush()
+  assert out.buffer.getvalue() == b"4 ? 4 ?\n"
+
+
+def test_a_folder_may_be_called_like_a_config(tmp_path):
+  file = tmp_path / "a.py" / "mine.py"
+  file.parent.mkdir()
+  file.write_text("NOTE = {'title': 'mine'}\n\n\ndef get_config(arg=None): ...\n")
+  assert cli.note(f"{file}:laptop,seed=1") == cli.note(str(file)) == {"title": "mine"}

@@ -146,7 +146,7 @@ def test_its_plan_counts_the_state_of_its_run(file, built):
   state, size = made.trained.state, step.batch_size
   # Trained as a few vectors, see vectors.py; a run has the leaves.
   leaves = jax.eval_shape(functools.partial(init_opt_state, made.optimizer.tx), made.shapes)
-  average = made.shapes["params"] if config.get("ema") else {}
+  average = made.task.learned(made.shapes) if config.get("ema") else {}
   state = state._replace(opt_state=leaves, ema=average)
   spec = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
   assert spec(step.state) == spec(state)

@@ -15,6 +15,8 @@ from scipy import stats
 
 from maskjax import schedule
 from maskjax.errors import BadInput
+from maskjax.score import inherit
+from maskjax.select import top
 
 GRID = np.linspace(0, 1, 4001, dtype=np.float32)
 MONOTONE = {
@@ -224,3 +226,11 @@ def test_imports_nothing_that_trains():
   found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
   heavy = {"flax", "optax", "orbax", "grain", "tensorflow", "tensorflow_datasets"}
   assert not heavy & set(found.stdout.split())
+
+
+def test_pieces_and_units_make_no_nan_at_which_a_debugged_run_stops():
+  stepping = schedule.piecewise([schedule.constant(1.0), schedule.constant(2.0)], [0.5])
+  with jax.debug_nans(True), jax.disable_jit():
+    assert stepping(jnp.array([0.0, 0.5, 1.0])).tolist() == [1.0, 2.0, 2.0]
+    scores = inherit(jnp.array([0.5, 0.25]), jnp.array([1, 1, 0, -1]))
+    assert top(scores, count=3).tolist() == [True, True, True, False]

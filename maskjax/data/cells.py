@@ -168,8 +168,8 @@ def _is_date(cell: str) -> bool:
 
 def _rows(path: str, delimiter: str, decimal: str) -> tuple[list[list[str]], list[int]]:
   """Rows of cells, and the line where each ends."""
-  content = _content(path)
-  found = delimiter or _delimiter(content, decimal)
+  content = content_of(path)
+  found = delimiter or delimiter_of(content, decimal)
   if len(found) != 1:
     raise BadInput(f"data.delimiter is one character, got {found!r}")
   reader = csv.reader(io.StringIO(content, newline=""), delimiter=found)
@@ -189,7 +189,7 @@ def _rows(path: str, delimiter: str, decimal: str) -> tuple[list[list[str]], lis
   return [row for row, _ in rows], [line for _, line in rows]
 
 
-def _delimiter(content: str, decimal: str) -> str:
+def delimiter_of(content: str, decimal: str) -> str:
   """The one that cuts the first lines into the most cells, as many each; a comma if none does."""
   best, most = ",", 1
   for one in DELIMITERS:
@@ -210,7 +210,7 @@ def _rows_of(reader: Iterator[list[str]]) -> Iterator[list[str]]:
     return
 
 
-def _content(path: str) -> str:
+def content_of(path: str) -> str:
   """The text of a file, or of the only file in a zip."""
   if not zipfile.is_zipfile(path):
     return plain.read(path)

@@ -22,7 +22,7 @@ from maskjax.data.images import evenly
 from maskjax.data.openers import OPENERS
 from maskjax.data.source import Example, Part, Source
 from maskjax.errors import BadInput, nearest, unknown
-from maskjax.record import Record
+from maskjax.record import STATISTICS, Record, difference
 
 
 class Data(NamedTuple):
@@ -36,6 +36,7 @@ class Data(NamedTuple):
     augment: random, `(example, rng) -> example`, for training; None where nothing is random.
     prepare: fixed, `example -> example`, for evaluation, and for training without `augment`.
     finish: `batch -> batch`, for stacked examples: normalises images.
+    found: the record of what lies there, where `record` has statistics of before; else None.
   """
 
   record: Record
@@ -45,6 +46,7 @@ class Data(NamedTuple):
   augment: Callable[[Example, np.random.Generator], Example] | None
   prepare: Callable[[Example], Example]
   finish: Callable[[Batch], Batch]
+  found: Record | None = None
 
 
 def load(
@@ -63,6 +65,7 @@ def load(
   mel: Mapping[str, Any] | None = None,
   captions: Mapping[str, Any] | None = None,
   scale: Mapping[str, Any] | None = None,
+  known: Record | None = None,
   **kwargs: Any,
 ) -> Data:
   """Opens a data set: images, text, wav, csv, table, motion, graph, of files, or TFDS by name.
@@ -76,6 +79,8 @@ def load(
   see `spectrograms.of`; `captions` describes images, see `captions.of`. Other arguments are those
   of the kind's opener. "tiny" makes examples of `scale`, see `tiny.source`, as they come out of all
   this: other arguments change their shape at most. No other name reads `scale`.
+  of the kind's opener. `known` is the record of the data that a network was trained on: what ids,
+  labels and axes mean must be the same, and its statistics are used in place of measured ones.
   All that cannot work is a BadInput of one line.
   """
   size = _size(size)
@@ -92,6 +97,8 @@ def load(
   if classes is not None:
     record, splits = only(record, splits, classes)
   labels.check({split: splits[split] for split in (train, test) if split})
+  if record.class_names:
+    record = dataclasses.replace(record, labels=labels.digests(splits))
   if mel is not None:
     record, splits = spectrograms.of(record, splits, **mel)
   if captions is not None:
@@ -103,15 +110,26 @@ def load(
     labels.tell_left_out(part, record)
     splits, sizes = {**splits, train: part}, {**record.sizes, train: len(part)}
     record = dataclasses.replace(record, sizes=sizes)
-  ready, options = kinds.find(record.kind).ready, {"augment": augment, "mean": mean, "std": std}
+  ready = kinds.find(record.kind).ready
+  options: dict[str, Any] = {"augment": augment, "mean": mean, "std": std}
+  takes = [key for key in list(inspect.signature(ready).parameters)[2:] if key != "name"]
+  found = None
+  if known is not None:
+    if other := difference(known, record):
+      raise BadInput(f"the data of {name!r} are not those that the run was made for: {other}")
+    offers = {"mean": known.mean, "std": known.std, "known": known}
+    options |= {key: value for key, value in offers.items() if key in takes and value}
+    kept = {field: getattr(known, field) for field in STATISTICS}
+    # Where a reader scales by them they tell whether the data are the same.
+    found = record if "known" in takes else dataclasses.replace(record, **kept)
+    record = dataclasses.replace(found, peak=known.peak)
   options = {key: value for key, value in options.items() if value is not None}
-  takes = list(inspect.signature(ready).parameters)[2:]
   for key in options:
     if key not in takes:
-      known = f"known: {', '.join(takes) or 'none'}"
-      raise BadInput(f"data.{key} is not for data of kind {record.kind}, as {name!r} is ({known})")
+      others = f"known: {', '.join(set(takes) - {'known'}) or 'none'}"
+      raise BadInput(f"data.{key} is not for data of kind {record.kind}, as {name!r} is ({others})")
   made = ready(record, splits[train], **options)
-  return Data(made.record, splits, train, test, made.augment, made.prepare, made.finish)
+  return Data(made.record, splits, train, test, made.augment, made.prepare, made.finish, found)
 
 
 def batches(

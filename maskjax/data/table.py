@@ -1,18 +1,16 @@
 """Tables with missing cells, from a file or scikit-learn, and simulated missingness on top."""
 
-import csv
 import dataclasses
-import io
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
-from typing import Any, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from maskjax import bind
-from maskjax.data import cells, npz, text
+from maskjax.data import cells, filled, npz, text
 from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
@@ -21,15 +19,24 @@ from maskjax.sections import bound
 BUNDLED = ("breast_cancer", "diabetes", "iris", "wine")
 
 
+class Origin(NamedTuple):
+  """Where a table was read from, and how; see `open`."""
+
+  path: str
+  bundled: str
+  how: dict[str, Any]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rows:
   """The rows of a table: `{"table": float32 [columns, 1], "valid": bool [columns, 1]}` each.
 
-  Where `valid` is False nothing is known and `table` is 0.
+  Where `valid` is False nothing is known and `table` is 0. `origin` is where they were read from.
   """
 
   values: np.ndarray
   valid: np.ndarray
+  origin: Origin | None = None
 
   def __len__(self) -> int:
     """Number of rows."""
@@ -68,14 +75,15 @@ def open(
     BadInput: no such file or table, what is in it is no table of numbers, or a column of which
       nothing is left.
   """
-  table, names = _read(path, bundled, dict(delimiter=delimiter, decimal=decimal, header=header))
+  origin = Origin(path, bundled, dict(delimiter=delimiter, decimal=decimal, header=header))
+  table, names = _read(*origin)
   known = ~np.isnan(table)
   _some(known, names, "no value")
   seen = known & ~_simulate(table, known, missing) if missing else known
   _some(seen, names, "no value left of it by data.missing")
   low, high = _limits(table, seen)
   scaled = _scale(table, low, high)
-  cut = lambda valid: Rows(np.where(valid, scaled, 0).astype(np.float32), valid)
+  cut = lambda valid: Rows(np.where(valid, scaled, 0).astype(np.float32), valid, origin)
   splits: dict[str, Source] = {"train": cut(seen), **({"truth": cut(known)} if missing else {})}
   record = Record(
     "table",
@@ -90,20 +98,28 @@ def open(
   return record, splits
 
 
-def written(rows: Float[np.ndarray, "r c"], record: Record) -> str:
-  """Rows of a table as csv text with a header, brought back to the units that they came in.
+def written(source: Source, rows: Float[np.ndarray, "r c"], record: Record) -> str:
+  """The text of the table that a source is of, with `rows` in the cells that are missing in it.
 
-  >>> record = Record("table", (2, 1), {}, columns=("a", "b"), low=(1.0, 0.0), high=(3.0, 8.0))
-  >>> print(written(np.array([[0.5, 1.0]]), record), end="")
-  a,b
-  2,8
+  Cells that are known, and columns of dates or words, are as they stand in the file; of a table
+  that is no csv file, csv text with a header and all digits.
+
+  Args:
+    source: all rows of the table.
+    rows: in units of the record.
+    record: of the data.
+
+  Raises:
+    BadInput: the source is no table that `open` opened.
   """
+  if not isinstance(source, Rows) or source.origin is None:
+    raise BadInput("only a table that was read from a file can be written with its gaps filled")
   low, high = np.array(record.low), np.array(record.high)
-  out = io.StringIO()
-  writer = csv.writer(out, lineterminator="\n")
-  writer.writerow(record.columns)
-  writer.writerows([f"{cell:.7g}" for cell in row] for row in low + rows * (high - low))
-  return out.getvalue()
+  values, (path, bundled, how) = low + rows * (high - low), source.origin
+  if path and not _is_npz(path):
+    return filled.file(path, values, source.valid, **how)
+  table, names = _read(path, bundled, how)
+  return filled.text(names, table, values, source.valid)
 
 
 def _read(

@@ -164,6 +164,7 @@ class Autoencoder(nn.Module):
     self.from_latent = nn.Conv(self.latent, one, dtype=self.dtype)
     self.decoder = Codec(self.widths, pixels, self.depth + 1, up=True, **rest)
 
+  @bind.examples(takes="images")
   def encode(self, images: Image) -> Posterior:
     """The Gaussian of each latent, in float32."""
     grid = patch_grid(self.space, self.patch)
@@ -172,12 +173,14 @@ class Autoencoder(nn.Module):
     mean, log_variance = jnp.split(both, 2, axis=-1)
     return Posterior(mean, jnp.clip(log_variance, -30.0, 20.0))
 
+  @bind.examples(gives="")
   def decode(self, latents: Latent) -> Image:
     """Images, in float32."""
     grid = patch_grid(self.space, self.patch)
     cut = self.decoder(self.from_latent(latents))
     return unpatchify(cut.reshape(len(cut), -1, cut.shape[-1]), self.patch, grid, self.channels)
 
+  @bind.examples(takes="images", gives="")
   def __call__(self, images: Image) -> Image:
     """The images as they come back from the means of their latents."""
     return self.decode(self.encode(images).mean)

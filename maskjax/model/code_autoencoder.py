@@ -41,7 +41,9 @@ class Stack(nn.Module):
   ) -> Float[Array, "b k d"]:
     """Normalised tokens of those given; `index` says where they stand, 0 is outside the grid."""
     shape = (self.places, x.shape[-1])
-    table = self.param("position", nn.initializers.normal(0.02), shape).astype(self.dtype)
+    table = self.param("position", nn.initializers.normal(0.02), shape, jnp.float32).astype(
+      self.dtype
+    )
     x = x.astype(self.dtype) + (table if index is None else table[index])
     if self.normed:
       x = nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype, name="embed_norm")(x)
@@ -95,7 +97,7 @@ class CodeAutoencoder(nn.Module):
     self.widen = dense(self.decoder_width)
     self.head = dense(self.width)
     self.head_norm = nn.LayerNorm(epsilon=1e-5, dtype=self.encoder.dtype)
-    self.bias = self.param("bias", nn.initializers.zeros, (self.codes,))
+    self.bias = self.param("bias", nn.initializers.zeros, (self.codes,), jnp.float32)
     if self.project:
       self.project_in, self.project_out = dense(self.project), dense(self.project)
 

@@ -52,7 +52,7 @@ class DualEncoder(nn.Module):
     if self.text is not None:
       self.project_text = dense()
     constant = nn.initializers.constant(-math.log(self.temperature))
-    self.log_scale = self.param("log_scale", constant, ())
+    self.log_scale = self.param("log_scale", constant, (), jnp.float32)
 
   def __call__(
     self,

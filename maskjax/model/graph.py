@@ -56,7 +56,9 @@ class GraphConv(nn.Module):
     glorot = nn.initializers.glorot_uniform()
     x = nn.Dense(self.width, use_bias=False, kernel_init=glorot, name="linear")(x)
     spread = jnp.vectorize(propagate, signature="(n,d),(m,e),(m)->(n,d)")
-    return spread(x, edges, gate) + self.param("bias", nn.initializers.zeros, (self.width,))
+    return spread(x, edges, gate) + self.param(
+      "bias", nn.initializers.zeros, (self.width,), jnp.float32
+    )
 
 
 class PairDecoder(nn.Module):

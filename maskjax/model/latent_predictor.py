@@ -60,7 +60,7 @@ class Predictor(nn.Module):
     seen = jnp.ones(index.shape, jnp.bool_) if seen is None else seen
     xavier = nn.initializers.xavier_uniform()
     dense = lambda width, name: nn.Dense(width, dtype=self.dtype, kernel_init=xavier, name=name)
-    mask_token = self.param("mask_token", nn.initializers.normal(0.02), (self.width,))
+    mask_token = self.param("mask_token", nn.initializers.normal(0.02), (self.width,), jnp.float32)
     asked = mask_token.astype(self.dtype) + where
     x = dense(self.width, "embed")(tokens) + self.locate(index, grid=grid)
     each = lambda x, axis: jnp.repeat(jnp.expand_dims(x, axis), valid.shape[-2], axis)

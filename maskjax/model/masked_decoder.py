@@ -74,7 +74,7 @@ class Decoder(nn.Module):
       pairs = [within(units.blocks(grid, self.window, shift)) for shift in turns]
     xavier = nn.initializers.xavier_uniform()
     x = nn.Dense(self.width, dtype=self.dtype, kernel_init=xavier, name="embed")(tokens)
-    mask_token = self.param("mask_token", nn.initializers.normal(0.02), (self.width,))
+    mask_token = self.param("mask_token", nn.initializers.normal(0.02), (self.width,), jnp.float32)
     full = restore(x[..., extra:, :], hidden, mask_token.astype(x.dtype))
     table = positions(self, "sincos", self.grid, self.width, extra)
     table = resize_table(table, self.grid, grid).astype(self.dtype)

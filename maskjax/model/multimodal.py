@@ -69,7 +69,7 @@ class Encoder(nn.Module):
   ) -> Float[Array, "*b m d"]:
     """The class token first, m = k + 1; tokens that are not `valid` are seen by none."""
     *batch, _, width = tokens.shape
-    token = self.param("class_token", nn.initializers.truncated_normal(0.02), (width,))
+    token = self.param("class_token", nn.initializers.truncated_normal(0.02), (width,), jnp.float32)
     first = jnp.broadcast_to(token.astype(tokens.dtype), (*batch, 1, width))
     sizes = {f: getattr(self, f) for f in ("depth", "heads", "mlp", "dtype", "norm_eps")}
     x = jnp.concatenate([first, tokens], axis=-2)
@@ -134,10 +134,12 @@ class CrossDecoder(nn.Module):
     norm = lambda name: nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype, name=name)
     x = dense(self.width, "embed")(tokens)
     table = jnp.asarray(sincos(self.grid, self.width))
-    kinds = [self.param(f"modality_{name}", normal, (self.width,)) for name in self.names]
+    kinds = [
+      self.param(f"modality_{name}", normal, (self.width,), jnp.float32) for name in self.names
+    ]
     place = jnp.concatenate([table + kind for kind in kinds]).astype(self.dtype)
     context = jnp.concatenate([x[..., :1, :], x[..., 1:, :] + place[index]], axis=-2)
-    mask_token = self.param("mask_token", nn.initializers.zeros, (self.width,))
+    mask_token = self.param("mask_token", nn.initializers.zeros, (self.width,), jnp.float32)
     full = restore(x[..., 1:, :], hidden, mask_token.astype(x.dtype)) + place
     n, own = len(table), self.names.index(self.of)
     query = full[..., own * n : (own + 1) * n, :]

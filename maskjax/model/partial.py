@@ -87,7 +87,7 @@ class PartialConv(nn.Module):
   def _add_bias(self, y: Float[Array, "... c"]) -> Float[Array, "... c"]:
     if not self.use_bias:
       return y
-    return y + self.param("bias", self.bias_init, (self.features,)).astype(y.dtype)
+    return y + self.param("bias", self.bias_init, (self.features,), jnp.float32).astype(y.dtype)
 
 
 class NeighbourConv(PartialConv):

@@ -30,7 +30,7 @@ class Sampler(nn.Module):
   def __call__(self, keys: Key[Array, "*b"], tokens: Float[Array, "*b n d"]) -> Draw:
     """Tokens to scores, low where a token is worth seeing, and their log-probabilities."""
     n, width = tokens.shape[-2:]
-    position = self.param("position", nn.initializers.zeros, (n, width))
+    position = self.param("position", nn.initializers.zeros, (n, width), jnp.float32)
     x = (tokens + position).astype(self.dtype)
     x = Block(self.heads, 4 * width, self.dtype, self.norm_eps, name="block")(x)
     xavier = nn.initializers.xavier_uniform()

@@ -29,8 +29,8 @@ class FrameNorm(nn.Module):
   @nn.compact
   def __call__(self, x: Frames) -> Frames:
     """`[*b t c]` to the same, each example by itself."""
-    scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
-    bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
+    scale = self.param("scale", nn.initializers.ones, x.shape[-1:], jnp.float32)
+    bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
     wide = x.astype(jnp.float32)
     if self.causal:
       count = x.shape[-1] * jnp.arange(1, x.shape[-2] + 1)[:, None]
@@ -54,8 +54,8 @@ class DilatedDepthwise(nn.Module):
   def __call__(self, x: Frames) -> Frames:
     """`[*b t c]` to the same; beyond the ends lie zeros."""
     init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform", in_axis=0, out_axis=())
-    kernel = self.param("kernel", init, (self.taps, x.shape[-1])).astype(x.dtype)
-    bias = self.param("bias", nn.initializers.zeros, x.shape[-1:]).astype(x.dtype)
+    kernel = self.param("kernel", init, (self.taps, x.shape[-1]), jnp.float32).astype(x.dtype)
+    bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32).astype(x.dtype)
     reach, length = (self.taps - 1) * self.dilation, x.shape[-2]
     before = reach if self.causal else reach // 2
     padded = jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(before, reach - before), (0, 0)])
@@ -111,8 +111,8 @@ class Separator(nn.Module):
     """Makes the layers."""
     if self.basis == "learned":
       shape, init = (self.size, self.filters), nn.initializers.glorot_normal()
-      self.analysis = self.param("analysis", init, shape)
-      self.synthesis = self.param("synthesis", init, shape)
+      self.analysis = self.param("analysis", init, shape, jnp.float32)
+      self.synthesis = self.param("synthesis", init, shape, jnp.float32)
     self.norm = FrameNorm(self.causal)
     self.bottleneck = nn.Dense(self.width, dtype=self.dtype)
     last = self.repeats * self.depth - 1

@@ -74,7 +74,7 @@ class TextTransformer(nn.Module):
     x = embed(ids)
     if self.learned:
       shape = (self.learned, self.width)
-      table = self.param("position", nn.initializers.normal(0.02), shape)
+      table = self.param("position", nn.initializers.normal(0.02), shape, jnp.float32)
       first = 0 if start is None else start
       x = x + jax.lax.dynamic_slice_in_dim(table, first, ids.shape[-1]).astype(x.dtype)
     x = transformer(

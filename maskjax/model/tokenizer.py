@@ -3,6 +3,7 @@
 Every token is an index of the codebook; what hides and recovers tokens does not know of pixels.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -119,10 +120,12 @@ class Tokenizer(nn.Module):
 
   def setup(self) -> None:
     """Binds the codebook, first uniform in ± 1 / codes as in VQGAN, or of random directions."""
-    uniform = lambda key, shape: jax.random.uniform(key, shape, minval=-1, maxval=1) / self.codes
+    draw = functools.partial(jax.random.uniform, minval=-1, maxval=1)
+    uniform = lambda *args: draw(*args) / self.codes
     first = nn.initializers.normal(1.0) if self.unit else uniform
-    self.codebook = self.param("codebook", first, (self.codes, self.code_width))
+    self.codebook = self.param("codebook", first, (self.codes, self.code_width), jnp.float32)
 
+  @bind.examples(takes="image", gives="image")
   def __call__(self, image: Float[Array, "b h w c"]) -> Quantised:
     """Quantises; the image's gradient passes the codebook straight through."""
     latents = self._latents(image)
@@ -131,10 +134,12 @@ class Tokenizer(nn.Module):
     through = latents + jax.lax.stop_gradient(codes - latents)
     return Quantised(self._paint(through), latents, codes, tokens)
 
+  @bind.examples(takes="image")
   def encode(self, image: Float[Array, "b h w c"]) -> Int[Array, "b n"]:
     """The tokens of images, row by row."""
     return self._nearest(self._latents(image))
 
+  @bind.examples(gives="")
   def decode(self, tokens: Int[Array, "b n"]) -> Float[Array, "b h w c"]:
     """The images of tokens."""
     return self._paint(self._book()[tokens])

@@ -108,7 +108,7 @@ class ViT(nn.Module):
     x = x + (table[extra:] if index is None else table[extra:][index])
     if self.class_token:
       valid = with_first(valid)
-      token = self.param("class_token", nn.initializers.normal(0.02), (self.width,))
+      token = self.param("class_token", nn.initializers.normal(0.02), (self.width,), jnp.float32)
       first = jnp.broadcast_to(token.astype(self.dtype) + table[0], (*x.shape[:-2], 1, self.width))
       x = jnp.concatenate([first, x], axis=-2)
     return transformer(

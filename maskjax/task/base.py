@@ -15,6 +15,8 @@ Batch = Mapping[str, Any]
 Variables = Mapping[str, Any]
 Answer = Callable[..., Any]  # (variables, ...) -> arrays; see `maskjax.task.answers`
 FROZEN = "frozen"  # the collection of what was trained before, and is not here
+TEACHERS = "teachers"  # that of networks which follow those that learn, by name
+STATISTICS = "batch_stats"  # linen's collection of running statistics
 
 
 class Aux(NamedTuple):
@@ -52,6 +54,9 @@ class Task(NamedTuple):
     answers: what the task can be asked beside its loss, by name, each `(variables, ...) -> arrays`:
       features, logits, pictures, samples, whatever a task offers. The names that evaluators and
       jobs know, with their signatures, stand in `maskjax.task.answers`.
+    learned: `variables -> {collection: tree}`, the networks that learn: "params" and the state that
+      belongs to these weights, as running statistics. It is averaged, and put back by
+      `with_learned`; all other state, as queues and teachers, is the method's.
     trains: patterns (`re.search`) of the names of the parameters that a term trains, by the name of
       the term, or what stands before its "/"; one that is not named trains all.
   """
@@ -68,6 +73,16 @@ class Task(NamedTuple):
   pair: Callable[..., Batch] = lambda batch, key, step: batch
   answers: Mapping[str, Answer] = {}
   trains: Mapping[str, tuple[str, ...]] = {}
+  learned: Callable[[Variables], Variables] = lambda variables: {"params": variables["params"]}
+
+
+def with_learned(variables: Variables, whole: Variables) -> dict[str, Any]:
+  """The variables with other networks in the place of those that learn, see `Task.learned`.
+
+  >>> with_learned({"params": {"net": 1}, "batch_stats": {"codec": 3}}, {"params": {"net": 4}})
+  {'params': {'net': 4}, 'batch_stats': {'codec': 3}}
+  """
+  return {**variables, **{name: {**variables[name], **tree} for name, tree in whole.items()}}
 
 
 def network_of(model: Callable[..., Any], record: Record) -> Any:

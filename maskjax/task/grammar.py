@@ -93,7 +93,9 @@ class Grammar:
       # A value of its own, not another name of `nothing`: callers give a mask in its place.
       made["hidden"] = Value(nothing)
     hide = self.config.get("hide") or ()
-    steps = (hide,) if sections.is_section(hide) else tuple(hide)
+    steps = (hide,) if isinstance(hide, Mapping) else tuple(hide)
+    if odd := [step for step in steps if not sections.is_section(step)]:
+      raise BadInput(f"hide is a section with fn, or several, got {odd[0]!r}")
     at = lambda place: [step for step in steps if step.get("place", "values") == place]
     made |= self._chain(at("values"), "values", over)
     if at("embedded"):
@@ -143,13 +145,6 @@ class Grammar:
     if not sections.is_section(section):
       raise BadInput(f"nothing says how many positions {mask!r} leaves: set hide.keep")
     return sections.bound({k: v for k, v in section.items() if k not in OWN}, self.lengths)
-
-  def inside(self, address: str) -> str:
-    """An address in the encoder, without its name: the network that taps and gates are for."""
-    network, _, rest = address.partition("/")
-    if network != "encoder" or "encoder" not in self.modules:
-      raise BadInput(f"taps and gates are in the encoder, encoder/LAYER/PLACE, got {address!r}")
-    return rest
 
   def loss(self, name: str, section: Mapping[str, Any]) -> tuple[Value, Loss]:
     """The value of a loss, and what else its section says."""

@@ -16,17 +16,18 @@ from maskjax.record import Record
 from maskjax.reduce import Term
 from maskjax.sections import Lengths
 from maskjax.task.asked import answer_of
-from maskjax.task.base import Aux, Batch, Task, Variables
+from maskjax.task.base import FROZEN, TEACHERS, Aux, Batch, Task, Variables, with_learned
 from maskjax.task.fitted import fitted, fitting
 from maskjax.task.grammar import LOSS, Loss
-from maskjax.task.networks import STATISTICS, Network, changes_of, networks_of, variables_of
+from maskjax.task.networks import Network, changes_of, learned_of, networks_of, variables_of
 from maskjax.task.node import MAIN
+from maskjax.task.normalised import NORMALISATION, declared, unknown_of
 from maskjax.task.partner import partners
 from maskjax.task.reader import DETACHED, Parts, Reader
 from maskjax.task.run import Run
 from maskjax.task.values import features
 
-STATE, TEACHERS, PARTNERS = "state", "teachers", "other"
+STATE, PARTNERS = "state", "other"
 
 
 def masked(*, config: Mapping[str, Any], record: Record, lengths: Lengths) -> Task:
@@ -39,10 +40,10 @@ def masked(*, config: Mapping[str, Any], record: Record, lengths: Lengths) -> Ta
       hider or a chain of them) what is seen of it; `model` the network, or several by name;
       `target` what is asked back; `losses` by name, each a value with a `scale`; `let` further
       values by name, `branches` the same graph with values given otherwise, `teachers` functions
-      `(teacher, params) -> teacher` that follow the parameters after each step, `answers` what
-      else can be asked, `final` the name of the teacher whose parameters training comes to,
-      `scalars` values by name that are logged. A value about `partners` has a partner drawn for
-      each example.
+      `(teacher, learned) -> teacher` of two trees, "params" and the running statistics of the
+      networks that learn, which follow these after each step, `answers` what else can be asked,
+      `final` the name of the teacher that training comes to, `scalars` values by name that are
+      logged. A value about `partners` has a partner drawn for each example.
     record: of the data.
     lengths: of the run, over which schedules move.
 
@@ -80,6 +81,7 @@ class Masked:
       **({"pair": self.pair} if self.pairs else {}),
       **({"final": self.final} if parts.final else {}),
       scalars=self.scalars if parts.scalars else None,
+      learned=self.learned,
       network=parts.modules.get("encoder", parts.modules.get("network")),
       answers=answers,
     )
@@ -98,7 +100,9 @@ class Masked:
   ) -> tuple[Run, Mapping[str, Network]]:
     """A run of the graph, and the networks that it calls."""
     parts = self.parts
-    networks = networks_of(parts.modules, variables, key=init, frozen=parts.frozen)
+    networks = networks_of(
+      parts.modules, variables, key=init, frozen=parts.frozen, record=self.record
+    )
     # Where nothing is drawn examples need no position: a caller may hand over images alone. What
     # draws all the same is refused, as nothing was given.
     placed = {"position": batch["position"]} if "position" in batch else {}
@@ -133,6 +137,9 @@ class Masked:
     made = variables_of(networks, self.parts.frozen, examples)
     if run.changes:
       made[STATE] = run.changes
+    still = [name for name in made.get(FROZEN, {}) if declared(self.parts.modules.get(name))]
+    if still and self.record.mean:
+      made[NORMALISATION] = {name: unknown_of(self.record) for name in still}
     return self._copied(made)
 
   def loss(
@@ -145,7 +152,7 @@ class Masked:
     for loss, made in zip(self.parts.losses, found, strict=False):
       terms |= _terms(loss, made, step)
     changed = changes_of(networks, variables)
-    if STATISTICS in changed and not self.coupled:
+    if changed and not self.coupled:
       raise BadInput("a network with running statistics of a batch says so: coupled = True")
     if run.changes:
       changed[STATE] = {**variables[STATE], **run.changes}
@@ -172,9 +179,9 @@ class Masked:
 
   def update(self, variables: Variables, step: Any) -> Variables:
     """Every teacher after a step."""
-    old, params = variables[TEACHERS], variables["params"]
+    old, own = variables[TEACHERS], self.learned(variables)
     follow = {name: bind.at(fn, step) for name, fn in self.parts.teachers.items()}
-    return {**variables, TEACHERS: {name: fn(old[name], params) for name, fn in follow.items()}}
+    return {**variables, TEACHERS: {name: fn(old[name], own) for name, fn in follow.items()}}
 
   def prepare(self, variables: Variables, batches: Any) -> Variables:
     """What is fitted is; teachers begin as the parameters do, those of `init_from` too."""
@@ -183,9 +190,13 @@ class Masked:
     return self._copied(variables)
 
   def final(self, variables: Variables) -> Variables:
-    """The variables with the parameters of one teacher, without any teacher."""
+    """The variables with the networks of one teacher, without any teacher."""
     rest = {name: value for name, value in variables.items() if name != TEACHERS}
-    return {**rest, "params": variables.get(TEACHERS, {}).get(self.parts.final, rest["params"])}
+    return with_learned(rest, variables.get(TEACHERS, {}).get(self.parts.final, {}))
+
+  def learned(self, variables: Variables) -> Variables:
+    """The networks that learn: their parameters and their running statistics."""
+    return learned_of(self.parts.modules, variables, self.parts.frozen)
 
   def scalars(self, variables: Variables, step: Any) -> Mapping[str, Array]:
     """What values of the variables and the step alone are."""
@@ -242,15 +253,17 @@ class Masked:
     """
     if variables is None or (teacher is not None and TEACHERS not in variables):
       return networks
-    params = variables["params"] if teacher is None else variables[TEACHERS][teacher]
-    taught = {**variables, "params": params}
-    return networks_of(self.parts.modules, taught, frozen=self.parts.frozen, fixed=True)
+    own = {} if teacher is None else variables[TEACHERS][teacher]
+    taught = with_learned(variables, own)
+    return networks_of(
+      self.parts.modules, taught, frozen=self.parts.frozen, fixed=True, record=self.record
+    )
 
   def _copied(self, variables: Variables) -> Variables:
     if not self.parts.teachers:
       return variables
     # Their own buffers: the train step gives its state's memory away.
-    copy = lambda: jax.tree.map(jnp.copy, variables["params"])
+    copy = lambda: jax.tree.map(jnp.copy, self.learned(variables))
     return {**variables, TEACHERS: {name: copy() for name in self.parts.teachers}}
 
 

@@ -11,9 +11,10 @@ from jaxtyping import Array, Key
 from maskjax.errors import BadInput, unknown
 from maskjax.keys import stream
 from maskjax.model import layers
-from maskjax.task.base import FROZEN, Variables
+from maskjax.record import Record
+from maskjax.task.base import FROZEN, STATISTICS, Variables
+from maskjax.task.normalised import NORMALISATION, to_own, to_run
 
-STATISTICS = "batch_stats"  # running ones, which change while a network is trained
 ROOT = "network"  # the network whose variables lie at the root, not under its name
 MODULE = "module"  # the argument by which the function of a module is told its network
 
@@ -21,9 +22,9 @@ MODULE = "module"  # the argument by which the function of a module is told its 
 class Network:
   """A linen module with its variables, called as `network(x, …, method=None)`.
 
-  Its fields are those of the module. What it changes of its collections while it is called (running
-  statistics) is in `changed`. While it is being initialised, each call makes the variables that it
-  needs, unless they were made before.
+  Its fields are those of the module. What it changes of its collections while it is trained, as
+  running statistics, is in `changed`; of a fixed one nothing is. While it is being initialised,
+  each call makes the variables that it needs, unless they were made before.
 
   Args:
     name: of the network, under which its variables lie in every collection; those of "network" lie
@@ -32,6 +33,7 @@ class Network:
     variables: of all networks; `None` while they are being made.
     key: to make them from.
     fixed: whether gradients stop at its parameters.
+    record: of the run's data; what a frozen network takes and gives is normalised by its own.
   """
 
   def __init__(
@@ -42,8 +44,10 @@ class Network:
     *,
     key: Key[Array, ""] | None = None,
     fixed: bool = False,
+    record: Record | None = None,
   ):
     own = variables or {}
+    self.record, self.own = record, own.get(NORMALISATION, {}).get(name)
     if name != ROOT:
       own = {k: v[name] for k, v in own.items() if isinstance(v, Mapping) and name in v}
     self.name, self.module, self.variables, self.key = name, module, dict(own), key
@@ -76,14 +80,36 @@ class Network:
       if not (taps or gates):
         # From one key always the same parameters are made: nothing would differ if applied again.
         return layers.Told(first, {}, {}, {})
-    moves = [STATISTICS] if options.get("train") and STATISTICS in self.variables else []
+    moves = [kind for kind in running(self.module) if kind in self.variables]
+    moves = moves if options.get("train") else []
     inside: Any = {"taps": taps, "gates": gates, "mutable": moves}
     seen = self.variables
     if self.fixed:
       seen = {**seen, "params": jax.lax.stop_gradient(seen.get("params", {}))}
+    args, options = self._own(name, args, options)
     found = layers.apply(self.module, seen, *args, **inside, **told, **options)
-    self.changed = {**self.changed, **found.state}
+    found = found._replace(out=self._back(name, found.out))
+    if not self.fixed:
+      self.changed = {**self.changed, **found.state}
     return found
+
+  def _own(self, method: str, args: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The arguments of a method, examples normalised as the network was trained with."""
+    takes, _ = getattr(getattr(type(self.module), method, None), "examples", ("", None))
+    if not takes or self.own is None or self.record is None:
+      return args, options
+    if args:
+      return (to_own(args[0], self.record, self.own), *args[1:]), options
+    return args, {**options, takes: to_own(options[takes], self.record, self.own)}
+
+  def _back(self, method: str, out: Any) -> Any:
+    """The result of a method, examples normalised as the data of the run are."""
+    _, gives = getattr(getattr(type(self.module), method, None), "examples", ("", None))
+    if gives is None or self.own is None or self.record is None:
+      return out
+    if not gives:
+      return to_run(out, self.record, self.own)
+    return out._replace(**{gives: to_run(getattr(out, gives), self.record, self.own)})
 
 
 def networks_of(
@@ -93,6 +119,7 @@ def networks_of(
   key: Key[Array, ""] | None = None,
   frozen: Mapping[str, bool] | None = None,
   fixed: bool = False,
+  record: Record | None = None,
 ) -> dict[str, Network]:
   """All networks by name: with their variables, or to be initialised from a key.
 
@@ -105,7 +132,7 @@ def networks_of(
     kept, still = variables, (frozen or {}).get(name, False)
     if variables is not None and still:
       kept = {**variables, "params": variables.get(FROZEN, {})}
-    found[name] = Network(name, module, kept, key=own, fixed=fixed or still)
+    found[name] = Network(name, module, kept, key=own, fixed=fixed or still, record=record)
   return found
 
 
@@ -132,6 +159,33 @@ def variables_of(
       place = FROZEN if collection == "params" and (frozen or {}).get(name) else collection
       found.setdefault(place, {}).update(tree if name == ROOT else {name: tree})
   return found
+
+
+def running(module: Any) -> tuple[str, ...]:
+  """The collections that training a module changes, which belong to its weights.
+
+  Linen's running statistics, unless the module says otherwise in a field `running`.
+
+  >>> running(nn.BatchNorm())
+  ('batch_stats',)
+  """
+  found: tuple[str, ...] = getattr(module, "running", (STATISTICS,))
+  return found
+
+
+def learned_of(
+  modules: Mapping[str, nn.Module], variables: Variables, frozen: Mapping[str, bool]
+) -> dict[str, Any]:
+  """The networks that learn: "params", and by collection and name the state of these weights."""
+  found: dict[str, Any] = {"params": variables["params"]}
+  for name, module in modules.items():
+    for kind in () if frozen.get(name) else running(module):
+      tree = variables.get(kind, {})
+      if own := tree if name == ROOT else {key: tree[key] for key in (name,) if key in tree}:
+        found[kind] = {**found.get(kind, {}), **own}
+  still = [name for name in modules if frozen.get(name)]
+  drop = lambda tree: {key: part for key, part in tree.items() if key not in still}
+  return {kind: tree if kind == "params" else drop(tree) for kind, tree in found.items()}
 
 
 def changes_of(networks: Mapping[str, Network], variables: Variables) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from maskjax.recover import Target
 from maskjax.sections import Lengths
 from maskjax.task.grammar import ANSWER, LOSS, OF_RUN, Grammar, Loss
 from maskjax.task.graph import Graph
+from maskjax.task.inside import TOLD, inside
 from maskjax.task.networks import networks_of
 from maskjax.task.node import MAIN
 from maskjax.task.run import Run
-from maskjax.task.values import base_values, gates, picture_values
+from maskjax.task.values import base_values, picture_values
 
 # What every run of a graph is given, beside networks.
 GIVEN = ("batch", "partners", "position", "step", "train", "grid", "parts", "over", "record")
@@ -95,6 +96,7 @@ class Reader:
     for name, section in self._section("losses").items():
       values[f"{LOSS}{name}"], loss = self.grammar.loss(name, section)
       losses.append(loss)
+    values = inside(values, self._section("taps"), self._section("gates"), self.modules)
     bound = lambda section: sections.bound(section, self.lengths)
     teachers = {name: bound(section) for name, section in self._section("teachers").items()}
     branches = {
@@ -107,7 +109,7 @@ class Reader:
     handed = [name for takes in answers.values() for name in takes or () if name not in OF_RUN]
     given = [*named, *functions, *teachers, DETACHED]
     given += [name for name in (*GIVEN, *of_run, *handed) if name not in {*values, *given}]
-    outside = [f"{LOSS}{loss.name}" for loss in losses]
+    outside = [f"{told}{LOSS}{loss.name}" for loss in losses for told in ("", TOLD)]
     graph = Graph(values, dict.fromkeys(given), branches, outside)
     self._check(graph, teachers)
     networks = self.modules, self.frozen, early
@@ -130,15 +132,7 @@ class Reader:
 
   def _values(self, over: Over, aim: Target | None) -> dict[str, Any]:
     """All values but answers and losses."""
-    taps = {name: self.grammar.inside(address) for name, address in self._section("taps").items()}
-    values = base_values(over, self.modules, aim, tuple(taps.values()))
-    values |= {name: f"out.taps.{address}" for name, address in taps.items()}
-    if gated := self._section("gates"):
-      by = {self.grammar.inside(section["at"]): section["by"] for section in gated.values()}
-      values["gates"] = gates(by)
-      out: Any = values["out"]
-      values["out"] = out._replace(of={"gates": "gates"})
-    values |= self.grammar.words(over)
+    values = base_values(over, self.modules, aim) | self.grammar.words(over)
     for name, section in self._section("let").items():
       values[name] = self.grammar.value(name, section)
     return picture_values(aim) | values if over.shape and "prediction" in values else values

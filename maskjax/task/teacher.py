@@ -1,6 +1,9 @@
-"""Teachers: parameters that follow those of the network."""
+"""Teachers: networks that follow those that learn."""
+
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 __all__ = ["ema"]
@@ -11,9 +14,18 @@ def ema(
 ) -> PyTree[Float[Array, "..."]]:
   r"""The exponential moving average after one more step: $m\,\bar\theta + (1 - m)\,\theta$.
 
-  >>> ema({"w": 1.0}, {"w": 3.0}, momentum=0.5)["w"]
-  2.0
+  Of running statistics too, which then are those of the averaged network; numbers that are no
+  floats, as counters, are the newest.
+
+  >>> ema({"w": 1.0, "steps": 4}, {"w": 3.0, "steps": 5}, momentum=0.5)
+  {'steps': 5, 'w': 2.0}
 
   Source: Tarvainen and Valpola 2017 (mean teacher), equation 2.
   """
-  return jax.tree.map(lambda t, p: momentum * t + (1 - momentum) * p, teacher, params)
+
+  def one(t: Any, p: Any) -> Any:
+    return (
+      momentum * t + (1 - momentum) * p if jnp.issubdtype(jnp.result_type(p), jnp.inexact) else p
+    )
+
+  return jax.tree.map(one, teacher, params)

@@ -5,7 +5,7 @@ Their docstrings are the glossary of the graph; the names are those of `base_val
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -31,8 +31,7 @@ class Out(NamedTuple):
     tokens: `[b k d]` after the last normalisation, those of the positions that are seen.
     extra: `[b e d]`, the class token and others before them; None without.
     index, valid, hidden: those of `hide.Seen`.
-    taps: what stood at the addresses that `taps` of the config names, by the name there.
-    layers: of the layers whose outputs are among these, the tokens and their grid.
+    layers: of the layers whose outputs are among `taps` of the config, the tokens and their grid.
   """
 
   tokens: Float[Array, "b k d"]
@@ -40,7 +39,6 @@ class Out(NamedTuple):
   index: Int[Array, "b k"] | None  # type: ignore[assignment]
   valid: Bool[Array, "b k"] | None
   hidden: Bool[Array, "b n"]
-  taps: Mapping[str, Any] = {}
   layers: tuple[Any, ...] = ()
 
 
@@ -104,9 +102,6 @@ def out(
   embedded: Float[Array, "b k d"],
   seen: Seen,
   grid: tuple[int, ...],
-  gates: Mapping[str, Any] | None = None,
-  *,
-  taps: tuple[str, ...] = (),
 ) -> Out:
   """What the encoder makes of what it sees."""
   told = encoder.tell(
@@ -115,13 +110,11 @@ def out(
     valid=seen.valid,
     grid=grid,
     method="attend",
-    taps=taps,
-    gates=gates,
   )
   extra = told.out.shape[-2] - embedded.shape[-2]
   first = told.out[..., :extra, :] if extra else None
   inside = told.layers.get("", ())
-  return Out(told.out[..., extra:, :], first, *seen[1:], told.found, inside)
+  return Out(told.out[..., extra:, :], first, *seen[1:], inside)
 
 
 def features(out: Out) -> dict[str, Array]:
@@ -226,16 +219,6 @@ def repeated(batch: Mapping[str, Any], *, times: int) -> dict[str, Array]:
   return {name: jnp.broadcast_to(x, (times, *x.shape)) for name, x in batch.items()}
 
 
-def gates(addresses: Mapping[str, str]) -> Value:
-  """All gates of a network by their addresses, as one value made from the value of each."""
-  names = {f"gate_{i}": address for i, address in enumerate(addresses)}
-
-  def gates(**values: Any) -> dict[str, Any]:
-    return {names[name]: value for name, value in values.items()}
-
-  return Value(gates, {name: addresses[address] for name, address in names.items()})
-
-
 def picture_values(aim: Target | None) -> dict[str, Value | str]:
   """The values that reconstructions are drawn from, where there is a `prediction`."""
   made: Value | str = "prediction"
@@ -250,12 +233,11 @@ def score_values() -> dict[str, Value | str]:
 
 
 def base_values(
-  over: Over, networks: Mapping[str, Any], aim: Target | None, taps: Sequence[str] = ()
+  over: Over, networks: Mapping[str, Any], aim: Target | None
 ) -> dict[str, Value | str]:
   """The values that there are whatever the config says, by name.
 
-  Those of networks that are called "encoder" and "decoder" where there are such; `taps` are
-  addresses in the encoder.
+  Those of networks that are called "encoder" and "decoder" where there are such.
   """
 
   def positions(source: Mapping[str, Any]) -> Any:
@@ -274,7 +256,7 @@ def base_values(
   }
   if "encoder" in networks:
     made |= {"embedding": Value(embedding), "embedded": "embedding"}
-    made["out"] = Value(functools.partial(out, taps=tuple(taps)))
+    made["out"] = Value(out)
   if "decoder" in networks:
     made |= {"decoded": Value(decoded), "prediction": "decoded.prediction"}
     made["predicted_loss"] = Value(predicted_loss)

@@ -12,10 +12,10 @@ import jax
 import numpy as np
 
 from maskjax.data import pipeline
-from maskjax.errors import BadInput, Restart, unknown
+from maskjax.errors import Restart
 from maskjax.keys import stream
 from maskjax.train.checkpoints.checkpoint import Checkpoints
-from maskjax.train.evaluators.evaluation import Context, due, evaluate, on
+from maskjax.train.evaluators.evaluation import Context, due, evaluate
 from maskjax.train.log import metrics, progress
 from maskjax.train.log.profiler import Profiler
 from maskjax.train.log.summary import read_metrics
@@ -25,36 +25,15 @@ from maskjax.train.pod.member import me
 from maskjax.train.pod.share import share
 from maskjax.train.pod.signals import Stop, Stopped
 from maskjax.train.setup import stages
-from maskjax.train.setup.build import IDENTITY, LENGTHS, Parts
+from maskjax.train.setup.build import Parts
+from maskjax.train.setup.checks import check
 from maskjax.train.setup.initial import first_state, snapshot
 from maskjax.train.state import State, with_ema
 from maskjax.train.workdirs import remote
-from maskjax.train.workdirs.workdir import check_config, write_config, write_record
+from maskjax.train.workdirs.workdir import write_config, write_record
 from maskjax.view.grid import save_png
 
 log = logging.getLogger("maskjax")
-
-
-def check_identity(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
-  """Refuses a config whose identity is not that of the run in `workdir`.
-
-  Where the data lie may change, and so may the end of a run whose rate is constant.
-  """
-  fields = [name for name in IDENTITY if name not in ("data", "total")]
-  fields += [f"data.{name}" for name in config["data"] if name != "path"]
-  steady = config["optimizer"].get("schedule", "cosine") == "constant"
-  check_config(workdir, config, fields + ([] if steady else list(LENGTHS)))
-
-
-def check_saving(config: Mapping[str, Any]) -> None:
-  """Refuses intervals that are none, and a best checkpoint by a metric that nobody computes."""
-  section = config.get("checkpoint", {})
-  if (every := section.get("every", 0)) < 0:
-    raise BadInput(f"checkpoint.every is 0, for the end only, or more, got {every}")
-  best = section.get("best", "")
-  scalars = [f"eval/{name}/" for name, chosen in config.get("evals", {}).items() if on(chosen)]
-  if best and not best.startswith(tuple(scalars)):
-    raise unknown("metric for checkpoint.best", best, [f"{metric}…" for metric in scalars])
 
 
 def fit(parts: Parts, workdir: pathlib.Path, seed: int, stop: Stop) -> None:
@@ -62,11 +41,10 @@ def fit(parts: Parts, workdir: pathlib.Path, seed: int, stop: Stop) -> None:
 
   Raises:
     Restart: asked to stop; everything is saved.
-    BadInput: the workdir holds another run, the loss is not finite, something cannot be written.
+    BadInput: see `check`; the loss is not finite, something cannot be written.
   """
   config = {**parts.config, "seed": seed}
-  check_identity(workdir, config)
-  check_saving(config)
+  check(parts, workdir, seed)
   saving = {k: v for k, v in config.get("checkpoint", {}).items() if k != "every"}
   with contextlib.ExitStack() as stack:
     checkpoints = stack.enter_context(Checkpoints(workdir, **saving))

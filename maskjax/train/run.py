@@ -6,34 +6,39 @@ import hashlib
 import logging
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from maskjax.data import kinds, pipeline
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
+from maskjax.record import MEANING, STATISTICS, Record
 from maskjax.task.answers import answer, require
 from maskjax.train.checkpoints.checkpoint import Checkpoints
-from maskjax.train.evaluators.evaluation import check_evaluators, on
+from maskjax.train.evaluators.evaluation import check_evaluators, on, tested
 from maskjax.train.evaluators.evaluation import evaluate as run_evaluators
 from maskjax.train.jobs import explanation
 from maskjax.train.jobs.generation import writer
 from maskjax.train.jobs.offered import results
 from maskjax.train.log.metrics import Writers
 from maskjax.train.log.summary import summary
-from maskjax.train.loop import check_identity, fit, keep_picture, make_context, open_writers
+from maskjax.train.loop import fit, keep_picture, make_context, open_writers
 from maskjax.train.pod.devices import there
 from maskjax.train.pod.member import check, me
 from maskjax.train.pod.rendezvous import listed
 from maskjax.train.pod.signals import asked_to_stop
 from maskjax.train.setup.build import Parts, make_parts
+from maskjax.train.setup.checks import check as check_run
+from maskjax.train.setup.checks import check_identity
 from maskjax.train.setup.initial import first_state, snapshot
+from maskjax.train.setup.sections import checked
 from maskjax.train.setup.stages import run_stages
 from maskjax.train.state import State
 from maskjax.train.workdirs import remote
-from maskjax.train.workdirs.workdir import claim, flatten
+from maskjax.train.workdirs.workdir import changed, claim, flatten, known_record
 from maskjax.view.reconstruction import pick, spaced
 
 log = logging.getLogger("maskjax")
@@ -80,6 +85,8 @@ def train(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   """
   # One block for all seeds: a signal in the last step of one must not begin the next.
   with _opened(config, workdir) as (parts, folders), asked_to_stop() as stop:
+    for seed, folder in folders.items():
+      check_run(parts, folder, seed)  # of all seeds, before any stage is trained
     for seed, folder in folders.items():
       if stop.here():
         raise Restart(f"{stop.reason} before seed {seed}: the same command goes on from there")
@@ -138,7 +145,8 @@ def explain(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
       log.info("explaining seed %d in %s", seed, remote.told(str(folder)))
       step, state = _begun(parts, folder, seed)
       context = make_context(parts, state, seed, step, lambda name, image: None, folder)
-      found.append(explanation.explain(context, **(parts.config.get("explain") or {})))
+      look = tested(explanation.explain, parts.data.test)
+      found.append(look(context, **(parts.config.get("explain") or {})))
       with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
         writers.scalars(step, explanation.numbers(found[-1]))
         for name, image in explanation.pictures(found[-1], parts.data.record).items():
@@ -173,6 +181,8 @@ def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, State]:
     BadInput: there is none, or the workdir holds another run.
   """
   check_identity(folder, {**parts.config, "seed": seed})
+  if me().first and (told := changed(folder, parts.data.found)):
+    log.warning("the data are not those that the run in %s was trained on: %s", folder, told)
   with Checkpoints(folder) as checkpoints:
     found = checkpoints.restore(snapshot(parts.state, 0))
   if found is None:
@@ -204,7 +214,7 @@ def _opened(
   config: Mapping[str, Any], workdir: str | os.PathLike[str]
 ) -> Iterator[tuple[Parts, dict[int, pathlib.Path]]]:
   """The parts of a run and the folder of each seed, with the workdir held for this launch."""
-  config, path = plain(config), pathlib.Path(workdir)
+  config, path = checked(plain(config)), pathlib.Path(workdir)
   seeds, first = config.get("seeds", 1), config["seed"]
   if seeds < 1:
     raise BadInput(f"seeds must be at least 1, got {seeds}")
@@ -213,12 +223,13 @@ def _opened(
     seen = there(os.environ) if jax.default_backend() == "gpu" else None
     log.info("%d of %d local devices", own, seen or own)
   with debugging(config.get("debug", False)):
-    parts = make_parts(config)
-    check_evaluators(config.get("evals", {}), parts.data.record, parts.task)
+    parts = make_parts(config, known=None if config.get("job") == "view" else known_record(path))
+    check_evaluators(config.get("evals", {}), parts.data.record, parts.task, parts.data)
     folders = {first: path}
     folders |= {first + i: path / "seeds" / str(first + i) for i in range(1, seeds)}
     with claim(path) if me().first else contextlib.nullcontext():
       same_everywhere(config)
+      same_data(parts.data.record)
       yield parts, folders
 
 
@@ -232,6 +243,28 @@ def same_everywhere(config: Mapping[str, Any]) -> None:
   others = [i for i, d in enumerate(me().barrier("the workdir", digest)) if d != digest]
   if others:
     raise BadInput(f"{listed(others)} got another config than process {me().index}")
+
+
+def same_data(record: Record) -> None:
+  """Makes sure that all processes opened the same data.
+
+  Raises:
+    BadInput: they did not; the processes and the first field that differs are named.
+  """
+  digest = lambda value: hashlib.sha256(repr(value).encode()).hexdigest()[:16]
+  exact = {name: digest(getattr(record, name)) for name in (*MEANING, "sizes", "labels", "peak")}
+  close = {name: list(getattr(record, name)) for name in STATISTICS}
+  mine = {**exact, **close}
+  for i, theirs in enumerate(me().barrier("the data", mine)):
+    for name, value in theirs.items():
+      # What is measured differs by rounding where processors do.
+      same = _close(value, mine[name]) if name in close else value == mine[name]
+      if not same:
+        raise BadInput(f"{listed([i])} has other data than process {me().index}: {name} differs")
+
+
+def _close(a: Sequence[float], b: Sequence[float]) -> bool:
+  return len(a) == len(b) and np.allclose(a, b, rtol=1e-5)
 
 
 @contextlib.contextmanager

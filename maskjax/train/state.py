@@ -10,7 +10,7 @@ from jaxtyping import Array, Int, Key
 
 from maskjax import weights
 from maskjax.keys import stream
-from maskjax.task.base import Batch, Task, Variables
+from maskjax.task.base import Batch, Task, Variables, with_learned
 from maskjax.task.prepare import PREPARED
 
 
@@ -22,7 +22,8 @@ class State(NamedTuple):
     key: the run key, from which every draw of every step is folded; it never changes.
     variables: the task's collections; the optimiser moves "params".
     opt_state: the optimiser's state.
-    ema: exponential moving average of "params"; empty where none is kept.
+    ema: exponential moving average of `Task.learned`, the parameters and the running statistics of
+      the networks that learn; empty where none is kept.
   """
 
   step: Int[Array, ""]
@@ -37,16 +38,15 @@ def start(
 ) -> State:
   """The state before the first step, from the run key alone."""
   batch = jax.tree.map(jnp.asarray, dict(batch))
-  return begun(tx, key, dict(task.init(stream(key, "variables"), batch)), ema)
+  return begun(task, tx, key, dict(task.init(stream(key, "variables"), batch)), ema)
 
 
 def begun(
-  tx: optax.GradientTransformation, key: Key[Array, ""], variables: Variables, ema: bool
+  task: Task, tx: optax.GradientTransformation, key: Key[Array, ""], variables: Variables, ema: bool
 ) -> State:
   """The state before the first step of variables as they were initialised."""
-  params = variables["params"]
   # Its own buffers: the train step gives its state's memory away.
-  average = jax.tree.map(jnp.copy, params) if ema else {}
+  average = jax.tree.map(jnp.copy, task.learned(variables)) if ema else {}
   return State(jnp.int32(0), key, variables, init_opt_state(tx, variables), average)
 
 
@@ -59,9 +59,7 @@ def init_opt_state(tx: optax.GradientTransformation, variables: Variables) -> An
 
 def with_ema(state: State) -> Variables:
   """The variables to evaluate and export: with the moving average where one is kept."""
-  if not jax.tree.leaves(state.ema):
-    return state.variables
-  return {**state.variables, "params": state.ema}
+  return with_learned(state.variables, state.ema)
 
 
 def parameter_count(variables: Variables) -> int:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from maskjax import reduce
 from maskjax.errors import BadInput
 from maskjax.keys import stream
+from maskjax.task import teacher
 from maskjax.task.base import Batch, Task, Term, total
 from maskjax.train.optimizers.rules import match, names
 from maskjax.train.state import State
@@ -32,7 +33,8 @@ def make_step(
   up to that of the whole batch exactly, also where their counts differ: the counts $C_t$ of the
   whole batch are found first, and microbatch m contributes $\nabla \sum_t w_t S_t^m / C_t$. So do
   the parts of a batch that devices hold where the step is mapped over them, `reduce.across`.
-  With `ema`, $\bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta$ follows each update;
+  With `ema`, $\bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta$ follows each update, and so do
+  the running statistics of the networks that learn, `Task.learned`;
   `held(average, params, opt_state)` puts back what the optimiser holds: zeros, or frozen weights.
 
   Raises:
@@ -56,11 +58,10 @@ def make_step(
     params = state.variables["params"]
     updates, opt_state = tx.update(grads, state.opt_state, params)
     params = optax.apply_updates(params, updates)
-    average = state.ema
+    variables, average = {**variables, "params": params}, state.ema
     if ema:
-      average = jax.tree.map(lambda a, p: ema * a + (1 - ema) * p, average, params)
-      average = held(average, params, opt_state)
-    variables = {**variables, "params": params}
+      average = teacher.ema(average, task.learned(variables), momentum=ema)
+      average["params"] = held(average["params"], params, opt_state)
     if task.update is not None:
       variables = {**task.update(variables, state.step), "params": params}
     means = {f"terms/{k}": t.sum / jnp.maximum(t.count, 1) for k, t in terms.items()}

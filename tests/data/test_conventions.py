@@ -340,7 +340,7 @@ PLANTED = [
   (wav, "open", splits, "by_folder", {"a.wav": tone(1)}),
   (text, "open", text, "decoded", {"a.txt": b"words"}),
   (series, "open", cells, "_number", {"a.csv": b"a\n1\n"}),
-  (table, "open", cells, "_delimiter", {"a.csv": b"a\n1\n"}),
+  (table, "open", cells, "delimiter_of", {"a.csv": b"a\n1\n"}),
   (arrays, "open", arrays, "_axes", {"a.npz": saved(x_train=np.zeros((2, 5, 5)))}),
   (graph, "open", graph, "_pairs", {"a.npz": saved(x=np.zeros((2, 5)))}),
   (table, "open", table, "_arrays", {"a.npz": saved(x=np.zeros((2, 5)))}),

@@ -144,7 +144,9 @@ def test_what_is_read_has_the_shapes_and_facts_of_its_kind(name, tmp_path):
   batch = next(pipeline.batches(data, batch_size=2, seed=0, threads=1, prefetch=1))
   scale = {**scale, "examples": data.record.sizes[data.train]}
   assert said(batch) == said(tiny.shapes(scale, 2))
-  tells = lambda record: {k for k, v in dataclasses.asdict(record).items() if v and k != "sizes"}
+  of_examples = ("sizes", "labels")
+  facts = lambda record: dataclasses.asdict(record).items()
+  tells = lambda record: {k for k, v in facts(record) if v and k not in of_examples}
   stands_for = tiny.record(scale)
   assert tells(data.record) == tells(stands_for)
   for fact in ("kind", "shape", "classes", "unit", "caption", "rate"):
@@ -261,3 +263,40 @@ def test_a_question_for_a_kind_is_found(source):
 )
 def test_other_kinds_are_let_be(source):
   assert list(asks(source)) == []
+
+
+def test_numbers_of_other_data_are_brought_to_the_scale_of_the_first(tmp_path):
+  rows = np.arange(24.0).reshape(12, 2)
+  rows[3, 1] = np.nan
+  for name, kind, options in (
+    ("table", "table", {"test": ""}),
+    ("csv", "series", {"length": 2, "split": (6, 3, 3)}),
+  ):
+    opened = {}
+    for scale in (1, 3):
+      path = tmp_path / f"{scale}.csv"
+      lines = [",".join("" if np.isnan(x) else f"{x:g}" for x in row) for row in scale * rows]
+      path.write_text("\n".join(["a,b", *lines]))
+      known = opened[1].record if opened else None
+      opened[scale] = pipeline.load(name=name, path=str(path), known=known, **options)
+    assert opened[3].record == opened[1].record
+    before, after = (next(pipeline.examples(d, "train", batch_size=6)) for d in opened.values())
+    np.testing.assert_array_equal(before["valid"], after["valid"])
+    record = opened[1].record
+    zero, one = (
+      (record.mean, record.std)
+      if kind == "series"
+      else (record.low, np.subtract(record.high, record.low))
+    )
+    axis = (1, 1, 2) if kind == "series" else (1, 2, 1)
+    zero, one = np.reshape(zero, axis), np.reshape(one, axis)
+    tripled = np.where(before["valid"], (3 * (before[kind] * one + zero) - zero) / one, 0)
+    np.testing.assert_allclose(after[kind], tripled, atol=1e-5)
+
+
+def test_data_whose_ids_or_columns_mean_something_else_are_refused(tmp_path):
+  (tmp_path / "a.txt").write_text("abcd" * 40)
+  (tmp_path / "b.txt").write_text("abce" * 40)
+  known = pipeline.load(name="text", path=str(tmp_path / "a.txt"), length=4).record
+  with pytest.raises(BadInput, match=r"vocabulary\[3\] was 'd', is now 'e'"):
+    pipeline.load(name="text", path=str(tmp_path / "b.txt"), length=4, known=known)

@@ -1,5 +1,6 @@
 """Tables: what is missing, what is scaled by what, and what nobody may see."""
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -145,3 +146,41 @@ def test_an_npz_that_holds_no_table_is_refused(tmp_path, arrays, says):
   np.savez(tmp_path / "x.npz", **arrays)
   with pytest.raises(BadInput, match=says):
     table.open(str(tmp_path / "x.npz"))
+
+
+@pytest.mark.parametrize(
+  ("text", "wanted", "options"),
+  [
+    ("a,b\n1.50,\n,002\n", "a,b\n1.50,7\n7,002\n", {}),
+    # A column of dates, quotes, another delimiter and decimal sign, ends of lines, an empty line.
+    ('day;"b;c";d\r\n2020-01-01;"1,50";NA\r\n\r\n2020-01-02;;"2"\r\n',
+     'day;"b;c";d\r\n2020-01-01;"1,50";7,5\r\n\r\n2020-01-02;7,5;"2"\r\n', {"decimal": ","}),
+    ("1, nan,3\n4,5e0,6", "1,7,3\n4,5e0,6", {"header": False}),
+    ("a\n1\n\n3\n", "a\n1\n7\n3\n", {}),
+    (",a\n0,\"\"\n1,2\n", ",a\n0,7\n1,2\n", {}),
+  ],
+)  # fmt: skip
+def test_a_file_is_written_with_its_gaps_filled_and_nothing_else_changed(
+  tmp_path, text, wanted, options
+):
+  path = tmp_path / "a.csv"
+  path.write_bytes(text.encode())
+  record, splits = table.open(str(path), **options)
+  low, high = np.array(record.low), np.array(record.high)
+  high = np.where(high > low, high, low + 1)
+  rows = ((7.5 if "decimal" in options else 7) - low) / (high - low)
+  rows = np.broadcast_to(rows, splits["train"].valid.shape)
+  record = dataclasses.replace(record, high=tuple(high.tolist()))
+  assert table.written(splits["train"], rows, record) == wanted
+
+
+def test_known_cells_of_arrays_keep_all_their_digits(tmp_path):
+  cells = np.random.default_rng(0).normal(size=(9, 3))
+  cells[2, 1] = np.nan
+  np.savez(tmp_path / "a.npz", x=cells)
+  record, splits = table.open(str(tmp_path / "a.npz"))
+  made = table.written(splits["train"], np.zeros((9, 3)), record)
+  back = np.array([[float(c) for c in line.split(",")] for line in made.splitlines()[1:]])
+  same = ~np.isnan(cells)
+  np.testing.assert_array_equal(back[same], cells[same])
+  assert back[2, 1] == pytest.approx(record.low[1])

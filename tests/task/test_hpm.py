@@ -59,7 +59,7 @@ def golden():
   )
   assert [path for path in report.missing if not path.startswith("teachers/")] == []
   assert all(name.startswith("golden.") for name in report.unused)
-  variables["teachers"] = {"teacher": variables["params"]}
+  variables["teachers"] = {"teacher": {"params": variables["params"]}}
   draws, hidden = int(given["draws"]), jax.device_put(given["hidden"] == 1)
 
   @jax.jit
@@ -156,19 +156,22 @@ def tiny():
       found = teach, jax.tree.map(optax.tree.norm, slopes)
       return jax.tree.map(lambda old, new: jnp.where(weight > 0, new, old), carry, after), found
 
-    start = {"params": params, "teachers": {"teacher": params}}, tx.init(ravel_pytree(params)[0])
+    start = (
+      {"params": params, "teachers": {"teacher": {"params": params}}},
+      tx.init(ravel_pytree(params)[0]),
+    )
     xs = jnp.arange(STEPS), jnp.ones(STEPS).at[0].set(0)
     (end, _), (teach, taught) = jax.lax.scan(step, start, xs)
     batch, away = pictures(STEPS, MANY), jax.tree.map(bend, params)
     given = {
-      "early": (end["params"], end["teachers"]["teacher"], 0),
-      "late": (end["params"], end["teachers"]["teacher"], 10),
+      "early": (end["params"], end["teachers"]["teacher"]["params"], 0),
+      "late": (end["params"], end["teachers"]["teacher"]["params"], 10),
       "own": (params, params, 10),
       "other teacher": (params, away, 10),
       "other student": (away, params, 10),
     }
     show = lambda x: task.answers["views"](
-      {**rest, "params": x[0], "teachers": {"teacher": x[1]}}, batch, KEY, x[2]
+      {**rest, "params": x[0], "teachers": {"teacher": {"params": x[1]}}}, batch, KEY, x[2]
     )
     found = jax.lax.map(show, jax.tree.map(lambda *x: jnp.stack(x), *given.values()))
     views = {name: jax.tree.map(lambda x, i=i: x[i], found) for i, name in enumerate(given)}
@@ -208,7 +211,7 @@ def test_maps_of_losses_are_those_of_what_views_show():
 def test_the_teacher_decides():
   made = tiny()[3]
   shape = lambda tree: jax.tree.map(jnp.shape, tree)
-  assert shape(made["teachers"]) == {"teacher": shape(made["params"])}
+  assert shape(made["teachers"]) == {"teacher": {"params": shape(made["params"])}}
   before, teacher, student = (
     np.isnan(tiny()[1][name]["seen"]) for name in ("own", "other teacher", "other student")
   )

@@ -92,19 +92,26 @@ def found():
   bend = lambda x: (
     x + np.float32(0.1) * np.sin(np.arange(x.size, dtype=np.float32)).reshape(x.shape)
   )
-  made["teachers"] = {"teacher": jax.tree.map(bend, made["params"])}
+  made["teachers"] = {"teacher": {"params": jax.tree.map(bend, made["params"])}}
 
   @jax.jit
   def run(made):
     rest = {name: x for name, x in made.items() if name not in ("params", "teachers")}
-    full = lambda params, teacher: {**rest, "params": params, "teachers": {"teacher": teacher}}
-    own, batch = (made["params"], made["teachers"]["teacher"]), pictures(jax.random.key(1))
+    full = lambda params, teacher: {
+      **rest,
+      "params": params,
+      "teachers": {"teacher": {"params": teacher}},
+    }
+    own, batch = (
+      (made["params"], made["teachers"]["teacher"]["params"]),
+      pictures(jax.random.key(1)),
+    )
     state = State(jnp.int32(0), KEY, full(*own), tx.init(own[0]), {})
     step = make_step(task, tx)
     seeds = jnp.concatenate([jnp.ones(1, int), 2 + jnp.arange(1, STEPS) % 4])
     train = lambda state, seed: step(state, pictures(jax.random.key(seed)))
     end, metrics = jax.lax.scan(train, state, seeds)
-    trained = end.variables["params"], end.variables["teachers"]["teacher"]
+    trained = end.variables["params"], end.variables["teachers"]["teacher"]["params"]
     probe = lambda i: (trained, pictures(jax.random.key(90 + i)), jax.random.key(i))
     turned = jax.tree.map(lambda x: x[::-1], batch)
     ways = [(own, batch, KEY), (own, turned, KEY), (own, batch, stream(KEY, "loss"))]
@@ -200,7 +207,9 @@ def test_the_teacher_is_what_training_comes_to():
   task, made, _ = found()
   final = task.final(made)
   assert "teachers" not in final
-  jax.tree.map(np.testing.assert_array_equal, final["params"], made["teachers"]["teacher"])
+  jax.tree.map(
+    np.testing.assert_array_equal, final["params"], made["teachers"]["teacher"]["params"]
+  )
   assert task.final(final) == final
 
 

@@ -171,8 +171,9 @@ def test_a_hider_and_a_selection_may_be_told_of_other_values_than_theirs(variabl
     ),
     (dict(let=dict(a=3)), "the value 'a' is a section with fn, or the name of another"),
     (dict(hide=(dict(fn="hide.drop"), dict(fn="hide.mean"))), "drops positions comes last"),
+    (dict(hide=dict(fn=None, keep=4)), "hide is a section with fn, or several"),
     (dict(select=dict(fn="select.top", ratio=LINE)), "set hide.keep"),
-    (dict(gates=dict(a=dict(at="decoder/0/heads", by="hidden"))), "are in the encoder"),
+    (dict(gates=dict(a=dict(at="decodr/0/heads", by="hidden"))), "did you mean 'decoder'"),
     (dict(branches=dict(other={})), "changes nothing"),
   ],
 )

@@ -55,7 +55,7 @@ class Ran:
 
       return jax.lax.scan(one, state, None, 2)[1]
 
-    before = initial(init, shapes, begun, seed=0)
+    before = initial(init, shapes, begun, 0, self.task.learned)
     before, (after, met) = jax.device_get((before, jax.jit(run)(before, *begun)))
     at = lambda tree, i: jax.tree.map(lambda x: x[i], tree)
     self.variables = [before, at(after, 0), at(after, 1)]
@@ -98,7 +98,7 @@ def test_two_looks_hide_apart_and_one_teacher_follows(ran):
   first, second = made.variables[:2]
   slow = jax.tree.map(lambda t, p: 0.75 * t + 0.25 * p, first["params"], second["params"])
   close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7)
-  jax.tree.map(close, second["teachers"]["slow"], slow)
+  jax.tree.map(close, second["teachers"]["slow"], {"params": slow})
 
 
 def test_a_mask_is_carried_through_stages_whatever_stands_behind_it(ran):

@@ -22,17 +22,22 @@ def task():
 
 def variables(params, **teachers):
   leaf = lambda value: {"w": jnp.float32(value)}
-  return {"params": leaf(params), "teachers": {name: leaf(x) for name, x in teachers.items()}}
+  return {
+    "params": leaf(params),
+    "teachers": {name: {"params": leaf(x)} for name, x in teachers.items()},
+  }
 
 
 @pytest.mark.parametrize("step", [0, 3, 9])
 def test_each_follows_by_the_momentum_of_that_step(task, step):
-  after = task.update({**variables(3, slow=1, rising=2), "counts": 5}, step)
+  after = task.update({**variables(3, slow=1, rising=2), "state": 5}, step)
   momentum = 0.5 + 0.4 * step / 10
-  np.testing.assert_allclose(after["teachers"]["slow"]["w"], 0.75 * 1 + 0.25 * 3, rtol=1e-6)
+  np.testing.assert_allclose(
+    after["teachers"]["slow"]["params"]["w"], 0.75 * 1 + 0.25 * 3, rtol=1e-6
+  )
   expected = momentum * 2 + (1 - momentum) * 3
-  np.testing.assert_allclose(after["teachers"]["rising"]["w"], expected, rtol=1e-6)
-  assert (after["params"]["w"], after["counts"]) == (3, 5)
+  np.testing.assert_allclose(after["teachers"]["rising"]["params"]["w"], expected, rtol=1e-6)
+  assert (after["params"]["w"], after["state"]) == (3, 5)
 
 
 def test_they_begin_as_the_parameters_given_weights_too(task):
@@ -40,7 +45,7 @@ def test_they_begin_as_the_parameters_given_weights_too(task):
   given = variables(3, slow=1, rising=2)
   begun = task.prepare(given, iter([]))
   for name in ("slow", "rising"):
-    assert begun["teachers"][name]["w"] == 3
-    assert begun["teachers"][name]["w"] is not given["params"]["w"]
-  pointers = {tree["w"].unsafe_buffer_pointer() for tree in begun["teachers"].values()}
+    assert begun["teachers"][name]["params"]["w"] == 3
+    assert begun["teachers"][name]["params"]["w"] is not given["params"]["w"]
+  pointers = {tree["params"]["w"].unsafe_buffer_pointer() for tree in begun["teachers"].values()}
   assert len(pointers | {given["params"]["w"].unsafe_buffer_pointer()}) == 3

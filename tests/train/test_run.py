@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maskjax.data import pipeline
 from maskjax.errors import BadInput
 from maskjax.train import loop, run
 from maskjax.train.checkpoints.checkpoint import Checkpoints
@@ -71,7 +72,7 @@ TOY: dict[str, Any] = {
 # What a config says of a run, not of what it is made of.
 AROUND = (
   "job", "seed", "seeds", "loader", "evals", "eval_batch_size", "checkpoint", "log", "profile",
-  "resume", "init_from", "init_except", "stages", "sample", "explain",
+  "resume", "init_from", "init_except", "init_missing", "stages", "sample", "explain",
 )  # fmt: skip
 
 
@@ -80,12 +81,13 @@ def remembered():
   """Runs share the compiled parts of configs that differ in `AROUND` alone; they hold no state."""
   made: dict[str, Any] = {}
 
-  def parts(config):
+  def parts(config, known=None):
     made_of = {name: section for name, section in config.items() if name not in AROUND}
     key = json.dumps(made_of, sort_keys=True)
     if key not in made:
       made[key] = make_parts(config)
-    return made[key]._replace(config=config)
+    data = pipeline.load(**{**config["data"], "known": known}) if known else made[key].data
+    return made[key]._replace(config=config, data=data)
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(run, "make_parts", parts)
@@ -285,3 +287,54 @@ def test_a_free_field_may_change(toy, finished, tmp_path, field):
   value = str(shutil.copy(toy.data, tmp_path)) if field == "data.path" else FREE[field]
   run.run(toy.config({field: value}), workdir)
   assert toy.final(workdir) == toy.final(finished)
+
+
+def test_a_field_of_data_that_is_left_out_at_relaunch_is_a_difference(toy, finished):
+  config = toy.config()
+  del config["data"]["augment"]
+  with pytest.raises(BadInput, match=r"data\.augment.* is now absent"):
+    run.run(config, finished)
+
+
+def rewritten(toy, folder, **arrays):
+  """The data of a run, with other arrays in place of some."""
+  path = folder / "other.npz"
+  np.savez(path, **{**np.load(toy.data), **arrays})
+  return str(path)
+
+
+CLASSES = np.array(["a", "b", "c", "d"])
+
+
+@pytest.mark.parametrize(
+  ("arrays", "says"),
+  [
+    ({"class_names": CLASSES}, r"not those that the run was made for: class_names\[0\] was '0'"),
+    ({"train_images": np.zeros((39, 8, 8, 1), np.uint8), "train_labels": np.arange(39) % 4},
+     r"have changed: sizes\.train was 40, is now 39; begin a new run .* init_from="),
+    ({"train_labels": np.arange(40) % 4 ^ 1}, r"have changed: labels\.train was '\w+', is now"),
+    ({"train_images": np.zeros((40, 8, 8, 1), np.uint16)}, r"have changed: peak was 255"),
+  ],
+)  # fmt: skip
+def test_a_run_does_not_go_on_with_other_data(toy, finished, tmp_path, arrays, says):
+  before = (finished / "record.json").read_bytes()
+  with pytest.raises(BadInput, match=says):
+    run.run(toy.config({"data.path": rewritten(toy, tmp_path, **arrays)}), finished)
+  assert (finished / "record.json").read_bytes() == before
+
+
+def test_other_jobs_keep_the_statistics_of_the_first_launch_and_tell_what_changed(
+  toy, finished, tmp_path, monkeypatch, caplog
+):
+  before, seen = (finished / "record.json").read_bytes(), []
+  monkeypatch.setattr(run, "make_context", lambda parts, *rest: seen.append(parts.data) or 1 / 0)
+  dark = rewritten(toy, tmp_path, train_images=np.zeros((20, 8, 8, 1), np.uint8),
+                   train_labels=np.arange(20) % 4)  # fmt: skip
+  with pytest.raises(ZeroDivisionError):
+    run.run(toy.config({"data.path": dark, "job": "evaluate"}), finished)
+  stored = json.loads(before)
+  assert list(seen[0].record.mean) == stored["mean"] != [0.0]
+  batch = next(pipeline.examples(seen[0], "train", batch_size=2))
+  np.testing.assert_allclose(batch["image"], -stored["mean"][0] / stored["std"][0], rtol=1e-5)
+  assert any("sizes.train was 40, is now 20" in said for said in caplog.messages)
+  assert (finished / "record.json").read_bytes() == before

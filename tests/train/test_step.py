@@ -74,7 +74,7 @@ def test_what_is_held_at_zero_is_zero_in_the_average_too():
   first = lambda average, params, moments: jax.tree.map(lambda x: x.at[0].set(0), average)
   step = jax.jit(make_step(uneven(), optax.sgd(0.1), ema=0.9, held=first))
   state = step(begun(uneven(), optax.sgd(0.1), ema=True), BATCH)[0]
-  average = np.asarray(state.ema["w"])
+  average = np.asarray(state.ema["params"]["w"])
   assert (average[0] == 0).all()
   assert (average[1:] != 0).all()
 
@@ -154,7 +154,7 @@ def test_the_average_follows_its_formula(decay):
     state, _ = step(state, BATCH)
     average = decay * average + (1 - decay) * np.asarray(state.variables["params"]["w"])
   if decay:
-    np.testing.assert_allclose(state.ema["w"], average, rtol=1e-5)
+    np.testing.assert_allclose(state.ema["params"]["w"], average, rtol=1e-5)
   else:
     assert state.ema == {}
 

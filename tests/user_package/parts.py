@@ -74,6 +74,13 @@ def normed(coupled=True):
   return Normed(coupled)
 
 
+@bind.coupled
+def seen_before(state):
+  """How many steps there were, a state of the method."""
+  count = jnp.int32(0) if state is None else state
+  return count, count + 1
+
+
 class Critic(nn.Module):
   """A number for each example."""
 
@@ -108,6 +115,11 @@ def importance(graph, ones):
 def ones(position, heads=2):
   """A gate of heads that keeps all."""
   return jnp.ones((len(position), heads))
+
+
+def first_head(position):
+  """A gate of two heads that keeps the first."""
+  return jnp.broadcast_to(jnp.asarray([1.0, 0.0]), (len(position), 2))
 
 
 @bind.coupled

@@ -36,6 +36,14 @@ def _compare(record: verified.Record, like: Mapping[str, Any], where: str) -> No
     raise BadInput(f"{where} holds another state: {'; '.join(shown[:3])}{more}")
 
 
+def check_kept(keep: int = 1, keep_every: int = 0, best_mode: str = "max") -> None:
+  """Raises `BadInput` unless these say which steps to keep; see `Checkpoints`."""
+  if keep < 1 or keep_every < 0:
+    raise BadInput(f"checkpoints: keep={keep} is at least 1, keep_every={keep_every} at least 0")
+  if best_mode not in ("max", "min"):
+    raise BadInput(f"checkpoints: best_mode is 'max' or 'min', got {best_mode!r}")
+
+
 def preserved(
   steps: Sequence[int], *, keep: int, keep_every: int = 0, best: int | None = None
 ) -> list[int]:
@@ -86,10 +94,7 @@ class Checkpoints:
     best: str = "",
     best_mode: str = "max",
   ):
-    if keep < 1 or keep_every < 0:
-      raise BadInput(f"checkpoints: keep={keep} is at least 1, keep_every={keep_every} at least 0")
-    if best_mode not in ("max", "min"):
-      raise BadInput(f"checkpoints: best_mode is 'max' or 'min', got {best_mode!r}")
+    check_kept(keep, keep_every, best_mode)
     self._directory = pathlib.Path(workdir).absolute() / "checkpoints"
     self._keep, self._keep_every = keep, keep_every
     self._best, self._sign = best, 1 if best_mode == "max" else -1
@@ -163,7 +168,7 @@ class Checkpoints:
     error = future.exception()
     if error is None:
       return
-    if not _system_error(error):
+    if not (_system_error(error) or isinstance(error, verified.DamagedError)):
       raise error
     raise self._unwritten(step, error) from error
 
@@ -186,7 +191,7 @@ class Checkpoints:
       found = self._newest(chosen)
     if found is None:
       return None
-    number, arrays, record = found
+    number, arrays, record = verified.added(found, wanted)
     _compare(record, wanted, f"the checkpoint of step {number} in {self._directory}")
     impl = {name: field["impl"] for name, field in record["leaves"].items()}
     leaves = [lv.place(arrays[name], leaf, impl[name]) for name, leaf in wanted.items()]
@@ -244,7 +249,7 @@ class Checkpoints:
   def _unwritten(self, step: int, error: BaseException) -> BadInput:
     newest = next((s for s in reversed(self.steps()) if self._good(s)), None)
     last = "there is no good one" if newest is None else f"the last good one is step {newest}"
-    said = f"{_system_error(error)} ({self._directory})"
+    said = f"{_system_error(error) or error} ({self._directory})"
     return BadInput(f"checkpoint of step {step} could not be written: {said}; {last}")
 
   def _there(self, step: int, arrays: lv.Arrays) -> bool:
@@ -277,10 +282,11 @@ class Checkpoints:
     kinds: Mapping[str, lv.Kind],
     metrics: Mapping[str, float],
   ) -> None:
-    """Runs in the writer's thread: writes, and only then deletes what need not be kept."""
+    """Runs in the writer's thread: writes, reads back, and only then deletes what may go."""
     self._sweep()
     try:
       verified.write(self._directory / str(step), arrays, kinds, metrics)
+      verified.check(self._directory / str(step))
     except BaseException:
       self._sweep()
       raise

@@ -15,7 +15,7 @@ from maskjax import bind
 from maskjax.data import kinds
 from maskjax.errors import BadInput
 from maskjax.task.answers import answer
-from maskjax.task.base import Variables
+from maskjax.task.base import Variables, with_learned
 from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.setup.build import make_task
 from maskjax.train.workdirs import remote
@@ -76,7 +76,7 @@ def _load(path: pathlib.Path, step: int | None) -> Loaded:
 
 
 def stored(workdir: pathlib.Path, *, step: int | None = None) -> Variables:
-  """The variables in a run's newest good checkpoint, with the moving average where one was kept.
+  """The variables in a run's newest good checkpoint, with the EMA networks where they were kept.
 
   Raises:
     BadInput: no good checkpoint there.
@@ -85,5 +85,4 @@ def stored(workdir: pathlib.Path, *, step: int | None = None) -> Variables:
   if found is None:
     raise BadInput(f"{workdir} holds no checkpoint")
   arrays = unflatten_dict(found[1], sep="/")["state"]
-  variables = arrays["variables"]
-  return {**variables, "params": arrays["ema"]} if "ema" in arrays else variables
+  return with_learned(arrays["variables"], arrays.get("ema", {}))

@@ -4,11 +4,14 @@ A step is an orbax composite: `state`, the arrays by the slash-joined path of th
 `digest`, a JSON record of every leaf's dtype, shape and digest, sealed by its own.
 """
 
+import contextlib
 import json
 import logging
 import os
 import pathlib
-from collections.abc import Mapping
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,8 +19,10 @@ import orbax.checkpoint as ocp
 import tensorstore as ts
 
 from maskjax.train.checkpoints import leaves as lv
-from maskjax.train.checkpoints.renamed import current
+from maskjax.train.checkpoints.renamed import ADDED, current
 from maskjax.train.workdirs import remote
+
+log = logging.getLogger("maskjax")
 
 Record = dict[str, Any]
 
@@ -26,6 +31,22 @@ ALONE = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
 
 # Orbax logs through absl's logger, which others share: drop its records alone; errors are raised.
 logging.getLogger("absl").addFilter(lambda r: f"{os.sep}orbax{os.sep}" not in r.pathname)
+
+
+@contextlib.contextmanager
+def _named_safely(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  r"""The same place by a name that libraries take as it is, through a link to its folder.
+
+  Orbax looks for what it wrote by patterns, in which `[1]` stands for 1, and tensorstore takes `\`
+  for `/`.
+  """
+  if not re.search(r"[\[\]*?\\]", str(path)):
+    yield path
+    return
+  with tempfile.TemporaryDirectory(prefix="maskjax-") as folder:
+    link = pathlib.Path(folder) / "checkpoints"
+    link.symlink_to(path.parent.absolute(), target_is_directory=True)
+    yield link / path.name
 
 
 class DamagedError(Exception):
@@ -69,8 +90,9 @@ def write(
     digest=ocp.JsonCheckpointHandler(**alone),
     composite_options=ocp.CompositeOptions(**alone),
   )
-  with ocp.Checkpointer(handler, **alone) as checkpointer:
-    checkpointer.save(path, args=ocp.args.Composite(**items))
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with _named_safely(path) as place, ocp.Checkpointer(handler, **alone) as checkpointer:
+    checkpointer.save(place, args=ocp.args.Composite(**items))
   # Orbax leaves its JSON to the page cache: older steps go once this one is safe from a power cut.
   for entry in (*path.rglob("*"), path, path.parent):
     descriptor = os.open(entry, os.O_RDONLY)
@@ -95,6 +117,14 @@ def read_record(path: pathlib.Path) -> Record:
 
 def _read_state(path: pathlib.Path, expected: Mapping[str, lv.Spec]) -> lv.Arrays:
   """Reads arrays by tensorstore: orbax's reader strews tracebacks about damaged ones on stderr."""
+  # What was not put together, by versions that wrote under names with "[".
+  part = path / "ocdbt.process_0"
+  whole = (path / "manifest.ocdbt").exists() or not (part / "manifest.ocdbt").exists()
+  with _named_safely(path) as place:
+    return _read_arrays(place if whole else place / part.name, expected)
+
+
+def _read_arrays(path: pathlib.Path, expected: Mapping[str, lv.Spec]) -> lv.Arrays:
   context = ts.Context()
   base = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{path}/"}}
   where = {name: {"driver": "zarr", "kvstore": {**base, "path": f"{name}/"}} for name in expected}
@@ -108,6 +138,25 @@ def _read_state(path: pathlib.Path, expected: Mapping[str, lv.Spec]) -> lv.Array
   return {name: np.asarray(array.result()) for name, array in reading.items()}
 
 
+def check(path: pathlib.Path) -> None:
+  """Reads a step that was just written, array by array, so that no second copy of all is held.
+
+  Raises:
+    DamagedError: it cannot be read, or is not what was written.
+  """
+  try:
+    for name, field in read_record(path)["leaves"].items():
+      spec = lv.Spec(field["dtype"], tuple(field["shape"]))
+      found = {} if 0 in spec.shape else _read_state(path / "state", {name: spec})
+      if found and lv.digests(found)[name] != field["digest"]:
+        raise DamagedError(f"the values of {name} are not those that were saved")
+  except DamagedError:
+    raise
+  except Exception as error:
+    first = str(error).partition("\n")[0]
+    raise DamagedError(f"{type(error).__name__}: {first[:200]}") from error
+
+
 def read(path: pathlib.Path) -> tuple[lv.Arrays, Record]:
   """Reads and verifies a step; whatever is wrong with it raises, as whatever type of error."""
   remote.fetch(path)
@@ -119,5 +168,23 @@ def read(path: pathlib.Path) -> tuple[lv.Arrays, Record]:
   digests = lv.digests(arrays)
   if bad := [name for name, field in record["leaves"].items() if digests[name] != field["digest"]]:
     raise DamagedError(f"the values of {', '.join(bad[:3])} are not those that were saved")
-  leaves = {current(name): field for name, field in record["leaves"].items()}
-  return {current(name): array for name, array in arrays.items()}, {**record, "leaves": leaves}
+  leaves, filled = current(record["leaves"])
+  if filled:
+    log.warning(
+      "%s holds EMA parameters without their running statistics (%d arrays): "
+      "those of the network itself are taken",
+      path,
+      len(filled),
+    )
+  return current(arrays)[0], {**record, "leaves": leaves}
+
+
+def added(
+  found: tuple[int, lv.Arrays, Record], wanted: Mapping[str, Any]
+) -> tuple[int, lv.Arrays, Record]:
+  """A checkpoint with what states did not have before, zeros: nothing is known of it."""
+  step, arrays, record = found
+  new = {n: leaf for n, leaf in wanted.items() if n.startswith(ADDED) and n not in arrays}
+  zeros = {n: np.zeros(leaf.shape, leaf.dtype) for n, leaf in new.items()}
+  fields = {n: {"is": str(lv.spec(n, leaf)), "impl": ""} for n, leaf in zeros.items()}
+  return step, {**arrays, **zeros}, {**record, "leaves": {**record["leaves"], **fields}}

@@ -17,7 +17,7 @@ from maskjax.errors import BadInput, unknown
 from maskjax.keys import stream
 from maskjax.record import Record
 from maskjax.sections import bound
-from maskjax.task.answers import lacks
+from maskjax.task.answers import lacks, needed
 from maskjax.task.base import Task, Variables
 from maskjax.train.mesh.mesh import Mesh
 
@@ -25,6 +25,8 @@ log = logging.getLogger("maskjax")
 
 # What the loop reads of an evaluator's section; the rest is the evaluator's.
 SCHEDULING = ("every", "pixels")
+# What evaluators call the split that they look at, which stands for that of `data.test`.
+TEST = "test"
 
 
 @dataclasses.dataclass
@@ -116,8 +118,10 @@ def pixels(variables: Variables, batch: Mapping[str, Any]) -> dict[str, Any]:
   return {"mean": flat, "class": flat}
 
 
-def bind_evaluators(evals: Mapping[str, Mapping[str, Any]]) -> dict[str, functools.partial]:
-  """Binds every evaluator of a config.
+def bind_evaluators(
+  evals: Mapping[str, Mapping[str, Any]], test: str = TEST
+) -> dict[str, functools.partial]:
+  """Binds every evaluator of a config; `test` is the split that they look at unless they say.
 
   Raises:
     BadInput: an unknown evaluator or argument.
@@ -125,17 +129,37 @@ def bind_evaluators(evals: Mapping[str, Mapping[str, Any]]) -> dict[str, functoo
   clean = lambda section: {
     k: v for k, v in section.items() if k not in SCHEDULING and v is not None
   }
-  return {name: bound(clean(section)) for name, section in evals.items() if section}
+  return {name: tested(bound(clean(part)), test) for name, part in evals.items() if part}
 
 
-def check_evaluators(sections: Mapping[str, Mapping[str, Any]], record: Record, task: Task) -> None:
+def tested(fn: Callable[..., Any], test: str) -> functools.partial:
+  """A function whose `test` or `split` is `test` where it would be the split of that name.
+
+  >>> tested(functools.partial(lambda split="test", train="train": split), "validation")()
+  'validation'
+  """
+  bare = inspect.signature(getattr(fn, "func", fn)).parameters
+  said = getattr(fn, "keywords", {})
+  roles = [role for role in ("test", "split") if role in bare and role not in said]
+  own = {role: test for role in roles if test and bare[role].default == TEST}
+  return functools.partial(fn, **own)
+
+
+def check_evaluators(
+  sections: Mapping[str, Mapping[str, Any]],
+  record: Record,
+  task: Task,
+  data: pipeline.Data | None = None,
+) -> None:
   """Finds out before a run begins whether its evaluators can work on this data and task.
+
+  With the open `data` also whether the splits that need labels have them.
 
   Raises:
     BadInput: an unknown evaluator, argument or split, or what an evaluator `needs` and this run
       has not: an answer, a kind of data, labels.
   """
-  for name, evaluator in bind_evaluators(sections).items():
+  for name, evaluator in bind_evaluators(sections, data.test if data else TEST).items():
     if not on(sections[name]):
       continue
     if lacking := lacks(evaluator.func, task, record):
@@ -145,6 +169,14 @@ def check_evaluators(sections: Mapping[str, Mapping[str, Any]], record: Record, 
       takes = inspect.signature(evaluator).parameters.get(role)
       if takes and takes.default not in record.sizes:
         raise unknown(f"split for evals.{name}.{role}", takes.default, record.sizes)
+      if takes and data and needed(evaluator.func).labels:
+        _labelled(data, takes.default, f"evals.{name}")
+
+
+def _labelled(data: pipeline.Data, split: str, who: str) -> None:
+  if "label" not in data.splits[split][0]:
+    said = f"{who} needs labels, and the split {split!r} has none"
+    raise BadInput(f"{said}; --config.{who}=None switches it off")
 
 
 def on(section: Mapping[str, Any] | None) -> bool:
@@ -165,7 +197,7 @@ def evaluate(
 
   An evaluator with `pixels` runs at step 0 on the raw pixels too, as `eval/<name>/pixels/<figure>`.
   """
-  evaluators, results = bind_evaluators(sections), {}
+  evaluators, results = bind_evaluators(sections, context.data.test if context.data else TEST), {}
   for i, name in enumerate(names):
     log.info("evaluating %s at step %d (%d of %d)", name, context.step, i + 1, len(names))
     mine = dataclasses.replace(context, key=stream(context.key, name))

@@ -5,6 +5,7 @@ cells filled in; separated sources to listen to. Which of these follows from wha
 """
 
 import contextlib
+import dataclasses
 import pathlib
 import re
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from maskjax.record import Record
 from maskjax.sections import bound
 from maskjax.task.answers import answer, lacks, needed, needs
 from maskjax.task.base import Task, Variables
+from maskjax.train.evaluators.evaluation import tested
 from maskjax.train.evaluators.imputation import fill_in
 from maskjax.train.loop import keep_picture, make_context, open_writers
 from maskjax.train.mesh.mesh import get
@@ -86,19 +88,26 @@ def _painted(parts: Parts, seed: int, folder: pathlib.Path, step: int, state: St
   with contextlib.closing(open_writers(parts.config, folder, None)) as writers:
     picture = lambda name, image: paths.append(keep_picture(folder, writers, step, name, image))
     context = make_context(parts, state, seed, step, picture, folder)
-    bound({"fn": "train.evaluators.samples", **parts.config.get("sample", {})})(context)
+    draw = bound({"fn": "train.evaluators.samples", **parts.config.get("sample", {})})
+    tested(draw, parts.data.test)(context)
   return "\n".join(f"picture: {path}" for path in paths) if me().first else ""
 
 
 @needs("impute", kinds=("table",))
 def _filled(parts: Parts, seed: int, folder: pathlib.Path, step: int, state: State) -> str:
-  """The table of a run with its missing cells filled in, a csv file in the units of the data."""
+  """The table of a run with its missing cells filled in, all else as it stands in its file."""
+  data, train = parts.data, parts.data.train
+  whole = getattr(data.splits[train], "whole", data.splits[train])  # without data.limit
+  sizes = {**data.record.sizes, train: len(whole)}
+  record = dataclasses.replace(data.record, sizes=sizes)
+  data = data._replace(record=record, splits={**data.splits, train: whole})
+  parts = parts._replace(data=data)
   context = make_context(parts, state, seed, step, lambda name, image: None, folder)
-  rows = fill_in(context, parts.data.train, context.batch_size)
+  rows = fill_in(context, train, context.batch_size)
   path = folder / "views" / f"{step:08d}_filled.csv"
   if me().first:
     path.parent.mkdir(exist_ok=True)
-    path.write_text(written(rows, parts.data.record), encoding="utf-8")
+    path.write_text(written(whole, rows, record), encoding="utf-8", newline="")
   return f"filled in: {path}" if me().first else ""
 
 

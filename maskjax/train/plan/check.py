@@ -14,10 +14,10 @@ from maskjax.task.answers import Needs, needed
 from maskjax.task.base import FROZEN
 from maskjax.train.evaluators.evaluation import check_evaluators, on
 from maskjax.train.jobs.offered import jobs
-from maskjax.train.loop import check_identity, check_saving
 from maskjax.train.run import JOBS, plain
 from maskjax.train.setup import stages
 from maskjax.train.setup.build import Parts, make_parts
+from maskjax.train.setup.checks import check_identity, check_saving
 from maskjax.train.workdirs import remote
 
 Config = Mapping[str, Any]

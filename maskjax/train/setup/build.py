@@ -1,5 +1,6 @@
 """From a config to the parts of a run; what cannot work is found before anything is written."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ IDENTITY = (
 )  # fmt: skip
 FREE = (
   "job", "seeds", "accumulate", "loader", "evals", "eval_batch_size", "checkpoint", "log", "resume",
-  "init_from", "init_except", "stages", "debug", "profile", "sample",
+  "init_from", "init_except", "init_missing", "stages", "debug", "profile", "sample",
   "explain", "mesh", "answers", "scalars",
 )  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
@@ -100,7 +101,7 @@ def build(config: Config, record: Record, example: Mapping[str, Any], mesh: Mesh
     optimizer=tuning,
     total_steps=total_steps,
     begin=partial(start, task, tuning.tx, ema=bool(ema)),
-    state=mesh.state(jax.eval_shape(partial(begun, tuning.tx, ema=bool(ema)), key, shapes)),
+    state=mesh.state(jax.eval_shape(partial(begun, task, tuning.tx, ema=bool(ema)), key, shapes)),
     batch={name: whole(x) for name, x in example.items()},
     step=make_step(task, tuning.tx, accumulate=accumulate, ema=ema, held=tuning.held),
   )
@@ -201,23 +202,28 @@ def run_lengths(config: Config, record: Record) -> Lengths:
   return Lengths(total_steps, examples / batch_size)
 
 
-def make_parts(config: Config, devices: Sequence[jax.Device] | None = None) -> Parts:
+def make_parts(
+  config: Config,
+  devices: Sequence[jax.Device] | None = None,
+  known: Record | None = None,
+) -> Parts:
   """Opens the data and builds everything else around its record, for all devices or those given.
+
+  `known` is the record of the first launch, whose statistics are kept; see `pipeline.load`.
 
   Raises:
     BadInput: whatever in the config cannot work.
   """
-  known = {*FREE, *IDENTITY, *LENGTHS} - {"total"}
-  for name in config:
-    if name not in known:
-      raise unknown("config field", name, known)
   dtype, mesh = compute_dtype(config), make_mesh(config.get("mesh"), devices)
   # Before the data are opened, which may take long.
   ema_of(config)
   mesh.check(config["batch_size"], config.get("accumulate", 1))
-  data = pipeline.load(**{k: v for k, v in config["data"].items() if v is not None})
+  section = {k: v for k, v in config["data"].items() if v is not None}
+  data = pipeline.load(**{**section, "known": known})
   example = next(pipeline.batches(data, batch_size=1, seed=0, threads=1, prefetch=1))
-  made = build(config, data.record, example, mesh)
+  # Steps and rates of a run are those of its first launch, whatever another job looks at.
+  sizes = {**data.record.sizes, **(known.sizes if known else {})}
+  made = build(config, dataclasses.replace(data.record, sizes=sizes), example, mesh)
   task, tuning = made.task, made.optimizer
   lies = jax.tree.map(lambda leaf: leaf.sharding, made.state)
   return Parts(

@@ -3,7 +3,7 @@
 import logging
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,12 +14,14 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from maskjax.data import pipeline
 from maskjax.errors import BadInput, unknown
 from maskjax.model import published, published_autoencoder
-from maskjax.task.base import FROZEN, Variables
+from maskjax.task.base import FROZEN, Task, Variables
 from maskjax.train.checkpoints import export
 from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.checkpoints.load import stored
 from maskjax.train.checkpoints.renamed import renamed
 from maskjax.train.setup.build import Parts
+from maskjax.train.setup.normalisation import normalisation
+from maskjax.train.setup.origins import check_same, strange
 from maskjax.train.setup.stages import origin
 from maskjax.train.state import State
 from maskjax.train.workdirs import remote
@@ -45,6 +47,7 @@ def first_state(
   place = "the workdir"
   if found is None and (other := parts.config.get("resume")):
     with remote.mirrored(other) as theirs:
+      check_same(parts, pathlib.Path(theirs))
       found, place = Checkpoints(theirs).restore(shapes), other
     if found is None:
       raise BadInput(f"config.resume={other!r} has no checkpoint")
@@ -56,25 +59,25 @@ def first_state(
   begun = state
   with remote.mirrored(parts.config.get("init_from") or "") as named:
     if source := origin({**parts.config, "init_from": named, "seed": seed}, workdir):
-      state = with_variables(state, given(source, state.variables, parts))
+      state = with_variables(parts.task, state, given(source, state.variables, parts))
   if parts.task.prepare is not None:
     config = parts.config
     loader = {"batch_size": config["batch_size"], "seed": seed, **config.get("loader", {})}
     # Whole on every device, each of which does the same: the result does not depend on how many.
     batches = map(parts.mesh.put_everywhere, pipeline.batches(parts.data, **loader))
     variables = parts.mesh.place(state.variables, parts.state.variables)
-    state = with_variables(state, parts.task.prepare(variables, batches))
+    state = with_variables(parts.task, state, parts.task.prepare(variables, batches))
   if state is not begun:
     variables = parts.mesh.place(state.variables, parts.state.variables)
     state = state._replace(variables=variables, opt_state=parts.init_opt_state(variables))
   return parts.mesh.place(state, parts.state), 0
 
 
-def with_variables(state: State, variables: Variables) -> State:
+def with_variables(task: Task, state: State, variables: Variables) -> State:
   """The state with other variables, its moving average begun from them."""
   average = state.ema
   if jax.tree.leaves(average):
-    average = jax.tree.map(jnp.copy, variables["params"])
+    average = jax.tree.map(jnp.copy, task.learned(variables))
   return state._replace(variables=variables, ema=average)
 
 
@@ -84,13 +87,17 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
   Those whose names match `config.init_except`, say "params/head/", begin as if nothing was given.
   What is frozen here was trained there: of a source that froze nothing, its parameters become that.
 
+  What has a place for each class begins anew where the classes are others.
+
   Raises:
-    BadInput: nothing there fits, an array has another shape, or no name is excepted.
+    BadInput: nothing there fits, an array has another shape or meaning, published weights lack some
+      of the encoder's, or no name is excepted.
   """
   ours = flatten_dict(variables, sep="/")
-  new = _excepted(parts.config.get("init_except", ""), list(ours))
+  new = excepted(parts.config, variables, parts.task)
   foreign = source.suffix == ".safetensors" and not export.is_ours(source)
   if foreign and FROZEN in variables:
+    log.info("%s has no record: data.mean and data.std are taken to be those of its data", source)
     return {**variables, FROZEN: _published(source, variables[FROZEN])}
   if foreign or source.suffix in published.PICKLES:  # the latter only to be refused with a cure
     network = parts.task.network
@@ -98,19 +105,38 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
     patch, grid = (getattr(encoder, name, ()) for name in ("patch", "grid"))
     variables, report = published.load(source, variables, patch=patch, grid=grid)
     log.info("%s", report)
+    _check_missing(source, [name for name in report.missing if name not in new], parts.config)
     loaded = flatten_dict(variables, sep="/")
     return unflatten_dict({**loaded, **{name: ours[name] for name in new}}, sep="/")
   theirs = flatten_dict(export.read(source) if source.is_file() else stored(source), sep="/")
   theirs = renamed(theirs, ours)
   fits = {name: theirs[name] for name in ours if name in theirs and name not in new}
+  if source.is_dir() and (other := strange(parts, source, fits)):
+    told = "%s was trained on other classes: %d variables begin anew, such as %s"
+    log.warning(told, source, len(other), min(other))
+    fits = {name: array for name, array in fits.items() if name not in other}
   for name, array in fits.items():
     if array.shape != ours[name].shape:
       raise BadInput(f"{source}: {name} has shape {array.shape}, the model's {ours[name].shape}")
   if not fits:
     raise BadInput(f"{source}: nothing in it has a place in the model")
+  fits |= normalisation(source, ours, fits, parts.data.record)
   unused, missing = len(theirs) - len(fits), len(ours) - len(fits)
   log.info("%s: %d mapped, %d missing, %d unused", source, len(fits), missing, unused)
   return unflatten_dict({**ours, **fits}, sep="/")
+
+
+def _check_missing(source: pathlib.Path, missing: Sequence[str], config: Mapping[str, Any]) -> None:
+  """Refuses weights that leave a part of the encoder random, unless `init_missing` allows it."""
+  allowed = config.get("init_missing", "")
+  if allowed not in ("", "allow"):
+    raise unknown("init_missing", allowed, ["", "allow"])
+  lost = [name for name in missing if name.startswith("params/encoder/")]
+  if lost and not allowed:
+    raise BadInput(
+      f"{source} has not all of the encoder: {len(lost)} variables are missing, such as {lost[0]}; "
+      "init_missing='allow' begins these anew"
+    )
 
 
 def _published(source: pathlib.Path, frozen: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,12 +147,19 @@ def _published(source: pathlib.Path, frozen: Mapping[str, Any]) -> dict[str, Any
   return {name: published_autoencoder.load(source, frozen[name])}
 
 
-def _excepted(pattern: str, names: list[str]) -> set[str]:
-  """The names that match `config.init_except`."""
+def excepted(config: Mapping[str, Any], variables: Variables, task: Task) -> set[str]:
+  """The names of variables that match `config.init_except`; what belongs to weights as they do.
+
+  Raises:
+    BadInput: it is no regular expression, or matches none.
+  """
+  pattern, names = config.get("init_except") or "", list(flatten_dict(dict(variables), sep="/"))
+  kinds = list(task.learned(variables))
   if not pattern:
     return set()
+  of = lambda name: re.sub(f"^({'|'.join(kinds)})/", "params/", name)
   try:
-    found = {name for name in names if re.search(pattern, name)}
+    found = {name for name in names if re.search(pattern, name) or re.search(pattern, of(name))}
   except re.error as error:
     raise BadInput(f"init_except={pattern!r} is no regular expression: {error}") from error
   if not found:

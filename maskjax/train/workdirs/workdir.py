@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -11,7 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from maskjax.errors import BadInput
-from maskjax.record import Record
+from maskjax.record import MEANING, STATISTICS, Record, difference
+
+log = logging.getLogger("maskjax")
 
 # The format of config.json: raised where what a config says changes, and runs of before it cannot
 # be read as they are.
@@ -43,7 +46,8 @@ def claim(workdir: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
   """Creates `workdir` and holds it for one launch, until the block ends or the process dies.
 
   The lock is the operating system's (`flock` on `workdir/.lock`), so one of a dead process is void.
-  Where the block ends in `BadInput` before anything came of it, a new directory goes again.
+  Where the block ends in `BadInput` before anything came of it, what was written to a new directory
+  goes again; never a trained stage.
 
   Raises:
     BadInput: where the directory cannot be created or written, or another launch holds it.
@@ -61,6 +65,9 @@ def claim(workdir: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
       fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
       raise BadInput(f"the workdir {path} is in use by {_holder(descriptor)}") from None
+    except OSError as error:  # some network file systems have no locks
+      told = "%s: its file system has no locks (%s): make sure that nobody else uses it"
+      log.warning(told, path, _reason(error))
     try:
       os.ftruncate(descriptor, 0)
       os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -86,8 +93,13 @@ def _worth_keeping(workdir: pathlib.Path) -> bool:
 
 
 def _clear(workdir: pathlib.Path, *, itself: bool) -> None:
-  """Takes away what a launch wrote to a new workdir: another config may have it now."""
+  """Takes away what a launch wrote to a new workdir: another config may have it now.
+
+  Folders that hold a checkpoint, those of stages and further seeds, stay.
+  """
   for path in workdir.iterdir():
+    if path.is_dir() and any(path.rglob("checkpoints/[0-9]*")):
+      continue
     if path.is_dir():
       shutil.rmtree(path, ignore_errors=True)
     else:
@@ -152,6 +164,17 @@ def read_config(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
   Raises:
     BadInput: where the file cannot be read, is not a JSON object, or has another format.
   """
+  config = any_config(workdir)
+  number = (config or {NUMBER: FORMAT}).pop(NUMBER)
+  if number != FORMAT:
+    path = pathlib.Path(workdir) / "config.json"
+    other = f"{path} is of format {number!r}, this maskjax reads format {FORMAT}"
+    raise BadInput(f"{other}: begin a new run from its weights by init_from")
+  return config
+
+
+def any_config(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
+  """As `read_config`, of whatever format, with its number."""
   path = pathlib.Path(workdir) / "config.json"
   try:
     config = json.loads(path.read_text(encoding="utf-8"))
@@ -164,21 +187,20 @@ def read_config(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
   if not isinstance(config, dict):
     raise BadInput(f"{path} is damaged: it holds a {type(config).__name__}, not an object")
   # Those of before there were numbers are of the first.
-  number = config.pop(NUMBER, 1)
-  if number != FORMAT:
-    other = f"{path} is of format {number!r}, this maskjax reads format {FORMAT}"
-    raise BadInput(f"{other}: begin a new run from its weights by init_from")
-  return config
+  return {NUMBER: 1, **config}
 
 
 def check_config(
-  workdir: str | os.PathLike[str], config: Mapping[str, Any], identity: Sequence[str]
+  workdir: str | os.PathLike[str],
+  config: Mapping[str, Any],
+  identity: Sequence[str],
+  free: Sequence[str] = (),
 ) -> None:
   """Refuses a `config` whose identity fields differ from those of the run in `workdir`.
 
   `identity` names fields by dotted prefixes: "model" stands for every field below it, "data.name"
-  for itself. All others are free, and a workdir without `config.json` accepts anything. Nothing is
-  written.
+  for itself. Those of them that `free` names likewise, and all others, are free, and a workdir
+  without `config.json` accepts anything. Nothing is written.
 
   Raises:
     BadInput: where identity fields differ; the first five are shown with both values.
@@ -186,8 +208,12 @@ def check_config(
   before = read_config(workdir)
   if before is None:
     return
-  was, now = flatten(before), flatten(_plain(config))
-  of_identity = lambda name: any(name == p or name.startswith(f"{p}.") for p in identity)
+  # A field that is None says as much as one that is not there.
+  was, now = (
+    {k: v for k, v in flatten(c).items() if v is not None} for c in (before, _plain(config))
+  )
+  among = lambda name, fields: any(name == p or name.startswith(f"{p}.") for p in fields)
+  of_identity = lambda name: among(name, identity) and not among(name, free)
   show = lambda fields, name: json.dumps(fields[name]) if name in fields else "absent"
   # As text NaN equals itself; as values 1 equals 1.0, which overrides on a command line mix freely.
   same = lambda n: show(was, n) == show(now, n) or (n in was and n in now and was[n] == now[n])
@@ -199,8 +225,34 @@ def check_config(
 
 
 def write_record(workdir: str | os.PathLike[str], record: Record) -> None:
-  """Keeps the data set's record beside the run: its weights can be used without the data."""
-  _write_json(pathlib.Path(workdir) / "record.json", dataclasses.asdict(record))
+  """Keeps the data set's record beside the run: its weights can be used without the data.
+
+  That of the first launch stays.
+  """
+  if known_record(workdir) is None:
+    _write_json(pathlib.Path(workdir) / "record.json", dataclasses.asdict(record))
+
+
+def known_record(workdir: str | os.PathLike[str]) -> Record | None:
+  """The record of a run's first launch; None before there was one.
+
+  Raises:
+    BadInput: where it is damaged.
+  """
+  path = pathlib.Path(workdir)
+  # A record alone is what a launch left that died before it wrote anything else.
+  there = (path / "config.json").exists() and (path / "record.json").exists()
+  return read_record(path) if there else None
+
+
+def changed(workdir: str | os.PathLike[str], found: Record | None) -> str:
+  """What of the data is otherwise than at a run's first launch, in words; empty for nothing."""
+  known = known_record(workdir)
+  if known is None or found is None:
+    return ""
+  # Those of before there were digests of labels have none.
+  labels = ("labels",) if known.labels else ()
+  return difference(known, found, (*MEANING, "sizes", *labels, "peak", *STATISTICS))
 
 
 def read_record(workdir: str | os.PathLike[str]) -> Record:

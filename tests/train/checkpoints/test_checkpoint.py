@@ -294,7 +294,7 @@ def test_a_state_of_before_comes_back_by_the_names_of_now(tmp_path):
   a, b = np.arange(3.0), np.arange(2.0)
   with Checkpoints(tmp_path) as checkpoints:
     checkpoints.save(1, {"state": {"moments": {"mu": a}, "average": {"w": b}}, "position": 4})
-    like = {"state": {"opt_state": {"mu": a * 0}, "ema": {"w": b * 0}}, "position": 0}
+    like = {"state": {"opt_state": {"mu": a * 0}, "ema": {"params": {"w": b * 0}}}, "position": 0}
     _, found = checkpoints.restore(like)
   np.testing.assert_array_equal(found["state"]["opt_state"]["mu"], a)
-  np.testing.assert_array_equal(found["state"]["ema"]["w"], b)
+  np.testing.assert_array_equal(found["state"]["ema"]["params"]["w"], b)

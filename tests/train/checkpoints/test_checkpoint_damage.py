@@ -1,5 +1,7 @@
 """Damaged checkpoints: every one is either harmless or passed over with one warning."""
 
+import contextlib
+import json
 import logging
 import pathlib
 import random
@@ -15,6 +17,7 @@ import pytest
 import tensorstore as ts
 
 from maskjax.errors import BadInput
+from maskjax.train.checkpoints import leaves as lv
 from maskjax.train.checkpoints import verified
 from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.checkpoints.leaves import spec
@@ -154,3 +157,40 @@ def test_none_good_never_starts_from_scratch(tmp_path, caplog):
   with pytest.raises(BadInput, match="none of the checkpoints"):
     Checkpoints(tmp_path).restore(state(0))
   assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("name", ["a[1]b", r"a\b", "a*?"])
+def test_a_workdir_of_any_name_can_be_read_again(tmp_path, name):
+  with Checkpoints(tmp_path / name) as checkpoints:
+    checkpoints.save(3, {"x": np.arange(4.0)})
+  step, tree = Checkpoints(tmp_path / name).restore({"x": np.zeros(4)})
+  assert step == 3
+  np.testing.assert_array_equal(tree["x"], np.arange(4.0))
+  assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_orbax_did_not_put_together_is_read(tmp_path, monkeypatch):
+  """As it left steps in workdirs with "[" in their names, before they were written by a link."""
+  monkeypatch.setattr(verified, "_named_safely", contextlib.nullcontext)
+  monkeypatch.setattr(verified, "check", lambda path: None)
+  with Checkpoints(tmp_path / "a[1]b") as checkpoints:
+    checkpoints.save(1, {"x": np.arange(4.0)})
+  assert Checkpoints(tmp_path / "a[1]b").restore({"x": np.zeros(4)})[0] == 1
+
+
+def test_each_save_is_read_back_before_an_older_one_goes(tmp_path, monkeypatch):
+  true = verified.write
+
+  def damaging(path, arrays, kinds, metrics):
+    record = verified._record(arrays, kinds, metrics)
+    true(path, {"x": arrays["x"] + (path.name == "2")}, kinds, metrics)
+    sealed = {**record, "seal": lv.seal(record)}
+    (path / "digest" / "metadata").write_text(json.dumps(sealed))
+
+  monkeypatch.setattr(verified, "write", damaging)
+  checkpoints = Checkpoints(tmp_path, keep=1)
+  checkpoints.save(1, {"x": np.arange(4.0)})
+  checkpoints.save(2, {"x": np.arange(4.0)})
+  with pytest.raises(BadInput, match=r"step 2 could not be written: the values of x .* is step 1"):
+    checkpoints.wait()
+  assert "1" in [path.name for path in (tmp_path / "checkpoints").iterdir()]

@@ -60,7 +60,7 @@ def test_features_are_those_of_the_run_without_its_data(trained):
 def test_the_weights_are_the_average_where_one_is_kept(trained):
   workdir, _, _, state = trained
   params = load(workdir).variables["params"]
-  jax.tree.map(np.testing.assert_array_equal, dict(params), dict(state.ema))
+  jax.tree.map(np.testing.assert_array_equal, dict(params), dict(state.ema["params"]))
   moved = jax.tree.map(
     lambda a, b: bool((a != b).any()), dict(params), dict(state.variables["params"])
   )

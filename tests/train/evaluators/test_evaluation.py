@@ -12,11 +12,17 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
+from maskjax.data import pipeline
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.task.base import Task
 from maskjax.train import run
-from maskjax.train.evaluators.evaluation import Context, check_evaluators, evaluate
+from maskjax.train.evaluators.evaluation import (
+  Context,
+  bind_evaluators,
+  check_evaluators,
+  evaluate,
+)
 from maskjax.train.setup.build import make_parts
 
 shared = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "test_run.py"))
@@ -144,6 +150,22 @@ def test_evaluators_without_labels_are_refused_before_anything_is_written(tiny, 
   with pytest.raises(BadInput, match=f"evals.{name} needs labels"):
     run.run(config, tmp_path / "run")
   assert not (tmp_path / "run").exists()
+
+
+def test_a_split_without_labels_is_refused_for_who_needs_them(tiny, tmp_path):
+  arrays = dict(np.load(tiny.data))
+  del arrays["test_labels"]
+  arrays |= {"validation_images": arrays["test_images"], "validation_labels": np.arange(10) % 4}
+  np.savez(tmp_path / "some.npz", **arrays)
+  data = pipeline.load(name="npz", path=str(tmp_path / "some.npz"))
+  task = Task(None, None, answers={"features": len, "predict": len})
+  for name in ("knn", "accuracy", "finetune"):
+    sections = {name: {"fn": f"train.evaluators.{name}"}}
+    with pytest.raises(BadInput, match=f"evals.{name} needs labels, and the split 'test' has none"):
+      check_evaluators(sections, data.record, task, data)
+    # The split that evaluators look at unless they say is that of the data.
+    check_evaluators(sections, data.record, task, data._replace(test="validation"))
+  assert bind_evaluators(sections, "validation")["finetune"].keywords == {"test": "validation"}
 
 
 def test_an_unknown_split_of_an_evaluator_is_refused_before_anything_is_written(tiny, tmp_path):

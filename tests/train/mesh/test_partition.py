@@ -34,7 +34,7 @@ def state(tx=None):
   params = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s, jnp.float32), SHAPES, is_leaf=is_shape)
   scalar = jax.ShapeDtypeStruct((), jnp.int32)
   moments = jax.eval_shape((tx or optax.adam(1.0)).init, params)
-  return State(scalar, scalar, {"params": params}, moments, params)
+  return State(scalar, scalar, {"params": params}, moments, {"params": params})
 
 
 def specs(tx=None, sizes=None, **options):
@@ -45,7 +45,11 @@ def specs(tx=None, sizes=None, **options):
 
 def test_matrices_of_blocks_go_over_tensor_and_what_is_left_over_fsdp():
   found = specs()
-  params = {k.removeprefix("variables/params/"): v for k, v in found.items() if "params" in k}
+  params = {
+    k.removeprefix("variables/params/"): v
+    for k, v in found.items()
+    if k.startswith("variables/params/")
+  }
   assert params == {
     "block/attention/qkv/kernel": ("fsdp", "tensor"),
     "block/attention/qkv/bias": (),
@@ -65,7 +69,7 @@ def test_moments_and_averages_lie_as_their_parameters(options):
   for name, spec in found.items():
     if name.startswith("variables/params/"):
       name = name.removeprefix("variables/params/")
-      for other in ("ema", "opt_state/0/mu", "opt_state/0/nu"):
+      for other in ("ema/params", "opt_state/0/mu", "opt_state/0/nu"):
         assert found[f"{other}/{name}"] == spec
 
 
@@ -81,8 +85,8 @@ def test_rules_go_before_all_else_also_for_what_is_small():
   rules = (("up/kernel$", (("fsdp", "tensor"), None)), ("scale$", ["fsdp"]), ("down", ()))
   found = specs(rules=rules, least=10**9)
   assert found["variables/params/block/mlp/up/kernel"] == (("fsdp", "tensor"), None)
-  assert found["ema/block/norm/scale"] == ("fsdp",)
-  assert found["ema/block/mlp/down/kernel"] == ()
+  assert found["ema/params/block/norm/scale"] == ("fsdp",)
+  assert found["ema/params/block/mlp/down/kernel"] == ()
   assert set(found.values()) == {(), ("fsdp",), (("fsdp", "tensor"), None)}
 
 

@@ -77,7 +77,7 @@ def test_what_is_frozen_is_the_base_in_the_average_too(tiny, runs):
   state = state_of(tiny, runs[1])
   hidden = weights.masks(state.opt_state)
   assert hidden["head"] == {"kernel": None, "bias": None}
-  for tree in (tuned["params"], state.ema, state.variables["params"]):
+  for tree in (tuned["params"], state.ema["params"], state.variables["params"]):
     differs = lambda a, b: np.asarray(a != b)
     moved = jax.tree.map(differs, tree["encoder"], base["params"]["encoder"])
     jax.tree.map(lambda m, h: np.testing.assert_array_equal(m & h, False), moved, hidden["encoder"])

@@ -2,11 +2,13 @@
 
 import pathlib
 import runpy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from maskjax.errors import BadInput
+from maskjax.record import Record
 from maskjax.train import run
 from maskjax.train.pod import devices
 from maskjax.train.pod.member import Member
@@ -56,6 +58,23 @@ def test_every_field_of_a_config_tells_and_their_order_does_not(monkeypatch):
   run.same_everywhere({"a": {"x": 1, "y": 2}, "b": 3})
 
 
+def test_a_process_with_other_data_is_named(monkeypatch):
+  me = Fellow(0, {})
+  monkeypatch.setattr(run, "me", lambda: me)
+  ours = Record("image", (8, 8, 1), {"train": 4}, class_names=("a", "b"), mean=(0.5,), std=(1.0,))
+  run.same_data(ours)
+  me.other = {**me.brought[0], "mean": [0.5 + 1e-9]}  # another processor's rounding
+  run.same_data(ours)
+  for other in (replace(ours, class_names=("b", "a")), replace(ours, mean=(0.6,))):
+    with pytest.raises(BadInput, match=r"process 1 has other data than process 0: (class|mean)"):
+      run.same_data(other)
+
+
+LEAST = {
+  "task": {"fn": ""}, "data": {"name": ""}, "optimizer": {}, "batch_size": 1, "seed": 0
+}  # fmt: skip
+
+
 def test_how_many_of_the_devices_are_used_is_told(monkeypatch, caplog, tmp_path):
   me = Fellow(0, "another")
   monkeypatch.setattr(run, "me", lambda: me)
@@ -63,9 +82,9 @@ def test_how_many_of_the_devices_are_used_is_told(monkeypatch, caplog, tmp_path)
   monkeypatch.setattr(run.jax, "default_backend", lambda: "gpu")
   monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
   caplog.set_level("INFO", "maskjax")
-  monkeypatch.setattr(run, "make_parts", lambda config: 1 / 0)
+  monkeypatch.setattr(run, "make_parts", lambda config, known: 1 / 0)
   with pytest.raises(ZeroDivisionError):
-    run.train({"seed": 0}, tmp_path)
+    run.train(LEAST, tmp_path)
   assert caplog.messages == ["4 of 8 local devices"]
 
 

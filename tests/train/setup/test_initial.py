@@ -89,7 +89,7 @@ def test_an_export_gives_its_weights_and_begins_the_average(tiny, runs, tmp_path
   config = tiny.config(STEADY, init_from=str(tmp_path / "weights.safetensors"), ema=0.9)
   state, _ = begin(config, tmp_path)
   equal(state.variables, variables)
-  equal(state.ema, variables["params"])
+  equal(state.ema, {"params": variables["params"]})
 
 
 def test_an_encoder_alone_leaves_the_decoder_from_scratch(tiny, runs, tmp_path):

@@ -72,3 +72,21 @@ def test_bad_stages_are_named(tiny, tmp_path):
   viewing = tiny.config(stages={"dense": tiny.config(job="view")}, init_from="stages/dense")
   with pytest.raises(BadInput, match="view"):
     run.run(viewing, tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("change", "says"),
+  [
+    ({"checkpoint.best": "eval/kn/top1"}, "unknown metric"),
+    ({"checkpoint.kept": 2}, "checkpoint.*kept"),
+    ({"init_except": "^nothing$"}, "unknown variables for init_except"),
+  ],
+)
+def test_what_can_be_refused_is_refused_before_a_stage_is_trained(
+  tiny, tmp_path, monkeypatch, change, says
+):
+  monkeypatch.setattr(run, "run_stages", lambda *args: pytest.fail("a stage was trained"))
+  config = tiny.config(change, stages={"dense": tiny.config()}, init_from="stages/dense")
+  with pytest.raises(BadInput, match=says):
+    run.run(config, tmp_path / "run")
+  assert not (tmp_path / "run").exists()

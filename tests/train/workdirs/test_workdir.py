@@ -1,5 +1,6 @@
 """One launch at a time, one configuration for good."""
 
+import errno
 import json
 import os
 import pathlib
@@ -99,11 +100,38 @@ def test_claim_is_not_kept_by_a_forked_worker(tmp_path):
     os.kill(worker, signal.SIGKILL)
 
 
+def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, caplog):
+  def flock(*args):
+    raise OSError(errno.ENOLCK, "No locks available")
+
+  monkeypatch.setattr(w.fcntl, "flock", flock)
+  with w.claim(tmp_path / "a") as path:
+    assert path.is_dir()
+  assert [r.getMessage() for r in caplog.records if "no locks available" in r.getMessage()]
+
+
 def test_error_inside_releases(tmp_path):
   with pytest.raises(RuntimeError), w.claim(tmp_path):
     raise RuntimeError
   with w.claim(tmp_path):
     pass
+
+
+def test_a_trained_stage_outlives_the_run_that_needed_it_and_is_refused(tmp_path):
+  workdir = tmp_path / "run"
+  trained = workdir / "stages" / "dense" / "checkpoints" / "4"
+
+  def refused():
+    trained.mkdir(parents=True)
+    (workdir / "stages" / "dense" / "config.json").write_text("{}")
+    w.write_config(workdir, CONFIG)
+    raise BadInput("typo")
+
+  with pytest.raises(BadInput, match="typo"), w.claim(workdir):
+    refused()
+  assert trained.is_dir()
+  assert (workdir / "stages" / "dense" / "config.json").exists()
+  assert w.read_config(workdir) is None  # another config may have the workdir
 
 
 def test_what_cannot_be_a_workdir_is_refused(tmp_path):

@@ -1,0 +1,62 @@
+"""What of a run can be refused before anything is trained."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from maskjax.data import pipeline
+from maskjax.errors import BadInput, unknown
+from maskjax.train.checkpoints.checkpoint import check_kept
+from maskjax.train.evaluators.evaluation import on
+from maskjax.train.setup.build import IDENTITY, LENGTHS, Parts
+from maskjax.train.setup.initial import excepted
+from maskjax.train.workdirs.workdir import changed, check_config
+
+
+def check_identity(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Refuses a config whose identity is not that of the run in `workdir`.
+
+  Where the data lie may change, what they are evaluated on, and the end of a run whose rate is
+  constant.
+  """
+  fields = [name for name in IDENTITY if name != "total"]
+  steady = config["optimizer"].get("schedule", "cosine") == "constant"
+  fields += [] if steady else list(LENGTHS)
+  check_config(workdir, config, fields, free=("data.path", "data.test"))
+
+
+def check_data(workdir: pathlib.Path, data: pipeline.Data) -> None:
+  """Refuses to go on with other data than those of the first launch of the run in `workdir`.
+
+  Raises:
+    BadInput: the first difference is shown.
+  """
+  if told := changed(workdir, data.found):
+    raise BadInput(
+      f"the data of the run in {workdir} have changed: {told}; begin a new run from its weights, "
+      f"init_from={str(workdir)!r}"
+    )
+
+
+def check(parts: Parts, workdir: pathlib.Path, seed: int) -> None:
+  """Refuses what cannot work in a workdir, as far as it can be known before its stages are trained.
+
+  Raises:
+    BadInput: another run or other data there, a checkpoint section or `init_except` that is wrong.
+  """
+  check_identity(workdir, {**parts.config, "seed": seed})
+  check_data(workdir, parts.data)
+  check_saving(parts.config)
+  excepted(parts.config, parts.state.variables, parts.task)
+
+
+def check_saving(config: Mapping[str, Any]) -> None:
+  """Refuses intervals that are none, and a best checkpoint by a metric that nobody computes."""
+  section = config.get("checkpoint", {})
+  check_kept(**{k: v for k, v in section.items() if k in ("keep", "keep_every", "best_mode")})
+  if (every := section.get("every", 0)) < 0:
+    raise BadInput(f"checkpoint.every is 0, for the end only, or more, got {every}")
+  best = section.get("best", "")
+  scalars = [f"eval/{name}/" for name, chosen in config.get("evals", {}).items() if on(chosen)]
+  if best and not best.startswith(tuple(scalars)):
+    raise unknown("metric for checkpoint.best", best, [f"{metric}…" for metric in scalars])
