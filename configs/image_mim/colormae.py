@@ -67,6 +67,8 @@ def method(c: ConfigDict) -> None:
     sigma=config_dict.placeholder(tuple),
     passes=5,
   )
+  # As in MMPretrain's MAE, which the public code builds on.
+  c.optimizer.decay_rules = ((BASE.BIASES_AND_NORMS + "|token$", 0.0),)
 
 
 def paper(c: ConfigDict) -> None:

@@ -48,6 +48,7 @@ Measured: CIFAR-10, 600 steps of 32 images, three seeds on one tokenizer and one
 
        Samples are *reproduced*: a network that only ever saw 75 % hidden cannot begin from nothing;
        its features are no worse, so what drawing the share does for them is *opposite* here.
+       Measured before gradients were clipped and positions decayed; not measured since.
 Run:   python launch.py --config=configs/masked_generative/mage.py:laptop --workdir=runs/mage
        --config.data.name=zip --config.data.path=cifar10.zip and, likewise,
        --config.stages.tokenizer.data.… and --config.stages.classifier.data.…; finished stages are
@@ -64,13 +65,13 @@ codes of an image is cut twice: those hidden, a share drawn from a normal distri
 Presets: `laptop` is a small ViT over 8 x 8 codes of CIFAR-10; `token_mae` the same with 75 % hidden
 and all of it dropped; `maskgit` with nothing dropped; `labelled` is told the class; `contrasted`
 finds images again behind another mask (MAGE-C).
-Deviations: a ratio is drawn for every image, in the public code one for a device's batch; counts of
-hidden codes are rounded to the nearest, there up. No dropout. The public tokenizer is MaskGIT's
-VQGAN, with losses of a perceptual network and a discriminator; here the squared error of pixels
-alone, convolutions without attention. The label that stands for none has an embedding of its own,
-and embeddings of labels that are never told are left out: the public code has 1,023,977 parameters
-more, beside those that it never uses. MAGE-C contrasts two augmented crops, here two masks of the
-same. Labels and guidance are MaskGIT's and Ho and Salimans', not the paper's.
+Deviations: a ratio is drawn for every image, in the public code one for a device's batch. No
+dropout. The public tokenizer is MaskGIT's VQGAN, with losses of a perceptual network and a
+discriminator; here the squared error of pixels alone, convolutions without attention. The label
+that stands for none has an embedding of its own, and embeddings of labels that are never told are
+left out: the public code has 1,023,977 parameters more, beside those that it never uses. MAGE-C
+contrasts two augmented crops, here two masks of the same. Labels and guidance are MaskGIT's and Ho
+and Salimans', not the paper's.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -107,7 +108,7 @@ def method(c: ConfigDict) -> None:
   drawn = dict(
     fn="schedule.truncated_normal", mean=0.55, deviation=0.25, low=0.5, high=1.0, by="example"
   )
-  cut = lambda ratio: dict(fn="select.top", ratio=ratio, stream="mask")
+  cut = lambda ratio: dict(fn="select.top", ratio=ratio, rounding="up", stream="mask")
   c.let = dict(
     source=dict(fn="task.codes"),
     # Two cuts of one ranking; `hidden` is a caller's own mask.
@@ -148,7 +149,7 @@ def paper(c: ConfigDict) -> None:
   for name in ("batch_size", "eval_batch_size", "total_epochs", "total_steps"):
     c[name] = m[name]
   c.data, c.optimizer = m.data, m.optimizer
-  c.data.size = (256, 256)
+  c.data.size, c.optimizer.clip = (256, 256), 3.0
   c.model.tokenizer.update(codes=1024, code_width=256, unit=False, patch=(1, 1), blocks=2)
   c.model.tokenizer.widths = (128, 128, 256, 256, 512)
   unset = config_dict.placeholder

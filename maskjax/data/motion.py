@@ -1,4 +1,4 @@
-"""Clips made from any set of images: one image moves, enlarged another one stands still behind."""
+"""Clips made from any set of images: one image moves, others stand still, one of them enlarged."""
 
 import dataclasses
 import zlib
@@ -17,8 +17,8 @@ from maskjax.record import Record
 class Moving:
   """Clips `{"video": uint8 [t, h, w, c], "label": int}`, each the same at every call.
 
-  Clip i shows image i mod n, whose label is the clip's, in front of another one. Where both are and
-  how they move depends on (seed, i) alone, apart for each `stream`.
+  Clip i shows image i mod n, whose label is the clip's, in front of others. Where all are and how
+  they move depends on (seed, i) alone.
   """
 
   def __init__(
@@ -32,10 +32,12 @@ class Moving:
     speed: float,
     still: float,
     opaque: bool,
+    resting: int,
     seed: tuple[int, int],
   ):
     self.images, self.clips, self.frames, self.size = images, clips, frames, size
     self.side, self.speed, self.still, self.opaque, self.seed = side, speed, still, opaque, seed
+    self.resting = resting
 
   def __len__(self) -> int:
     """Number of clips."""
@@ -47,16 +49,26 @@ class Moving:
     rng = generator(self.seed, i)
     front = self.images[i % len(self.images)]
     back = self.images[int(rng.integers(len(self.images)))]
-    moving = np.clip(fit(_unit(front), (self.side, self.side)), 0, 1)
+    small = lambda image: np.clip(fit(_unit(image), (self.side, self.side)), 0, 1)
+    moving = small(front)
     clip = np.repeat(self.still * fit(_unit(back), self.size)[None], self.frames, axis=0)
     room = np.array(self.size) - self.side
     places = path(rng, room, self.frames, self.speed)
+    for _ in range(self.resting):
+      still = small(self.images[int(rng.integers(len(self.images)))])
+      top, left = rng.integers(room + 1).tolist()
+      for frame in clip:
+        self._put(frame, still, top, left)
     for frame, (top, left) in zip(clip, places.tolist(), strict=True):
-      behind = frame[top : top + self.side, left : left + self.side]
-      # Light adds up where it is not opaque: dark is see-through, and white hides all.
-      behind[...] = moving if self.opaque else moving + (1 - moving) * behind
+      self._put(frame, moving, top, left)
     example: Example = {"video": np.rint(255 * np.clip(clip, 0, 1)).astype(np.uint8)}
     return {**example, "label": front["label"]} if "label" in front else example
+
+  def _put(self, frame: np.ndarray, image: np.ndarray, top: int, left: int) -> None:
+    """Puts an image into a frame, in place."""
+    behind = frame[top : top + self.side, left : left + self.side]
+    # Light adds up where it is not opaque: dark is see-through, and white hides all.
+    behind[...] = image if self.opaque else image + (1 - image) * behind
 
 
 def path(rng: np.random.Generator, room: np.ndarray, frames: int, speed: float) -> np.ndarray:
@@ -82,6 +94,7 @@ def open(
   speed: float = 2.0,
   still: float = 0.5,
   opaque: bool = False,
+  resting: int = 0,
   draws: int = 1,
   seed: int = 0,
 ) -> tuple[Record, dict[str, Source]]:
@@ -90,8 +103,9 @@ def open(
   `images` and `path` name that set as `data.name` and `data.path` do. The moving one is `side`
   pixels high and wide and moves `speed` pixels a frame on a straight line, thrown back at the
   borders of the clip; the still one fills `size`, (height, width), its brightness times `still`.
-  Dark pixels of what moves are see-through unless `opaque`. Every image moves in `draws` clips, of
-  the test splits in one. A clip's label is that of what moves in it.
+  Dark pixels of what moves are see-through unless `opaque`. Behind it stand still `resting` others
+  that are as large and as bright. Every image moves in `draws` clips, of the test splits in one. A
+  clip's label is that of what moves in it.
   """
   from maskjax.data import pipeline  # which opens this module by name
 
@@ -100,12 +114,14 @@ def open(
     raise BadInput(f"data.side={side} does not fit into clips of {height}x{width}")
   if min(frames, draws) < 1:
     raise BadInput(f"data.frames={frames} and data.draws={draws} must be positive")
+  if resting < 0:
+    raise BadInput(f"data.resting must not be negative, got {resting}")
   # With a size images may differ in theirs: each is fitted into the clip as it is.
   given = pipeline.load(name=images, path=path, test="", size=(height, width))
   record = given.record
   kinds.expect(record, f"data.images={images!r}", "image")
   options: dict[str, Any] = dict(frames=frames, size=(height, width), side=side, speed=speed)
-  options |= dict(still=still, opaque=opaque)
+  options |= dict(still=still, opaque=opaque, resting=resting)
   sources: dict[str, Source] = {}
   for name, source in given.splits.items():
     clips = len(source) * (draws if name == "train" else 1)

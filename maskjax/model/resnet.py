@@ -44,16 +44,17 @@ class Block(nn.Module):
   the first 3 x 3 one has the strides. Where the shape changes, the shortcut is a 1 x 1 convolution
   if `project`, else every strides-th pixel with channels of zeros added.
 
-  With `preact` it is `shortcut(x) + layers(x)`, norm and rectifier come before each convolution,
-  and a shortcut that changes the shape begins after the first of them.
+  With `preact` it is `shortcut(y) + layers(x)`: norm and rectifier come before each convolution,
+  and the shortcut, also one that changes nothing, begins at y, after the first of them.
 
   Pixels of the sum are hidden where both parts are (`carry` "partial") or either ("neighbours").
   Of the places of `maskjax.model.layers` there are input, hidden, before the last convolution, and
   output.
 
   Source: He et al., "Deep Residual Learning for Image Recognition", 2016, sections 3.2 and 4.1; the
-  place of the bottleneck's strides is torchvision's. `preact`: He et al., "Identity Mappings in
-  Deep Residual Networks", 2016, figure 1b.
+  place of the bottleneck's strides is torchvision's. `preact`: the networks of
+  github.com/ecs-vlc/FMix; in He et al., "Identity Mappings in Deep Residual Networks", 2016, figure
+  1b, shortcuts that change nothing begin at x.
   """
 
   width: int
@@ -102,7 +103,7 @@ class Block(nn.Module):
     for i, (side, strides, width) in enumerate(layers, 1):
       y, unseen = _norm(self.norm, train, self.dtype, f"norm{i}")(y, unseen)
       y = nn.relu(y)
-      if i == 1 and not self._keeps(x, layers[-1][2]):
+      if i == 1:
         x, hidden = self._shortcut(y, unseen, layers[-1][2], train)
       y = at("hidden", y) if i == len(layers) else y
       y, unseen = self._conv(width, side, strides, f"conv{i}")(y, unseen)
@@ -247,7 +248,7 @@ def resnet(
   "imagenet", 7 x 7 with strides and a pool, or "small", 3 x 3; "auto" makes it small for the CIFAR
   depths and for images with a side below 64. `zero_init` begins with blocks that are shortcuts
   only. With `preact` nothing follows the last block but the mean, as in the networks of
-  github.com/kuangliu/pytorch-cifar. Masks are carried by convolutions that weigh the visible pixels
+  github.com/ecs-vlc/FMix. Masks are carried by convolutions that weigh the visible pixels
   of a window up ("partial") or fill hidden ones in from their border ("neighbours"). `BadInput` for
   an unknown depth, norm, stem or carry, data that are no images, or `zero_init` with `preact`,
   whose blocks end in no norm.

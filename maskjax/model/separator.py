@@ -33,14 +33,27 @@ class FrameNorm(nn.Module):
     bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
     wide = x.astype(jnp.float32)
     if self.causal:
-      count = x.shape[-1] * jnp.arange(1, x.shape[-2] + 1)[:, None]
-      sofar = lambda values: jnp.cumsum(values.sum(-1, keepdims=True), axis=-2) / count
-      mean = sofar(wide)
-      variance = jnp.maximum(sofar(wide * wide) - mean * mean, 0)
+      mean, variance = _sofar(wide)
     else:
       mean = wide.mean((-2, -1), keepdims=True)
       variance = jnp.square(wide - mean).mean((-2, -1), keepdims=True)
     return ((wide - mean) * jax.lax.rsqrt(variance + EPS) * scale + bias).astype(x.dtype)
+
+
+def _sofar(x: Float[Array, "*b t c"]) -> tuple[Float[Array, "*b t 1"], Float[Array, "*b t 1"]]:
+  """Mean and variance over channels and the frames up to each.
+
+  By Welford's sums of squares, none of which is negative: a mean that is large beside the deviation
+  would drown a difference of the mean square and the squared mean.
+  """
+  frame = x.mean(-1, keepdims=True)
+  count = jnp.arange(1, x.shape[-2] + 1, dtype=x.dtype)[:, None]
+  first = frame[..., :1, :]
+  mean = first + jnp.cumsum(frame - first, axis=-2) / count
+  before = jnp.concatenate([first, mean[..., :-1, :]], axis=-2)
+  moved = (count - 1) / count * jnp.square(frame - before)
+  inside = jnp.square(x - frame).mean(-1, keepdims=True)
+  return mean, jnp.cumsum(inside + moved, axis=-2) / count
 
 
 class DilatedDepthwise(nn.Module):

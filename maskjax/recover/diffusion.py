@@ -9,6 +9,8 @@ from jaxtyping import Array, Bool, Float
 from maskjax import reduce
 from maskjax.schedule import Schedule
 
+FIRST = 2.0**-24  # the smallest time but 0 that is drawn
+
 
 class NoiseLevel(NamedTuple):
   """The state of the noising process at a time of each example.
@@ -26,7 +28,7 @@ def noise_level(times: Float[Array, "*b"], schedule: Schedule, *, eps: float = 1
   r"""$\alpha(t)$ of a noise schedule and its weight $w(t) = -\alpha'(t) / (1 - \alpha(t))$.
 
   $\alpha(t) = \epsilon + (1 - 2 \epsilon) f(t)$: the schedule f, from 1 to 0, clipped to
-  $[\epsilon, 1 - \epsilon]$, so that no weight is infinite.
+  $[\epsilon, 1 - \epsilon]$, so that no weight is infinite. The slope at 0 is that at $2^{-24}$.
 
   Args:
     times: t, of each example.
@@ -45,7 +47,9 @@ def noise_level(times: Float[Array, "*b"], schedule: Schedule, *, eps: float = 1
   ([0.75], [4.0])
   """
   alpha = lambda t: eps + (1 - 2 * eps) * schedule(t)
-  slope = jax.vmap(jax.grad(alpha))(times.reshape(-1)).reshape(times.shape)
+  # Of a schedule with an infinite slope at 0 the weight would be infinite there.
+  inside = jnp.maximum(times, FIRST)
+  slope = jax.vmap(jax.grad(alpha))(inside.reshape(-1)).reshape(times.shape)
   level = alpha(times)
   return NoiseLevel(level, -slope / (1 - level))
 

@@ -21,6 +21,7 @@ def per_axis(
   grid: tuple[int, ...],
   counts: Sequence[Count | None] | None = None,
   ratios: Sequence[Ratio | None] | None = None,
+  rounding: str = "nearest",
   join: str = "any",
   allowed: Bool[Array, "*#b n"] | None = None,
 ) -> Bool[Array, "*b n"]:
@@ -29,7 +30,8 @@ def per_axis(
   Of a spectrogram `[time, frequency]`, `counts=(20, 2)` are 20 times and 2 frequencies. None along
   an axis leaves it alone. With join "any" a position is hidden where it lies in any of the slices,
   and what is left to see is a product of the axes; with "all" where it lies in one along every axis
-  that is not left alone. `counts` and `ratios`, one an axis, are those of `top`, of slices.
+  that is not left alone. `counts` and `ratios`, one an axis, and the `rounding` of ratios are
+  those of `top`, of slices.
   White noise gives every choice of slices the same chance, along one axis whatever along another:
   exchanging rows, or columns, does not change its distribution. The mean is that of the allowed
   positions; slices without any are not selected, and nothing is hidden that is not allowed.
@@ -68,7 +70,7 @@ def per_axis(
     mean = reduce.mean(scores.reshape(*batch, *grid), among, axis=others)
     some = None if allowed is None else jnp.any(among, axis=others)
     number: dict[str, Any] = {word: amount}
-    slices = top(mean, allowed=some, **number)
+    slices = top(mean, allowed=some, rounding=rounding, **number)
     chosen.append(slices.reshape(*batch, *(g if i == axis else 1 for i, g in enumerate(grid))))
   joined = functools.reduce(JOINS[join], chosen)
   hidden = jnp.broadcast_to(joined, (*batch, *grid)).reshape(scores.shape)

@@ -12,27 +12,43 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from maskjax import masks
-from maskjax.errors import BadInput
+from maskjax.errors import BadInput, unknown
 from maskjax.select.search import Leaves, best
 
 Count = int | Int[Array, "..."]
 Ratio = float | Float[Array, "..."]
 LARGEST = 2**31 - 1  # what int32 counts; where more compete, counts are int64
+# By name, of a share of n; the product of a share and n is the caller's.
+ROUNDED = {
+  "nearest": lambda share, n, times, xp: xp.round(times(share)),
+  "down": lambda share, n, times, xp: xp.floor(times(share)),
+  "up": lambda share, n, times, xp: n - xp.floor(times(1 - share)),
+}
 
 
-def count_of(n: int | Int[Array, "..."], *, count: Any = None, ratio: Any = None) -> Any:
+def count_of(
+  n: int | Int[Array, "..."], *, count: Any = None, ratio: Any = None, rounding: str = "nearest"
+) -> Any:
   """How many of `n` allowed positions are to be hidden, from a `count` or a `ratio`, not both.
 
-  A ratio means `round(ratio * n)`, halves to even, in float64 at any size. Numbers give a Python
-  int, so that shapes can follow from it; arrays, traced or not, give int32 and are not checked.
+  Numbers give a Python int, so that shapes can follow from it; arrays, traced or not, give int32
+  and are not checked.
+
+  Args:
+    n: allowed positions.
+    count: of hidden positions.
+    ratio: hidden share of n, multiplied in float64 at any size.
+    rounding: of the share: "nearest" is `round(ratio * n)`, halves to even; "down" is
+      `floor(ratio * n)`; "up" rounds what stays visible down, `n - floor((1 - ratio) * n)`.
 
   Raises:
-    BadInput: neither or both given, a ratio outside [0, 1], a count outside [0, n], or no number.
+    BadInput: neither count nor ratio or both given, a ratio outside [0, 1], a count outside [0, n],
+      no number, an unknown rounding.
 
-  >>> count_of(196, ratio=0.75)
-  147
+  >>> count_of(196, ratio=0.75), count_of(196, ratio=0.9), count_of(196, ratio=0.9, rounding="up")
+  (147, 176, 177)
   """
-  return _count(n, count, ratio, jnp.int32)
+  return _count(n, count, ratio, jnp.int32, rounding)
 
 
 def top(
@@ -40,14 +56,16 @@ def top(
   *,
   count: Count | None = None,
   ratio: Ratio | None = None,
+  rounding: str = "nearest",
   allowed: Bool[Array, "*#b n"] | PyTree[Bool[Array, "..."]] | None = None,
   axis: int | None = -1,
 ) -> Bool[Array, "*b n"] | PyTree[Bool[Array, "..."]]:
   """Hides the highest-scoring allowed positions of the last axis, exactly `count` of them.
 
   `count` is an int, traced, or one per example; `ratio` means a rounded share of the allowed
-  positions. Scores are compared as float32, subnormal numbers included. Ties go to the lower index,
-  -0.0 ties with 0.0, NaN hides last. Where fewer are allowed, all allowed are hidden.
+  positions, `rounding` is that of `count_of`. Scores are compared as float32, subnormal numbers
+  included. Ties go to the lower index, -0.0 ties with 0.0, NaN hides last. Where fewer are allowed,
+  all allowed are hidden.
 
   With `axis=None` all entries of an array of any rank, or of a tree of arrays, compete together for
   one `count`; `allowed` is a tree like it, None for a leaf that is allowed whole. Ties go to the
@@ -80,7 +98,8 @@ def top(
   wide = axis is None and sum(leaf.size for leaf in leaves) > LARGEST
   with jax.enable_x64(True) if wide else contextlib.nullcontext():
     among = _among(leaves, tree, allowed)
-    room = _room(leaves, among, count, ratio, axis, jnp.int64 if wide else jnp.int32)
+    amount = functools.partial(_count, dtype=jnp.int64 if wide else jnp.int32, rounding=rounding)
+    room = _room(leaves, among, count, ratio, axis, amount)
     hidden = best(leaves, among, room, axis) if leaves else []
   return jax.tree.unflatten(tree, hidden)
 
@@ -138,12 +157,14 @@ def threshold(
   return hidden & allowed
 
 
-def _count(n: Any, count: Any, ratio: Any, dtype: Any) -> Any:
+def _count(n: Any, count: Any, ratio: Any, dtype: Any, rounding: str) -> Any:
   """See `count_of`; what is no Python int has this `dtype`."""
+  if rounding not in ROUNDED:
+    raise unknown("rounding", rounding, ROUNDED)
   if (count is None) == (ratio is None):
     raise BadInput(f"give a count or a ratio of positions to hide, got {count=} and {ratio=}")
   if ratio is not None:
-    return _share(n, ratio, dtype)
+    return _share(n, ratio, dtype, rounding)
   if isinstance(count, jax.Array | np.ndarray):
     if not jnp.issubdtype(count.dtype, jnp.integer):
       raise BadInput(f"the count of hidden positions must be integers, got {count.dtype}")
@@ -156,8 +177,8 @@ def _count(n: Any, count: Any, ratio: Any, dtype: Any) -> Any:
   return count
 
 
-def _share(n: int | Int[Array, "..."], ratio: Any, dtype: Any) -> Any:
-  """`round(ratio * n)`, see `count_of`."""
+def _share(n: int | Int[Array, "..."], ratio: Any, dtype: Any, rounding: str) -> Any:
+  """The rounded share of n, see `count_of`."""
   traced = isinstance(ratio, jax.Array | np.ndarray)
   if not traced:
     if not isinstance(ratio, numbers.Real):
@@ -166,15 +187,18 @@ def _share(n: int | Int[Array, "..."], ratio: Any, dtype: Any) -> Any:
     if not 0 <= ratio <= 1:
       raise BadInput(f"the ratio of hidden positions must lie in [0, 1], got {ratio}")
     if isinstance(n, int):
-      return round(ratio * n)
+      return int(ROUNDED[rounding](ratio, n, lambda share: share * n, np))
   # Above 2²⁴ float32 skips integers. A ratio that is itself float32 keeps float32's rounding while
   # that resolves halves, or 0.1 of 5 would not be the half that it is meant to be.
-  narrow = jnp.asarray(ratio, jnp.float32) * n
   with jax.enable_x64(True):
-    product = jnp.asarray(ratio, jnp.float64) * jnp.asarray(n, jnp.float64)
-    if traced:
-      product = jnp.where(product < 2**22, narrow.astype(jnp.float64), product)
-    return jnp.round(product).astype(dtype)
+    wide, many = jnp.asarray(ratio, jnp.float64), jnp.asarray(n, jnp.float64)
+
+    def times(share: Any) -> Any:
+      product = share * many
+      narrow = (share.astype(jnp.float32) * many.astype(jnp.float32)).astype(jnp.float64)
+      return jnp.where(product < 2**22, narrow, product) if traced else product
+
+    return ROUNDED[rounding](wide, many, times, jnp).astype(dtype)
 
 
 def _among(leaves: Leaves, tree: Any, allowed: Any) -> Leaves:
@@ -192,13 +216,13 @@ def _among(leaves: Leaves, tree: Any, allowed: Any) -> Leaves:
 
 
 def _room(
-  leaves: Leaves, among: Leaves, count: Any, ratio: Any, axis: int | None, dtype: Any
+  leaves: Leaves, among: Leaves, count: Any, ratio: Any, axis: int | None, amount: Any
 ) -> Int[Array, "..."]:
   """How many are to be hidden: in each row `[*b, 1]`, or in all leaves together `[]`."""
   shape = () if axis is None else leaves[0].shape[:-1]
   candidates: Any = sum(leaf.size for leaf in leaves) if axis is None else leaves[0].shape[-1]
   if ratio is not None and any(mask.ndim for mask in among):
-    counts = [jnp.sum(mask, axis=axis, dtype=dtype) for mask in among]
+    counts = [jnp.sum(mask, axis=axis, dtype=amount.keywords["dtype"]) for mask in among]
     candidates = functools.reduce(operator.add, counts)
-  count = jnp.broadcast_to(jnp.asarray(_count(candidates, count, ratio, dtype), dtype), shape)
+  count = jnp.broadcast_to(jnp.asarray(amount(candidates, count, ratio)), shape)
   return count if axis is None else count[..., None]

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import pytest
 
@@ -76,3 +77,15 @@ def far_from():
     return max(np.abs(expected - at[1:]).max(), np.abs(expected - at[:-1]).max())
 
   return distance
+
+
+@pytest.fixture(scope="session")
+def undecayed():
+  """`undecayed(made)`: names of parameters without weight decay, but biases and scales of norms."""
+
+  def names(made):
+    flat = jax.tree_util.tree_leaves_with_path(made.optimizer.decays)
+    paths = [jax.tree_util.keystr(p, simple=True, separator="/") for p, decay in flat if not decay]
+    return sorted(path for path in paths if path.split("/")[-1] not in ("bias", "scale"))
+
+  return names

@@ -25,3 +25,7 @@ def test_the_sampler_is_trained_by_what_its_choice_costs(found):
   kernels = [leaf for leaf in jax.tree.leaves(found[0]) if leaf.ndim > 1]
   assert len(kernels) > 1
   assert all(np.isfinite(leaf).all() and leaf.any() for leaf in kernels)
+
+
+def test_positions_of_the_sampler_decay_and_the_mask_token_does_not(built, undecayed):
+  assert undecayed(built("adamae")) == ["decoder/mask_token"]

@@ -23,3 +23,7 @@ def test_what_is_seen_are_clusters_apart_from_each_other(built):
   alike = [(off[:, :-k] * off[:, k:]).mean() / off.var() for k in (1, 3)]
   assert alike[0] > 0.2
   assert alike[1] < -0.05
+
+
+def test_tokens_do_not_decay_as_in_the_public_code(built, undecayed):
+  assert undecayed(built("colormae")) == ["decoder/mask_token", "encoder/class_token"]

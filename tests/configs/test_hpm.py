@@ -15,7 +15,8 @@ def test_more_and_more_of_what_is_hidden_comes_first_up_to_a_half(said):
   assert (hidden | ~first).all()
   assert (first[0].sum(-1) == 0).all()
   assert (np.abs(first[1].sum(-1) - 147 / 4) <= 1).all()
-  assert (np.abs(first[2].sum(-1) - 147 / 2) <= 1).all()
+  # int(147 · 0.5), as in the public code.
+  assert (first[2].sum(-1) == 73).all()
 
 
 def test_what_comes_first_is_what_is_foreseen_to_be_hardest(said):
@@ -27,3 +28,7 @@ def test_what_comes_first_is_what_is_foreseen_to_be_hardest(said):
 
 def test_at_first_patches_are_hidden_at_random(said, ignores_the_grid):
   ignores_the_grid(said["hidden"][0], (14, 14))
+
+
+def test_tokens_decay_as_in_the_public_code(built, undecayed):
+  assert undecayed(built("hpm")) == []

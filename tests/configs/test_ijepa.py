@@ -34,3 +34,7 @@ def test_the_context_is_a_large_square_without_the_targets(views):
   for corner, (i, j) in zip(corners, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
     corner[i : i + 15, j : j + 15] = True
   assert all(any((s == c & f).all() for c in corners) for s, f in zip(seen, free, strict=True))
+
+
+def test_the_mask_token_decays_as_in_the_public_code(built, undecayed):
+  assert undecayed(built("ijepa")) == []

@@ -23,3 +23,7 @@ def test_how_much_is_hidden_is_drawn_for_each_image_from_a_normal_cut_off(masks,
 def test_half_of_all_is_dropped_from_what_is_hidden(masks, ignores_the_grid):
   assert ignores_the_grid(masks["dropped"], (16, 16)) == [128]
   assert (masks["chosen"] | ~masks["dropped"]).all()
+
+
+def test_positions_decay_as_in_the_public_code(built, undecayed):
+  assert undecayed(built("mage")) == []

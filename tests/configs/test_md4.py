@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from maskjax.keys import stream
+from maskjax.sections import bound
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,16 @@ def test_what_is_hidden_weighs_as_much_as_the_time_makes_rare(built, found, pres
   nats = np.log(len(made.record.vocabulary))
   np.testing.assert_allclose(bound.sum, (weight * hidden.sum(-1)).sum(-1) * nats, rtol=1e-3)
   assert (bound.count == np.asarray(made.batch["valid"]).sum()).all()
+
+
+@pytest.mark.parametrize("preset", ["", "small"])
+def test_samples_are_made_at_the_times_of_the_public_code(built, preset):
+  """Its `get_sampling_grid`: t = cos(pi / 2 · s / S) after s of S steps, 1 - alpha(t) is hidden."""
+  config = built("md4", preset).config
+  section, curve = config["answers"]["generate"]["schedule"], config["let"]["curve"]
+  times = np.cos(np.pi / 2 * np.linspace(0, 1, 9))
+  left = bound(section)(start=1.0, end=0.0)(np.linspace(0, 1, 9))
+  np.testing.assert_allclose(left, 1 - np.asarray(bound(curve)()(times)), atol=1e-6)
 
 
 def test_which_tokens_are_hidden_is_random(found, looks):

@@ -12,6 +12,15 @@ def test_each_target_block_has_a_level_of_noise_of_its_own_from_none_to_all(buil
   assert far_from(left, lambda x: 1 - np.arccos(2 * x - 1) / np.pi) < 0.2
 
 
+def test_positions_fade_into_noise_of_their_own_mean_square(built):
+  said = built("n_jepa").said
+  # Sines and cosines: 1/2, whatever the level; padding is not noisy, and has it too.
+  square, left = np.square(said["where"]).mean((-1, -2)), said["where.alpha"]
+  for level in (left < 0.2, left > 0.8):
+    assert level.sum() > 10
+    assert abs(square[level].mean() - 0.5) < 0.03
+
+
 def test_positions_of_more_noise_are_told_apart_less(built):
   said = built("n_jepa").said
   where, left = said["where"], said["where.alpha"]

@@ -57,6 +57,20 @@ def test_what_stands_still_shows_through_what_is_dark(images):
     assert clip.max() > clip[:, never].max()
 
 
+def test_others_as_large_stand_still_behind_what_moves(images):
+  spec, _ = images
+  data = pipeline.load(**spec, **SIZES, opaque=True, still=0.0, speed=3.0, resting=2)
+  alone = pipeline.load(**spec, **SIZES, opaque=True, still=0.0, speed=3.0)
+  for i in range(7):
+    clip, moving = (d.splits["train"][i]["video"] for d in (data, alone))
+    np.testing.assert_array_equal(clip[moving > 0], moving[moving > 0])
+    rest = np.where(moving > 0, 0, clip)
+    seen = rest.max(0)
+    assert 16 <= (seen.any(-1)).sum() <= 32
+    # Still wherever what moves is not.
+    np.testing.assert_array_equal(rest, np.where(moving > 0, 0, seen))
+
+
 def test_clips_are_the_same_at_every_call_and_differ_between_seeds_splits_and_draws(images):
   spec, _ = images
   load = lambda **words: pipeline.load(**spec, **SIZES, draws=2, **words).splits

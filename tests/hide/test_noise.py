@@ -27,6 +27,14 @@ def test_what_is_left_and_what_is_added_are_alpha_and_the_rest():
   np.testing.assert_allclose(there.var(-1), 1 - alpha, atol=4 * np.sqrt(2 / 15_000))
 
 
+def test_noise_of_the_contents_deviation_keeps_its_mean_square():
+  x = jnp.asarray(3 * np.random.default_rng(0).standard_normal((6, 5000), np.float32))
+  every = jnp.ones(6, bool)
+  fade = jax.jit(lambda alpha: hide.noise(x, every, KEY, alpha=alpha, deviation=3.0))
+  for alpha in (0.9, 0.5, 0.0):
+    np.testing.assert_allclose(np.square(fade(alpha)).mean(), 9, rtol=0.04)
+
+
 def test_at_zero_nothing_is_left_not_in_gradients_either():
   one = lambda x: hide.noise(x, jnp.asarray(HIDDEN), KEY, alpha=0.0)
   total = lambda x: (jnp.square(y := one(x)).sum(), y)

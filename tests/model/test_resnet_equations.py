@@ -1,6 +1,7 @@
 """Residual networks written out by hand, in evaluation, and what training moves."""
 
 import functools
+import json
 import pathlib
 import runpy
 
@@ -11,6 +12,7 @@ import pytest
 from jax import lax
 
 TOOLS = runpy.run_path(str(pathlib.Path(__file__).with_name("test_resnet.py")))
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 KINDS, SUMS = TOOLS["KINDS"], TOOLS["SUMS"]
 build, close, images = TOOLS["build"], TOOLS["close"], TOOLS["images"]
 
@@ -29,6 +31,8 @@ def preactivated(variables, image, depth):
       x = conv(y, block["shortcut"]["kernel"], strides)
     elif wide != x.shape[-1]:
       x = jnp.pad(y[:, ::2, ::2], [(0, 0)] * 3 + [(0, wide - x.shape[-1])])
+    else:
+      x = y
     y = conv(y, block["conv1"]["kernel"], strides)
     y = jax.nn.relu(norm(y, block["norm2"], seen["norm2"]))
     x = x + conv(y, block["conv2"]["kernel"], 1)
@@ -42,6 +46,20 @@ def test_preact_equals_the_equations(project):
   network, variables = build(image, depth=8, width=4, preact=True, project=project)
   both = jax.jit(lambda v, image: (network.apply(v, image), preactivated(v, image, 3)))
   close(*both(variables, image), **SUMS)
+
+
+def test_preact_equals_fmixs_public_code():
+  made = runpy.run_path(str(GOLDEN / "make_preact.py"))
+  image = made["filled"]("images", made["SHAPE"])
+  network, variables = build(image, depth=18, width=4, preact=True, stages=(2, 1))
+
+  def fill(path, leaf):
+    name = jax.tree_util.keystr(path[1:], simple=True, separator="/")
+    return made["filled"](name, leaf.shape)
+
+  variables = jax.tree_util.tree_map_with_path(fill, variables)
+  expected = json.loads((GOLDEN / "preact.json").read_text())["logits"]
+  np.testing.assert_allclose(jax.jit(network.apply)(variables, image), expected, rtol=2e-5)
 
 
 def conv(x, kernel, strides):

@@ -104,15 +104,18 @@ def test_shifted_sums_are_a_grouped_convolution(causal):
   close(*both(x, kernel, bias), depth=1, terms=3, axis=None)
 
 
+@pytest.mark.parametrize("offset", [2, 1000])
 @pytest.mark.parametrize("causal", [False, True])
-def test_norms_are_over_all_frames_or_those_that_have_been(causal):
-  x = np.random.default_rng(0).normal(2, 3, size=(2, 7, 4)).astype(np.float32)
+def test_norms_are_over_all_frames_or_those_that_have_been(causal, offset):
+  # In steps that float32 has at 1000 too.
+  noise = np.round(np.random.default_rng(0).normal(0, 3, size=(2, 7, 4)) * 1024) / 1024
+  x = (offset + noise).astype(np.float32)
   layer = FrameNorm(causal)
   out = np.asarray(jax.jit(layer.init_with_output)(jax.random.key(0), x)[0])
   for t in range(7):
     seen = x[:, : t + 1] if causal else x
-    mean, std = seen.mean((1, 2)), seen.std((1, 2))
-    np.testing.assert_allclose(out[:, t], (x[:, t] - mean[:, None]) / std[:, None], atol=1e-4)
+    mean, std = (f((1, 2), dtype=np.float64) for f in (seen.mean, seen.std))
+    np.testing.assert_allclose(out[:, t], (x[:, t] - mean[:, None]) / std[:, None], atol=2e-4)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["both ways", "causal"])

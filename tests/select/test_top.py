@@ -105,6 +105,22 @@ def test_traced_ratios_round_as_float32_and_stay_exact(ratio):
   assert int(shares_of_many(narrow)) == round(float(narrow) * 20_000_001)
 
 
+@pytest.mark.parametrize("n", [49, 196, 2**31 - 1])
+def test_what_is_kept_of_a_share_that_is_rounded_up_is_that_of_the_code_of_mae(n):
+  ratios = (0.0, 0.15, 0.4, 0.7, 0.75, 0.9, 1.0)
+  kept = [n - count_of(n, ratio=ratio, rounding="up") for ratio in ratios]
+  assert kept == [int(n * (1 - ratio)) for ratio in ratios]
+  traced = jax.jit(lambda n: [n - count_of(n, ratio=r, rounding="up") for r in ratios])
+  assert [int(k) for k in traced(np.int32(n))] == kept
+
+
+def test_a_share_that_moves_is_rounded_up_or_down_as_float32():
+  both = jax.jit(lambda r: [count_of(49, ratio=r, rounding=way) for way in ("up", "down")])
+  for ratio in np.linspace(0, 1, 99).astype(np.float32):
+    wanted = [49 - int(np.float32(49) * (1 - ratio)), int(np.float32(49) * ratio)]
+    assert [int(n) for n in both(ratio)] == wanted
+
+
 def test_ratios_0_and_1():
   scores = np.array([np.nan, -np.inf, 0.0, np.inf], np.float32)
   allowed = np.array([True, False, True, False])
@@ -197,6 +213,7 @@ def test_an_untraced_count_fixes_the_shape_of_what_is_kept():
     ({"count": -1}, r"must lie in \[0, 4\], got -1"),
     ({"count": 2.0}, "must be an integer, got 2.0"),
     ({"count": np.array([1.5])}, "must be integers, got float64"),
+    ({"ratio": 0.5, "rounding": "upp"}, "unknown rounding 'upp'; did you mean 'up'"),
   ],
 )
 def test_what_is_no_count_is_refused(given, says):

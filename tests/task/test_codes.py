@@ -159,13 +159,17 @@ def contrasted():
     one, two, term = values.take("vector", "other.vector", "losses.contrast")
     masked, dropped = values.take("other.masked", "other.dropped")
     again = values.ask("vector", masked=masked, dropped=dropped)
-    return jax.lax.map(masks, order), one, two, term, again
+    masked, at = values.take("masked", "positions")
+    next_code = (at.values + 1) % made.config["model"]["network"]["codes"]
+    changed = lambda where: at._replace(values=jnp.where(where, next_code, at.values))
+    hidden, seen = (values.ask("vector", positions=changed(w)) for w in (masked, ~masked))
+    return jax.lax.map(masks, order), one, two, term, again, (masked, hidden, seen)
 
   return jax.tree.map(np.asarray, run(made.initial, made.batch))
 
 
 def test_both_looks_are_at_the_same_image_behind_masks_that_are_independent():
-  masks, one, two, term, again = contrasted()
+  masks, one, two, term, again, _ = contrasted()
   # They follow an example's position, not its place.
   jax.tree.map(lambda x: np.testing.assert_array_equal(x[0], x[1, ::-1]), masks)
   masked, dropped, masked2, dropped2 = (x[0] for x in masks)
@@ -182,6 +186,16 @@ def test_both_looks_are_at_the_same_image_behind_masks_that_are_independent():
   expected = recover.info_nce(jnp.asarray(one), jnp.asarray(two), temperature=0.2)
   np.testing.assert_allclose(term.sum, expected.sum, rtol=1e-5)
   assert np.abs(one - two).max() > 1e-3
+
+
+def test_what_is_contrasted_are_the_codes_that_are_seen():
+  _, one, *_, (masked, hidden, seen) = contrasted()
+  np.testing.assert_allclose(hidden, one, rtol=1e-5, atol=1e-6)
+  some = ~masked.all(-1)
+  assert some.sum() > 2
+  assert (np.abs(seen - one).max(-1)[some] > 1e-3).all()
+  # Images are told apart.
+  assert (np.abs(one[1:] - one[:-1]).max(-1)[some[1:] & some[:-1]] > 1e-3).all()
 
 
 def test_what_is_compared_are_two_layers_on_the_mean_of_the_codes_that_are_seen():

@@ -16,6 +16,7 @@ from maskjax.errors import BadInput, unknown
 from maskjax.schedule import Schedule, at_step, linear
 from maskjax.sections import bound
 from maskjax.train.optimizers.rules import Matched, PyTree, Rules, layerwise, match, names
+from maskjax.train.optimizers.updates import RULES
 
 Rate = Callable[[Any], Float[Array, ""]]
 
@@ -73,7 +74,8 @@ def optimizer(
 
   Args:
     params: the parameters, for their names and shapes.
-    fn: "adamw", "adam", "sgd", "lamb", "lars", "lion", or "module:factory" like those of `optax`.
+    fn: "adamw", "adam", "adan", "sgd", "lamb", "lars", "lion", or "module:factory" like those of
+      `optax`.
     learning_rate: the base rate; the peak itself where `scale_by_batch` is 0.
     total_steps: steps until the schedule's end, the warm-up's included.
     batch_size: examples in the global batch.
@@ -269,38 +271,3 @@ def _freeze(tx: optax.GradientTransformation, trained: PyTree) -> optax.Gradient
   )
   labels = jax.tree.map(lambda t: "trained" if t else "frozen", trained)
   return optax.partition({"trained": tx, "frozen": still}, labels)
-
-
-def _adamw(
-  decay, adapted, /, *, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, mu_dtype=None, nesterov=False
-):
-  moments = optax.scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
-  return optax.chain(moments, decay)
-
-
-def _sgd(decay, adapted, /, *, momentum=0.9, nesterov=False, accumulator_dtype=None):
-  return optax.chain(optax.trace(momentum, nesterov, accumulator_dtype), decay)
-
-
-def _lion(decay, adapted, /, *, b1=0.9, b2=0.99, mu_dtype=None):
-  return optax.chain(optax.scale_by_lion(b1, b2, mu_dtype), decay)
-
-
-def _lamb(decay, adapted, /, *, b1=0.9, b2=0.999, eps=1e-6, eps_root=0.0, mu_dtype=None):
-  trust = optax.masked(optax.scale_by_trust_ratio(), adapted)
-  return optax.chain(optax.scale_by_adam(b1, b2, eps, eps_root, mu_dtype), decay, trust)
-
-
-def _lars(decay, adapted, /, *, momentum=0.9, nesterov=False, trust_coefficient=0.001, eps=0.0):
-  trust = optax.scale_by_trust_ratio(trust_coefficient=trust_coefficient, eps=eps)
-  return optax.chain(decay, optax.masked(trust, adapted), optax.trace(momentum, nesterov))
-
-
-RULES: Mapping[str, Callable[..., optax.GradientTransformation]] = {
-  "adam": _adamw,
-  "adamw": _adamw,
-  "lamb": _lamb,
-  "lars": _lars,
-  "lion": _lion,
-  "sgd": _sgd,
-}

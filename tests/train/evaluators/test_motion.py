@@ -77,6 +77,31 @@ def test_rates_are_those_of_patches_that_move():
   assert other["ratio"] == 0
 
 
+def sharpest(video):
+  """Where patches have the largest deviation: a sampler that follows contrast, not motion."""
+  cells = video.reshape(-1, 2, 2, 4, 2, 4, 2)
+  detail = cells.std((2, 4, 6), keepdims=True)
+  most = jnp.sort(detail.reshape(len(video), -1))[:, -10].reshape(-1, 1, 1, 1, 1, 1, 1)
+  return jnp.broadcast_to(detail >= most, cells.shape).reshape(video.shape)
+
+
+def test_what_follows_contrast_alone_does_not_prefer_what_moves_of_equal_detail():
+  rng = np.random.default_rng(0)
+  video = np.repeat(0.2 * rng.normal(size=(64, 1, *SHAPE[1:])), 4, axis=1)
+  # As large squares of any brightness, still ones and one that goes down by two a frame.
+  bright = lambda: rng.uniform(1, 9, (64, 1, 1, 1))
+  video[:, :, 0:2, 4:6] = bright()[:, None]
+  video[:, :2, 4:6, 6:8] = bright()[:, None]
+  for frame in range(4):
+    video[:, frame, 2 * frame : 2 * frame + 2, :1] = bright()
+  given = motion(context(shows(sharpest), video.astype(np.float32)), batch_size=64)
+  assert given["ratio"] > 2
+  assert 0.7 < given["matched_ratio"] < 1.4
+  moving = lambda video: jnp.zeros(video.shape, bool).at[..., :2, :].set(True)
+  given = motion(context(shows(moving), video.astype(np.float32)), batch_size=64)
+  assert given["matched_ratio"] > 5
+
+
 def test_clips_without_motion_are_refused():
   still = np.zeros((3, *SHAPE), np.float32)
   with pytest.raises(BadInput, match="nothing in split 'test' moves"):

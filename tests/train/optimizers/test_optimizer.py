@@ -11,7 +11,7 @@ import pytest
 
 from maskjax.train.optimizers.optimizer import RULES, optimizer
 
-GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "adamw.json"
+GOLDEN = pathlib.Path(__file__).parents[2] / "golden"
 PLAIN = {"learning_rate": 0.05, "total_steps": 20, "batch_size": 1, "scale_by_batch": 0}
 EVERYTHING = {"decay_rules": ()}
 
@@ -84,13 +84,14 @@ def test_equals_optax_where_rules_are_uniform(options, reference):
   assert_close(run(ours, params)[0], run(reference(optax_rate(warmup=3)), params)[0])
 
 
-def test_equals_torch_adamw():
-  golden = json.loads(GOLDEN.read_text())
+@pytest.mark.parametrize(("name", "lengths"), [("adamw", (7, 20)), ("adan", (1, 10))])
+def test_equals_the_steps_of_public_code(name, lengths):
+  golden = json.loads((GOLDEN / f"{name}.json").read_text())
   arrays = lambda leaves: {name: np.asarray(leaf, np.float32) for name, leaf in leaves.items()}
   params = arrays(golden["start"])
   tx = optimizer(params, batch_size=256, **golden["config"]).tx
   gradient = lambda step: arrays(golden["gradients"][step - 1])
-  for steps in (7, 20):
+  for steps in lengths:
     moved, _ = run(tx, params, steps, gradient)
     assert_close(moved, arrays(golden["path"][steps - 1]), rtol=1e-5, atol=1e-6)
 
