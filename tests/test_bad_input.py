@@ -254,7 +254,7 @@ def test_a_workdir_of_another_run_is_refused_and_stays(launch, tmp_path):
   says = said(*launch("data.size=(6, 4)", "select.ratio=0.25", "seed=3"))
   assert "select.ratio was 0.5, is now 0.25" in says
   assert "seed was 0, is now 3" in says
-  assert "data.size was [6, 4], is now null" in said(*launch("select.ratio=0.5"))
+  assert "data.size was [6, 4], is now absent" in said(*launch("select.ratio=0.5"))
   said(*launch("data.size=(6, 4)", "select.ratio=0.5", "total_steps=9"))
   assert contents(tmp_path / "w") == before
   assert launch("data.size=(6, 4)", "select.ratio=0.5", "log.every=5")[0] == 0

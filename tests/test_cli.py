@@ -272,7 +272,8 @@ def test_a_zip_as_it_stands_and_a_signal(pictures, tmp_path):
 def test_what_a_terminal_cannot_show_is_replaced(monkeypatch):
   out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
   monkeypatch.setattr(cli.sys, "stdout", out)
-  assert cli.main(["launch.py", "-h"], usage="4 ≥ 4 …") == 0
+  monkeypatch.setattr(cli, "HELP", "4 ≥ 4 …")
+  assert cli.main(["launch.py", "-h"]) == 0
   out.flush()
   assert out.buffer.getvalue() == b"4 ? 4 ?\n"
 
@@ -281,4 +282,4 @@ def test_a_folder_may_be_called_like_a_config(tmp_path):
   file = tmp_path / "a.py" / "mine.py"
   file.parent.mkdir()
   file.write_text("NOTE = {'title': 'mine'}\n\n\ndef get_config(arg=None): ...\n")
-  assert cli.note(f"{file}:laptop,seed=1") == cli.note(str(file)) == {"title": "mine"}
+  assert lab.note(f"{file}:laptop,seed=1") == lab.note(str(file)) == {"title": "mine"}

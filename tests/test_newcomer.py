@@ -86,7 +86,7 @@ def test_a_method_on_one_page(launch):
   assert "mae:cifar   ViT-Ti/4 on CIFAR-10, 8 epochs" in out
   assert "mae         ViT-L/16, 1600 epochs of ImageNet-1k." in out
   assert "--config=mae:laptop --workdir=runs/mae\n" in out
-  assert "hidden = select.top(scores, allowed=positions.allowed, ratio=0.5)" in out
+  assert "hidden = select.top(scores, allowed=positions.allowed, ratio=0.5, rounding='up')" in out
   assert launch("--describe=mea")[2].startswith("error: unknown config 'mea'; did you mean 'mae'?")
 
 

@@ -60,13 +60,15 @@ hiding: see `maskjax.train.jobs.explanation`. It serves any classifier: `--confi
 configs/base/supervised.py, whose masks are carried by partial convolutions, or a ViT, which drops
 what is hidden. The default is the paper's network; its weights are torchvision's, converted to
 safetensors and given by --config.init_from=resnet50.safetensors. Presets: `laptop` trains a
-ResNet-8 on CIFAR-10 first, as the stage `trained` (--config.init_from=DIR is one that is there).
-`job=train` goes on training from there.
-Deviations: the mean of the neighbours of a pixel is exact, where the public code adds 1e-5 to their
-number. Pictures that are grey have 0.5 everywhere, the paper's the mean colour of ImageNet. The
-figures that need masks of objects are replaced: shapes are geometric, and what is asked is which of
-five of one area is hidden; LIME is compared with hiding one segment at a time, and by deletion, not
-with where the object is. Superpixels are SLIC's in RGB; no quickshift.
+ResNet-8 on CIFAR-10 first, as the stage `trained` (--config.init_from=DIR is one that is there);
+`smoke` is two steps on digits. `job=train` goes on training from there.
+Deviations: the paper's study of masks as augmentation, networks trained with hidden patches and
+then asked without, is not here: nothing is trained with masks. The mean of the neighbours of a
+pixel is exact, where the public code adds 1e-5 to their number. Pictures that are grey have 0.5
+everywhere, the paper's the mean colour of ImageNet. The figures that need masks of objects are
+replaced: shapes are geometric, and what is asked is which of five of one area is hidden; LIME is
+compared with hiding one segment at a time, and by deletion, not with where the object is.
+Superpixels are SLIC's in RGB; no quickshift.
 """
 
 from ml_collections import ConfigDict

@@ -35,14 +35,17 @@ hidden as whole times and frequencies. Time alone: select.fn=select.per_axis
 with ratios=(0.8, None); a position hidden only where both are: join="all". In fine-tuning times and
 frequencies are hidden too, evals.finetune.select; evals.finetune.score=None and .select=None leave
 all to see. The paper's own data are a folder of 16 kHz recordings, --config.data.path=DIR.
-Deviations: the decoder's blocks are the encoder's, with windows as a mask of pairs; those of the
-public code are Swin V2's (norms after the branches, cosine attention, a learned bias of distance),
-with 117,248 parameters more. The variant whose last blocks look everywhere is not here. A run rolls
-the frames of a spectrogram where the public code rolls samples, and has no random gain. AudioSet's
-several labels a clip, mAP and weighted sampling are not here: fine-tuning is the evaluator, on data
-of one label a clip, without SpecAugment or mixup, pooled after the encoder's norm. The presets ask
-for plain values. What is hidden in fine-tuning is kept out of attention and of the mean rather than
-dropped: the same features.
+Deviations: `finetune` has the rate decay by layer of MAE's ViT-L. Positions of a clip of another
+length are resized, in the public code cut. The decoder's blocks are the encoder's, with windows as
+a mask of pairs; those of the public code are Swin V2's (norms after the branches, cosine attention,
+a learned bias of distance), with 117,248 parameters more. The variant whose last blocks look
+everywhere is not here. A run rolls the frames of a spectrogram where the public code rolls samples,
+and has no random gain. AudioSet's several labels a clip, mAP and weighted sampling are not here:
+fine-tuning is the evaluator, on data of one label a clip, without SpecAugment or mixup, pooled
+after the encoder's norm. The presets ask for plain values. What is hidden in fine-tuning is kept
+out of attention and of the mean rather than dropped: the same features. Shares of slices are
+rounded, where the public code rounds what is kept down: the same at 80 % of patches and at 20 %, at
+30 % its 20 of 64 times and 3 of 8 frequencies are counts=(20, 3).
 """
 
 from ml_collections import ConfigDict, config_dict

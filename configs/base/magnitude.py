@@ -27,8 +27,10 @@ The dense network is a stage, trained first; `--config.init_from=DIR` takes a fi
 Presets: `laptop` prunes a ResNet-8 on scikit-learn's digits, `cifar` and `cifar_vit` a ResNet-8 and
 a small ViT on CIFAR-10 to 90 %; `two_four` and `two_four_vit` to 2 of every 4 inputs; `rows` and
 `heads` whole output channels and attention heads.
-Deviations: a ResNet-50 stands for InceptionV3; the first layer is left dense; masked weights get no
-gradient.
+As in the paper, masked weights get no gradient. The first layer is left dense.
+Deviations: a ResNet-50 stands for InceptionV3. The paper's other question, whether a large sparse
+network goes before a small dense one of as many weights, is not asked here: no small dense network
+was trained beside these.
 """
 
 import copy

@@ -74,3 +74,5 @@ def method(c: ConfigDict) -> None:
 def paper(c: ConfigDict) -> None:
   """ViT-B/16, 300 epochs."""
   c.total_epochs, c.model.encoder.size = 300.0, "B"
+  # MAE's for ViT-B.
+  c.evals.finetune.update(epochs=100.0, learning_rate=5e-4, layer_decay=0.65)

@@ -52,9 +52,13 @@ modality; `plain` is MAE of the images alone at equal steps; `cifar` has the siz
 MAE's `cifar`.
 Modalities are functions of the image (`maskjax.modalities`), each in a network of its own: in
 --config.model.depth_map.modality.fn=mypackage.labels:depth one that was trained to tell depth, say.
-Deviations: the paper's depth and semantic labels come of networks (DPT-Hybrid, Mask2Former with 133
-classes); in their place stand, of the same shape, a band of detail (one channel, absolute error)
-and a segmentation by 133 colours at a quarter of the resolution. So depth is scaled by the mean and
+Maps that come with the data (depth, labels) are not read: the kind image holds one array an
+example, and its augmentation would have to act on all alike, with nearest neighbours for labels.
+Deviations: queries, keys and values are drawn as one matrix, in the public code as three, whose
+Xavier bounds are wider. Positions are a table whose first half encodes the column, theirs the row.
+The paper's depth and semantic labels come of networks (DPT-Hybrid, Mask2Former with 133 classes);
+in their place stand, of the same shape, a band of detail (one channel, absolute error) and a
+segmentation by 133 colours at a quarter of the resolution. So depth is scaled by the mean and
 deviation of the training images, not by those of each map without its extreme tenths. The encoder
 and each decoder end in a normalisation (3,584 numbers of 97,920,656). The decoder of labels
 computes in bfloat16 as the others do, its logits are float32. Statistics and colours are those of
@@ -195,6 +199,8 @@ def paper(c: ConfigDict) -> None:
   c.let.normalised = dict(fn="task.encode", of=dict(x="values.image"), target=target)
   c.optimizer.learning_rate = 1e-4
   c.evals.modalities.test = "validation"
+  # MAE's for ViT-B.
+  c.evals.finetune.update(epochs=100.0, learning_rate=5e-4, layer_decay=0.65)
 
 
 @lab.preset

@@ -43,13 +43,18 @@ whole. Presets: `laptop` keeps half of 64 patches of CIFAR-10, `quarter` a quart
 `tuned` goes on with whole images. A run ends with whole images by itself
 where a config says `c.hide.keep = (98, 196)` and `c.select = dict(fn="select.top",
 ratio=dict(fn="schedule.step", values=(0.5, 0.0), boundaries=(0.98,)))`.
-Deviations: images have captions from templates over their class and looks, as no captions of LAION
-are read here; the default is the public code's ViT-L/16 on ImageNet-1k, by whose size it counts
-epochs. Padding of captions is hidden from attention, where the public code shows it. GELU is exact
-here, the code approximates it. Unmasked tuning of the code is a run of its own, at a
-hundredth of the rate. In `laptop` equal captions are each other's positives (`positives="equal"` of
-the loss): as they lie at one place, the mean over a batch, and its slope, is the same either way,
-only the shares of the examples differ; it compares all pairs, which at 65,536 would be dear.
+The default is the public code's ViT-L/16 and wants data.path, a folder or a zip (data.name=zip)
+with train/, images of any names with x.txt beside x.jpg as img2dataset writes LAION, or a
+metadata.csv or .jsonl, and validation/CLASS/, ImageNet-1k by the words of its classes, or by
+WordNet ids with data.class_names=FILE. Epochs are counted by ImageNet's size. The presets, on
+images without captions, make them of templates over class and looks.
+Deviations: pieces of words are learned from the captions, as many as BERT's, which are not here; of
+several captions of an image one is drawn once for all epochs. Padding of captions is hidden from
+attention, where the public code shows it. GELU is exact here, the code approximates it. Unmasked
+tuning of the code is a run of its own, at a hundredth of the rate. In `laptop` equal captions are
+each other's positives (`positives="equal"` of the loss): as they lie at one place, the mean over a
+batch, and its slope, is the same either way, only the shares of the examples differ; it compares
+all pairs, which at 65,536 would be dear.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -115,13 +120,14 @@ def paper(c: ConfigDict) -> None:
   c.model.update(size="L", width=unset(int), depth=unset(int), heads=unset(int))
   c.model.update(text_width=768, text_depth=12, text_heads=12, shared=768)
   c.data = dict(
-    name="imagenet2012",
+    name="folder",
     path="",
     train="train",
     test="validation",
     size=(224, 224),
     limit=config_dict.placeholder(int),
-    captions=dict(length=32, seed=0),
+    # Those that come with the images, as many pieces of words as BERT has.
+    captions=dict(length=32, seed=0, column="", unit="bpe", vocabulary=30_522),
     augment=dict(crop=(0.5, 1.0), flip=True),
     on_error="raise",
   )
@@ -135,6 +141,8 @@ def paper(c: ConfigDict) -> None:
     b1=0.9,
     b2=0.95,
     clip=0.0,
+    # As the authors: the class token decays, and so does the logarithm of 1 / temperature.
+    decay_rules=((r"bias$|/scale$|position$", 0.0),),
   )
   c.evals = dict(
     zero_shot=dict(fn="train.evaluators.zero_shot", every=5000, split="validation"),
@@ -148,7 +156,7 @@ def paper(c: ConfigDict) -> None:
 def laptop(c: ConfigDict) -> None:
   """A small ViT/4 on 10,000 images of CIFAR-10, 32 of 64 patches dropped, three seeds."""
   c.data.update(name="cifar10", test="test", size=config_dict.placeholder(tuple), limit=10_000)
-  c.data.captions.length, c.data.augment = 12, dict(pad=4, flip=True)
+  c.data.captions, c.data.augment = dict(length=12, seed=0), dict(pad=4, flip=True)
   c.loader.workers = 0
   # Captions that are equal are each other's positives.
   c.losses.recover.of.positives = "equal"

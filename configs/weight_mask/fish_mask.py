@@ -47,11 +47,16 @@ The default is the paper's ResNet-34 on CIFAR-10, trained from scratch by a mask
 five; `cifar` one of CIFAR-10's first five classes on the others.
 The head is new, always trained whole and, as in the paper, counted among the 0.5 % of the default;
 the presets' networks are so small that it is counted beside them.
-Deviations: images stand for GLUE. What is not selected does not decay, in the public code for
-CIFAR-10 it does; decay lies outside the momentum; no max pool after the stem and no cutout. Batch
-normalisation uses its running statistics while the Fisher information is measured, in the public
-code those of the one image; they go on running whatever is selected. Random masks are those of
-hold.seed, the same for every seed of a run.
+Deviations: distributed training, in which workers send the updates of one mask alone every so many
+steps, is not here: it asks for workers that drift apart between merges, which a mesh does not have.
+Nor is a mask that is chosen anew in every epoch, the public code's small checkpoints without
+--fix_mask: `weights.update_only` keeps what it selected before step 0. The default mixes its two
+experiments on CIFAR-10: one process and one mask, as the small checkpoints with --fix_mask, at the
+rate of 0.2 and for the 50 epochs of logs of the distributed ones. Images stand for GLUE. What is
+not selected does not decay, in the public code for CIFAR-10 it does; decay lies outside the
+momentum; no max pool after the stem and no cutout. Batch normalisation uses its running statistics
+while the Fisher information is measured, in the public code those of the one image; they go on
+running whatever is selected. Random masks are those of hold.seed, the same for every seed of a run.
 """
 
 from ml_collections import ConfigDict

@@ -41,12 +41,16 @@ prior alone are those of step 0 with --config.reparametrize.prior=1000.0. `mj.lo
 weights with what the likeliest patterns hide at zero. The dense model is a stage, trained first;
 --config.init_from=DIR takes a finished one.
 
-The default is Llama-2 7B with the public code's numbers for C4: 2,000 steps of 256 windows.
+The default is Llama-2 7B with the public code's numbers for C4: 2,000 steps of 256 windows. Its
+published weights are read from --config.init_from=DIR/model-00001-of-00002.safetensors, names as in
+transformers; the tokens are then to be its own.
 Presets: `laptop` learns masks for the small model of `causal_lm:laptop`, `small` for that of
 `causal_lm:small`, `wanda` is `laptop` from Wanda's prior.
 Deviations: the prior is magnitude, in the public code SparseGPT's; Wanda's meets the inputs of the
 dense model in every layer. Tokens are pieces learned from the text, the first is predicted from a
-begin token, one more embedding. The masks of a step are the same for all of its microbatches.
+begin token, one more embedding, which published weights do not have and keep as drawn; Llama's own
+tokenizer is not here, so that published weights meet other tokens until data of its ids are given.
+The masks of a step are the same for all of its microbatches.
 """
 
 from ml_collections import ConfigDict
@@ -97,7 +101,7 @@ def method(c: ConfigDict) -> None:
 def paper(c: ConfigDict) -> None:
   """Masks for Llama-2 7B."""
   for config in (c, c.stages.dense):
-    config.model.update(width=4096, depth=32, heads=32, mlp=11_008, remat=True)
+    config.model.update(width=4096, depth=32, heads=32, mlp=11_008, norm_eps=1e-5, remat=True)
     config.data.update(unit="bpe", vocabulary=32_000, length=4096, split=(0.98, 0.01, 0.01))
     config.batch_size, config.eval_batch_size, config.total_steps = 256, 256, 2000
     config.evals.bits.every = 500

@@ -1,9 +1,10 @@
-"""Captions for labelled images: templates over the class and what an image looks like."""
+"""Captions of images: those that come with them, or templates over the class and the looks."""
 
 import dataclasses
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -31,18 +32,19 @@ HUES = ("red", "orange", "yellow", "green", "green", "blue", "blue", "purple", "
 COLOURS = ("grey", *dict.fromkeys(HUES))
 WORDS = {"brightness": BRIGHTNESS, "colour": COLOURS, "contrast": CONTRAST}
 
+_WORDNET = re.compile(r"n\d{8}")
 _VOWEL = re.compile(r"\b([Aa]) (?=[aeiou])")
 
 
 class Captioned:
   """Images with a "caption", int32 [length], -1 behind its last token.
 
-  The template of example i depends on (seed, i) alone, apart for each `stream`; so an image always
+  What is said of example i depends on (seed, i) alone, apart for each `stream`; so an image always
   has the same caption, however it is augmented after. Copies for worker processes begin empty.
   """
 
-  def __init__(self, images: Source, names: Sequence[str], encode: Any, **how: Any):
-    self.images, self.names, self.encode, self.how = images, names, encode, how
+  def __init__(self, images: Source, say: Callable[[int, Example], str], encode: Any):
+    self.images, self.text, self.encode = images, say, encode
     self._kept: dict[int, np.ndarray] = {}
 
   def __getstate__(self) -> dict[str, Any]:
@@ -60,13 +62,21 @@ class Captioned:
       self._kept[i] = self.encode(self.text(i, example))
     return {**example, "caption": self._kept[i]}
 
-  def text(self, index: int, example: Example) -> str:
-    """The caption of an example in words."""
-    templates, seed = self.how["templates"], self.how["seed"]
-    rng = generator(seed, index)
-    template = templates[int(rng.integers(len(templates)))]
-    name = self.names[int(example["label"])]
-    return fill_in(template, name=name, **look(np.asarray(example["image"])))
+
+def _by_template(
+  index: int, example: Example, *, templates: Sequence[str], names: Sequence[str], seed: Any
+) -> str:
+  """A template over the class of an example and its looks, in words."""
+  rng = generator(seed, index)
+  template = templates[int(rng.integers(len(templates)))]
+  name = names[int(example["label"])]
+  return fill_in(template, name=name, **look(np.asarray(example["image"])))
+
+
+def _given(index: int, example: Example, *, captions: Sequence[Sequence[str]], seed: Any) -> str:
+  """One of the captions that came with an example."""
+  own = captions[index]
+  return own[int(generator(seed, index).integers(len(own)))]
 
 
 class Encode:
@@ -95,11 +105,14 @@ def of(
   its vocabulary, and then `tokens.UNKNOWN`, whatever the images are.
 
   Raises:
-    BadInput: no labelled images, no templates, or one that names something else.
+    BadInput: no labelled images, names that are ids of WordNet, no templates, or one that names
+      something else.
   """
   kinds.expect(record, "data.captions", "image")
   if not record.class_names:
     raise BadInput("data.captions is for images with labels, and the data set has none")
+  if any(map(_WORDNET.fullmatch, record.class_names)):
+    raise BadInput(f"class {record.class_names[0]!r} says nothing in words: data.class_names=FILE")
   whole("captions.length", length, least=1)
   whole("captions.seed", seed, least=0)
   if not templates:
@@ -115,9 +128,62 @@ def of(
   record = dataclasses.replace(record, vocabulary=vocabulary, unit="words", caption=length)
   turn, names = Encode(record, length), every["name"]
   sources: dict[str, Source] = {
-    name: Captioned(source, names, turn, templates=tuple(templates), seed=(seed, stream))
+    name: Captioned(
+      source,
+      partial(_by_template, templates=tuple(templates), names=names, seed=(seed, stream)),
+      turn,
+    )
     for stream, (name, source) in enumerate(sorted(splits.items()))
   }
+  return record, sources
+
+
+def read(
+  record: Record,
+  splits: Mapping[str, Source],
+  train: str = "train",
+  *,
+  length: int = 16,
+  seed: int = 0,
+  unit: str = "words",
+  vocabulary: int = 2**16,
+) -> tuple[Record, dict[str, Source]]:
+  """The record and splits of images with the captions that came with them.
+
+  Of several captions of an image one is drawn by the seed and its index. The record gets `length`
+  as its `caption` and as its vocabulary at most `vocabulary` tokens, learned from all captions of
+  the training split, and then `tokens.UNKNOWN`. Other splits without captions stay as they are.
+
+  Args:
+    record: of images.
+    splits: sources of which some have `captions`, those of each example.
+    train: the split whose captions are learned.
+    length: tokens of a caption; what is longer is cut.
+    seed: of the choice among several captions.
+    unit: "words" or "bpe", see `tokens.learn`.
+    vocabulary: tokens at most, the unknown one aside.
+
+  Raises:
+    BadInput: no images, or a training split without captions.
+  """
+  kinds.expect(record, "data.captions", "image")
+  whole("captions.length", length, least=1)
+  whole("captions.seed", seed, least=0)
+  told = {name: getattr(source, "captions", None) or () for name, source in splits.items()}
+  if not told[train]:
+    raise BadInput(
+      f"split {train!r} comes without captions: x.txt beside x.jpg, metadata.csv or .jsonl, or "
+      "without data.captions.column captions from templates"
+    )
+  texts = [text for each in told[train] for text in each]
+  known = tokens.learn(texts, unit=unit, size=vocabulary)
+  record = dataclasses.replace(
+    record, vocabulary=(*known, tokens.UNKNOWN), unit=unit, caption=length
+  )
+  sources: dict[str, Source] = {}
+  for stream, (name, source) in enumerate(sorted(splits.items())):
+    say = partial(_given, captions=told[name], seed=(seed, stream))
+    sources[name] = Captioned(source, say, Encode(record, length)) if told[name] else source
   return record, sources
 
 

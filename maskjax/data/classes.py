@@ -1,6 +1,7 @@
 """Some of a data set's classes: their examples, with labels counted anew."""
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import SupportsIndex
 
@@ -18,6 +19,8 @@ class OfClasses:
 
   def __init__(self, source: Source, indices: np.ndarray, labels: Mapping[int, int]):
     self.source, self.indices, self.labels = source, indices, dict(labels)
+    told = getattr(source, "captions", None)
+    self.captions = None if told is None else [told[int(i)] for i in indices]
 
   def __len__(self) -> int:
     """Number of examples."""
@@ -56,6 +59,28 @@ def only(
   sizes = {split: len(source) for split, source in kept.items()}
   names = tuple(names[old] for old in chosen)
   return dataclasses.replace(record, sizes=sizes, class_names=names), kept
+
+
+def spoken(record: Record, path: str) -> Record:
+  """The record with words in place of the names of its classes, such as WordNet ids.
+
+  Each line of the UTF-8 file `path` is a name, a space or tab, and its words, of which those before
+  the first comma count: `n01440764 tench, Tinca tinca`.
+
+  Raises:
+    BadInput: no such file, or a class that is not in it.
+  """
+  try:
+    lines = pathlib.Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+  except (OSError, UnicodeDecodeError) as error:
+    raise BadInput(f"data.class_names={path!r} cannot be read: {error}") from error
+  parts = (line.split(maxsplit=1) for line in lines)
+  words = {part[0]: part[1].split(",")[0].strip() for part in parts if len(part) == 2}
+  lost = [name for name in record.class_names if name not in words]
+  if lost or not record.class_names:
+    told = f"{len(lost)} of {len(record.class_names)} classes are not in {path}"
+    raise BadInput(f"{told}, {lost[0]!r} for one" if lost else "data.class_names: no classes")
+  return dataclasses.replace(record, class_names=tuple(words[n] for n in record.class_names))
 
 
 def _number(which: str | int, names: Sequence[str]) -> int:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from maskjax.data import told
 from maskjax.data.decode import SUFFIXES, Reading, colour
-from maskjax.data.images import open_images
+from maskjax.data.images import Images, open_images
 from maskjax.data.layout import lay_out
 from maskjax.data.listing import listed
 from maskjax.data.source import Source
@@ -26,6 +27,7 @@ def open(
   background: Sequence[int] | None = None,
   on_error: str = "raise",
   cache_bytes: int = CACHE_BYTES,
+  captions: str | None = None,
 ) -> tuple[Record, dict[str, Source]]:
   """Images in a folder or a zip: `split/class/x.jpg`, `class/x.jpg`, `split/x.jpg` or `x.jpg`.
 
@@ -44,6 +46,8 @@ def open(
       or dropped, and counted in the log, where most images have none.
     on_error: "raise", or "skip", which leaves out damaged files; see `open_images`.
     cache_bytes: what decoded images of a split may take to be kept in memory.
+    captions: the column of the captions that come with the images, see `told.captions_of`; None
+      reads none. Splits without any stay without.
 
   Raises:
     BadInput: nothing to read, or what can be read in two ways; the key that settles it is named.
@@ -53,7 +57,7 @@ def open(
   files = stored(listing, layout.labels)
   parts = {split: Subset(files, indices) for split, indices in layout.splits.items()}
   reading = Reading(exif=exif, background=colour(background))
-  return open_images(
+  record, sources = open_images(
     parts,
     layout.class_names,
     size=size,
@@ -61,3 +65,13 @@ def open(
     cache_bytes=cache_bytes,
     reading=reading,
   )
+  if captions is not None:
+    known = dict(zip(files.names, told.captions_of(listing, captions), strict=True))
+    for split, source in sources.items():
+      assert isinstance(source, Images)
+      names: Sequence[str] = getattr(source.files, "names")  # noqa: B009
+      each = [known[name] for name in names]
+      if any(each):
+        told.check(split, each, names)
+        source.captions = each
+  return record, sources

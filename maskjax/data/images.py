@@ -35,6 +35,7 @@ class Images:
   ):
     self.files, self.mode, self.size, self.keep = files, mode, size, keep
     self.reading = reading
+    self.captions: Sequence[tuple[str, ...]] | None = None  # that came with each image
     self._kept: dict[int, Example] = {}
 
   def __getstate__(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What lies in a folder or a zip: the files that are read, and those that are passed over."""
 
+import contextlib
 import logging
 import os
 import pathlib
@@ -48,14 +49,23 @@ class Listing(NamedTuple):
 
   def text(self, name: str) -> str:
     """The text of a file that was passed over, such as a list of files."""
-    raw = self.raw_passed[self.passed.index(name)]
-    try:
-      if isinstance(raw, zipfile.ZipInfo):
-        with zipfile.ZipFile(self.path) as archive:
-          return archive.read(raw).decode()
-      return pathlib.Path(self.path, raw).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-      raise BadInput(f"{name} in {self.path} is not UTF-8: byte {error.start}") from error
+    return self.texts([name])[name]
+
+  def texts(self, names: Sequence[str]) -> dict[str, str]:
+    """The texts of files that were passed over, by their names."""
+    raws = dict(zip(self.passed, self.raw_passed, strict=True))
+    found = {}
+    with contextlib.ExitStack() as stack:
+      zipped = any(isinstance(raws[name], zipfile.ZipInfo) for name in names)
+      archive = stack.enter_context(zipfile.ZipFile(self.path)) if zipped else None
+      for name in names:
+        raw = raws[name]
+        try:
+          content = archive.read(raw) if archive else pathlib.Path(self.path, str(raw)).read_bytes()
+          found[name] = content.decode().replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+          raise BadInput(f"{name} in {self.path} is not UTF-8: byte {error.start}") from error
+    return found
 
 
 def listed(path: str, suffixes: Sequence[str], what: str) -> Listing:

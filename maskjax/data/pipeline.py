@@ -17,7 +17,7 @@ from maskjax.data import batch, kinds, labels, spectrograms, tiny
 from maskjax.data import captions as describe
 from maskjax.data import splits as by
 from maskjax.data.batch import Batch
-from maskjax.data.classes import Classes, only
+from maskjax.data.classes import Classes, only, spoken
 from maskjax.data.images import evenly
 from maskjax.data.openers import OPENERS
 from maskjax.data.source import Example, Part, Source
@@ -58,6 +58,7 @@ def load(
   limit: int | None = None,
   size: tuple[int, int] | None = None,
   classes: Classes | None = None,
+  class_names: str = "",
   augment: Mapping[str, Any] | None = None,
   on_error: str = "raise",
   mean: Sequence[float] | None = None,
@@ -72,16 +73,19 @@ def load(
 
   "mypackage.module:open" names an opener of another package; see `source.Source` for what it gives.
   `train` and `test` name splits (`test=""` for none), or synonyms of theirs, such as "val".
-  `classes`, names or numbers, keeps the examples of these only, and labels them in that order; of
-  the training split `limit` then takes so many evenly spaced examples, or all. `size`, (height,
-  width), is what images are resized to; without it all must be equally large. `augment` is that of
-  `augment.bind`. `mean` and `std` replace those of the training split. `mel` makes images of audio,
-  see `spectrograms.of`; `captions` describes images, see `captions.of`. Other arguments are those
-  of the kind's opener. "tiny" makes examples of `scale`, see `tiny.source`, as they come out of all
-  this: other arguments change their shape at most. No other name reads `scale`.
-  of the kind's opener. `known` is the record of the data that a network was trained on: what ids,
-  labels and axes mean must be the same, and its statistics are used in place of measured ones.
-  All that cannot work is a BadInput of one line.
+  `class_names` is a file of words for the names of classes, see `classes.spoken`. `classes`, names
+  or numbers, keeps the examples of these only, and labels them in that order; of the training split
+  `limit` then takes so many evenly spaced examples, or all. `size`, (height, width), is what images
+  are resized to; without it all must be equally large. `augment` is that of `augment.bind`. `mean`
+  and `std` replace those of the training split. `mel` makes images of audio, see `spectrograms.of`;
+  `captions` describes images, see `captions.of`; with a `column` it reads those that come with
+  them, see `captions.read`. Other arguments are those of the kind's opener. "tiny" makes examples
+  of `scale`, see `tiny.source`, as they come out of all this: other arguments change their shape at
+  most. No other name reads `scale`.
+
+  `known` is the record of the data that a network was trained on: what ids, labels and axes mean
+  must be the same, and its statistics are used in place of measured ones. All that cannot work is a
+  BadInput of one line.
   """
   size = _size(size)
   if name == "tiny":
@@ -89,11 +93,16 @@ def load(
     kwargs["splits"] = [split for split in (train, test) if split]
     size, limit, classes, mel, captions, on_error = None, None, None, None, None, "raise"
   given = {k: v for k, v in [("size", size), ("on_error", on_error)] if v not in (None, "raise")}
+  if captions is not None and "column" in captions:
+    captions = dict(captions)
+    given["captions"] = captions.pop("column")
   record, splits = opened(name, os.path.expanduser(path), {**given, **kwargs})
   train, test = by.find(train, splits), by.find(test, splits)
   for role, split in (("train", train), ("test", test)):
     if split not in splits and (split or role == "train"):
       raise unknown(f"split for data.{role}", split, splits)
+  if class_names:
+    record = spoken(record, class_names)
   if classes is not None:
     record, splits = only(record, splits, classes)
   labels.check({split: splits[split] for split in (train, test) if split})
@@ -102,7 +111,10 @@ def load(
   if mel is not None:
     record, splits = spectrograms.of(record, splits, **mel)
   if captions is not None:
-    record, splits = describe.of(record, splits, **captions)
+    if "captions" in given:
+      record, splits = describe.read(record, splits, train, **captions)
+    else:
+      record, splits = describe.of(record, splits, **captions)
   if limit is not None:
     if limit < 1:
       raise BadInput(f"data.limit must be positive, got {limit}")

@@ -81,7 +81,6 @@ def open(
   documents: str = "",
   collocations: Mapping[str, Any] | None = None,
   turns: str = "",
-  blocks: int = 2,
 ) -> tuple[Record, dict[str, Source]]:
   """Opens a text file, or a folder or zip of them (see `SUFFIXES`), as windows of token ids.
 
@@ -94,7 +93,7 @@ def open(
   each is followed by the token `tokens.END`. Line ends of Windows are read as "\\n".
 
   `turns` is the separator of turns, which ends each but the last: windows are then prompts and
-  answers, see `Turns`, with at most `blocks` blocks in a prompt.
+  answers, see `Turns`.
 
   `unit` ("characters", "words" or "bpe") is what a token is and `vocabulary` how many there are at
   most, those that mark something included (characters: all of the training part). Windows are
@@ -134,7 +133,7 @@ def open(
     stride=stride,
     documents=bool(documents),
     collocations=collocations,
-    blocks=blocks if turns else None,
+    turns=bool(turns),
   )
 
 
@@ -148,11 +147,11 @@ def assemble(
   stride: int = 0,
   documents: bool = False,
   collocations: Mapping[str, Any] | None = None,
-  blocks: int | None = None,
+  turns: bool = False,
 ) -> tuple[Record, dict[str, Source]]:
   """Record and windows of the texts of each split, of which "train" is one; see `open`.
 
-  With `blocks` each text is a turn.
+  With `turns` each text is a turn.
   """
   whole("length", length, least=1)
   whole("stride", stride, least=0)
@@ -187,8 +186,8 @@ def assemble(
   sources: dict[str, Source] = {
     n: Windows(ids[n], length, steps[n], end, begins.get(n)) for n in ids
   }
-  if blocks is not None:
-    sources = {n: _turns(called, n, ids[n], pieces[n], length, blocks) for n in ids}
+  if turns:
+    sources = {n: _turns(called, n, ids[n], pieces[n], length) for n in ids}
   sizes = {name: len(source) for name, source in sources.items()}
   return dataclasses.replace(record, sizes=sizes, vocabulary=entries), sources
 
@@ -261,11 +260,10 @@ def _texts(path: str, splits: Chosen) -> tuple[dict[str, list[str]], bool]:
 
 
 def _turns(
-  called: str, name: str, ids: np.ndarray, pieces: Sequence[np.ndarray], length: int, blocks: int
+  called: str, name: str, ids: np.ndarray, pieces: Sequence[np.ndarray], length: int
 ) -> Turns:
   whole("length", length, least=2)
-  whole("blocks", blocks, least=1)
-  found = Turns(ids, np.cumsum([0, *map(len, pieces)]), length, blocks)
+  found = Turns(ids, np.cumsum([0, *map(len, pieces)]), length)
   if not len(found):
     raise BadInput(f"{name} of {called} is a single turn: no answer in it")
   return found

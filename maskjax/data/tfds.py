@@ -1,19 +1,20 @@
 """TFDS sets of images or text by name, read at random and without TensorFlow."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from maskjax.data import text as texts
+from maskjax.data import told
 from maskjax.data.files import CACHE_BYTES
 from maskjax.data.images import Images, open_images
 from maskjax.data.openers import OPENERS
 from maskjax.data.source import Source
 from maskjax.data.stored import Encoded
-from maskjax.errors import BadInput, nearest
+from maskjax.errors import BadInput, nearest, unknown
 from maskjax.record import Record
 
 _OURS = ("digits",)
@@ -25,6 +26,10 @@ class _Files:
 
   def __init__(self, source: Any, called: str, image: str, label: str):
     self.source, self.called, self.image, self.label = source, called, image, label
+
+  def captions(self, feature: str) -> list[tuple[str, ...]]:
+    """The captions of all examples: those of a feature, or within one ("captions/text")."""
+    return [tuple(_texts_in(example, feature.split("/"))) for example in self.source]
 
   def __len__(self) -> int:
     return len(self.source)
@@ -57,14 +62,16 @@ def open(
   stride: int | None = None,
   documents: str | None = None,
   collocations: Mapping[str, Any] | None = None,
+  captions: str | None = None,
 ) -> tuple[Record, dict[str, Source]]:
   """A TFDS set, prepared on first use under `path` or TFDS's own folder.
 
   `image`, `label` and `text` name the features where a set has several. A set without images, or
   where `text` is given, is text in the set's own splits: `unit` to `collocations` are those of
   `text.open`, with "example" for a document an example; without `documents` the examples of a
-  split are joined by line ends. Sets that TFDS prepares only with TensorFlow need it once:
-  `pip install 'maskjax[tf]'`.
+  split are joined by line ends. `captions` names the text of a set of images, "" where there is one
+  such; "captions/text" is what lies in a sequence of examples' own. Sets that TFDS prepares only
+  with TensorFlow need it once: `pip install 'maskjax[tf]'`.
   """
   import tensorflow_datasets as tfds  # takes a second, which other kinds of data need not pay
 
@@ -90,15 +97,41 @@ def open(
     raise BadInput(f"data.{next(iter(wanted))} is for text, {name!r} has images")
   label = _pick(name, "label", label, features, tfds.features.ClassLabel)
   sources = _sources(_prepare(create, name), name, {image: tfds.decode.SkipDecoding()})
-  files: dict[str, Encoded] = {
+  files = {
     split: _Files(source, f"{name}/{split}", image, label) for split, source in sources.items()
   }
   class_names = tuple(features[label].names) if label else ()
   height, width, channels = features[image].shape
   plain = np.dtype(features[image].np_dtype) == np.uint8 and channels in _MODES
+  if captions is not None:
+    if on_error != "raise":
+      raise BadInput("data.captions.column of a TFDS set is read with data.on_error='raise' alone")
+    captions = captions or _pick(name, "captions.column", "", features, tfds.features.Text)
+    if captions.split("/")[0] not in features:
+      raise unknown("feature for data.captions.column", captions, features)
   if on_error == "raise" and plain and height and width:
-    return _known(files, class_names, (height, width), _MODES[channels], size, cache_bytes)
-  return open_images(files, class_names, size=size, on_error=on_error, cache_bytes=cache_bytes)
+    made = _known(files, class_names, (height, width), _MODES[channels], size, cache_bytes)
+  else:
+    made = open_images(files, class_names, size=size, on_error=on_error, cache_bytes=cache_bytes)
+  if captions is not None:
+    for split, part in files.items():
+      told.check(split, each := part.captions(captions), [part.name(i) for i in range(len(part))])
+      source = made[1][split]
+      assert isinstance(source, Images)
+      source.captions = each
+  return made
+
+
+def _texts_in(value: Any, path: Sequence[str]) -> Iterator[str]:
+  """All texts at a path of nested features, some of which are sequences."""
+  if isinstance(value, Mapping):
+    yield from _texts_in(value[path[0]], path[1:]) if path else ()
+  elif isinstance(value, bytes | str):
+    if text := (value.decode() if isinstance(value, bytes) else value).strip():
+      yield text
+  else:
+    for one in value:
+      yield from _texts_in(one, path)
 
 
 def _sources(builder: Any, name: str, decoders: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -14,21 +14,22 @@ class Turns:
 
   Example i is `{"tokens": int32 [length], "valid": bool [length], "asked": bool [length], "blocks":
   int32 [length]}`: a prompt and turn i + 1, which is asked, of a long one its first half window. In
-  "blocks" the answer is number `blocks`, the turns before it are `blocks` - 1, … 1, and all that
-  precedes them is 0. At the start of the text there is too little to fill the window, and it is
-  padded with id 0 and marked.
+  "blocks" turns are numbered in order, each a block of its own. Two take turns: the last turn of
+  the prompt is the other's, the one before it an earlier answer, and so on back; each token of an
+  earlier answer is a block of its own, so that answers are causal wherever they stand. At the start
+  of the text there is too little to fill the window, and it is padded with id 0 and marked.
+
+  Source: Katz et al., "Segment-Based Attention Masking for GPTs", 2025, section 3.
 
   Attributes:
     ids: the text.
     starts: where each turn starts in it, from 0 on, and its end.
     length: of a window, at least 2.
-    blocks: of how many a prompt consists at most.
   """
 
   ids: np.ndarray
   starts: np.ndarray
   length: int
-  blocks: int
 
   def __len__(self) -> int:
     """Number of turns that answer."""
@@ -43,11 +44,13 @@ class Turns:
     here = np.arange(first, first + self.length)
     number = np.searchsorted(self.starts, here, side="right") - 1
     known = self.ids[first:stop]
+    new = np.diff(number, prepend=number[:1] - 1) > 0
+    alone = (number < turn) & ((turn - number) % 2 == 0)
     window = np.zeros(self.length, np.int32)
     window[: len(known)] = known
     return {
       "tokens": window,
       "valid": here < stop,
       "asked": (here >= start) & (here < stop),
-      "blocks": np.clip(number - turn + self.blocks, 0, self.blocks).astype(np.int32),
+      "blocks": (np.cumsum(new | alone) - 1).astype(np.int32),
     }

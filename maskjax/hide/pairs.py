@@ -79,15 +79,17 @@ def segments() -> Predicate:
 
 
 def blocks() -> Predicate:
-  """Removes the keys of later segments than the query's: both ways within a block, causal between.
+  """Removes later keys of other segments than the query's: both ways within one, causal between.
+
+  Segments are told apart, not ordered, by their numbers: what is later goes by position.
 
   Raises:
     BadInput: there are no segments, when called.
 
-  >>> dense(blocks(), 3, jnp.array([0, 0, 1])).tolist()
+  >>> dense(blocks(), 3, jnp.array([1, 1, 0])).tolist()
   [[False, False, True], [False, False, True], [False, False, False]]
   """
-  return lambda pair: jnp.less(*_segments(pair, "blocks"))
+  return lambda pair: (pair.key > pair.query) & jnp.not_equal(*_segments(pair, "blocks"))
 
 
 def within(unit: Sequence[int] | Int[np.ndarray, "n"]) -> Predicate:

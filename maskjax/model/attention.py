@@ -177,6 +177,7 @@ class Attention(nn.Module):
   bias: bool = True
   pairs: Predicate | None = None
   kv_heads: int = 0
+  base: float = 10_000.0  # of rotary positions
 
   @nn.compact
   def __call__(
@@ -210,7 +211,7 @@ class Attention(nn.Module):
     q, k, v = map(split, jnp.split(fused, (width, width + few * head), axis=-1))
     first = 0 if start is None else start
     if self.rotary:
-      q, k = (rotate(part, first + jnp.arange(n)) for part in (q, k))
+      q, k = (rotate(part, first + jnp.arange(n), base=self.base) for part in (q, k))
     if start is not None:
       if self.pairs is None:
         raise BadInput("attention that sees every key cannot go token by token: set causal=True")

@@ -155,13 +155,16 @@ class GraphAutoencoder(nn.Module):
   def encode(
     self, nodes: Nodes, edges: Int[Array, "*b m 2"], size: Int[Array, "*b"]
   ) -> dict[str, Float[Array, "..."]]:
-    """Features with nothing hidden: of each "node" `[*b n depth·width]`, and their "mean"."""
+    """Features with nothing hidden: of each "node" `[*b n depth·width]`, and their "mean".
+
+    "last" `[*b n width]` are those of the last layer, as they are.
+    """
     layers = jnp.moveaxis(self(nodes, edges, size), -3, -2)
     x = layers.reshape(*layers.shape[:-2], -1)
     if self.unit:
       x = x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
     mean = x.sum(axis=-2) / jnp.maximum(size, 1)[..., None]
-    return {"node": x, "mean": mean}
+    return {"node": x, "mean": mean, "last": layers[..., -1, :]}
 
 
 def drop_out(

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from maskjax.errors import BadInput, unknown
 from maskjax.model.position import resize_table
 from maskjax.model.published_names import (
   CLASS_TOKEN,
-  LAYOUTS,
   POSITION,
   READ,
+  WRITTEN,
   Entry,
   detect,
   entry,
@@ -29,6 +30,7 @@ from maskjax.model.published_names import (
 
 Variables = Mapping[str, Any]
 GRID_NOTE = "maskjax.grid"
+SEGMENTS = "bert.embeddings.token_type_embeddings.weight"
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".tar")
 
 
@@ -37,7 +39,7 @@ class Report:
   """What became of each name when a file was read; `str()` shows it as a table.
 
   Attributes:
-    layout: the file's layout, "facebook", "huggingface" or "torchvision".
+    layout: the file's layout, one of `published_names.READ`.
     mapped: `(ours, theirs, note)` of every leaf that was filled; the note says what was changed.
     missing: leaves of ours that the file does not have, kept as they were.
     unused: names of the file that we have no place for.
@@ -70,7 +72,10 @@ def load(
   layout: str = "auto",
   file_grid: Sequence[int] | None = None,
 ) -> tuple[dict[str, Any], Report]:
-  """Fills the variables of a masked autoencoder or a residual network from published weights.
+  """Fills the variables of a network from published weights of its kind.
+
+  Masked autoencoders, residual networks, and text transformers in the shapes of Llama, GPT-2 and
+  BERT, see `text_transformer`; in several files, as `x-00001-of-00002.safetensors`, by any of them.
 
   `patch` and `grid` are those of a transformer (`model.encoder.patch`, `.grid`). Position
   tables of another grid are resized; `file_grid` says which one the file was made for (else what
@@ -80,13 +85,17 @@ def load(
   Raises:
     BadInput: a pickle, no safetensors file, an unknown layout, or a shape that does not fit.
 
-  Source: github.com/facebookresearch/mae, `ViTMAEForPreTraining` of transformers, and the networks
+  Source: github.com/facebookresearch/mae, `ViTMAEForPreTraining`, `LlamaForCausalLM`,
+  `GPT2LMHeadModel` and `BertForMaskedLM` of transformers, and the networks
   of torchvision.models.resnet, whose batch normalisation comes with its running statistics.
   """
   tensors, metadata = _read(Path(path))
   layout = detect(tensors) if layout == "auto" else layout
   if layout not in READ:
     raise unknown("layout", layout, (*READ, "auto"))
+  if SEGMENTS in tensors and layout == "bert":  # texts here are of one segment, the first
+    place = "bert.embeddings.position_embeddings.weight"
+    tensors[place] = np.asarray(tensors[place]) + np.asarray(tensors.pop(SEGMENTS))[0]
   ours: dict[str, Any] = flatten_dict(variables, sep="/")
   made_for = tuple(file_grid) if file_grid else _grid_of(tensors, metadata, layout, tuple(grid))
   filled, mapped = dict(ours), []
@@ -96,7 +105,7 @@ def load(
     if found is None or any(name not in tensors for name in found.theirs):
       continue
     arrays = [np.asarray(tensors[name]) for name in found.theirs]
-    value, note = _from_file(found, arrays, leaf.shape, tuple(patch), tuple(grid), made_for)
+    value, note = _from_file(found, arrays, leaf, tuple(patch), tuple(grid), made_for)
     filled[leaf_path] = jax.device_put(np.asarray(value, leaf.dtype))
     mapped.append((leaf_path, " + ".join(found.theirs), note))
     used.update(found.theirs)
@@ -111,31 +120,35 @@ def save(
   path: str | os.PathLike[str],
   variables: Variables,
   *,
-  patch: Sequence[int],
-  grid: Sequence[int],
+  patch: Sequence[int] = (),
+  grid: Sequence[int] = (),
   layout: str = "facebook",
 ) -> None:
-  """Writes a masked autoencoder's variables as published weights; `load` returns the same bits.
+  """Writes a network's variables as published weights; `load` returns the same bits.
 
-  `patch` and `grid` are the model's; the grid is noted in the file. An encoder without its decoder
-  is written as such. The file appears whole or not at all.
+  `patch` and `grid` are a masked autoencoder's; the grid is noted in the file. An encoder without
+  its decoder is written as such. Of a language model all rows of the embeddings are written, those
+  of ids that are not predicted too; of BERT's two kinds of segments, which `load` adds to the
+  positions as that of the first, zeros. The file appears whole or not at all.
 
   Raises:
     BadInput: an unknown layout, an ending that is not `.safetensors`, variables of another model.
   """
   path = Path(path)
-  if layout not in LAYOUTS:
-    raise unknown("layout", layout, LAYOUTS)
+  if layout not in WRITTEN:
+    raise unknown("layout", layout, WRITTEN)
   if path.suffix != ".safetensors":
     raise BadInput(f"weights are written as .safetensors, got {path.name!r}")
   tensors: dict[str, np.ndarray] = {}
   for leaf_path, leaf in flatten_dict(variables, sep="/").items():
     found = entry(leaf_path, layout)
     if found is None:
-      raise BadInput(f"{leaf_path} has no place in published MAE weights")
+      raise BadInput(f"{leaf_path} has no place in published weights of layout {layout}")
     arrays = _to_file(found, np.asarray(leaf), tuple(patch))
     tensors.update({n: np.ascontiguousarray(a) for n, a in zip(found.theirs, arrays, strict=True)})
-  note = {"format": "pt", GRID_NOTE: "x".join(str(size) for size in grid)}
+  if layout == "bert":
+    tensors[SEGMENTS] = np.zeros((2, variables["params"]["position"].shape[-1]), np.float32)
+  note = {"format": "pt"} | ({GRID_NOTE: "x".join(map(str, grid))} if grid else {})
   part = path.with_name(f"{path.name}.part{os.getpid()}")
   try:
     save_file(tensors, part, metadata=note)
@@ -153,10 +166,18 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     )
   if not path.is_file():
     raise BadInput(f"no weights at {path}")
+  found: dict[str, Any] = {}
+  notes: dict[str, str] = {}
+  part = re.fullmatch(r"(.+-)\d+(-of-\d+\.safetensors)", path.name)
+  paths = sorted(path.parent.glob(f"{part[1]}*{part[2]}")) if part else [path]
+  if part and len(paths) != int(part[2][4:-12]):
+    raise BadInput(f"{path}: {len(paths)} of its {int(part[2][4:-12])} parts are there")
   try:
-    with safe_open(path, framework="flax") as file:
-      names = in_order(list(file.keys()))
-      return {ours: file.get_tensor(name) for name, ours in names.items()}, file.metadata() or {}
+    for path in paths:
+      with safe_open(path, framework="flax") as file:
+        found |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        notes |= file.metadata() or {}
+    return {ours: found[name] for name, ours in in_order(list(found)).items()}, notes
   except SafetensorError as error:
     raise BadInput(f"{path} is not a whole safetensors file: {error}") from error
 
@@ -164,14 +185,16 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 def _from_file(
   found: Entry,
   arrays: list[np.ndarray],
-  shape: tuple[int, ...],
+  leaf: Any,
   patch: tuple[int, ...],
   grid: tuple[int, ...],
   file_grid: tuple[int, ...],
 ) -> tuple[np.ndarray, str]:
   """The file's arrays as one leaf of ours, and what was changed on the way."""
+  shape = leaf.shape
   note, value = "", np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
   ranks = {"dense": 2, "patch": 2 + len(patch), "conv": 4, "plain": 1, "token": 3, "table": 3}
+  ranks |= {"matrix": 2, "rows": 2}
   fits = value.ndim == ranks[found.kind]
   if fits and found.kind == "dense":
     value = value.T
@@ -182,6 +205,9 @@ def _from_file(
   elif fits and found.kind == "patch":
     fits = value.shape[2:] == patch
     value = np.moveaxis(value, (0, 1), (-1, -2)).reshape(-1, value.shape[0])
+  elif fits and found.kind == "rows" and 0 < (more := shape[0] - len(value)) < shape[0]:
+    value = np.concatenate([value, np.asarray(leaf)[-more:].astype(value.dtype)])
+    note = f"{more} further rows kept"
   elif fits and found.kind == "table":
     value, note = _table(found, value[0], shape[0], grid, file_grid)
   if not fits or value.shape != shape:
@@ -200,7 +226,10 @@ def _to_file(found: Entry, leaf: np.ndarray, patch: tuple[int, ...]) -> list[np.
       raise BadInput(f"{found.ours} of shape {leaf.shape} is not for patch {patch}")
     return [np.moveaxis(leaf.reshape(*patch, -1, leaf.shape[-1]), (-1, -2), (0, 1))]
   whole = leaf.T if found.kind == "dense" else leaf
-  return np.split(whole, len(found.theirs))
+  if len(found.theirs) == 1:
+    return [whole]
+  few = (len(whole) - len(leaf)) // 2 if leaf.ndim > 1 else len(whole) // 3  # keys, values
+  return np.split(whole, (len(whole) - 2 * few, len(whole) - few))
 
 
 def _table(

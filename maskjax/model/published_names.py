@@ -6,10 +6,13 @@ from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple
 
 from maskjax.errors import BadInput
+from maskjax.model import published_text
 
-Kind = Literal["dense", "patch", "conv", "plain", "token", "table"]
+Kind = Literal["dense", "patch", "conv", "plain", "token", "table", "matrix", "rows"]
+TEXT = ("llama", "gpt2", "bert")  # of language models
 LAYOUTS = ("facebook", "huggingface")  # of masked autoencoders
-READ = (*LAYOUTS, "torchvision")  # and of residual networks
+WRITTEN = (*LAYOUTS, *TEXT)
+READ = (*WRITTEN, "torchvision")  # and of residual networks
 
 
 class Entry(NamedTuple):
@@ -107,6 +110,9 @@ def entry(path: str, layout: str) -> Entry | None:
   """
   if layout == "torchvision":
     return _residual(path)
+  if layout in TEXT:
+    stands = published_text.stands(path, layout)
+    return None if stands is None else Entry(path, *stands)
   top = _TOP[layout]
   if path in top:
     name, kind = top[path]
@@ -169,6 +175,8 @@ def canonical(name: str) -> str:
   'decoder.decoder_layers.0.output.dense.bias'
   """
   name = name.replace("decoder.decoder_encoder.layer.", "decoder.decoder_layers.")
+  if (text := published_text.canonical(name)) != name:
+    return text
   return f"vit.{name}" if name.startswith(("embeddings.", "encoder.", "layernorm.")) else name
 
 
@@ -182,11 +190,12 @@ def detect(names: Collection[str]) -> str:
     "facebook": "patch_embed.proj.weight",
     "huggingface": "vit.embeddings.patch_embeddings.projection.weight",
     "torchvision": "bn1.running_mean",
+    **published_text.MARKS,
   }
   for layout, mark in marks.items():
     if mark in names:
       return layout
   some = ", ".join(sorted(names)[:3])
   raise BadInput(
-    f"not a published MAE or ResNet: it has none of {list(marks.values())} (it has {some})"
+    f"not a published network that we know: it has none of {list(marks.values())} (it has {some})"
   )

@@ -1,6 +1,7 @@
 """The text transformer: token ids to logits, reading both ways or from left to right."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -8,10 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import bind
-from maskjax.errors import BadInput
+from maskjax.errors import BadInput, unknown
 from maskjax.hide.pairs import Predicate, either, segments
 from maskjax.hide.pairs import causal as causal_pairs
-from maskjax.model.transformer import transformer
+from maskjax.model.transformer import ACTIVATIONS, transformer
 
 
 class TextTransformer(nn.Module):
@@ -29,6 +30,9 @@ class TextTransformer(nn.Module):
     tied: predict tokens with the embeddings that they are read with, not a matrix of their own.
     gated: blocks of today's language models, else those of the first transformers; see `Block`.
     learned: so many positions with a learned vector each, in place of rotary ones; 0 for these.
+    norm_eps, base, activation, post_norm: see `Block`; with the last, what is embedded is
+      normalised before the blocks.
+    head: whether tokens are predicted after a dense layer, an activation and a norm, with biases.
   """
 
   vocabulary: int
@@ -45,6 +49,11 @@ class TextTransformer(nn.Module):
   tied: bool = False
   gated: bool = True
   learned: int = 0
+  norm_eps: float = 1e-6
+  base: float = 10_000.0
+  activation: str = "gelu"
+  post_norm: bool = False
+  head: bool = False
 
   @nn.compact
   def __call__(
@@ -77,6 +86,9 @@ class TextTransformer(nn.Module):
       table = self.param("position", nn.initializers.normal(0.02), shape, jnp.float32)
       first = 0 if start is None else start
       x = x + jax.lax.dynamic_slice_in_dim(table, first, ids.shape[-1]).astype(x.dtype)
+    norm = partial(nn.LayerNorm, epsilon=self.norm_eps, dtype=self.dtype)
+    if self.post_norm:
+      x = norm(name="embed_norm")(x)
     x = transformer(
       x,
       valid,
@@ -86,18 +98,28 @@ class TextTransformer(nn.Module):
       heads=self.heads,
       mlp=self.mlp,
       dtype=self.dtype,
+      norm_eps=self.norm_eps,
       remat=self.remat,
       scan=self.scan,
       gated=self.gated,
       rotary=not self.learned,
       pairs=pairs or seen_pairs(self.causal, segments is not None),
       kv_heads=self.kv_heads,
+      activation=self.activation,
+      base=self.base,
+      post_norm=self.post_norm,
     )
     if features:
       return x
+    if self.head:
+      x = nn.Dense(self.width, dtype=self.dtype, name="transform")(x)
+      x = norm(name="transform_norm")(ACTIVATIONS[self.activation](x))
     if self.tied:
-      return embed.attend(x)[..., : self.vocabulary].astype(jnp.float32)
-    logits = nn.Dense(self.vocabulary, use_bias=False, dtype=self.dtype, name="predict")(x)
+      logits = embed.attend(x)[..., : self.vocabulary].astype(jnp.float32)
+      if self.head:
+        logits += self.param("predict_bias", nn.initializers.zeros, (self.vocabulary,))
+      return logits
+    logits = nn.Dense(self.vocabulary, use_bias=self.head, dtype=self.dtype, name="predict")(x)
     return logits.astype(jnp.float32)
 
 
@@ -123,11 +145,22 @@ def text_transformer(
   causal: bool = False,
   kv_heads: int = 0,
   tied: bool = False,
+  gated: bool = True,
+  learned: int = 0,
+  norm_eps: float = 1e-6,
+  base: float = 10_000.0,
+  activation: str = "gelu",
+  post_norm: bool = False,
+  head: bool = False,
 ) -> TextTransformer:
   """A transformer over windows of `record_shape` `(n,)` with rotary positions and gated MLPs.
 
   `mlp` is 8/3 of the width, rounded up to a multiple of 64, unless said. `causal` reads from left
-  to right: a token sees itself and those before it. `kv_heads` and `tied` as in `TextTransformer`.
+  to right: a token sees itself and those before it. `kv_heads` and all that follows as in
+  `TextTransformer`. Llama is `norm_eps=1e-5` and, of Llama 3, `base=500_000`, without its scaling
+  of positions beyond 8,192; GPT-2 is `gated=False, learned=1024, activation="gelu_tanh",
+  norm_eps=1e-5, tied=True, causal=True`; BERT `gated=False, learned=512, post_norm=True, head=True,
+  norm_eps=1e-12, tied=True`.
 
   Raises:
     BadInput: no text (a shape of several axes, no vocabulary), a width not divisible by the heads,
@@ -142,8 +175,29 @@ def text_transformer(
     raise BadInput(f"width {width} is not divisible by {heads} heads of even width")
   if kv_heads < 0 or (kv_heads and heads % kv_heads):
     raise BadInput(f"{heads} heads are not divisible by {kv_heads} of keys and values")
+  if activation not in ACTIVATIONS:
+    raise unknown("activation", activation, ACTIVATIONS)
+  if gated and (post_norm or head):
+    raise BadInput("post_norm and head are for blocks with layer norms: set gated=False")
+  if learned and learned < record_shape[0]:
+    raise BadInput(f"windows of {record_shape[0]} tokens want as many positions, got {learned=}")
   if extra < 0:
     raise BadInput(f"extra ids must not be negative in number, got {extra}")
   mlp = mlp or -(-8 * width // 3 // 64) * 64
   sizes = vocabulary, extra, width, depth, heads, mlp
-  return TextTransformer(*sizes, dtype, remat, scan, causal, kv_heads, tied)
+  return TextTransformer(
+    *sizes,
+    dtype=dtype,
+    remat=remat,
+    scan=scan,
+    causal=causal,
+    kv_heads=kv_heads,
+    tied=tied,
+    gated=gated,
+    learned=learned,
+    norm_eps=norm_eps,
+    base=base,
+    activation=activation,
+    post_norm=post_norm,
+    head=head,
+  )

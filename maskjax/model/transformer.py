@@ -1,7 +1,7 @@
 """The pre-norm transformer block, and a stack of blocks."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,19 +15,29 @@ from maskjax.hide.pairs import Predicate
 from maskjax.model.attention import Attention
 from maskjax.model.places import GATES, NOWHERE, TAPS, Places
 
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+  "gelu": partial(nn.gelu, approximate=False),
+  "gelu_tanh": partial(nn.gelu, approximate=True),
+  "quick_gelu": lambda x: x * nn.sigmoid(1.702 * x),
+}
+
 
 class Mlp(nn.Module):
-  """Two dense layers with an exact GELU between them, applied to every token by itself."""
+  """Two dense layers with an activation between them, applied to every token by itself.
+
+  The `activation` is "gelu", exact, "gelu_tanh", its approximation (GPT-2), or "quick_gelu" (CLIP).
+  """
 
   hidden_width: int
   dtype: str = "float32"
+  activation: str = "gelu"
 
   @nn.compact
   def __call__(self, x: Float[Array, "*b n d"], at: Places = NOWHERE) -> Float[Array, "*b n d"]:
-    """`down(gelu(up(x)))`; what `down` reads is the place "hidden"."""
+    """`down(activation(up(x)))`; what `down` reads is the place "hidden"."""
     dense = partial(nn.Dense, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform())
     up = dense(self.hidden_width, name="up")(x)
-    return dense(x.shape[-1], name="down")(at("hidden", nn.gelu(up, approximate=False)))
+    return dense(x.shape[-1], name="down")(at("hidden", ACTIVATIONS[self.activation](up)))
 
 
 class GatedMlp(nn.Module):
@@ -54,7 +64,9 @@ class Block(nn.Module):
   """Attention and MLP, each on normalised tokens and added to what came in.
 
   `x + attention(norm1(x))`, then `x + mlp(norm2(x))`; normalisation statistics in float32. With
-  `gated` the block is that of today's language models: RMS norms, a gated MLP, no biases.
+  `gated` the block is that of today's language models: RMS norms, a gated MLP, no biases. With
+  `post_norm` it is `norm1(x + attention(x))`, then `norm2(x + mlp(x))`, as in BERT. `base` is that
+  of rotary positions, `activation` that of `Mlp`.
 
   Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1.
   """
@@ -67,6 +79,9 @@ class Block(nn.Module):
   rotary: bool = False
   pairs: Predicate | None = None
   kv_heads: int = 0
+  activation: str = "gelu"
+  base: float = 10_000.0
+  post_norm: bool = False
 
   @nn.compact
   def __call__(
@@ -82,12 +97,16 @@ class Block(nn.Module):
     norm = partial(
       nn.RMSNorm if self.gated else nn.LayerNorm, epsilon=self.norm_eps, dtype=self.dtype
     )
-    options = self.dtype, self.rotary, not self.gated, self.pairs, self.kv_heads
+    options = self.dtype, self.rotary, not self.gated, self.pairs, self.kv_heads, self.base
     mix = Attention(self.heads, *options, name="attention")
-    mlp = GatedMlp if self.gated else Mlp
-    x = x + mix(norm(name="norm1")(x), valid, segments, start, at)
-    x = x + mlp(self.mlp, self.dtype, name="mlp")(norm(name="norm2")(x), at)
-    return at("output", x)
+    sizes = (self.mlp, self.dtype) if self.gated else (self.mlp, self.dtype, self.activation)
+    mlp = (GatedMlp if self.gated else Mlp)(*sizes, name="mlp")
+    before, after = norm(name="norm1"), norm(name="norm2")
+    if self.post_norm:
+      x = before(x + mix(x, valid, segments, start, at))
+      return at("output", after(x + mlp(x, at)))
+    x = x + mix(before(x), valid, segments, start, at)
+    return at("output", x + mlp(after(x), at))
 
 
 def transformer(
@@ -107,6 +126,9 @@ def transformer(
   rotary: bool = False,
   pairs: Predicate | Sequence[Predicate | None] | None = None,
   kv_heads: int = 0,
+  activation: str = "gelu",
+  base: float = 10_000.0,
+  post_norm: bool = False,
 ) -> Float[Array, "*b n d"]:
   """A stack of `depth` blocks and a last normalisation; to be called inside a compact method.
 
@@ -116,7 +138,8 @@ def transformer(
   drawn, nor with a cache. Blocks of which other things are asked, by `maskjax.model.layers`, are
   met in a loop of their own. `pairs`, `kv_heads`,
   `segments` and `start` are those of `Attention`; several `pairs` take turns, one a block, and as
-  many blocks are compiled.
+  many blocks are compiled. `activation`, `base` and `post_norm` are those of `Block`; with the last
+  there is no normalisation behind the blocks.
 
   Raises:
     BadInput: no `pairs` to take turns, or with `scan` so many that they do not divide the blocks.
@@ -124,7 +147,8 @@ def transformer(
   turns = [*pairs] if isinstance(pairs, Sequence) else [pairs]
   if not turns or (scan and depth % len(turns)):
     raise BadInput(f"{len(turns)} masks of pairs cannot take turns in {depth} blocks")
-  sizes = [(heads, mlp, dtype, norm_eps, gated, rotary, own, kv_heads) for own in turns]
+  more = kv_heads, activation, base, post_norm
+  sizes = [(heads, mlp, dtype, norm_eps, gated, rotary, own, *more) for own in turns]
   # Inside a loop nothing is merged with what was computed before it.
   block = nn.remat(Block, prevent_cse=not scan) if remat else Block
   layers = [block(*sizes[i % len(turns)], name=f"block_{i:02d}") for i in range(depth)]
@@ -133,6 +157,8 @@ def transformer(
   else:
     for layer in layers:
       x = layer(x, valid, segments, start)
+  if post_norm:
+    return x
   norm = nn.RMSNorm if gated else nn.LayerNorm
   return norm(epsilon=norm_eps, dtype=dtype, name="norm")(x)
 

@@ -104,21 +104,20 @@ def spans(
 ) -> Float[Array, "*b n"]:
   r"""Spans of random lengths in random order: a position scores by the first that covers it.
 
-  They begin anywhere, with $P(\ell) \propto p (1 - p)^{\ell - 1}$ for lengths up to the `longest`,
-  and go on at the beginning where they reach the end, so that all positions are as likely to be
-  hidden. The i-th of n spans scores between n - i and n - i + 1, falling along it; what none covers
-  is white noise below. So the highest scores are those that spans would hide one after another,
-  overlaps and all, until there are enough, and the last span is cut.
+  Each begins at a position that no span before it covers, any of these alike, and is cut by the
+  end: $P(\ell) \propto p (1 - p)^{\ell - 1}$ for lengths up to the `longest`. The i-th scores
+  between n - i and n - i + 1, falling along it. So the highest scores are those that spans would
+  hide one after another, overlaps and all, until there are enough, and the last span is cut.
 
   Raises:
     BadInput: p outside (0, 1], or a `longest` below 1.
 
   Source: Joshi et al. 2020, "SpanBERT: Improving Pre-training by Representing and Predicting
-  Spans", section 3.1.
+  Spans", section 3.1; that a span begins at what is still visible, as in the authors' code.
 
   >>> s = spans(jax.random.key(0), (8,), p=0.5, longest=3)
   >>> (s // 1 == s.max() // 1).astype(int).tolist()
-  [0, 0, 0, 0, 0, 0, 0, 1]
+  [1, 0, 0, 0, 0, 0, 0, 0]
   """
   if not 0 < p <= 1 or longest < 1:
     raise BadInput(f"spans want p in (0, 1] and a longest of at least 1, got {p=}, {longest=}")
@@ -127,14 +126,20 @@ def spans(
   ends = jnp.asarray(np.cumsum(shares / shares.sum())[:-1], jnp.float32)
 
   def draw(key):
-    place, size, rest = jax.random.split(key, 3)
-    start = jax.random.randint(place, (n,), 0, max(n, 1))
+    place, size = jax.random.split(key)
+    # Of starts drawn again and again, those that are taken are a random order of all positions.
+    starts = jax.random.permutation(place, n)
     coin = jax.random.uniform(size, (n,), jnp.float32)
-    length = 1 + jnp.sum(coin[:, None] >= ends, axis=-1)
-    along = (jnp.arange(n)[:, None] - start) % max(n, 1)
-    falling = n - jnp.arange(n) + (longest - along) / (longest + 1)
-    below = jax.random.uniform(rest, (n,), jnp.float32)
-    return jnp.maximum(below, jnp.max(jnp.where(along < length, falling, 0), axis=-1, initial=0))
+    lengths = 1 + jnp.sum(coin[:, None] >= ends, axis=-1)
+
+    def put(scores, span):
+      i, start, length = span
+      along = jnp.arange(n) - start
+      free = scores == 0
+      new = free & (along >= 0) & (along < length) & jnp.any(free & (along == 0))
+      return jnp.where(new, n - i + (longest - along) / (longest + 1), scores), None
+
+    return jax.lax.scan(put, jnp.zeros(n, jnp.float32), (jnp.arange(n), starts, lengths))[0]
 
   return _each(draw, keys)
 

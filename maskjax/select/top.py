@@ -114,8 +114,9 @@ def top_up(
   """Hides the highest-scoring allowed positions until `count` of all are hidden or not allowed.
 
   What is not allowed (missing values, padding) counts as hidden already and is not among the
-  result: at most `n - count` positions are left to see, however many were missing. `ratio` means a
-  rounded share of all n positions. Ties and NaN go as in `top`.
+  result: at most `n - count` positions are left to see, however many were missing. `ratio` means
+  that ⌊(1 - ratio) n⌋ are left to see, since what is left is what this is about: of half of an odd
+  number the smaller one. Ties and NaN go as in `top`.
 
   Raises:
     BadInput: see `count_of`.
@@ -125,7 +126,11 @@ def top_up(
   >>> top_up(jnp.array([3., 1., 2., 4.]), ratio=0.5, allowed=allowed).tolist()
   [True, False, False, False]
   """
-  wanted = count_of(scores.shape[-1], count=count, ratio=ratio)
+  n = scores.shape[-1]
+  wanted = count_of(n, count=count, ratio=ratio)  # checks both
+  if ratio is not None:
+    left = (1 - ratio) * n
+    wanted = n - (int(left) if isinstance(left, float | int) else left.astype(jnp.int32))
   if allowed is None:
     return top(scores, count=wanted)
   masks.check(allowed=allowed)

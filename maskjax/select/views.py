@@ -109,7 +109,8 @@ def again(
     The views, on the leading axis.
 
   Raises:
-    BadInput: no views, or several by a selection without a `count`.
+    BadInput: no views, several by a selection without a `count`, or a `ratio` of which so many
+      exceed all positions, so that the last views would hide fewer than is said.
 
   >>> half = functools.partial(top, ratio=0.5)
   >>> again(jnp.array([3., 1., 2., 0.]), select=half, times=2).astype(int).tolist()
@@ -122,6 +123,10 @@ def again(
     raise BadInput(f"views are at least one in number, got times={times}")
   if times > 1 and "count" not in bind.needs(select):
     raise BadInput(f"to hide {times} times select.{select.func.__name__} needs a count")
+  if isinstance(share := select.keywords.get("ratio"), float | int) and times * share > 1 + 1e-9:
+    raise BadInput(
+      f"{times} views that each hide {share:g} are more than all: lower ratio or times"
+    )
   free = jnp.ones(scores.shape, jnp.bool_) if allowed is None else allowed
 
   def hidden(pick: functools.partial[Bool[Array, "*b n"]], left: Array) -> Bool[Array, "*b n"]:

@@ -1,10 +1,12 @@
 """The masked task: whatever is a sum of losses over the named values of one graph."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Key
@@ -84,7 +86,13 @@ class Masked:
       learned=self.learned,
       network=parts.modules.get("encoder", parts.modules.get("network")),
       answers=answers,
+      written_out=self.written_out,
     )
+
+  def written_out(self) -> Task:
+    """The same task, its networks without loops over layers."""
+    modules = {name: _written_out(module) for name, module in self.parts.modules.items()}
+    return Masked(self.parts._replace(modules=modules), self.record).task()
 
   def run(
     self,
@@ -288,3 +296,15 @@ def _moves(value: Any) -> bool:
 
 def _values(parts: Parts) -> list[Any]:
   return [node.value for node in parts.graph.nodes.values()]
+
+
+def _written_out(module: nn.Module) -> nn.Module:
+  """A module that is not `scan` nor `remat`, nor are those in its fields."""
+  changes: dict[str, Any] = {}
+  for field in dataclasses.fields(module):
+    value = getattr(module, field.name, None)
+    if field.name in ("scan", "remat") and value:
+      changes[field.name] = False
+    elif isinstance(value, nn.Module) and field.name != "parent":
+      changes[field.name] = _written_out(value)
+  return module.clone(**changes)

@@ -156,19 +156,18 @@ def input_norms(*, task: Task, examples: int = 128) -> Statistic:
   included; 1 for all other parameters, so that a score that multiplies by it leaves them alone.
 
   Args:
-    task: one whose loss meets every dense layer by itself.
+    task: its networks are met layer by layer, without `scan` and `remat`.
     examples: N, the first examples of the run's order.
 
   Raises:
-    BadInput: a network that loops over its layers or computes them again; on `add`, a dense layer
-      that the loss does not meet, or one whose input has no axis of examples.
+    BadInput: on `add`, a dense layer that the loss does not meet, or one whose input has no axis of
+      examples.
 
   Sun et al., "A Simple and Effective Pruning Approach for Large Language Models", 2024, section 3:
   there layer by layer, each meeting what the pruned ones before it give; here all at once.
   """
-  for name in ("scan", "remat"):
-    if getattr(task.network, name, False):
-      raise BadInput(f"input_norms looks at every layer by itself: set model.{name}=False")
+  if task.written_out is not None:
+    task = task.written_out()
 
   def begin(variables: Variables) -> Any:
     def none(path: Any, leaf: Any) -> Array:

@@ -222,6 +222,8 @@ def _opened(
     own = jax.local_device_count()
     seen = there(os.environ) if jax.default_backend() == "gpu" else None
     log.info("%d of %d local devices", own, seen or own)
+  if config.get("job", "train") == "train":
+    check_identity(path, config)  # before the data: what else differs follows from this
   with debugging(config.get("debug", False)):
     parts = make_parts(config, known=None if config.get("job") == "view" else known_record(path))
     check_evaluators(config.get("evals", {}), parts.data.record, parts.task, parts.data)

@@ -1,12 +1,13 @@
 """Captions: what an image looks like in words, the same at every call, no word unknown."""
 
 import colorsys
+import dataclasses
 import pickle
 
 import numpy as np
 import pytest
 
-from maskjax.data import captions, pipeline, tokens
+from maskjax.data import captions, classes, pipeline, tokens
 from maskjax.errors import BadInput
 from maskjax.record import Record
 
@@ -136,6 +137,84 @@ def test_they_come_with_batches(tmp_path):
   assert "fire truck" in captions.decode(example["caption"], some.record)
 
 
+CSV = 'file_name,text,note\na.png,a cat,x\nb.png,"a dog, big",y\n'
+ROWS = [
+  '{"file_name": "a.png", "caption": ["a cat"]}',
+  '{"file_name": "b.png", "caption": "a dog"}',
+]
+TOLD = {
+  "table": ({"train/metadata.csv": CSV}, "", ["a cat", "a dog, big"]),
+  "column": ({"train/metadata.csv": CSV}, "note", ["x", "y"]),
+  "lines": ({"train/metadata.jsonl": "\n".join(ROWS)}, "", ["a cat", "a dog"]),
+  "above": ({"metadata.csv": CSV.replace("\na", "\ntrain/a").replace("\nb", "\ntrain/b")}, "",
+            ["a cat", "a dog, big"]),
+  "mark": ({"train/metadata.csv": "\ufeff" + CSV.replace("\n", "\r\n")}, "",
+           ["a cat", "a dog, big"]),
+  "nearest": ({"train/metadata.csv": CSV, "metadata.csv": "file_name,text\ntrain/a.png,no"}, "",
+              ["a cat", "a dog, big"]),
+  "beside": ({"train/a.txt": "a cat\n", "train/b.txt": " a dog "}, "", ["a cat", "a dog"]),
+  "both": ({"train/metadata.csv": CSV, "train/a.txt": "no"}, "", ["a cat", "a dog, big"]),
+  "rest": ({"train/metadata.csv": CSV[:34], "train/b.txt": "dog"}, "", ["a cat", "dog"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["folder", "a.zip"])
+@pytest.mark.parametrize("way", TOLD)
+def test_captions_are_read_that_come_with_images(write, image, place, way):
+  notes, column, expected = TOLD[way]
+  given = {"train/a.png": image(0), "train/b.png": image(1), "test/c.png": image(2)}
+  path = write(place, {**given, **{name: text.encode() for name, text in notes.items()}})
+  name = "zip" if place.endswith("zip") else "folder"
+  data = pipeline.load(name=name, path=path, captions=dict(length=5, column=column))
+  train = pickle.loads(pickle.dumps(data.splits["train"]))
+  assert [captions.decode(train[i]["caption"], data.record) for i in range(2)] == expected
+  assert "caption" not in data.splits["test"][0]
+  assert data.record.caption == 5
+
+
+def test_several_captions_labels_and_chosen_classes_stay(write, image):
+  rows = [f"cat/{i}.png,cat {i} {word}" for i in range(9) for word in ("one", "two")]
+  rows.append("dog/0.png,dog")
+  given = {f"train/cat/{i}.png": image(i) for i in range(9)} | {"train/dog/0.png": image(9)}
+  given["train/metadata.csv"] = "\n".join(["file_name,text", *rows]).encode()
+  how = dict(name="folder", path=write("f", given), test="")
+  load = lambda seed, **more: pipeline.load(**how, **more, captions=dict(column="", seed=seed))
+  said = lambda data: [captions.decode(e["caption"], data.record) for e in map(
+    data.splits["train"].__getitem__, range(len(data.splits["train"])))]  # fmt: skip
+  first = said(load(0))
+  assert {text.split()[2] for text in first[:9]} == {"one", "two"}
+  assert [text.split()[1] for text in first[:9]] == [str(i) for i in range(9)]
+  assert said(load(0)) == first
+  assert said(load(1)) != first
+  dogs = load(0, classes=("dog",))
+  assert said(dogs) == ["dog"]
+  assert dogs.splits["train"][0]["label"] == 0
+  small = pipeline.load(**how, captions=dict(column="", unit="bpe", vocabulary=260))
+  assert len(small.record.vocabulary) == 261
+  assert said(small) == first
+
+
+@pytest.mark.parametrize(
+  ("notes", "column", "says"),
+  [
+    ({}, "", "'train' comes without captions"),
+    ({"a.txt": "one"}, "", r"1 of 2 images of 'train' have no caption \(.*b.png"),
+    ({"a.txt": "one", "b.txt": " "}, "", "1 of 2 images"),
+    ({"metadata.csv": "name,text\na.png,x"}, "", "metadata.csv, line 2: no file_name"),
+    ({"metadata.csv": "file_name,x\na.png,x"}, "", "no column text or caption"),
+    ({"metadata.csv": CSV}, "nota", "unknown column of captions 'nota'"),
+    ({"metadata.jsonl": "{"}, "", "metadata.jsonl, line 1: no JSON"),
+    ({"metadata.jsonl": '{"file_name": "a.png", "text": 3}'}, "", "a caption is a text or a list"),
+    ({"metadata.parquet": "x"}, "", "metadata.parquet .* is not read: write it as metadata.csv"),
+  ],
+)
+def test_captions_that_cannot_be_read_are_refused(write, image, notes, column, says):
+  given = {"train/a.png": image(0), "train/b.png": image(1)}
+  path = write("f", {**given, **{f"train/{name}": text.encode() for name, text in notes.items()}})
+  with pytest.raises(BadInput, match=says):
+    pipeline.load(name="folder", path=path, test="", captions=dict(column=column))
+
+
 @pytest.mark.parametrize(
   ("given", "says"),
   [
@@ -148,6 +227,24 @@ def test_they_come_with_batches(tmp_path):
 def test_what_cannot_work_is_said(given, says):
   with pytest.raises(BadInput, match=says):
     made(**given)
+
+
+def test_wordnet_ids_are_spoken_by_a_file_or_refused(tmp_path):
+  """TFDS names the classes of ImageNet so; captions of ids teach nothing."""
+  ids = dataclasses.replace(RECORD, class_names=("n01440764", "n01443537", "n01484850"))
+  with pytest.raises(BadInput, match=r"'n01440764' says nothing in words: data\.class"):
+    captions.of(ids, {"train": Pictures()})
+  names = tmp_path / "words.txt"
+  names.write_text(
+    "n01443537 goldfish, Carassius auratus\nn01440764\ttench\nn01484850 white shark\n"
+  )
+  record = classes.spoken(ids, str(names))
+  assert record.class_names == ("tench", "goldfish", "white shark")
+  record, sources = captions.of(record, {"train": Pictures()})
+  assert "goldfish" in captions.decode(sources["train"][1]["caption"], record)
+  names.write_text("n01440764 tench\n")
+  with pytest.raises(BadInput, match=r"2 of 3 classes are not in .*words.txt, 'n01443537' for one"):
+    classes.spoken(ids, str(names))
 
 
 def test_only_labelled_images_have_captions():

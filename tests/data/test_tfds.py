@@ -179,3 +179,12 @@ def test_a_set_that_another_process_prepared_meanwhile_is_used():
   later = Builder(None, there=True)
   builders = iter([Builder(OSError("Destination already exists")), later])
   assert source._prepare(lambda: next(builders), "x") is later
+
+
+def test_captions_lie_in_features_or_in_sequences_of_them():
+  said = lambda example, feature: source._Files([example], "set", "image", "").captions(feature)
+  assert said({"text": b"a cat"}, "text") == [("a cat",)]
+  assert said({"text": [b"a cat", b" "]}, "text") == [("a cat",)]
+  nested = {"captions": [{"text": b"a cat", "id": 1}, {"text": b"one", "id": 2}]}
+  assert said(nested, "captions/text") == [("a cat", "one")]
+  assert said({"captions": {"text": [b"a", b"b"]}}, "captions/text") == [("a", "b")]

@@ -20,7 +20,7 @@ RULES = {
   "window": (hide.window(2), lambda q, k, s, t: abs(q - k) > 2),
   "prefix": (hide.prefix(3), lambda q, k, s, t: k > q and k >= 3),
   "segments": (hide.segments(), lambda q, k, s, t: s != t),
-  "blocks": (hide.blocks(), lambda q, k, s, t: t > s),
+  "blocks": (hide.blocks(), lambda q, k, s, t: k > q and s != t),
 }
 
 

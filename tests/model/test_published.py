@@ -13,6 +13,7 @@ from toy_mae import masked_autoencoder
 from maskjax.errors import BadInput
 from maskjax.model import published
 from maskjax.model.position import resize_table
+from maskjax.model.published_names import LAYOUTS
 from maskjax.over.cut import patchify
 from maskjax.recover import pixels, squared_error
 
@@ -80,7 +81,7 @@ def test_loss_prediction_and_features_equal_the_public_implementation():
   np.testing.assert_allclose(features["tokens"], golden["features"][:, 1:], atol=1e-4)
 
 
-@pytest.mark.parametrize("layout", published.LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
   "changes",
   [
@@ -142,7 +143,7 @@ def test_the_patch_kernel_is_the_convolution(tmp_path):
   np.testing.assert_allclose(ours, np.einsum("hwc,dchw->d", image, weight), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("layout", published.LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_an_encoder_alone_leaves_the_decoder_as_it_is(tmp_path, layout):
   _, variables, where = build()
   encoder = {k: {"encoder": v["encoder"]} for k, v in variables.items()}
@@ -237,7 +238,7 @@ def test_bad_input(tmp_path):
     published.load(good, variables, layout="huggingface", **where)
   other = tmp_path / "other.safetensors"
   save_file({"fc.weight": np.zeros((2, 2), np.float32)}, other)
-  with pytest.raises(BadInput, match=r"not a published MAE or ResNet: .*fc.weight"):
+  with pytest.raises(BadInput, match=r"not a published network that we know: .*fc.weight"):
     published.load(other, variables, **where)
   with pytest.raises(BadInput, match=r"written as \.safetensors"):
     published.save(tmp_path / "w.pth", variables, **where)

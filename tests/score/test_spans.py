@@ -27,15 +27,15 @@ def drawn():
       score.uniform(some, (128,)),
       score.spans(some, (128,), longest=1),
     ]
-    places, sizes, _ = jnp.unstack(jax.vmap(lambda k: jax.random.split(k, 3))(few), axis=1)
-    starts = jax.vmap(lambda k: jax.random.randint(k, (40,), 0, 40))(places)
+    places, sizes = jnp.unstack(jax.vmap(jax.random.split)(few), axis=1)
+    starts = jax.vmap(lambda k: jax.random.permutation(k, 40))(places)
     coins = jax.vmap(lambda k: jax.random.uniform(k, (40,)))(sizes)
     return {
       "spans": {count: select.top(line, count=count) for count in COUNTS},
       "draws": (starts, coins),
       "lengths": score.spans(each, (60,), p=0.3, longest=4),
-      "share": jnp.mean(select.top(score.spans(each, (20,)), count=4), axis=0),
       "runs": select.top(jnp.stack(longer), ratio=0.15),
+      "many": select.top(longer[0], count=52),
       "whole": select.top(score.spans(each[:20], (9,)), ratio=1.0),
       "none": score.spans(each[:3], (0,)),
     }
@@ -51,15 +51,15 @@ def lengths(hidden):
 
 
 def one_after_another(starts, coins, count, p=0.2, longest=10):
-  """Hides spans in their order, each from its start, until there are enough."""
+  """Hides spans in their order, each from its start if that is visible, until there are enough."""
   n = len(starts)
   shares = np.cumsum(p * (1 - p) ** np.arange(longest))
   hidden = np.zeros(n, bool)
   for start, coin in zip(starts.tolist(), coins.tolist(), strict=True):
     length = 1 + int((coin >= shares / shares[-1]).sum())
-    for i in range(start, start + length):
+    for i in range(start, min(start + length, n)) if not hidden[start] else ():
       if hidden.sum() < count:
-        hidden[i % n] = True
+        hidden[i] = True
   return hidden
 
 
@@ -72,7 +72,9 @@ def test_the_highest_scores_are_spans_one_after_another(count):
 def test_lengths_are_geometric_up_to_the_longest():
   p, longest = 0.3, 4
   scores = drawn()["lengths"]
-  inside = (scores // 1 == scores.max(-1, keepdims=True) // 1).sum(-1)
+  # Of the first spans those that no end cuts.
+  first = scores // 1 == scores.max(-1, keepdims=True) // 1
+  inside = first.sum(-1)[first.argmax(-1) <= scores.shape[-1] - longest]
   expected = p * (1 - p) ** np.arange(longest)
   expected *= len(inside) / expected.sum()
   found = np.bincount(inside, minlength=longest + 1)[1:]
@@ -80,8 +82,26 @@ def test_lengths_are_geometric_up_to_the_longest():
   assert ((found - expected) ** 2 / expected).sum() < 16.27  # 0.1 % point, 3 degrees of freedom
 
 
-def test_the_ends_are_hidden_as_often_as_the_middle():
-  np.testing.assert_allclose(drawn()["share"], 0.2, atol=5 * np.sqrt(0.2 * 0.8 / DRAWS))
+def spanbert(rng, n, share, p=0.2, longest=10):
+  """The procedure of the authors' code: a start anew until it is visible, then to the right."""
+  shares, hidden = p * (1 - p) ** np.arange(longest), set()
+  while len(hidden) < np.ceil(share * n):
+    length = rng.choice(np.arange(1, longest + 1), p=shares / shares.sum())
+    start = rng.choice(n)
+    for i in range(start, min(start + length, n)) if start not in hidden else ():
+      if len(hidden) < np.ceil(share * n):
+        hidden.add(i)
+  return np.isin(np.arange(n), list(hidden))
+
+
+def test_runs_are_as_long_as_those_of_the_authors_procedure():
+  """Starts anywhere, hidden or not, make them a tenth longer, and an end that wraps hides more."""
+  rng, many = np.random.default_rng(0), drawn()["many"]
+  theirs = np.stack([spanbert(rng, 128, 0.4) for _ in range(500)])
+  assert lengths(many).mean() == pytest.approx(lengths(theirs).mean(), rel=0.03)
+  spread = 4 * np.sqrt(2 * 0.25 / len(many))
+  assert np.abs(many.mean(0) - theirs.mean(0)).max() < spread
+  assert many[:, 0].mean() < 0.3 < many[:, 20:].mean()
 
 
 def test_hidden_runs_are_longer_than_those_of_white_noise():

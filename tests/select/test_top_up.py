@@ -26,7 +26,11 @@ def ways(scores, allowed):
     "count": {c: select.top_up(scores, count=c, allowed=allowed) for c in (0, 4, 9)},
     "up": hide(select.top_up, allowed=allowed),
     "plain": hide(select.top, allowed=allowed),
-    "of all": (hide(select.top_up), hide(select.top_up, allowed=everywhere), hide(select.top)),
+    "of all": (
+      hide(select.top_up),
+      hide(select.top_up, allowed=everywhere),
+      select.top(scores, count=N - N // 2),
+    ),
   }
 
 
@@ -44,9 +48,19 @@ def test_as_many_are_seen_in_every_row_that_has_so_many():
   scores, allowed = drawn()
   hidden = jax.device_get(ways(scores, allowed))
   visible = (allowed & ~hidden["up"]).sum(-1)
-  np.testing.assert_array_equal(visible, np.minimum(allowed.sum(-1), N - round(N / 2)))
+  np.testing.assert_array_equal(visible, np.minimum(allowed.sum(-1), N // 2))
   # Of plain top of the allowed, the fewer there are, the fewer are seen.
   assert ((allowed & ~hidden["plain"]).sum(-1) < visible).any()
+
+
+def test_half_of_an_odd_number_leaves_the_smaller_half_to_see():
+  """As the authors' `len_keep = int(L * (1 - mask_ratio))`."""
+  cases = [(5, 0.5), (7, 0.5), (8, 0.5), (9, 0.5), (13, 0.5), (13, 0.3), (6, 0.0), (6, 1.0)]
+  left = lambda n, ratio: jnp.sum(~select.top_up(jnp.arange(n) / n, ratio=ratio))
+  run = lambda moving: ([left(*case) for case in cases], left(13, moving))
+  static, traced = jax.device_get(jax.jit(run)(0.5))
+  assert static == [int(n * (1 - ratio)) for n, ratio in cases]
+  assert traced == 6
 
 
 def test_without_missing_positions_it_is_top():

@@ -92,3 +92,5 @@ def test_views_that_cannot_be_hidden_again_are_refused():
     again(jnp.zeros((1, 4)), select=functools.partial(top, count=1), times=0)
   with pytest.raises(BadInput, match="needs a count"):
     again(jnp.zeros((1, 4)), select=functools.partial(n_of_m, keep=2, of=4), times=2)
+  with pytest.raises(BadInput, match=r"2 views that each hide 0\.6 are more"):
+    again(jnp.zeros((1, 5)), select=functools.partial(top, ratio=0.6), times=2)

@@ -12,13 +12,15 @@ from maskjax.view.graph import masks_graph
 
 
 @needs("features", "views", kinds=("graph",))
-def link_prediction(context: Any, *, split: str = "graph", seed: int = 0) -> dict[str, float]:
+def link_prediction(
+  context: Any, *, split: str = "graph", seed: int = 0, features: str = "last", cosine: bool = False
+) -> dict[str, float]:
   r"""How well inner products of node features rank held-out edges above pairs without an edge.
 
-  Features ("node") scaled to length 1, so that products are cosines. As
-  many pairs as there are held-out edges are drawn with `seed`, uniformly from those that no edge
-  joins, held out or not. "auc" is the share of (edge, pair) in which the edge has the larger
-  product, ties counting half.
+  The `features` are those of the "last" layer, as in the public code of Bandana, or of each "node",
+  all layers; with `cosine` they are scaled to length 1. As many pairs as there are held-out edges
+  are drawn with `seed`, uniformly from those that no edge joins, held out or not. "auc" is the
+  share of (edge, pair) in which the edge has the larger product, ties counting half.
 
   "gate" is about what the task does to edges: the correlation of what its decoder says of an edge
   with the edge's gate, from both less their mean over the edges that lead to one node, all layers
@@ -30,7 +32,8 @@ def link_prediction(context: Any, *, split: str = "graph", seed: int = 0) -> dic
     {"auc", "gate"}.
 
   Raises:
-    BadInput: an unknown split, or one whose graphs have no held-out edges.
+    BadInput: an unknown split, features that the task does not tell, or a split whose
+      graphs have no held-out edges.
   """
   if split not in context.record.sizes:
     raise unknown("split", split, context.record.sizes)
@@ -39,9 +42,13 @@ def link_prediction(context: Any, *, split: str = "graph", seed: int = 0) -> dic
     raise BadInput("link_prediction: no edges are held out; data.held is their share")
   bare = {name: value for name, value in batch.items() if name not in ("valid", "held")}
   placed = context.mesh.put_whole(bare)
-  x = context.mesh.get(context.encode(context.variables, placed))["node"][0].astype(np.float64)
+  told = context.mesh.get(context.encode(context.variables, placed))
+  if features not in told:
+    raise unknown("features of link_prediction", features, told)
+  x = told[features][0].astype(np.float64)
   size, edges, held = int(batch["size"][0]), batch["edges"][0], batch["held"][0]
-  x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+  if cosine:
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
   product = lambda pairs: (x[pairs[:, 0]] * x[pairs[:, 1]]).sum(1)
   apart = unjoined(np.concatenate([edges[edges[:, 1] < size], held]), size, len(held), seed)
   placed = {**placed, "position": np.zeros(1, np.int32)}
@@ -50,8 +57,8 @@ def link_prediction(context: Any, *, split: str = "graph", seed: int = 0) -> dic
   context.picture("gates", masks_graph(views, context.record))
   there = edges[:, 1] < size
   said, gate = (np.asarray(views[name])[0][:, there] for name in ("prediction", "gate"))
-  told = correlation(said, gate, edges[there, 1])
-  return {"auc": auc(product(held), product(apart)), "gate": told}
+  same = correlation(said, gate, edges[there, 1])
+  return {"auc": auc(product(held), product(apart)), "gate": same}
 
 
 def unjoined(

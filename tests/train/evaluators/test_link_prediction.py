@@ -16,7 +16,7 @@ EDGES = np.array([[(i + 1) % N, i] for i in range(N)] + [[(i - 1) % N, i] for i 
 EDGES = EDGES[np.lexsort(EDGES.T)]
 
 
-def context(x, prediction, gate, held=HELD):
+def context(x, prediction, gate, held=HELD, last=None):
   batch = {
     "edges": np.concatenate([EDGES, [[N, N]]])[None],
     "size": np.array([N]),
@@ -30,7 +30,7 @@ def context(x, prediction, gate, held=HELD):
     record=Record("graph", (N, 2), {"graph": 1}),
     examples=lambda split, size: iter([batch]),
     mesh=SimpleNamespace(put_whole=lambda b: b, get=lambda tree: jax.tree.map(np.asarray, tree)),
-    encode=lambda v, b: {"node": x[None]},
+    encode=lambda v, b: {"node": x[None], "last": x[None] if last is None else last[None]},
     task=task,
     variables={},
     key=jax.random.key(0),
@@ -45,12 +45,27 @@ def test_held_out_edges_rank_above_negatives():
   for i in range(N):
     x[i, i % 5] = 3 + i  # only nodes i and i + 5 are alike, whatever their length
   made = context(x, 0.2 + 0.5 * gate, gate, HELD)
-  found = link_prediction(made)
+  found = link_prediction(made, features="node", cosine=True)
   assert found["gate"] == pytest.approx(1)
   assert found["auc"] >= 0.5 + 0.5 * (1 - 2 / 3)
   assert made.pictures["gates"].ndim == 3
   assert link_prediction(context(x, -gate, gate))["gate"] == pytest.approx(-1)
   assert link_prediction(context(x, gate, np.ones_like(gate)))["gate"] == 0
+
+
+def test_the_inner_product_of_the_last_layer_or_the_cosine_of_all():
+  """As the authors': long features of the last layer count for more, whatever the others say."""
+  gate, x, last = np.ones((1, 1, len(EDGES) + 1)), np.zeros((N, N)), np.zeros((N, 2))
+  for i in range(N):
+    x[i, i % 5] = 1  # all layers together know the held-out edges
+  last[:, 0] = 1
+  last[[0, 5]], last[[1, 6]] = (9, 0), (0, 9)
+  scored = lambda **how: link_prediction(context(x, gate, gate, last=last), **how)["auc"]
+  assert scored() == 1
+  assert scored(features="node", cosine=True) >= 0.5 + 0.5 * (1 - 2 / 3)
+  assert scored(cosine=True) < 1
+  with pytest.raises(BadInput, match="unknown features of link_prediction 'lst'"):
+    scored(features="lst")
 
 
 def test_what_cannot_be_is_told():

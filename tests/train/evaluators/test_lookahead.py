@@ -17,7 +17,7 @@ def context(tmp_path, attention, pictures):
   path = tmp_path / "text.txt"
   path.write_text("abcd|" * 9)
   opened = pipeline.load(
-    name="text", path=str(path), length=10, turns="|", blocks=1, split=(1.0, 0, 0), test=""
+    name="text", path=str(path), length=10, turns="|", split=(1.0, 0, 0), test=""
   )
   return types.SimpleNamespace(
     record=opened.record,

@@ -30,7 +30,8 @@ def parts_of(config, record):
   init = lambda key, example: jax.tree.map(jax.numpy.asarray, variables(record))
   state = SimpleNamespace(variables=variables(record))
   data = SimpleNamespace(record=record)
-  task = SimpleNamespace(init=init, network=None)
+  learned = lambda variables: {"params": variables["params"]}
+  task = SimpleNamespace(init=init, network=None, learned=learned)
   return SimpleNamespace(config=config, data=data, state=state, task=task, example={})
 
 
