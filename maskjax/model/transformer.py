@@ -66,9 +66,11 @@ class Block(nn.Module):
   `x + attention(norm1(x))`, then `x + mlp(norm2(x))`; normalisation statistics in float32. With
   `gated` the block is that of today's language models: RMS norms, a gated MLP, no biases. With
   `post_norm` it is `norm1(x + attention(x))`, then `norm2(x + mlp(x))`, as in BERT. `base` is that
-  of rotary positions, `activation` that of `Mlp`.
+  of rotary positions, `activation` that of `Mlp`. With a `layer_scale` (0: none) what attention and
+  MLP add is scaled by learned numbers, one a channel, that begin there.
 
-  Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1.
+  Sources: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1; Touvron et al.,
+  "Going deeper with Image Transformers", 2021, section 2 (LayerScale).
   """
 
   heads: int
@@ -82,6 +84,7 @@ class Block(nn.Module):
   activation: str = "gelu"
   base: float = 10_000.0
   post_norm: bool = False
+  layer_scale: float = 0.0
 
   @nn.compact
   def __call__(
@@ -105,8 +108,14 @@ class Block(nn.Module):
     if self.post_norm:
       x = before(x + mix(x, valid, segments, start, at))
       return at("output", after(x + mlp(x, at)))
-    x = x + mix(before(x), valid, segments, start, at)
-    return at("output", x + mlp(after(x), at))
+    x = x + self._scaled("scale1", mix(before(x), valid, segments, start, at))
+    return at("output", x + self._scaled("scale2", mlp(after(x), at)))
+
+  def _scaled(self, name: str, x: Float[Array, "*b n d"]) -> Float[Array, "*b n d"]:
+    if not self.layer_scale:
+      return x
+    scale = self.param(name, nn.initializers.constant(self.layer_scale), x.shape[-1:])
+    return x * scale.astype(x.dtype)
 
 
 def transformer(
@@ -129,6 +138,7 @@ def transformer(
   activation: str = "gelu",
   base: float = 10_000.0,
   post_norm: bool = False,
+  layer_scale: float = 0.0,
 ) -> Float[Array, "*b n d"]:
   """A stack of `depth` blocks and a last normalisation; to be called inside a compact method.
 
@@ -138,8 +148,8 @@ def transformer(
   drawn, nor with a cache. Blocks of which other things are asked, by `maskjax.model.layers`, are
   met in a loop of their own. `pairs`, `kv_heads`,
   `segments` and `start` are those of `Attention`; several `pairs` take turns, one a block, and as
-  many blocks are compiled. `activation`, `base` and `post_norm` are those of `Block`; with the last
-  there is no normalisation behind the blocks.
+  many blocks are compiled. `activation`, `base`, `post_norm` and `layer_scale` are those of
+  `Block`; with `post_norm` there is no normalisation behind the blocks.
 
   Raises:
     BadInput: no `pairs` to take turns, or with `scan` so many that they do not divide the blocks.
@@ -147,7 +157,7 @@ def transformer(
   turns = [*pairs] if isinstance(pairs, Sequence) else [pairs]
   if not turns or (scan and depth % len(turns)):
     raise BadInput(f"{len(turns)} masks of pairs cannot take turns in {depth} blocks")
-  more = kv_heads, activation, base, post_norm
+  more = kv_heads, activation, base, post_norm, layer_scale
   sizes = [(heads, mlp, dtype, norm_eps, gated, rotary, own, *more) for own in turns]
   # Inside a loop nothing is merged with what was computed before it.
   block = nn.remat(Block, prevent_cse=not scan) if remat else Block

@@ -50,6 +50,7 @@ class ViT(nn.Module):
     norm_eps: added to the variance in every normalisation.
     remat: compute each block again in the backward pass, for memory.
     scan: compile one block for all, a loop over them.
+    layer_scale: that of `transformer.Block`; 0 for none.
 
   Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1.
   """
@@ -66,6 +67,7 @@ class ViT(nn.Module):
   norm_eps: float = 1e-6
   remat: bool = False
   scan: bool = False
+  layer_scale: float = 0.0
 
   def setup(self):
     """Binds the embedding, which may be asked for by itself."""
@@ -121,6 +123,7 @@ class ViT(nn.Module):
       norm_eps=self.norm_eps,
       remat=self.remat,
       scan=self.scan,
+      layer_scale=self.layer_scale,
     )
 
 
@@ -148,6 +151,8 @@ def vit(
   heads: int | None = None,
   mlp: int | None = None,
   class_token: bool = True,
+  position: str = "sincos",
+  layer_scale: float = 0.0,
   dtype: str = "float32",
   norm_eps: float = 1e-6,
   remat: bool = False,
@@ -155,17 +160,22 @@ def vit(
 ) -> ViT:
   """A ViT for examples of `record_shape`, `(*space, channels)`; its sizes are those of `sized`.
 
-  `BadInput` as there, and if the shape is not divisible by the patch.
+  `position` and `layer_scale` are those of `ViT`. `BadInput` as in `sized`, for an unknown
+  `position`, and if the shape is not divisible by the patch.
 
   >>> vit(record_shape=(32, 48, 3), patch=(4, 8), size="Ti").grid
   (8, 6)
   """
   made = sized(size, width=width, depth=depth, heads=heads, mlp=mlp)
+  if position not in POSITIONS:
+    raise unknown("position", position, POSITIONS)
   return ViT(
     **made._asdict(),
     patch=tuple(patch),
     grid=patch_grid(record_shape[:-1], patch),
     class_token=class_token,
+    position=position,
+    layer_scale=layer_scale,
     dtype=dtype,
     norm_eps=norm_eps,
     remat=remat,

@@ -50,6 +50,24 @@ def test_shapes_names_and_where_positions_live(class_token, position):
   assert ("buffers" in variables) == (position == "sincos")
 
 
+def test_layer_scale_scales_what_each_layer_adds():
+  x, plain = patches(), model(depth=2)
+  scaled = model(depth=2, layer_scale=0.1)
+  variables = init(plain, x)
+  made = jax.tree.map(np.zeros_like, jax.eval_shape(scaled.init, jax.random.key(0), x)["params"])
+  assert set(made["block_01"]) - set(variables["params"]["block_01"]) == {"scale1", "scale2"}
+  # A scale s in front of the last product of each branch is that product's weights times s.
+  own = jax.tree.map(lambda leaf: leaf, variables["params"])
+  less = jax.tree.map(lambda leaf: leaf, variables["params"])
+  for name in ("block_00", "block_01"):
+    own[name] = {**own[name], "scale1": np.full(16, 0.5, np.float32), "scale2": np.full(16, 2.0)}
+    for part, last, scale in (("attention", "out", 0.5), ("mlp", "down", 2.0)):
+      smaller = jax.tree.map(lambda leaf, s=scale: leaf * np.float32(s), less[name][part][last])
+      less[name] = {**less[name], part: {**less[name][part], last: smaller}}
+  got = apply(scaled, {**variables, "params": own}, x)
+  close(got, apply(plain, {**variables, "params": less}, x), **SUMS)
+
+
 def test_index_says_where_a_patch_lies_and_the_order_does_not_matter():
   vit, x = model(), patches()
   variables, order = init(vit, x), np.array([3, 0, 5, 1, 4, 2])
