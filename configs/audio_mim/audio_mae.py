@@ -54,7 +54,7 @@ from maskjax import lab
 
 BASE = lab.base("image_mim/mae")
 # MAE's preset for images.
-WITHOUT = ("cifar",)
+WITHOUT = ("cifar", "small")
 
 NOTE = dict(
   claim="ViT-B, AudioSet-2M: mAP 47.3, AudioSet-20K 37.0, without labels of other domains",

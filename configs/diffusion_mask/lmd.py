@@ -70,7 +70,7 @@ from maskjax import lab
 
 BASE = lab.base("image_mim/mae")
 # MAE's preset: of 32 x 32 pixels the paper's codec makes 4 x 4 latents, a single patch.
-WITHOUT = ("cifar",)
+WITHOUT = ("cifar", "small")
 
 NOTE = dict(
   claim="training 3x or more faster than diffusion models and MAE, barely less accurate",

@@ -85,16 +85,11 @@ def paper(c: ConfigDict) -> None:
   c.total_epochs, c.model.encoder.size = 800.0, "B"
 
 
-@lab.preset("cifar")
+@lab.preset("small")
 def laptop(c: ConfigDict) -> None:
   """A small ViT/4 on 10,000 images of CIFAR-10, 8 x 8 patches, three seeds."""
-  BASE.small_vit(c)
-  c.data.limit, c.total_steps = 10_000, 400
-  c.model.decoder.loss_depth, c.optimizer.warmup_steps = 1, 40
   c.teachers.teacher.momentum = dict(fn="schedule.constant", value=0.98)
-  c.evals.knn.pixels = False
-  for name in ("kshot", "linear", "masked_reconstruction"):
-    c.evals[name].every = -1
+  c.evals.linear.every = c.evals.masked_reconstruction.every = -1
   c.evals.predicted_loss = dict(fn="train.evaluators.predicted_loss", every=0)
 
 

@@ -56,7 +56,7 @@ from maskjax import lab
 
 BASE = lab.base("image_mim/mae")
 # MAE's preset for images.
-WITHOUT = ("cifar",)
+WITHOUT = ("cifar", "small")
 
 NOTE = dict(
   claim="ViT-B, 800 epochs, 95 % hidden: Something-Something v2 70.0 %, Kinetics-400 81.7 % top-1",
