@@ -25,7 +25,8 @@ Several machines: the same command on each. On TPU pods, under Slurm, Open MPI a
 of Kubernetes they find each other. Elsewhere add --coordinator=HOST:PORT --num_processes=N
 --process_id=I, HOST of process 0 (or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
 JAX_PROCESS_ID); --num_processes=1 is for a run of its own. They meet at the next port
-(--roll_port; in jobs of Slurm and Open MPI 32768 below) for 300 seconds (--roll_timeout).
+(--rendezvous_port; in jobs of Slurm and Open MPI 32768 below) for 300 seconds
+(--rendezvous_timeout).
 
 Exit status: 0 done, 2 bad input, 75 stopped before the end (start again), 1 a bug of ours."""
 
@@ -44,8 +45,8 @@ class Flags:
   coordinator: str = ""
   num_processes: str = ""
   process_id: str = ""
-  roll_port: str = ""
-  roll_timeout: str = ""
+  rendezvous_port: str = ""
+  rendezvous_timeout: str = ""
   list: str | None = None  # a family, "" for all of them
   check: bool = False
   json: bool = False

@@ -140,10 +140,10 @@ def test_places_among_processes_that_cannot_be(launch, words, says):
 def test_one_of_several_processes_becomes_the_parent_of_a_run(launch, monkeypatch):
   seen = []
   monkeypatch.setattr(cli.find, "become_parent", lambda *given: seen.append(given))
-  launch(lambda config, workdir: "", *WORDS, *ALL, "--roll_port=99")
+  launch(lambda config, workdir: "", *WORDS, *ALL, "--rendezvous_port=99")
   ((where, argv),) = seen
   assert (where.coordinator, where.count, where.index, where.port) == ("node0:80", 2, 1, 99)
-  assert argv == ["launch.py", *WORDS, *ALL, "--roll_port=99"]
+  assert argv == ["launch.py", *WORDS, *ALL, "--rendezvous_port=99"]
   launch(lambda config, workdir: "", *WORDS)
   launch(lambda config, workdir: "", *WORDS, "--num_processes=1")
   assert len(seen) == 1

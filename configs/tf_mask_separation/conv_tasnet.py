@@ -65,14 +65,14 @@ def method(c: ConfigDict) -> None:
   c.score = dict(fn="network.scores")
   c.select = dict(fn="select.sigmoid")
   c.hide = dict(fn="hide.gate", of=dict(x="for_each_source"))
-  served = lambda x: dict(fn="task.in_order", of=dict(x=x, order="serving"))
+  served = lambda x: dict(fn="task.in_order", of=dict(x=x, order="permutation"))
   c.let = dict(
     content=dict(fn="network.encode", of=dict(mixture="batch.mixture")),
     for_each_source=dict(fn="task.per_view", of=dict(x="content")),
     samples=dict(fn="task.size_of", of=dict(x="batch.mixture")),
     estimates=dict(fn="network.decode", of=dict(content="seen.values", length="samples")),
     heard=dict(fn="recover.not_silent", of=dict(sources="batch.sources")),
-    serving=dict(fn="recover.best_permutation", of=dict(sources="batch.sources")),
+    permutation=dict(fn="recover.best_permutation", of=dict(sources="batch.sources")),
     served=served("estimates"),
     served_gate=served("hidden"),
     peaks=dict(fn="network.peaks"),

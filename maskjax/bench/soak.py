@@ -94,7 +94,7 @@ class Soak:
     command = [sys.executable, str(self.folder / "launch.py")]
     command += [f"--config={self.folder / 'config.py'}", f"--workdir={self.folder / name}"]
     command += [f"--coordinator=127.0.0.1:{free_port()}", f"--num_processes={self.processes}"]
-    command.append(f"--roll_timeout={ROLL:g}")
+    command.append(f"--rendezvous_timeout={ROLL:g}")
     threshold = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
     package = {"PYTHONPATH": str(pathlib.Path(__file__).parents[3]), "JAX_PLATFORMS": "cpu"}
     environment = {**threshold, **os.environ, **package}

@@ -130,7 +130,7 @@ def open(
   """
   arrays = npz.read(path)
   pairs = _pairs(path, arrays, label)
-  _strangers(path, arrays, pairs, label)
+  _unread(path, arrays, pairs, label)
   images = {image: arrays[image] for image, _ in pairs.values()}
   order = _axes(path, images, axes)
   for image, labels in pairs.values():
@@ -192,7 +192,7 @@ def _pairs(
   return pairs
 
 
-def _strangers(
+def _unread(
   path: str,
   arrays: Mapping[str, np.ndarray],
   pairs: Mapping[str, tuple[str, str]],

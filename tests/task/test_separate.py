@@ -122,7 +122,7 @@ def found():
       "costs": jax.lax.map(lambda x: jax.value_and_grad(cost, has_aux=True)(variables, x), orders),
       "views": views,
       "given": given,
-      "serving": recover.best_permutation(views["estimates"], sources),
+      "permutation": recover.best_permutation(views["estimates"], sources),
       "si_snr": recover.si_snr(views["estimates"], sources).mean(),
       "shares": gate(shared),
       "mask": gate(hard),
@@ -149,7 +149,7 @@ def test_silent_sources_are_not_asked():
 def test_views_serve_the_sources():
   views, given = found()["views"], found()["given"]
   assert set(views) == {"mixture", "sources", "estimates", "gate", "peaks"}
-  assert (found()["serving"] == np.arange(2)).all()
+  assert (found()["permutation"] == np.arange(2)).all()
   # Gates that know nothing yet separate nothing.
   assert found()["si_snr"] < 1
   assert views["gate"].shape == (BATCH, 2, 13, 16)

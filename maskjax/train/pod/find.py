@@ -44,15 +44,17 @@ def find(given: Mapping[str, str]) -> Place | None:
   the three variables it fills in. `num_processes=1`, as flag or variable, asks nobody.
 
   Args:
-    given: the flags `coordinator`, `num_processes`, `process_id`, `roll_port`, `roll_timeout` as
-      text.
+    given: the flags `coordinator`, `num_processes`, `process_id`, `rendezvous_port`,
+      `rendezvous_timeout` as text.
 
   Raises:
     BadInput: only some of the flags, one that is no number, a place that cannot be, a cluster that
       does not say what it must, an environment of several processes where none was found.
   """
-  port = _number("--roll_port", given.get("roll_port") or "0")
-  seconds = _number("--roll_timeout", given.get("roll_timeout") or f"{SECONDS:g}", float)
+  port = _number("--rendezvous_port", given.get("rendezvous_port") or "0")
+  seconds = _number(
+    "--rendezvous_timeout", given.get("rendezvous_timeout") or f"{SECONDS:g}", float
+  )
   flags = [name for name in FLAGS if given.get(name)]
   if flags == ["num_processes"] and given["num_processes"] == "1":
     return None

@@ -61,9 +61,9 @@ def place(
   if not 0 <= index < count:
     raise BadInput(f"process_id {index} is not among {count} process(es), 0 to {count - 1}")
   if not 0 <= port <= LAST_PORT or port == first:
-    raise BadInput(f"roll_port {port} is no free port beside the coordinator's {first}")
+    raise BadInput(f"rendezvous_port {port} is no free port beside the coordinator's {first}")
   if seconds <= 0:
-    raise BadInput(f"roll_timeout must be positive, got {seconds:g}")
+    raise BadInput(f"rendezvous_timeout must be positive, got {seconds:g}")
   port = port or (first + 1 if first < LAST_PORT else first - 1)
   return Place(coordinator, count, index, devices, port, seconds)
 

@@ -34,7 +34,8 @@ def listen(port: int, seconds: float = BINDING) -> socket.socket:
     except OSError as error:
       if time.monotonic() >= until:
         raise BadInput(
-          f"port {port} of this host cannot be listened on ({error.strerror}): try --roll_port"
+          f"port {port} of this host cannot be listened on ({error.strerror}): "
+          "try --rendezvous_port"
         ) from error
       time.sleep(RETRY)
 

@@ -42,7 +42,7 @@ def on_tpus(around, monkeypatch):
 
 
 def test_flags():
-  where = find.find({**GOOD, "roll_timeout": "7"})
+  where = find.find({**GOOD, "rendezvous_timeout": "7"})
   assert where == place.place("node0:1234", 4, 3, seconds=7.0)
   assert (where.host, where.port) == ("node0", 1235)
   assert find.find({**GOOD, "num_processes": "1", "process_id": "0"}) is None
@@ -62,8 +62,8 @@ def test_flags():
     ({"coordinator": "node0:70000"}, "the coordinator is HOST:PORT"),
     ({"num_processes": "0"}, "num_processes must be at least 1"),
     ({"num_processes": "two"}, "--num_processes must be a number, got 'two'"),
-    ({"roll_port": "1234"}, "roll_port 1234 is no free port"),
-    ({"roll_timeout": "0"}, "roll_timeout must be positive"),
+    ({"rendezvous_port": "1234"}, "rendezvous_port 1234 is no free port"),
+    ({"rendezvous_timeout": "0"}, "rendezvous_timeout must be positive"),
   ],
 )
 def test_places_that_cannot_be(changes, says):
@@ -229,7 +229,7 @@ def test_no_port_of_a_roll_is_that_of_another_job(around):
     taken |= {int(where.coordinator.rpartition(":")[2]), where.port}
   assert len(taken) == 2 * 4096
   assert not [port for port in taken if 32768 <= port < 61000]  # from where Linux takes its own
-  assert find.find({"roll_port": "99"}).port == 99
+  assert find.find({"rendezvous_port": "99"}).port == 99
 
 
 @pytest.mark.parametrize("begun", [True, False])
