@@ -43,6 +43,7 @@ def entry(path: pathlib.Path) -> dict[str, Any]:
     raise BadInput(f"{path}: NOTE lacks {', '.join(missing)}")
   try:
     title, tables = note.title(module.__doc__ or ""), note.measured(module.__doc__ or "")
+    old = note.outdated(module.__doc__ or "")
   except BadInput as error:
     raise BadInput(f"{path}: {error}") from error
   return {
@@ -51,7 +52,7 @@ def entry(path: pathlib.Path) -> dict[str, Any]:
     "family": path.parent.name,
     "title": title,
     **{name: said[name] for name in NOTE},
-    "measured": note.line(tables),
+    "measured": f"{note.line(tables)}{f' ({old})' if old else ''}",
     "tables": [table._asdict() for table in tables],
     "config": nearby(path),
     "presets": sorted(module.PRESETS),

@@ -13,7 +13,8 @@ Its sections begin at the margin with a word and a colon, and their other lines 
     Run:   COMMAND
 
 "Measured" may hold several tables, each after what it was measured under. Rows are runs, columns
-metrics; a cell is a figure, "not measured", or "-" where a metric does not apply.
+metrics; a cell is a figure, "not measured", or "-" where a metric does not apply. Where the method
+has changed since, a sentence says so: "Measured before WHAT; not measured since."
 """
 
 import re
@@ -73,6 +74,18 @@ def measured(doc: str) -> list[Table]:
   if not tables:
     raise BadInput("the docstring has no table of what was measured (Measured: …)")
   return tables
+
+
+def outdated(doc: str) -> str:
+  """Before what change the figures were measured; empty where they are of the method as it is.
+
+  >>> outdated("Measured: tables. Measured before tokens decayed; not measured since.")
+  'before tokens decayed'
+  """
+  said = re.search(
+    r"Measured ((?:before|with) [^;]+); not (?:measured )?since", " ".join(doc.split())
+  )
+  return said[1] if said else ""
 
 
 def line(tables: Sequence[Table], width: int = WIDTH) -> str:

@@ -28,7 +28,8 @@ Measured: Tiny Shakespeare, `laptop`, 150 steps of 16 speeches, three seeds, f32
        | runs/base (600 steps) | 2.754                             |
 
        *Not visible at this scale*.
-       Measured before earlier answers were causal and every turn a block of its own; not since.
+       Measured before earlier answers were causal and every turn a block of its own; not measured
+       since.
 Run:   python launch.py --config=configs/attention_mask/mas_attention.py:laptop --workdir=runs/mas
        --config.data.path=tiny_shakespeare.txt.gz
        --config.stages.pretrained.data.path=tiny_shakespeare.txt.gz
