@@ -90,7 +90,11 @@ def laptop(c: ConfigDict) -> None:
   """A small ViT/4 on 10,000 images of CIFAR-10, 8 x 8 patches, three seeds."""
   c.teachers.teacher.momentum = dict(fn="schedule.constant", value=0.98)
   c.evals.linear.every = c.evals.masked_reconstruction.every = -1
-  c.evals.predicted_loss = dict(fn="train.evaluators.predicted_loss", every=0)
+  ranks = dict(
+    shown=("predicted_loss", "loss"),  # of images shown whole, from which masks are made
+    hidden=("predicted_loss_masked", "loss"),  # from what is seen, which is what is trained
+  )
+  c.evals.predicted_loss = dict(fn="train.evaluators.correlation", of=ranks, every=0)
 
 
 @lab.preset("laptop")

@@ -16,10 +16,10 @@ from maskjax.train.evaluators.latent_prediction import latent_prediction
 from maskjax.train.evaluators.linear_probe import kshot_probe, linear_probe
 from maskjax.train.evaluators.link_prediction import link_prediction
 from maskjax.train.evaluators.lookahead import lookahead
+from maskjax.train.evaluators.maps import correlation, mean
 from maskjax.train.evaluators.masked_reconstruction import masked_reconstruction
 from maskjax.train.evaluators.modalities import modalities
 from maskjax.train.evaluators.motion import motion
-from maskjax.train.evaluators.predicted_loss import predicted_loss
 from maskjax.train.evaluators.samples import samples
 from maskjax.train.evaluators.scalars import scalars
 from maskjax.train.evaluators.selected import selected
@@ -31,6 +31,7 @@ from maskjax.view.reconstruction import reconstruction
 __all__ = [
   "accuracy",
   "bits",
+  "correlation",
   "finetune",
   "frechet",
   "imputation",
@@ -42,9 +43,9 @@ __all__ = [
   "link_prediction",
   "lookahead",
   "masked_reconstruction",
+  "mean",
   "modalities",
   "motion",
-  "predicted_loss",
   "reconstruction",
   "samples",
   "scalars",

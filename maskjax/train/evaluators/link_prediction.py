@@ -52,7 +52,7 @@ def link_prediction(
   product = lambda pairs: (x[pairs[:, 0]] * x[pairs[:, 1]]).sum(1)
   apart = unjoined(np.concatenate([edges[edges[:, 1] < size], held]), size, len(held), seed)
   placed = {**placed, "position": np.zeros(1, np.int32)}
-  show = jax.jit(answer(context.task, "views", "links"))
+  show = jax.jit(answer(context.task, "views", "link_prediction"))
   views = context.mesh.get(show(context.variables, placed, context.key))
   context.picture("gates", masks_graph(views, context.record))
   there = edges[:, 1] < size

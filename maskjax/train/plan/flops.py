@@ -159,7 +159,8 @@ def _measured(device: jax.Device, dtype: np.dtype, sharing: int) -> Peak:
   x = jax.device_put(jnp.ones((n, n), dtype), device)
   product = jax.jit(jnp.matmul)
   product(x, x).block_until_ready()
-  start, times = time.perf_counter(), []
+  times: list[float] = []
+  start = time.perf_counter()
   while (began := time.perf_counter()) < start + 0.1 or not times:
     product(x, x).block_until_ready()
     times.append(time.perf_counter() - began)

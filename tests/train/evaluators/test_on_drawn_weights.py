@@ -66,10 +66,11 @@ def test_figures_are_the_tasks_own(measured, images):
 
 
 def test_foreseen_losses_rank_as_the_losses_do(measured):
-  data, options = {"size": (16, 16)}, {"batch_size": 32}
-  made = measured("image_mim/hpm", "predicted_loss", noise=0.5, data=data, options=options)
-  seen = looked(made, whole(made))
   pairs = {"shown": "predicted_loss", "hidden": "predicted_loss_masked"}
+  data, of = {"size": (16, 16)}, {name: (guess, "loss") for name, guess in pairs.items()}
+  options = {"batch_size": 32, "of": of}
+  made = measured("image_mim/hpm", "correlation", noise=0.5, data=data, options=options)
+  seen = looked(made, whole(made))
   for name, guess in pairs.items():
     both = [
       (a[there], b[there])
@@ -94,8 +95,7 @@ def test_edges_are_ranked_by_the_nodes_that_they_join(measured, paths):
   data = {"name": "graph", "path": str(paths / "graph.npz")}
   made = measured("graph_3d_tabular_series_mim/bandana", "link_prediction", noise=0.5, data=data)
   (batch,) = made.context.examples("graph", 1)
-  x = np.asarray(made.context.encode(made.context.variables, batch)["node"])[0].astype(np.float64)
-  x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+  x = np.asarray(made.context.encode(made.context.variables, batch)["last"])[0].astype(np.float64)
   size, edges, held = int(batch["size"][0]), batch["edges"][0], batch["held"][0]
   joined = np.concatenate([edges[edges[:, 1] < size], held])
   pairs = np.concatenate([held, unjoined(joined, size, len(held), 0)])
