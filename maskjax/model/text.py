@@ -117,7 +117,7 @@ class TextTransformer(nn.Module):
     if self.tied:
       logits = embed.attend(x)[..., : self.vocabulary].astype(jnp.float32)
       if self.head:
-        logits += self.param("predict_bias", nn.initializers.zeros, (self.vocabulary,))
+        logits += self.param("predict_bias", nn.initializers.zeros, (self.vocabulary,), jnp.float32)
       return logits
     logits = nn.Dense(self.vocabulary, use_bias=self.head, dtype=self.dtype, name="predict")(x)
     return logits.astype(jnp.float32)

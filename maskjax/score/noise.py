@@ -139,7 +139,8 @@ def spans(
       new = free & (along >= 0) & (along < length) & jnp.any(free & (along == 0))
       return jnp.where(new, n - i + (longest - along) / (longest + 1), scores), None
 
-    return jax.lax.scan(put, jnp.zeros(n, jnp.float32), (jnp.arange(n), starts, lengths))[0]
+    # Zeros made from the coin vary over the devices that it varies over.
+    return jax.lax.scan(put, 0 * coin, (jnp.arange(n), starts, lengths))[0]
 
   return _each(draw, keys)
 

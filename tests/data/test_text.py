@@ -135,7 +135,7 @@ def test_windows_of_any_unit_give_the_text_back(unit, content, length):
     path = _write(folder, content)
     record, sources = text.open(path, unit=unit, length=length, split=(1.0, 0, 0))
   assert record.unit == unit
-  assert _joined(sources["train"], record) == content
+  assert _joined(sources["train"], record) == content.replace("\r\n", "\n")
 
 
 @given(total=st.integers(1, 60), length=st.integers(1, 12), stride=st.integers(1, 12))

@@ -16,7 +16,7 @@ from maskjax.hide import drop
 from maskjax.model import dual_encoder
 from maskjax.model.position import sincos
 from maskjax.recover import info_nce, patchify
-from maskjax.recover.contrastive import unit
+from maskjax.recover.contrastive import l2_normalize
 
 close = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "closeness.py"))["close"]
 STORED = load_file(pathlib.Path(__file__).parents[1] / "golden" / "flip.safetensors")
@@ -107,7 +107,7 @@ def found(variables):
     return {
       "image": NETWORK.apply(v, PATCHES, method="encode")["shared"],
       "texts": texts,
-      "unit": unit(texts["first"][0]),
+      "unit": l2_normalize(texts["first"][0]),
       "temperature": NETWORK.apply(v, method="learned_temperature"),
       "loss": jax.value_and_grad(cost)(v["params"], v["buffers"]),
       "exact": image(v, **left(PATCHES, keep=8, exact=True)),

@@ -99,7 +99,9 @@ def test_learned_masks_begin_from_published_weights(tmp_path):
   network, shapes = built("llama")
   blank = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
   blank["params"]["masks"] = {"block_00": {"mlp": {"up": {"kernel": np.ones(3, np.float32)}}}}
-  parts = types.SimpleNamespace(config={}, task=types.SimpleNamespace(network=network))
+  parts = types.SimpleNamespace(
+    config={}, task=types.SimpleNamespace(network=network, learned=dict)
+  )
   found = initial.given(path, blank, parts)["params"]
   np.testing.assert_array_equal(found["masks"]["block_00"]["mlp"]["up"]["kernel"], 1)
   up = tensors["model.layers.0.mlp.up_proj.weight"]

@@ -50,7 +50,7 @@ def test_a_wrapped_answer_is_called_with_all_that_it_was_given_and_keeps_its_sig
   [
     (dict(kinds=("image", "video")), "text", "looks at images and videos, the data set holds text"),
     (dict(labels=True), "graph", "needs labels, and this data set has none"),
-    (dict(fields=("scalars",)), "text", "needs figures, and the task has none"),
+    (dict(fields=("scalars",)), "text", "needs scalars, and the task has none"),
   ],
 )
 def test_what_a_run_lacks_is_named(declared, kind, says):

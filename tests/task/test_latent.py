@@ -74,7 +74,9 @@ def looks(task, params, given):
     seen = hide.drop(patches, hidden, keep=16)
     tokens = encode(seen.values, index=seen.index, valid=seen.valid)
     at = hide.drop(jnp.zeros((*asked.shape, 0)), ~asked, keep=6)
-    where = hide.noise(predict(at.index, method="locate"), at.valid, drawn, alpha=alpha)
+    where = hide.noise(
+      predict(at.index, method="locate"), at.valid, drawn, alpha=alpha, deviation=0.5**0.5
+    )
     found = predict(tokens, seen.index, seen.valid, where, at.valid, method="attend")
     return at._replace(values=found), encode(jnp.nan_to_num(patches))
 

@@ -215,7 +215,7 @@ def test_a_stage_becomes_the_codec_not_parameters(tmp_path):
     tmp_path / "codec.safetensors",
     {"params": {"codec": {"turn": 2 * variables["frozen"]["codec"]["turn"]}}},
   )
-  parts = SimpleNamespace(config={})
+  parts = SimpleNamespace(config={}, task=SimpleNamespace(learned=dict))
   found = initial.given(tmp_path / "codec.safetensors", variables, parts)
   np.testing.assert_array_equal(
     found["frozen"]["codec"]["turn"], 2 * variables["frozen"]["codec"]["turn"]
@@ -231,7 +231,7 @@ def test_published_weights_become_the_codec(tmp_path):
   images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
   codec = jax.eval_shape(network.init, KEY, images)["params"]
   variables = {"frozen": {"codec": codec}, "params": {}}
-  parts = SimpleNamespace(config={})
+  parts = SimpleNamespace(config={}, task=SimpleNamespace(learned=dict))
   found = initial.given(tmp_path / "vae.safetensors", variables, parts)
   np.testing.assert_array_equal(
     found["frozen"]["codec"]["to_latent"]["bias"], vae["quant_conv.bias"]

@@ -135,7 +135,6 @@ def test_the_catalogue_knows_whose_functions_they_are():
     ("reparametrize.of=5", "groups of 5 inputs"),
     ("prepare.input_norms.fn=task.input_norm", "did you mean 'input_norms'"),
     ("prepare.input_norms.fn=task.squared_gradients", "squared_gradients needs predict, the task"),
-    ("model.remat=True", "set model.remat=False"),
   ],
 )
 def test_bad_sections_are_named(text, tmp_path, change, says):

@@ -40,7 +40,7 @@ def latent_prediction(
       devices do not divide the batch size.
   """
   context.mesh.check(batch_size, 1)
-  views, found = jax.jit(answer(context.task, "views", "latent")), []
+  views, found = jax.jit(answer(context.task, "views", "latent_prediction")), []
   with jax.debug_nans(False):
     for i, batch in enumerate(first_of(context, split, batch_size, examples)):
       key = stream(context.key, "batch", i)

@@ -34,7 +34,7 @@ def lookahead(
     BadInput: the task tells no attention, or the devices do not divide the batch size.
   """
   context.mesh.check(batch_size, 1)
-  attention, look = jax.jit(answer(context.task, "attention", "ahead")), jax.jit(looks)
+  attention, look = jax.jit(answer(context.task, "attention", "lookahead")), jax.jit(looks)
   totals: dict[str, np.ndarray] = {}
   for i, batch in enumerate(context.examples(split, batch_size)):
     if i * batch_size >= limit:

@@ -40,8 +40,10 @@ def correlation(
     BadInput: no such map, an unknown split, no example with ranks to compare, or the devices do not
       divide the batch size.
   """
-  found = []
-  for seen in _maps(context, split, batch_size, {name for pair in of.values() for name in pair}):
+  views, found = answer(context.task, "views", "correlation"), []
+  for seen in _maps(
+    context, views, split, batch_size, {name for pair in of.values() for name in pair}
+  ):
     found.append(np.stack([spearman(seen[a], seen[b]) for a, b in of.values()], axis=-1))
   every = np.concatenate(found)
   every = every[np.isfinite(every).all(axis=-1)]
@@ -78,8 +80,9 @@ def mean(
   """
   pairs = {name: (one, "") if isinstance(one, str) else tuple(one) for name, one in of.items()}
   wanted = {name for pair in pairs.values() for name in pair if name}
+  views = answer(context.task, "views", "mean")
   sums: dict[str, np.ndarray] = {}
-  for seen in _maps(context, split, batch_size, wanted):
+  for seen in _maps(context, views, split, batch_size, wanted):
     for name, (value, where) in pairs.items():
       x = seen[value].astype(np.float64)
       for part, there in _parts(name, seen[where] if where else np.ones(x.shape, bool)):
@@ -92,11 +95,11 @@ def mean(
 
 
 def _maps(
-  context: Any, split: str, batch_size: int, wanted: set[str]
+  context: Any, views: Any, split: str, batch_size: int, wanted: set[str]
 ) -> Iterator[dict[str, np.ndarray]]:
   """The wanted maps of each batch, flat, without what pads it."""
   context.mesh.check(batch_size, 1)
-  views = jax.jit(answer(context.task, "views", "a statistic of maps"))
+  views = jax.jit(views)
   with jax.debug_nans(False):
     for i, batch in enumerate(context.examples(split, batch_size)):
       placed = {**batch, "position": np.arange(batch_size, dtype=np.int32)}

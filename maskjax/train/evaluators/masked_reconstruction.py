@@ -43,7 +43,7 @@ def masked_reconstruction(
       `select` is given or needs what is not there, or the devices do not divide the batch size.
   """
   context.mesh.check(batch_size, 1)
-  show = answer(context.task, "views", "recovery")
+  show = answer(context.task, "views", "masked_reconstruction")
   masks = _masks(context, score, select)
   few = {} if examples is None else {"limit": examples}
   mean = _mean_image(context, train, batch_size, few)
