@@ -35,12 +35,16 @@ def resolve(name: str, home: str) -> Callable[..., Any]:
   """
   module, _, attribute = name.rpartition(":")
   owner = imported(module or home, f"fn={name!r}")
-  found = getattr(owner, attribute, None)
-  if not callable(found) or (not module and attribute not in owner.__all__):
-    raise unknown(
-      f"function of {owner.__name__}", attribute, getattr(owner, "__all__", vars(owner))
-    )
+  found, public = getattr(owner, attribute, None), _public(owner)
+  if not callable(found) or (not module and attribute not in public):
+    raise unknown(f"function of {owner.__name__}", attribute, public)
   return found
+
+
+def _public(owner: ModuleType) -> list[str]:
+  """What a module exports; where it does not say, its own functions."""
+  own = lambda name, x: name[0] != "_" and getattr(x, "__module__", "") == owner.__name__
+  return [*getattr(owner, "__all__", (name for name, x in vars(owner).items() if own(name, x)))]
 
 
 @contextlib.contextmanager

@@ -246,6 +246,25 @@ class Built:
     state, rest = jax.device_get(jax.jit(run)(self.variables, batch, self.steps))
     return Trained(state, *rest)
 
+  def stepped(self, draw: Any, batch: Any, count: int) -> tuple[list[float], dict[str, Any]]:
+    """Steps of training on one batch from given parameters, as another implementation takes them.
+
+    `draw(name, shape)` gives the parameters. Returns the loss of each step, and by how much each
+    parameter, by its name, moved in all.
+    """
+    name = lambda path: jax.tree_util.keystr(path, simple=True, separator="/")
+    value = lambda path, leaf: jnp.asarray(draw(name(path), leaf.shape), leaf.dtype)
+    params = jax.tree_util.tree_map_with_path(value, self.shapes["params"])
+    variables, made = {**self.initial, "params": params}, self.optimizer
+    opt_state = init_opt_state(made.tx, variables)
+    state = State(jnp.int32(0), jax.random.key(self.seed), variables, opt_state, {})
+    step, losses = jax.jit(make_step(self.task, made.tx, held=made.held)), []
+    for _ in range(count):
+      state, metrics = step(state, batch)
+      losses.append(float(metrics["loss"]))
+    gap = jax.device_get(jax.tree.map(jnp.subtract, state.variables["params"], params))
+    return losses, {name(path): x for path, x in jax.tree_util.tree_leaves_with_path(gap)}
+
 
 def hiding(said: Mapping[str, Any]) -> dict[str, np.ndarray]:
   """The masks and gates among what is said; a context and its targets are two of one name."""

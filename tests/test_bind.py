@@ -6,7 +6,7 @@ import os
 import jax
 import pytest
 
-from maskjax import bind
+from maskjax import bind, units
 from maskjax.data import kinds
 from maskjax.errors import BadInput
 from maskjax.keys import keys
@@ -16,6 +16,7 @@ from maskjax.select import top
 def test_a_name_of_the_package_or_of_any_module():
   assert bind.resolve("top", "maskjax.select") is top
   assert bind.resolve("json:dumps", "maskjax.select")([1]) == "[1]"
+  assert bind.resolve("blocks", "maskjax.units") is units.blocks  # it has no __all__
   assert bind.bind({"fn": "json:dumps", "indent": 1}, "maskjax.select").keywords == {"indent": 1}
 
 
@@ -25,6 +26,7 @@ def test_a_name_of_the_package_or_of_any_module():
     ("tob", "unknown function of maskjax.select 'tob'; did you mean 'top'"),
     ("_share", "unknown function of maskjax.select '_share'"),
     ("Count", "unknown function of maskjax.select 'Count'"),
+    ("maskjax.units:block", "unknown function of maskjax.units 'block'; did you mean 'blocks'"),
     ("json:dump_", "unknown function of json 'dump_'; did you mean 'dump'"),
     ("json:", "unknown function of json ''"),
     ("nowhere.at_all:f", "cannot import 'nowhere', named by fn='nowhere.at_all:f'"),

@@ -6,6 +6,7 @@ from maskjax.model.code_autoencoder import CodeAutoencoder, code_autoencoder
 from maskjax.model.dual_encoder import DualEncoder, dual_encoder
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.image_map import ImageMap, image_map
+from maskjax.model.in_place import LinearHead, MaskToken, linear_head
 from maskjax.model.latent_predictor import Predictor, predictor
 from maskjax.model.masked_decoder import (
   masked_decoder,
@@ -25,6 +26,8 @@ __all__ = [
   "DualEncoder",
   "GraphAutoencoder",
   "ImageMap",
+  "LinearHead",
+  "MaskToken",
   "MultimodalAutoencoder",
   "Predictor",
   "ResNetClassifier",
@@ -39,6 +42,7 @@ __all__ = [
   "dual_encoder",
   "graph_autoencoder",
   "image_map",
+  "linear_head",
   "masked_decoder",
   "multimodal_autoencoder",
   "predictor",

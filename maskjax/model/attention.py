@@ -76,6 +76,7 @@ def weights(
   k: Float[Array, "*b h k d"],
   *,
   valid: Bool[Array, "*b k"] | None = None,
+  bias: Float[Array, "*#b #h #q #k"] | None = None,
   pairs: Predicate | None = None,
   segments: Int[Array, "*b k"] | None = None,
   query_offset: int | Int[Array, ""] = 0,
@@ -87,7 +88,7 @@ def weights(
   >>> weights(*2 * [jnp.ones((1, 2, 4))], valid=jnp.array([True, False])).tolist()
   [[[1.0, 0.0], [1.0, 0.0]]]
   """
-  return tiles.weights(*_laid_out(q, k, k, valid, None, segments, query_offset), pairs)
+  return tiles.weights(*_laid_out(q, k, k, valid, bias, segments, query_offset), pairs)
 
 
 def _ways(q: Array, k: Array, v: Array) -> dict[str, Callable[..., Array]]:
@@ -187,8 +188,11 @@ class Attention(nn.Module):
     segments: Int[Array, "*b m"] | None = None,
     start: int | Int[Array, ""] | None = None,
     at: Places = NOWHERE,
+    position_bias: Float[Array, "*#b #h #n #m"] | None = None,
   ) -> Float[Array, "*b n d"]:
     """Mixes the tokens; those where `valid` is False are seen by none.
+
+    A `position_bias` is added to the logits: the `bias` of `attention`.
 
     With `start` the tokens stand at positions `start`, `start` + 1 … of a longer sequence. Keys and
     values of the others come from the collection "cache", `[*b h m d]`, into which those of these
@@ -219,7 +223,7 @@ class Attention(nn.Module):
     if few < self.heads:
       k, v = (jnp.repeat(part, self.heads // few, axis=-3) for part in (k, v))
     seen: dict[str, Any] = dict(
-      valid=valid, pairs=self.pairs, segments=segments, query_offset=first
+      valid=valid, bias=position_bias, pairs=self.pairs, segments=segments, query_offset=first
     )
     # Beside the faster ways, which keep no weights.
     if at.taps("attention"):

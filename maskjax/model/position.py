@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from maskjax.errors import BadInput
 
@@ -30,6 +30,28 @@ def sincos(grid: Sequence[int], width: int) -> Float[np.ndarray, "n width"]:
   angles = [axis.reshape(-1, 1) * frequency for axis in reversed(axes)]
   table = np.concatenate([f(angle) for angle in angles for f in (np.sin, np.cos)], axis=1)
   return np.pad(table, ((0, 0), (0, width - table.shape[1]))).astype(np.float32)
+
+
+def relative(grid: Sequence[int], class_token: bool = False) -> Int[np.ndarray, "m m"]:
+  """Which row of a table of relative positions is that of a pair (query, key).
+
+  There is a row for each offset, query minus key, in row-major order, ∏ (2 g - 1) of them. A class
+  token, which comes first, adds three: for it to others, for others to it, and for it to itself.
+
+  >>> relative((3,)).tolist(), relative((2,), class_token=True).tolist()
+  ([[2, 1, 0], [3, 2, 1], [4, 3, 2]], [[5, 3, 3], [4, 1, 0], [4, 2, 1]])
+
+  Source: Liu et al., "Swin Transformer", 2021, section 3.2; with a class token, Bao et al., "BEiT",
+  2022, appendix.
+  """
+  sides = [2 * g - 1 for g in grid]
+  at = np.indices(grid).reshape(len(grid), -1)
+  offset = at[:, :, None] - at[:, None, :] + np.reshape(grid, (-1, 1, 1)) - 1
+  row, n = np.ravel_multi_index(tuple(offset), sides), math.prod(sides)
+  if class_token:
+    row = np.pad(row, ((1, 0), (1, 0)), constant_values=n)
+    row[1:, 0], row[0, 0] = n + 1, n + 2
+  return row
 
 
 def resize(

@@ -93,6 +93,7 @@ class Block(nn.Module):
     valid: Bool[Array, "*b m"] | None = None,
     segments: Int[Array, "*b m"] | None = None,
     start: int | Int[Array, ""] | None = None,
+    position_bias: Float[Array, "*#b #h #n #m"] | None = None,
   ) -> Float[Array, "*b n d"]:
     """Tokens to tokens; see `Attention` for what they see of each other, `Places` for gates."""
     at = Places(self, x)
@@ -106,9 +107,10 @@ class Block(nn.Module):
     mlp = (GatedMlp if self.gated else Mlp)(*sizes, name="mlp")
     before, after = norm(name="norm1"), norm(name="norm2")
     if self.post_norm:
-      x = before(x + mix(x, valid, segments, start, at))
+      x = before(x + mix(x, valid, segments, start, at, position_bias))
       return at("output", after(x + mlp(x, at)))
-    x = x + self._scaled("scale1", mix(before(x), valid, segments, start, at))
+    mixed = mix(before(x), valid, segments, start, at, position_bias)
+    x = x + self._scaled("scale1", mixed)
     return at("output", x + self._scaled("scale2", mlp(after(x), at)))
 
   def _scaled(self, name: str, x: Float[Array, "*b n d"]) -> Float[Array, "*b n d"]:
@@ -123,6 +125,7 @@ def transformer(
   valid: Bool[Array, "*b m"] | None = None,
   segments: Int[Array, "*b m"] | None = None,
   start: int | Int[Array, ""] | None = None,
+  position_bias: Float[Array, "*#b #h #n #m"] | None = None,
   *,
   depth: int,
   heads: int,
@@ -146,9 +149,9 @@ def transformer(
   only each block's input for the backward pass and computes the rest again. With `scan` one block
   is compiled for all, which are met in a loop over their stacked parameters; not where they are
   drawn, nor with a cache. Blocks of which other things are asked, by `maskjax.model.layers`, are
-  met in a loop of their own. `pairs`, `kv_heads`,
-  `segments` and `start` are those of `Attention`; several `pairs` take turns, one a block, and as
-  many blocks are compiled. `activation`, `base`, `post_norm` and `layer_scale` are those of
+  met in a loop of their own. `pairs`, `kv_heads`, `segments`, `start` and `position_bias`, the same
+  in all blocks, are those of `Attention`; several `pairs` take turns, one a block, and as many
+  blocks are compiled. `activation`, `base`, `post_norm` and `layer_scale` are those of
   `Block`; with `post_norm` there is no normalisation behind the blocks.
 
   Raises:
@@ -163,26 +166,25 @@ def transformer(
   block = nn.remat(Block, prevent_cse=not scan) if remat else Block
   layers = [block(*sizes[i % len(turns)], name=f"block_{i:02d}") for i in range(depth)]
   if scan and start is None and not layers[0].is_initializing():
-    x = _scanned(x, valid, segments, layers, [block(*own, parent=None) for own in sizes])
+    seen = valid, segments, None, position_bias
+    x = _scanned(x, seen, layers, [block(*own, parent=None) for own in sizes])
   else:
     for layer in layers:
-      x = layer(x, valid, segments, start)
+      x = layer(x, valid, segments, start, position_bias)
   if post_norm:
     return x
   norm = nn.RMSNorm if gated else nn.LayerNorm
   return norm(epsilon=norm_eps, dtype=dtype, name="norm")(x)
 
 
-def _scanned(
-  x: Array, valid: Array | None, segments: Array | None, layers: list[Any], ones: list[Any]
-) -> Array:
-  """Meets the bound `layers` in loops, by unbound blocks that take turns."""
+def _scanned(x: Array, seen: Sequence[Any], layers: list[Any], ones: list[Any]) -> Array:
+  """Meets the bound `layers` in loops, by unbound blocks that take turns; `seen` all get alike."""
   told = [kind for kind in (TAPS, "intermediates") if layers[0].is_mutable_collection(kind)]
 
   def step(x: Array, round_: Sequence[Any]) -> tuple[Array, list[Mapping[str, Any]]]:
     states = []
     for one, given in zip(ones, round_, strict=True):
-      x, state = one.apply(given, x, valid, segments, mutable=told)
+      x, state = one.apply(given, x, *seen, mutable=told)
       states.append(state)
     return x, states
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import bind
 from maskjax.errors import BadInput, unknown
-from maskjax.model.position import resize_table, sincos
+from maskjax.model.position import relative, resize, resize_table, sincos
 from maskjax.model.transformer import transformer
 from maskjax.over.cut import patch_grid
 
@@ -33,7 +33,7 @@ SIZES = {
   "H": Size(1280, 32, 5120, 16),
 }
 
-POSITIONS = ("sincos", "learned")
+POSITIONS = ("sincos", "learned", "relative")
 
 
 class ViT(nn.Module):
@@ -45,7 +45,8 @@ class ViT(nn.Module):
     grid: number of patches along each axis, the grid that the position table is stored for.
     class_token: whether a learned token comes first.
     position: "sincos" is fixed, in the collection "buffers"; "learned" is among the parameters.
-      With a class token its row comes first in the table.
+      With a class token its row comes first in the table. "relative" adds a learned number to the
+      logits of attention for each offset in the grid and each head, the same in all blocks.
     dtype: of the computation; parameters, softmax and normalisation statistics are float32.
     norm_eps: added to the variance in every normalisation.
     remat: compute each block again in the backward pass, for memory.
@@ -104,18 +105,23 @@ class ViT(nn.Module):
     if index is None and x.shape[-2] != math.prod(grid):
       raise BadInput(f"{x.shape[-2]} patches do not fill grid {grid}: say their index")
     extra = int(self.class_token)
-    table = positions(self, self.position, self.grid, self.width, extra)
-    # An array of JAX, as one of numpy takes no traced index.
-    table = jnp.asarray(resize_table(table, self.grid, grid), self.dtype)
-    x = x + (table[extra:] if index is None else table[extra:][index])
+    first, bias = jnp.zeros((), self.dtype), None
+    if self.position == "relative":
+      bias = self._bias(index, grid)
+    else:
+      table = positions(self, self.position, self.grid, self.width, extra)
+      # An array of JAX, as one of numpy takes no traced index.
+      table = jnp.asarray(resize_table(table, self.grid, grid), self.dtype)
+      x, first = x + (table[extra:] if index is None else table[extra:][index]), table[0]
     if self.class_token:
       valid = with_first(valid)
       token = self.param("class_token", nn.initializers.normal(0.02), (self.width,), jnp.float32)
-      first = jnp.broadcast_to(token.astype(self.dtype) + table[0], (*x.shape[:-2], 1, self.width))
-      x = jnp.concatenate([first, x], axis=-2)
+      token = jnp.broadcast_to(token.astype(self.dtype) + first, (*x.shape[:-2], 1, self.width))
+      x = jnp.concatenate([token, x], axis=-2)
     return transformer(
       x,
       valid,
+      position_bias=bias,
       depth=self.depth,
       heads=self.heads,
       mlp=self.mlp,
@@ -126,6 +132,21 @@ class ViT(nn.Module):
       layer_scale=self.layer_scale,
     )
 
+  def _bias(
+    self, index: Int[Array, "*b k"] | None, grid: tuple[int, ...]
+  ) -> Float[Array, "*b heads m m"]:
+    """What is added to the logits of each pair of tokens, for where they lie to each other."""
+    offsets = lambda grid: [2 * g - 1 for g in grid]
+    n, extra = math.prod(offsets(self.grid)), int(self.class_token)
+    zeros = nn.initializers.zeros
+    table = self.param("relative_position", zeros, (n + 3 * extra, self.heads), jnp.float32)
+    moved = resize(table[:n], offsets(self.grid), offsets(grid))
+    row = jnp.asarray(relative(grid, self.class_token))
+    if index is not None:
+      token = jnp.pad(index + extra, (*[(0, 0)] * (index.ndim - 1), (extra, 0)))
+      row = row[token[..., :, None], token[..., None, :]]
+    return jnp.moveaxis(jnp.concatenate([moved, table[n:]])[row], -1, -3)
+
 
 def positions(
   module: nn.Module, kind: str, grid: tuple[int, ...], width: int, extra: int
@@ -134,7 +155,7 @@ def positions(
   if kind == "learned":
     shape = (extra + math.prod(grid), width)
     return module.param("position", nn.initializers.normal(0.02), shape)
-  if kind not in POSITIONS:
+  if kind != "sincos":
     raise unknown("position", kind, POSITIONS)
   fixed = lambda: jnp.pad(sincos(grid, width), ((extra, 0), (0, 0)))
   return module.variable("buffers", "position", fixed).value

@@ -30,7 +30,7 @@ def draw(seed=0, shape=(2, 3, 5, 4)):
 
 
 VALID = np.array([[True, False, True, False, True], [False] * 5])
-biased = jax.jit(lambda q, k, v, valid, bias: attention(q, k, v, valid=valid, bias=bias))
+biased = jax.jit(lambda q, k, v, **seen: (attention(q, k, v, **seen), module.weights(q, k, **seen)))
 
 
 @settings(max_examples=20, deadline=None)
@@ -40,13 +40,15 @@ def test_equals_attention_over_the_valid_keys_alone(seed, with_bias):
   rng = np.random.default_rng(seed)
   valid = rng.random((2, 5)) < 0.6
   bias = rng.normal(size=(3, 5, 5)).astype(np.float32) if with_bias else np.zeros((1, 5, 5))
-  out = np.asarray(biased(q, k, v, valid, bias))
+  out, told = map(np.asarray, biased(q, k, v, valid=valid, bias=bias))
   for b, h, i in np.ndindex(2, 3, 5):
     keys, values = k[b, h][valid[b]], v[b, h][valid[b]]
     logits = keys @ q[b, h, i] / 2 + bias[h % len(bias), i][valid[b]]
     weights = np.exp(logits - logits.max(initial=-1e9))
     expected = weights @ values / weights.sum() if valid[b].any() else np.zeros(4)
     np.testing.assert_allclose(out[b, h, i], expected, atol=1e-5)
+    averaged = told[b, h, i][valid[b]] @ values
+    np.testing.assert_allclose(averaged, expected, atol=1e-5)
 
 
 def test_nan_in_hidden_keys_changes_neither_output_nor_gradient():

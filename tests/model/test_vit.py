@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from maskjax.errors import BadInput
-from maskjax.model.vit import ViT
+from maskjax.model.vit import POSITIONS, ViT
 from maskjax.train.plan import flops
 
 close = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "closeness.py"))["close"]
@@ -38,13 +38,13 @@ def apply(vit, *inputs, **options):
 
 
 @pytest.mark.parametrize("class_token", [True, False])
-@pytest.mark.parametrize("position", ["sincos", "learned"])
+@pytest.mark.parametrize("position", POSITIONS)
 def test_shapes_names_and_where_positions_live(class_token, position):
   vit, x = model(class_token=class_token, position=position, depth=2), patches()
   variables = init(vit, x)
   assert jax.eval_shape(vit.apply, variables, x).shape == (2, 6 + class_token, 16)
   names = {"embed", "block_00", "block_01", "norm"} | ({"class_token"} if class_token else set())
-  names |= {"position"} if position == "learned" else set()
+  names |= {"learned": {"position"}, "relative": {"relative_position"}}.get(position, set())
   assert set(variables["params"]) == names
   assert set(variables["params"]["block_00"]) == {"norm1", "attention", "norm2", "mlp"}
   assert ("buffers" in variables) == (position == "sincos")
@@ -68,8 +68,9 @@ def test_layer_scale_scales_what_each_layer_adds():
   close(got, apply(plain, {**variables, "params": less}, x), **SUMS)
 
 
-def test_index_says_where_a_patch_lies_and_the_order_does_not_matter():
-  vit, x = model(), patches()
+@pytest.mark.parametrize("position", ["sincos", "relative"])
+def test_index_says_where_a_patch_lies_and_the_order_does_not_matter(position):
+  vit, x = model(position=position), patches()
   variables, order = init(vit, x), np.array([3, 0, 5, 1, 4, 2])
 
   @jax.jit
@@ -112,6 +113,18 @@ def test_another_grid_resizes_the_stored_table():
     jax.eval_shape(vit.apply, variables, large)
 
 
+def test_relative_positions_see_offsets_and_the_class_token_alone():
+  vit, x = model(position="relative", grid=(1, 4)), patches(4)[0]
+  # Two patches next to each other, wherever they lie, and two that are not.
+  variables, pair = init(vit, x[None]), x[:2]
+  near, moved = np.array([[0, 1], [1, 2], [0, 2]]), np.broadcast_to(pair, (3, 2, 12))
+  one, other, far = apply(vit, variables, moved, index=near)
+  close(other, one, **SUMS)
+  assert np.abs(far - one).max() > 1e-3
+  larger = functools.partial(vit.apply, grid=(2, 6))
+  assert jax.eval_shape(larger, variables, patches(12)).shape == (2, 13, 16)
+
+
 def test_bfloat16_computes_in_bfloat16_on_float32_parameters():
   vit, x = model(dtype="bfloat16"), patches()
   variables = init(vit, x)
@@ -127,7 +140,8 @@ CHANGES = [{"remat": True}, {"scan": True}, {"remat": True, "scan": True}]
 @pytest.fixture(scope="module")
 def slopes():
   """Gradients of a deep network, plain and with each of the changes, in one program."""
-  x, deep = patches(), functools.partial(model, depth=2)
+  # Of the positions those that all blocks share.
+  x, deep = patches(), functools.partial(model, depth=2, position="relative")
   loss = lambda vit: lambda v: jnp.sum(vit.apply(v, x) ** 3)
   networks = [deep(**changes) for changes in ({}, *CHANGES)]
   every = lambda v: [jax.grad(loss(vit))(v) for vit in networks]
