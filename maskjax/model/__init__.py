@@ -3,6 +3,7 @@
 from maskjax.model.autoencoder import Autoencoder, autoencoder
 from maskjax.model.classifier import ViTClassifier, vit_classifier
 from maskjax.model.code_autoencoder import CodeAutoencoder, code_autoencoder
+from maskjax.model.conv_stages import ConvStages, conv_stages
 from maskjax.model.dual_encoder import DualEncoder, dual_encoder
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.image_map import ImageMap, image_map
@@ -23,6 +24,7 @@ __all__ = [
   "SIZES",
   "Autoencoder",
   "CodeAutoencoder",
+  "ConvStages",
   "DualEncoder",
   "GraphAutoencoder",
   "ImageMap",
@@ -39,6 +41,7 @@ __all__ = [
   "ViTClassifier",
   "autoencoder",
   "code_autoencoder",
+  "conv_stages",
   "dual_encoder",
   "graph_autoencoder",
   "image_map",

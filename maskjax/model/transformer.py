@@ -142,6 +142,7 @@ def transformer(
   base: float = 10_000.0,
   post_norm: bool = False,
   layer_scale: float = 0.0,
+  residual: Float[Array, "*b n d"] | None = None,
 ) -> Float[Array, "*b n d"]:
   """A stack of `depth` blocks and a last normalisation; to be called inside a compact method.
 
@@ -152,7 +153,9 @@ def transformer(
   met in a loop of their own. `pairs`, `kv_heads`, `segments`, `start` and `position_bias`, the same
   in all blocks, are those of `Attention`; several `pairs` take turns, one a block, and as many
   blocks are compiled. `activation`, `base`, `post_norm` and `layer_scale` are those of
-  `Block`; with `post_norm` there is no normalisation behind the blocks.
+  `Block`; with `post_norm` there is no normalisation behind the blocks. A
+  `residual`, as of finer stages before these blocks, is added to what they make, before the last
+  normalisation.
 
   Raises:
     BadInput: no `pairs` to take turns, or with `scan` so many that they do not divide the blocks.
@@ -171,6 +174,7 @@ def transformer(
   else:
     for layer in layers:
       x = layer(x, valid, segments, start, position_bias)
+  x = x if residual is None else x + residual
   if post_norm:
     return x
   norm = nn.RMSNorm if gated else nn.LayerNorm

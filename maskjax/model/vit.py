@@ -94,12 +94,14 @@ class ViT(nn.Module):
     index: Int[Array, "*b k"] | None = None,
     valid: Bool[Array, "*b k"] | None = None,
     grid: tuple[int, ...] | None = None,
+    residual: Float[Array, "*b k d"] | None = None,
   ) -> Float[Array, "*b m d"]:
     """Encodes embedded patches to normalised tokens: `m = k`, with a class token in front `k + 1`.
 
     `index` says where in the grid each patch lies (None: all of them, in order). Patches that are
     not `valid` are padding that no other token sees. Another `grid` than the stored one resizes the
-    position table. `BadInput` if there is no `index` and the patches do not fill the grid.
+    position table. A `residual` is added to what the blocks make of the patches, before the last
+    normalisation. `BadInput` if there is no `index` and the patches do not fill the grid.
     """
     grid = self.grid if grid is None else tuple(grid)
     if index is None and x.shape[-2] != math.prod(grid):
@@ -118,6 +120,8 @@ class ViT(nn.Module):
       token = self.param("class_token", nn.initializers.normal(0.02), (self.width,), jnp.float32)
       token = jnp.broadcast_to(token.astype(self.dtype) + first, (*x.shape[:-2], 1, self.width))
       x = jnp.concatenate([token, x], axis=-2)
+      if residual is not None:
+        residual = jnp.pad(residual, [(0, 0)] * (x.ndim - 2) + [(1, 0), (0, 0)])
     return transformer(
       x,
       valid,
@@ -130,6 +134,7 @@ class ViT(nn.Module):
       remat=self.remat,
       scan=self.scan,
       layer_scale=self.layer_scale,
+      residual=residual,
     )
 
   def _bias(

@@ -46,7 +46,17 @@ from maskjax.task.text import (
   text_nats,
   text_views,
 )
-from maskjax.task.values import apply, codes, features, field, in_place, latents, repeated, reward
+from maskjax.task.values import (
+  apply,
+  codes,
+  features,
+  field,
+  in_place,
+  latents,
+  out,
+  repeated,
+  reward,
+)
 from maskjax.task.whole import (
   at_positions,
   everywhere,
@@ -100,6 +110,7 @@ __all__ = [
   "node_layers",
   "on_grid",
   "open_gate",
+  "out",
   "over_field",
   "over_times",
   "pair_logits",

@@ -102,14 +102,17 @@ def out(
   embedded: Float[Array, "b k d"],
   seen: Seen,
   grid: tuple[int, ...],
+  residual: Float[Array, "b k d"] | None = None,
 ) -> Out:
-  """What the encoder makes of what it sees."""
+  """What the encoder makes of what it sees, and of a `residual` before its last normalisation."""
+  more: dict[str, Any] = {} if residual is None else {"residual": residual}
   told = encoder.tell(
     embedded,
     index=seen.index,
     valid=seen.valid,
     grid=grid,
     method="attend",
+    **more,
   )
   extra = told.out.shape[-2] - embedded.shape[-2]
   first = told.out[..., :extra, :] if extra else None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from maskjax.errors import BadInput
+from maskjax.model import layers
 from maskjax.model.vit import POSITIONS, ViT
 from maskjax.train.plan import flops
 
@@ -48,6 +49,22 @@ def test_shapes_names_and_where_positions_live(class_token, position):
   assert set(variables["params"]) == names
   assert set(variables["params"]["block_00"]) == {"norm1", "attention", "norm2", "mlp"}
   assert ("buffers" in variables) == (position == "sincos")
+
+
+def test_a_residual_comes_between_the_blocks_and_the_last_normalisation():
+  vit, x, added = model(), patches(), patches(p=16, seed=2)
+  variables = init(vit, x)
+  tell = lambda v, x, r: (
+    vit.apply(v, vit.apply(v, x, method=lambda m, x: m.embed(x)), residual=r, method="attend"),
+    layers.apply(vit, v, x, taps=["-1/output"]).found["-1/output"],
+  )
+  out, blocks = jax.jit(tell)(variables, x, added)
+  # The class token, which comes first, has none.
+  blocks, norm = np.array(blocks), variables["params"]["norm"]
+  blocks[:, 1:] += added
+  blocks -= blocks.mean(-1, keepdims=True)
+  blocks /= np.sqrt((blocks**2).mean(-1, keepdims=True) + 1e-6)
+  close(out, blocks * norm["scale"] + norm["bias"], **SUMS)
 
 
 def test_layer_scale_scales_what_each_layer_adds():
