@@ -121,6 +121,7 @@ ROWS = {
     partial(score.filtered, grid=GRID, color="purple"), lambda rng: (smooth(rng, 5, 7),)
   ),
   "score.draw_kept": Row(score.draw_kept, one(own, lambda rng: (smooth(rng, N),))),
+  "score.band": Row(partial(score.band, grid=GRID, radius=0.3), own),
   "score.box": Row(partial(score.box, grid=GRID), own),
   "score.fourier_noise": Row(partial(score.fourier_noise, grid=GRID), own),
   "score.fourier_noise/line": Row(partial(score.fourier_noise, grid=(N,), decay=1.0), own),
@@ -286,6 +287,7 @@ ROWS = {
   "recover.smooth_l1": Row(
     partial(recover.smooth_l1, beta=0.7), one(tokens, tokens, ragged), sums=True
   ),
+  "recover.complex_distance": Row(recover.complex_distance, one(tokens, tokens, ragged), sums=True),
   "recover.equal_rows": Row(recover.equal_rows, pairs_of_ids),
   "recover.info_nce": Row(recover.info_nce, one(tokens, tokens), sums=True),
   "recover.info_nce/valid": Row(

@@ -6,6 +6,7 @@ from jaxtyping import Array, Bool, Float
 
 from maskjax import masks
 from maskjax.model.masked_decoder import Decoded
+from maskjax.model.resnet import ResNetClassifier
 from maskjax.model.vit import ViT
 
 
@@ -44,7 +45,7 @@ class LinearHead(nn.Module):
     return Decoded(x.astype(jnp.float32))
 
 
-def linear_head(*, encoder: ViT, outputs: int) -> LinearHead:
+def linear_head(*, encoder: ViT | ResNetClassifier, outputs: int) -> LinearHead:
   """The linear head of an encoder that sees all positions.
 
   Args:

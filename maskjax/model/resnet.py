@@ -197,6 +197,11 @@ class ResNetClassifier(nn.Module):
     """Whether training normalises over all examples of a batch."""
     return self.encoder.norm == "batch"
 
+  @property
+  def dtype(self) -> str:
+    """Of the computation."""
+    return self.encoder.dtype
+
   def setup(self) -> None:
     """Binds the head, which is small at first (Goyal et al., 2017, section 5.1)."""
     self.head = nn.Dense(self.classes, kernel_init=nn.initializers.normal(0.01))
@@ -223,6 +228,16 @@ class ResNetClassifier(nn.Module):
   ) -> dict[str, Float[Array, "*b d"]]:
     """Features in float32: "mean" over all pixels of the last maps that saw something."""
     return {"mean": global_average_pool(*self.encoder(image, hidden, train=train))}
+
+  def maps(
+    self,
+    image: Float[Array, "*b h w c"],
+    hidden: Bool[Array, "*b h w"] | None = None,
+    *,
+    train: bool = False,
+  ) -> Carried:
+    """The last maps, and which of their pixels saw nothing, for heads that predict pixels."""
+    return self.encoder(image, hidden, train=train)
 
 
 @bind.least(depth=8, width=4)

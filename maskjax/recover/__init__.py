@@ -9,6 +9,7 @@ from maskjax.recover.loss import absolute_error, smooth_l1, squared_error
 from maskjax.recover.policy import policy_gradient
 from maskjax.recover.ranking import pairwise_ranking
 from maskjax.recover.signal import assignment, best_permutation, negative_si_snr, not_silent, si_snr
+from maskjax.recover.spectral import complex_distance
 from maskjax.recover.target import Target, latents, pixels
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
   "assignment",
   "best_permutation",
   "clipped_nats",
+  "complex_distance",
   "cross_entropy",
   "elbo",
   "equal_rows",

@@ -1,5 +1,6 @@
 """Score: how much hiding is wanted at each position; high means hide first."""
 
+from maskjax.score.band import band
 from maskjax.score.box import box
 from maskjax.score.draw import Draw, draw_kept
 from maskjax.score.filtered import color_noise, filtered
@@ -16,6 +17,7 @@ from maskjax.score.uncertainty import confidence, entropy, margin, noisy_confide
 __all__ = [
   "Draw",
   "antithetic",
+  "band",
   "blocks",
   "box",
   "color_noise",

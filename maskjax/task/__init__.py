@@ -12,6 +12,7 @@ from maskjax.task.edge_values import (
   per_view,
   stream_keys,
 )
+from maskjax.task.entering import map_tokens
 from maskjax.task.fitted import kept, maps
 from maskjax.task.latent import at, costs, drawn, encode, latent_views, places, view_keys
 from maskjax.task.masked import masked
@@ -26,6 +27,7 @@ from maskjax.task.pictures import (
   shown,
   together,
 )
+from maskjax.task.pixel_range import black, clipped
 from maskjax.task.prepare import input_norms, squared_gradients
 from maskjax.task.rows import emptied, row_views
 from maskjax.task.teacher import ema
@@ -77,10 +79,12 @@ __all__ = [
   "asked_of",
   "at",
   "at_positions",
+  "black",
   "blank",
   "blocks_read",
   "broadcast_like",
   "cached",
+  "clipped",
   "codes",
   "costs",
   "drawn",
@@ -103,6 +107,7 @@ __all__ = [
   "logits",
   "logits_of",
   "longer",
+  "map_tokens",
   "maps",
   "masked",
   "moved_axis",

@@ -38,8 +38,9 @@ def masked(*, config: Mapping[str, Any], record: Record, lengths: Lengths) -> Ta
   The sections of the config make the graph; `launch.py --describe` prints it.
 
   Args:
-    config: plain nested dicts. `over` says what a position is; `score`, `select` and `hide` (one
-      hider or a chain of them) what is seen of it; `model` the network, or several by name;
+    config: plain nested dicts. `over` says what a position is, `input` what it is to the encoder
+      where that is another (patches, where frequencies are hidden); `score`, `select` and `hide`
+      (one hider or several) what is seen of it; `model` the network, or several by name;
       `target` what is asked back; `losses` by name, each a value with a `scale`; `let` further
       values by name, `branches` the same graph with values given otherwise, `teachers` functions
       `(teacher, learned) -> teacher` of two trees, "params" and the running statistics of the
@@ -124,6 +125,7 @@ class Masked:
       "train": train,
       "parts": parts.over.parts,
       "over": parts.over,
+      "input": parts.input,
       "record": self.record,
       **({"grid": parts.over.grid} if parts.over.grid else {}),
       **parts.facts,

@@ -15,6 +15,7 @@ from maskjax.over import Over
 from maskjax.record import Record
 from maskjax.recover import Target
 from maskjax.sections import Lengths
+from maskjax.task.entering import entering
 from maskjax.task.grammar import ANSWER, LOSS, OF_RUN, Grammar, Loss
 from maskjax.task.graph import Graph
 from maskjax.task.inside import TOLD, inside
@@ -24,7 +25,9 @@ from maskjax.task.run import Run
 from maskjax.task.values import base_values, picture_values
 
 # What every run of a graph is given, beside networks.
-GIVEN = ("batch", "partners", "position", "step", "train", "grid", "parts", "over", "record")
+GIVEN = (
+  "batch", "partners", "position", "step", "train", "grid", "parts", "over", "input", "record",
+)  # fmt: skip
 OF_DATA = ("classes", "vocabulary", "caption", "mean", "std")  # of the data, for all networks
 DETACHED = "detached"  # the networks themselves, without gradients
 
@@ -35,6 +38,7 @@ class Parts(NamedTuple):
   Attributes:
     graph: all values.
     over: what a position is.
+    input: what it is to the encoder; the same, unless the config has an `input`.
     modules: networks and functions with parameters, by name.
     frozen: which of them are not trained here.
     codecs: those of the frozen ones that are called with whole examples.
@@ -50,6 +54,7 @@ class Parts(NamedTuple):
 
   graph: Graph
   over: Over
+  input: Over
   modules: Mapping[str, nn.Module]
   frozen: Mapping[str, bool]
   codecs: tuple[str, ...]
@@ -86,9 +91,11 @@ class Reader:
     named = self._named()
     early = self._codecs(named)
     over = self._over()
-    self._build({k: named[k] for k in named if k not in early}, _facts(over, self.record))
+    own = self._made("input", self._source_shape())
+    facts = _facts(own or over, self.record)
+    self._build({k: named[k] for k in named if k not in early}, facts)
     aim = self._made("target", {"over": over})
-    values = self._values(over, aim)
+    values = self._values(over, aim, own is not None)
     answers = {}
     for name, section in self._section("answers").items():
       values[f"{ANSWER}{name}"], answers[name] = self.grammar.answer(name, section)
@@ -115,7 +122,7 @@ class Reader:
     networks = self.modules, self.frozen, early
     learned = tuple(losses), teachers, aim
     ends = self.config.get("final") or "", self._section("scalars")
-    return Parts(graph, over, *networks, *learned, answers, *ends, of_run)
+    return Parts(graph, over, own or over, *networks, *learned, answers, *ends, of_run)
 
   def _codecs(self, named: Mapping[str, functools.partial[Any]]) -> tuple[str, ...]:
     """Builds the frozen networks that need no more than the data: positions may be of their codes.
@@ -130,9 +137,11 @@ class Reader:
     self._build({k: named[k] for k in early}, facts)
     return early
 
-  def _values(self, over: Over, aim: Target | None) -> dict[str, Any]:
-    """All values but answers and losses."""
+  def _values(self, over: Over, aim: Target | None, enters: bool) -> dict[str, Any]:
+    """All values but answers and losses; `enters` says that the encoder's positions are others."""
     values = base_values(over, self.modules, aim) | self.grammar.words(over)
+    if enters:
+      values |= entering(values["seen"], self.modules)
     for name, section in self._section("let").items():
       values[name] = self.grammar.value(name, section)
     return picture_values(aim) | values if over.shape and "prediction" in values else values

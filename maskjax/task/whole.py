@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 from maskjax.hide import fill
 from maskjax.over import Over
-from maskjax.over.cut import patchify
+from maskjax.record import Record
 from maskjax.task.networks import Network
 
 
@@ -30,20 +30,24 @@ def to_field(x: Shaped[Array, "b n d"], over: Over) -> Array:
   return made
 
 
-def at_positions(x: Shaped[Array, "b *space c"], over: Over) -> Shaped[Array, "b n d"]:
+def at_positions(
+  x: Shaped[Array, "b *space c"], over: Over, record: Record
+) -> Shaped[Array, "b n d"]:
   """A field of the data as what stands at positions: an image that a network made as patches.
 
   Args:
     x: of the shape of the field.
-    over: what a position is.
+    over: what a position is, of the field that is called as the kind of data.
+    record: of the data.
 
   >>> from maskjax.over import patches
   >>> from maskjax.record import Record
-  >>> over = patches(record=Record("image", (4, 6, 1), {}), patch=(2, 3))
-  >>> at_positions(jnp.zeros((1, 4, 6, 1)), over).shape
+  >>> record = Record("image", (4, 6, 1), {})
+  >>> at_positions(jnp.zeros((1, 4, 6, 1)), patches(record=record, patch=(2, 3)), record).shape
   (1, 4, 6)
   """
-  return patchify(x, over.cell)
+  found: Array = over.read({record.kind: x}).values
+  return found
 
 
 def everywhere(x: Shaped[Array, "*b d"]) -> Bool[Array, "*b"]:

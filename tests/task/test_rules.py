@@ -140,6 +140,30 @@ def test_the_head_that_matters_least_is_closed(ran):
   assert loss != opened
 
 
+def test_what_is_hidden_may_lie_on_another_grid_than_what_enters_the_encoder(ran):
+  made = ran("another_input")
+  hidden, shown, seen, patches, prediction, term = values(
+    made, "hidden", "shown", "seen.values", "decoded.prediction", "prediction", "losses.recover"
+  )
+  image = np.asarray(made.batch["image"])
+  np.testing.assert_array_equal(shown, np.where(hidden.reshape(B, 8, 8, 1), 0, image))
+  cut = lambda x: x.reshape(B, 2, 4, 2, 4).swapaxes(2, 3).reshape(B, 4, 16)
+  np.testing.assert_array_equal(seen, cut(shown))
+  assert (hidden.sum(-1) == 48).all()
+  # Predicted in patches, asked pixel by pixel.
+  np.testing.assert_array_equal(patches, cut(prediction))
+  gap = np.where(hidden, prediction[..., 0] - image.reshape(B, 64), 0)
+  np.testing.assert_allclose(term.sum, (gap**2).sum(), rtol=1e-5)
+  assert term.count == hidden.sum()
+  assert all(made.moved(1, "params", "encoder"))
+
+
+def test_an_encoder_with_an_input_of_its_own_sees_all_of_it():
+  config = {**configs.another_input(), "hide": dict(fn="hide.drop")}
+  with pytest.raises(BadInput, match="no hider may drop"):
+    make_task(config, data()[1])
+
+
 @pytest.mark.parametrize("name", ["queue", "only_a_state"])
 def test_a_state_changes_once_a_step(ran, name):
   made = ran(name)

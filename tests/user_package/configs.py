@@ -129,6 +129,23 @@ def own_mask():
   return c
 
 
+def another_input():
+  """Single pixels are hidden and asked for; they enter the encoder, and are predicted, in patches.
+
+  The encoder is a residual network whose last maps are as fine as those.
+  """
+  c = small(over=dict(fn="over.pixels"), input=dict(fn="over.patches", patch=(4, 4)))
+  c["model"] = dict(
+    encoder=dict(fn="model.resnet", depth=8, width=4), decoder=dict(fn="model.linear_head")
+  )
+  # Maps of 2 x 2.
+  c["let"] = dict(
+    maps=dict(fn="encoder.maps", of=dict(image="shown")), out=dict(fn="task.map_tokens")
+  )
+  c["hide"] = dict(fn="hide.fill", value=0.0)
+  return c
+
+
 def merged_answer():
   """An answer of the user's own: every patch as it is predicted where it is hidden."""
   c = small()

@@ -54,10 +54,12 @@ def masked_reconstruction(
     if "prediction" not in views:
       raise BadInput("masked_reconstruction: this task predicts no images")
     valid = batch["valid"].reshape(-1, *[1] * len(context.record.shape))
-    hidden = jax.numpy.isnan(views.get("seen", jax.numpy.nan)) & valid
+    # Where what is hidden are no pixels ("hidden" says what), all of them are asked for.
+    seen = views.get("seen", jax.numpy.nan) if "hidden" not in views else jax.numpy.nan
+    hidden = jax.numpy.isnan(seen) & valid
     hidden = jax.numpy.broadcast_to(hidden, views["input"].shape)
     square = lambda guess: jax.numpy.where(hidden, (guess - views["input"]) ** 2, 0).sum()
-    return square(views["prediction"]), square(mean), hidden.sum()
+    return square(views.get("pasted", views["prediction"])), square(mean), hidden.sum()
 
   totals = np.zeros(3)
   with jax.debug_nans(False):

@@ -29,9 +29,9 @@ Config = Mapping[str, Any]
 
 # A rerun on a workdir must agree in these; all other fields are free to change.
 IDENTITY = (
-  "task", "over", "model", "score", "select", "hide", "target", "losses", "let", "branches",
-  "teachers", "taps", "gates", "final", "prepare", "reparametrize", "data", "optimizer", "hold",
-  "batch_size", "seed", "ema", "total",
+  "task", "over", "input", "model", "score", "select", "hide", "target", "losses", "let",
+  "branches", "teachers", "taps", "gates", "final", "prepare", "reparametrize", "data", "optimizer",
+  "hold", "batch_size", "seed", "ema", "total",
 )  # fmt: skip
 FREE = (
   "job", "seeds", "accumulate", "loader", "evals", "eval_batch_size", "checkpoint", "log", "resume",

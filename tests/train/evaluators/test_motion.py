@@ -133,3 +133,13 @@ def test_recovery_is_measured_under_masks_that_are_given():
       batch_size=8,
       **{**words, "score": bound(dict(fn="score.logistic", ratio=0.3))},
     )
+
+
+def test_where_no_pixel_is_hidden_what_is_pasted_is_measured_at_all_of_them():
+  def views(variables, batch, key):
+    half = batch["video"] / 2
+    return {"input": batch["video"], "seen": half, "prediction": -half, "pasted": half, "hidden": 0}
+
+  video = clips()
+  given = masked_reconstruction(context(views, video), batch_size=8)
+  assert given["error"] == pytest.approx(((video / 2) ** 2).mean(), rel=1e-4)
