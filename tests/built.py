@@ -123,7 +123,7 @@ class Built:
     scale = note.get("laptop", note["scale"]) if preset else note["scale"]
     # As many steps an epoch as the real batch takes.
     examples = math.ceil(scale["examples"] * small.batch_size / config.batch_size)
-    self.scale = {**scale, "examples": examples}
+    self.scale = {**tiny.fitted(scale, self.config["data"]), "examples": examples}
     self.record = tiny.record(self.scale, self.config["data"].get("train", "train"))
     size = {"graph": 1, "video": EXAMPLES if preset else 2}.get(self.record.kind, EXAMPLES)
     self.batch = {k: jax.device_put(v) for k, v in tiny.batch(self.scale, size).items()}

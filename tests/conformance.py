@@ -289,6 +289,7 @@ ROWS = {
   ),
   "recover.complex_distance": Row(recover.complex_distance, one(tokens, tokens, ragged), sums=True),
   "recover.equal_rows": Row(recover.equal_rows, pairs_of_ids),
+  "recover.cosine_distance": Row(recover.cosine_distance, one(tokens, tokens, ragged), sums=True),
   "recover.info_nce": Row(recover.info_nce, one(tokens, tokens), sums=True),
   "recover.info_nce/valid": Row(
     lambda a, b, v: recover.info_nce(a, b, valid=v), one(tokens, tokens, ragged), sums=True

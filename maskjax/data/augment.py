@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from maskjax.data import color
 from maskjax.errors import BadInput, unknown
 
 Size = tuple[int, int]
-KEYS = ("crop", "aspect", "pad", "flip", "roll")
+KEYS = ("crop", "aspect", "pad", "simple", "flip", "roll", *color.KEYS)
 
 
 def bind(augment: Mapping[str, Any] | None, size: Size) -> Callable[..., np.ndarray]:
@@ -19,28 +20,33 @@ def bind(augment: Mapping[str, Any] | None, size: Size) -> Callable[..., np.ndar
 
   Keys: `crop=(low, high)`, the share of the area in a random resized crop; `aspect=(low, high)` of
   that crop, width by height, 3/4 to 4/3 if not given; `pad=n`, a plain crop after padding by n
-  zeros on each side; `flip=True`, left to right with probability one half; `roll=True`, round by
-  any number of rows, which are the times of a spectrogram.
+  zeros on each side; `simple=n`, the simple random crop of n reflected pixels, see
+  `simple_random_crop`; `flip=True`, left to right with probability one half; `roll=True`, round by
+  any number of rows, which are the times of a spectrogram; and those of `color.bind`.
   """
   augment = dict(augment or {})
   for key in augment:
     if key not in KEYS:
       raise unknown("data.augment key", key, KEYS)
-  crop, pad = augment.get("crop"), augment.get("pad", 0)
+  crop, pad, simple = augment.get("crop"), augment.get("pad", 0), augment.get("simple")
+  crops = [key for key in ("crop", "pad", "simple") if augment.get(key) not in (None, 0)]
+  if len(crops) > 1:
+    raise BadInput(f"data.augment has both {' and '.join(crops)}; give one of them")
   if crop is not None:
     crop = _interval("crop", crop, 1.0)
-    if pad:
-      raise BadInput("data.augment has both crop and pad; give one of them")
   elif "aspect" in augment:
     raise BadInput("data.augment.aspect belongs to crop, which is not given")
-  if isinstance(pad, bool) or not isinstance(pad, int) or pad < 0:
-    raise BadInput(f"data.augment.pad={pad!r} is not a whole number of pixels")
+  for key, value in (("pad", pad), ("simple", 0 if simple is None else simple)):
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+      raise BadInput(f"data.augment.{key}={value!r} is not a whole number of pixels")
   flips, rolls = augment.get("flip", False), augment.get("roll", False)
   for key, value in (("flip", flips), ("roll", rolls)):
     if not isinstance(value, bool):
       raise BadInput(f"data.augment.{key}={value!r} is neither True nor False")
   aspect = _interval("aspect", augment.get("aspect", (3 / 4, 4 / 3)), math.inf)
-  return partial(apply, size=size, crop=crop, aspect=aspect, pad=pad, flips=flips, rolls=rolls)
+  colors = color.bind({key: augment[key] for key in color.KEYS if key in augment})
+  crop_of = partial(apply, size=size, crop=crop, aspect=aspect, pad=pad, simple=simple)
+  return partial(crop_of, flips=flips, rolls=rolls, colors=colors)
 
 
 def apply(
@@ -51,16 +57,21 @@ def apply(
   crop: tuple[float, float] | None = None,
   aspect: tuple[float, float] = (3 / 4, 4 / 3),
   pad: int = 0,
+  simple: int | None = None,
   flips: bool = False,
   rolls: bool = False,
+  colors: Callable[..., np.ndarray] | None = None,
 ) -> np.ndarray:
-  """One training image: crop (or fit, then padded crop), flip, roll; [h, w, c] to [*size, c]."""
+  """One training image: crop (or fit, then padded crop), flip, roll, colors; to [*size, c]."""
   if crop is not None:
     image = random_resized_crop(image, rng, size=size, area=crop, aspect=aspect)
+  elif simple is not None:
+    image = simple_random_crop(image, rng, size=size, pad=simple)
   else:
     image = padded_crop(fit(image, size), rng, pad=pad)
   image = random_flip(image, rng) if flips else image
-  return random_roll(image, rng) if rolls else image
+  image = random_roll(image, rng) if rolls else image
+  return image if colors is None else colors(image, rng)
 
 
 def random_resized_crop(
@@ -100,6 +111,18 @@ def padded_crop(image: np.ndarray, rng: np.random.Generator, *, pad: int) -> np.
   return padded[top : top + height, left : left + width]
 
 
+def simple_random_crop(
+  image: np.ndarray, rng: np.random.Generator, *, size: Size, pad: int
+) -> np.ndarray:
+  """Resizes to cover `size`, reflects `pad` pixels at each edge and cuts `size` at a random place.
+
+  Touvron et al., 2022, "DeiT III: Revenge of the ViT".
+  """
+  image = np.pad(cover(image, size), ((pad, pad), (pad, pad), (0, 0)), mode="reflect")
+  top, left = (int(rng.integers(n - s + 1)) for n, s in zip(image.shape[:2], size, strict=True))
+  return image[top : top + size[0], left : left + size[1]]
+
+
 def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
   """Flips left to right with probability one half."""
   return flip(image) if rng.random() < 0.5 else image
@@ -117,10 +140,15 @@ def flip(image: np.ndarray) -> np.ndarray:
 
 def fit(image: np.ndarray, size: Size) -> np.ndarray:
   """Resizes, aspect kept, to the smallest image that covers `size`, and cuts its centre."""
+  return center_crop(cover(image, size), size)
+
+
+def cover(image: np.ndarray, size: Size) -> np.ndarray:
+  """Resizes, aspect kept, to the smallest image that covers `size`."""
   height, width = image.shape[:2]
   scale = max(size[0] / height, size[1] / width)
-  cover = max(round(height * scale), size[0]), max(round(width * scale), size[1])
-  return center_crop(resize(image, cover), size)
+  wanted = max(round(height * scale), size[0]), max(round(width * scale), size[1])
+  return resize(image, wanted)
 
 
 def center_crop(image: np.ndarray, size: Size) -> np.ndarray:

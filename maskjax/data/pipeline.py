@@ -60,6 +60,7 @@ def load(
   classes: Classes | None = None,
   class_names: str = "",
   augment: Mapping[str, Any] | None = None,
+  looks: Mapping[str, Mapping[str, Any]] | None = None,
   on_error: str = "raise",
   mean: Sequence[float] | None = None,
   std: Sequence[float] | None = None,
@@ -76,7 +77,8 @@ def load(
   `class_names` is a file of words for the names of classes, see `classes.spoken`. `classes`, names
   or numbers, keeps the examples of these only, and labels them in that order; of the training split
   `limit` then takes so many evenly spaced examples, or all. `size`, (height, width), is what images
-  are resized to; without it all must be equally large. `augment` is that of `augment.bind`. `mean`
+  are resized to; without it all must be equally large. `augment` is that of `augment.bind`; `looks`
+  are further fields by name, the same image each augmented by itself while training. `mean`
   and `std` replace those of the training split. `mel` makes images of audio, see `spectrograms.of`;
   `captions` describes images, see `captions.of`; with a `column` it reads those that come with
   them, see `captions.read`. Other arguments are those of the kind's opener. "tiny" makes examples
@@ -123,7 +125,7 @@ def load(
     splits, sizes = {**splits, train: part}, {**record.sizes, train: len(part)}
     record = dataclasses.replace(record, sizes=sizes)
   ready = kinds.find(record.kind).ready
-  options: dict[str, Any] = {"augment": augment, "mean": mean, "std": std}
+  options: dict[str, Any] = {"augment": augment, "looks": looks or None, "mean": mean, "std": std}
   takes = [key for key in list(inspect.signature(ready).parameters)[2:] if key != "name"]
   found = None
   if known is not None:

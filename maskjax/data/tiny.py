@@ -48,14 +48,15 @@ def name_of(scale: Scale) -> str:
 def fitted(scale: Scale, data: Mapping[str, Any]) -> Scale:
   """The scale with a shape as a config's section `data` has it, where that names its axes.
 
-  `size` names height and width.
+  `size` names height and width, `looks` further fields of an image.
 
   >>> fitted(dict(shape=(224, 224, 3), examples=9), dict(size=(32, 48)))["shape"]
   (32, 48, 3)
   """
   named = {**data, **dict(zip(("height", "width"), data.get("size") or (), strict=False))}
   axes = zip(kind_of(scale).axes, scale["shape"], strict=True)
-  return {**scale, "shape": tuple(named.get(axis) or size for axis, size in axes)}
+  looks = {"looks": tuple(sorted(data["looks"]))} if data.get("looks") else {}
+  return {**scale, "shape": tuple(named.get(axis) or size for axis, size in axes), **looks}
 
 
 def record(scale: Scale, split: str = "train") -> Record:
@@ -148,6 +149,7 @@ def source(
   if path:
     raise BadInput(f"data.name='tiny' reads no file: data.path={path!r} needs another data.name")
   size = min(examples, scale["examples"])
-  made = Tiny(scale, size)
+  # Looks are made of the images, as those of any source.
+  made = Tiny({key: value for key, value in scale.items() if key != "looks"}, size)
   facts = dataclasses.replace(record(scale), sizes=dict.fromkeys(splits, size))
   return facts, dict.fromkeys(splits, made)

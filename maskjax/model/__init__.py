@@ -13,6 +13,7 @@ from maskjax.model.masked_decoder import (
   masked_decoder,
 )
 from maskjax.model.multimodal import MultimodalAutoencoder, multimodal_autoencoder
+from maskjax.model.projector import Projector, projector
 from maskjax.model.resnet import ResNetClassifier, resnet
 from maskjax.model.sampler import Sampler
 from maskjax.model.separator import Separator, separator
@@ -32,6 +33,7 @@ __all__ = [
   "MaskToken",
   "MultimodalAutoencoder",
   "Predictor",
+  "Projector",
   "ResNetClassifier",
   "Sampler",
   "Separator",
@@ -49,6 +51,7 @@ __all__ = [
   "masked_decoder",
   "multimodal_autoencoder",
   "predictor",
+  "projector",
   "resnet",
   "separator",
   "text_transformer",

@@ -2,6 +2,7 @@
 
 from maskjax.over.cut import patchify, unpatchify
 from maskjax.recover.contrastive import equal_rows, info_nce
+from maskjax.recover.cosine import cosine_distance
 from maskjax.recover.diffusion import NoiseLevel, clipped_nats, noise_level
 from maskjax.recover.examples import patch_cross_entropy, per_example
 from maskjax.recover.likelihood import cross_entropy, elbo, kl_divergence, mixed_labels, nll
@@ -20,6 +21,7 @@ __all__ = [
   "best_permutation",
   "clipped_nats",
   "complex_distance",
+  "cosine_distance",
   "cross_entropy",
   "elbo",
   "equal_rows",

@@ -23,7 +23,8 @@ class Network:
   """A linen module with its variables, called as `network(x, …, method=None)`.
 
   Its fields are those of the module. What it changes of its collections while it is trained, as
-  running statistics, is in `changed`; of a fixed one nothing is. While it is being initialised,
+  running statistics, is in `changed`, and the next call goes on from there: two batches of a step
+  move them twice. Of a fixed one nothing changes. While it is being initialised,
   each call makes the variables that it needs, unless they were made before.
 
   Args:
@@ -83,7 +84,7 @@ class Network:
     moves = [kind for kind in running(self.module) if kind in self.variables]
     moves = moves if options.get("train") else []
     inside: Any = {"taps": taps, "gates": gates, "mutable": moves}
-    seen = self.variables
+    seen = {**self.variables, **self.changed}
     if self.fixed:
       seen = {**seen, "params": jax.lax.stop_gradient(seen.get("params", {}))}
     args, options = self._own(name, args, options)

@@ -189,6 +189,21 @@ def field(batch: Mapping[str, Any], *, name: str) -> Any:
   return batch.get(name)
 
 
+def look(batch: Mapping[str, Any], *, name: str, field: str = "image") -> dict[str, Any]:
+  """The batch with another look at its examples, of `data.looks`, in the place of a field.
+
+  Raises:
+    BadInput: no such look.
+
+  >>> look({"image": 0, "second": 1, "label": 2}, name="second")["image"]
+  1
+  """
+  if name not in batch:
+    there = ", ".join(sorted(batch))
+    raise BadInput(f"the batch has no look {name!r}: name it in data.looks (it has: {there})")
+  return {**batch, field: batch[name]}
+
+
 def latents(batch: Mapping[str, Any], codec: Network, *, field: str = "image") -> dict[str, Any]:
   """The batch with the means of a frozen autoencoder's latents in the place of a field."""
   mean = codec(_whole(batch, field), method="encode").mean

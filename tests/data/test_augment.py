@@ -52,6 +52,15 @@ def test_padded_crop_reaches_every_offset():
   assert len(seen) == 9
 
 
+def test_simple_crop_is_a_window_of_the_whole_image_reflected_at_its_edges():
+  image = np.arange(5 * 8, dtype=np.uint8).reshape(5, 8, 1)
+  padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="reflect")
+  windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(0, 1))
+  crop = augment.bind({"simple": 1}, (5, 5))
+  seen = {crop(image, rng(i)).tobytes() for i in range(300)}
+  assert seen == {w.transpose(1, 2, 0).tobytes() for row in windows for w in row}
+
+
 def test_random_crop_reaches_every_edge():
   image = np.arange(36, dtype=np.uint8).reshape(6, 6, 1)
   boxes = []
@@ -118,6 +127,12 @@ def test_normalise_is_the_formula(dtype, peak):
     ({"crop": (0.2, 1.0), "pad": 4}, "both crop and pad"),
     ({"aspect": (1, 1)}, "belongs to crop"),
     ({"pad": -1}, "whole number"),
+    ({"simple": 1.5}, "simple=1.5 is not a whole number"),
+    ({"simple": 4, "pad": 4}, "both pad and simple"),
+    ({"gray": 2.0}, "not a share of images"),
+    ({"jitter": (0.4, 0.4, 0.2, 0.6)}, "hue 0.5 at most"),
+    ({"jitter_share": 0.8}, "belongs to jitter"),
+    ({"one_of": ("grey",)}, "did you mean 'gray'"),
     ({"flip": 1}, "neither True nor False"),
   ],
 )

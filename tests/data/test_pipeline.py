@@ -235,6 +235,24 @@ def test_augmented_training_is_reproducible_and_varies(folder):
   assert (a[0]["image"][order[0]] != a[1]["image"][order[1]]).any()
 
 
+def test_looks_are_the_same_image_each_augmented_by_itself(folder):
+  flips, crops = {"flip": True}, {"pad": 2}
+  load = partial(pipeline.load, name="folder", path=folder)
+  looks = {"second": flips, "third": crops}
+  plain, alone = take(8, load(augment=flips), batch_size=12), load(augment=flips, looks=looks)
+  batches = take(8, alone, batch_size=12)
+  # The first look is as without others, and no look depends on which others there are.
+  assert_equal(plain, [{name: b[name] for name in plain[0]} for b in batches])
+  again = take(8, load(augment=crops, looks={"second": flips}), batch_size=12)
+  first, second = (np.concatenate([b[name] for b in batches]) for name in ("image", "second"))
+  np.testing.assert_array_equal(second, np.concatenate([b["second"] for b in again]))
+  same = (first == second).all((1, 2, 3))
+  np.testing.assert_array_equal(same, (first[:, :, ::-1] != second).any((1, 2, 3)))
+  assert 0.3 < same.mean() < 0.7
+  # Evaluation sees the image alone.
+  assert "second" not in next(pipeline.examples(alone, "test", batch_size=3))
+
+
 def test_npz_of_thirteen_bands(tmp_path):
   bands = np.random.default_rng(0).integers(0, 9000, (20, 5, 5, 13)).astype(np.uint16)
   bands[..., 5] = 7
@@ -256,6 +274,9 @@ def test_npz_of_thirteen_bands(tmp_path):
     ({"size": (0, 4)}, "data.size"),
     ({"size": 4}, "data.size"),
     ({"augment": {"flop": True}}, "did you mean 'flip'"),
+    ({"looks": {"second": {"flop": True}}}, "did you mean 'flip'"),
+    ({"looks": {"label": {"flip": True}}}, "has a field 'label' already"),
+    ({"looks": {"position": {}}}, "has a field 'position' already"),
     ({"mean": (0.5,)}, "3 channels"),
     ({"std": (1, 1, 0)}, "3 channels"),
     ({"cache_byte": 1}, "did you mean 'cache_bytes'"),

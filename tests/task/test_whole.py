@@ -26,7 +26,7 @@ BATCH = {
 }
 
 
-def config(*, mixed=False, **network):
+def config(*, mixed=False, twice=False, **network):
   """A classifier of images that are shown as they are, or mixed with a partner's pixels."""
   c = dict(task=dict(fn="task.masked"), batch_size=B, total_steps=10, data=dict(train="train"))
   c["over"], c["model"] = dict(fn="over.pixels"), dict(fn="user_package.parts:normed", **network)
@@ -44,6 +44,10 @@ def config(*, mixed=False, **network):
     c["let"]["target"], target = dict(fn="recover.mixed_labels", of=of), "target"
   of = dict(target=target, asked="examples")
   c["losses"] = dict(recover=dict(fn="recover.cross_entropy", of=of))
+  if twice:
+    c["branches"] = dict(second=dict(source=dict(fn="task.look", name="second")))
+    of = dict(of, logits="second.logits")
+    c["losses"]["second"] = dict(fn="recover.cross_entropy", of=of)
   of = dict(image="batch.image", hidden="hidden")
   predict = dict(fn="network.__call__", of=of, takes=("batch", "hidden"))
   c["answers"] = dict(predict=predict, image="image", target=target)
@@ -89,6 +93,22 @@ def test_statistics_follow_the_batch_of_a_loss_and_rest_in_answers():
   one = jax.jit(task.answers["predict"])(variables, {"image": BATCH["image"][:1]})
   whole = jax.jit(task.answers["predict"])(variables, {"image": BATCH["image"]})
   np.testing.assert_allclose(one, whole[:1], rtol=1e-5, atol=1e-6)
+
+
+def test_another_look_goes_its_own_way_and_statistics_of_both_count():
+  task, first = make_task(config(twice=True), RECORD), BATCH["image"]
+  batch = {**BATCH, "second": 3 + 2 * first}
+  variables = jax.jit(task.init)(jax.random.key(0), batch)
+  run = jax.jit(lambda v, b: task.loss(v, b, KEY, 0))
+  terms, aux = run(variables, batch)
+  plain, _ = run(variables, {**batch, "image": batch["second"]})
+  assert terms["second"].sum == plain["recover"].sum != terms["recover"].sum
+  one, two = (np.asarray(batch[k]).reshape(B, -1).mean(axis=0) for k in ("image", "second"))
+  expected = 0.99 * 0.01 * one + 0.01 * two
+  mean = aux.variables["batch_stats"]["BatchNorm_0"]["mean"]
+  np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-6)
+  with pytest.raises(BadInput, match=r"no look 'second': name it in data\.looks"):
+    jax.eval_shape(lambda: task.loss(variables, BATCH, KEY, 0))
 
 
 def test_statistics_of_a_network_that_does_not_say_so_are_refused():

@@ -1,6 +1,7 @@
 """Images and videos."""
 
 import dataclasses
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,15 +16,18 @@ from maskjax.data.statistics import mean_std
 from maskjax.errors import BadInput
 from maskjax.record import Record
 
+TAKEN = ("position", "valid", "other")  # fields that a batch gets beside those of its examples
+
 
 def _image_shapes(scale: Scale) -> Shapes:
-  """float32 [h, w, c], and with a caption its ids, -1 behind the last."""
+  """float32 [h, w, c], also of further looks, and with a caption its ids, -1 behind the last."""
   caption = {"caption": array(np.int32, scale["caption"])} if scale.get("caption") else {}
-  return {"image": array(np.float32, *scale["shape"]), **label(scale), **caption}
+  names = ("image", *scale.get("looks", ()))
+  return dict.fromkeys(names, array(np.float32, *scale["shape"])) | label(scale) | caption
 
 
 def _tiny_images(scale: Scale, size: int, rng: np.random.Generator) -> Batch:
-  """Smooth pictures: a random plane of each channel's, with noise on it."""
+  """Smooth pictures: a random plane of each channel's, with noise on it, of each look its own."""
   h, w, c = scale["shape"]
   y, x = np.linspace(-1, 1, h)[:, None, None], np.linspace(-1, 1, w)[None, :, None]
   a, b = rng.uniform(-1, 1, (2, size, 1, 1, c))
@@ -33,6 +37,8 @@ def _tiny_images(scale: Scale, size: int, rng: np.random.Generator) -> Batch:
     ids = rng.integers(0, scale["words"], (size, caption), dtype=np.int32)
     length = rng.integers(1, caption + 1, (size, 1))
     made["caption"] = np.where(np.arange(caption) < length, ids, np.int32(-1))
+  for name in scale.get("looks", ()):
+    made[name] = (a * y + b * x + rng.uniform(-1, 1, (size, h, w, c))).astype(np.float32)
   return made
 
 
@@ -62,14 +68,22 @@ def _image_ready(
   source: Source,
   *,
   augment: Mapping[str, Any] | None = None,
+  looks: Mapping[str, Mapping[str, Any]] | None = None,
   mean: Sequence[float] | None = None,
   std: Sequence[float] | None = None,
 ) -> Ready:
-  """Images are fitted to the record's size, or augmented to it, and normalised."""
+  """Images are fitted to the record's size, or augmented to it, and normalised.
+
+  `looks` names further fields of a training example, each the same image augmented by itself.
+  """
   size = record.shape[0], record.shape[1]
-  random = partial(_augment, fn=augmentations.bind(augment, size)) if augment else None
+  if looks and (taken := {*source[0], *TAKEN} & {*looks}):
+    raise BadInput(f"data.looks: an example has a field {min(taken)!r} already; give another name")
+  bound = {name: augmentations.bind(own, size) for name, own in (looks or {}).items()}
+  fn = augmentations.bind(augment, size)
+  random = partial(_augment, fn=fn, looks=bound) if augment or looks else None
   prepare = partial(_fit, size=size)
-  made = _normalised("image", record, source, mean, std, prepare)
+  made = _normalised("image", record, source, mean, std, prepare, tuple(bound))
   return made._replace(augment=random)
 
 
@@ -91,6 +105,7 @@ def _normalised(
   mean: Sequence[float] | None,
   std: Sequence[float] | None,
   prepare: Callable[[Example], Example] = same,
+  looks: Sequence[str] = (),
 ) -> Ready:
   """Mean and deviation of each channel as given, or over the prepared training split."""
   if mean is None or std is None:
@@ -99,19 +114,33 @@ def _normalised(
   mean = measured[0] if mean is None else _per_channel("mean", mean, channels)
   std = measured[1] if std is None else _per_channel("std", std, channels)
   known = dataclasses.replace(record, mean=mean, std=std)
-  return Ready(known, prepare=prepare, finish=partial(_normalise, name=name, mean=mean, std=std))
+  finish = partial(_normalise, names=(name, *looks), mean=mean, std=std)
+  return Ready(known, prepare=prepare, finish=finish)
 
 
-def _augment(example: Example, rng: np.random.Generator, *, fn: Callable) -> Example:
-  return {**example, "image": fn(example["image"], rng)}
+def _augment(
+  example: Example,
+  rng: np.random.Generator,
+  *,
+  fn: Callable[..., np.ndarray],
+  looks: Mapping[str, Callable[..., np.ndarray]],
+) -> Example:
+  """Looks draw far behind the image in the stream of its position, each at a place of its name."""
+  image: Any = example["image"]
+  apart = lambda name: rng.bit_generator.jumped(1 + zlib.crc32(name.encode()))  # type: ignore[attr-defined]
+  further = {name: look(image, np.random.Generator(apart(name))) for name, look in looks.items()}
+  return {**example, "image": fn(image, rng), **further}
 
 
 def _fit(example: Example, *, size: tuple[int, int]) -> Example:
   return {**example, "image": augmentations.fit(np.asarray(example["image"]), size)}
 
 
-def _normalise(batch: Batch, *, name: str, mean: Sequence[float], std: Sequence[float]) -> Batch:
-  return {**batch, name: augmentations.normalise(batch[name], mean, std)}
+def _normalise(
+  batch: Batch, *, names: Sequence[str], mean: Sequence[float], std: Sequence[float]
+) -> Batch:
+  there = [name for name in names if name in batch]
+  return {**batch, **{name: augmentations.normalise(batch[name], mean, std) for name in there}}
 
 
 def _bytes(batch: Batch, *, name: str) -> Batch:
