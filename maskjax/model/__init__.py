@@ -1,6 +1,7 @@
 """Linen modules and the weights that were published for them."""
 
 from maskjax.model.autoencoder import Autoencoder, autoencoder
+from maskjax.model.class_head import ClassHead, class_head
 from maskjax.model.classifier import ViTClassifier, vit_classifier
 from maskjax.model.code_autoencoder import CodeAutoencoder, code_autoencoder
 from maskjax.model.conv_stages import ConvStages, conv_stages
@@ -24,6 +25,7 @@ from maskjax.model.vit import SIZES, ViT, vit
 __all__ = [
   "SIZES",
   "Autoencoder",
+  "ClassHead",
   "CodeAutoencoder",
   "ConvStages",
   "DualEncoder",
@@ -42,6 +44,7 @@ __all__ = [
   "ViT",
   "ViTClassifier",
   "autoencoder",
+  "class_head",
   "code_autoencoder",
   "conv_stages",
   "dual_encoder",
