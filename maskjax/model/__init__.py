@@ -5,6 +5,7 @@ from maskjax.model.class_head import ClassHead, class_head
 from maskjax.model.classifier import ViTClassifier, vit_classifier
 from maskjax.model.code_autoencoder import CodeAutoencoder, code_autoencoder
 from maskjax.model.conv_stages import ConvStages, conv_stages
+from maskjax.model.cross_decoder import CrossAttentionDecoder
 from maskjax.model.dual_encoder import DualEncoder, dual_encoder
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.image_map import ImageMap, image_map
@@ -28,6 +29,7 @@ __all__ = [
   "ClassHead",
   "CodeAutoencoder",
   "ConvStages",
+  "CrossAttentionDecoder",
   "DualEncoder",
   "GraphAutoencoder",
   "ImageMap",
