@@ -29,13 +29,14 @@ class ConvBlock(nn.Module):
     c, norm = x.shape[-1], partial(nn.LayerNorm, epsilon=1e-5, dtype=self.dtype)
     dense = partial(nn.Dense, c, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform())
     around = masked(dense(name="into")(norm(name="norm1")(x)))
-    kernel = self.param("kernel", nn.initializers.lecun_normal(), (5, 5, 1, c)).astype(self.dtype)
+    param = lambda *args: self.param(*args, jnp.float32).astype(self.dtype)
+    kernel = param("kernel", nn.initializers.lecun_normal(), (5, 5, 1, c))
     h, w = (n - 4 for n in around.shape[-3:-1])
     # On CPUs many times as fast as the gradient of `lax`'s depthwise convolution.
     shifted = (
       around[..., i : i + h, j : j + w, :] * kernel[i, j] for i in range(5) for j in range(5)
     )
-    y = sum(shifted) + self.param("bias", nn.initializers.zeros, (c,)).astype(self.dtype)
+    y = sum(shifted) + param("bias", nn.initializers.zeros, (c,))
     x = x + dense(name="out")(y.reshape(x.shape))
     return x + Mlp(4 * c, self.dtype, name="mlp")(norm(name="norm2")(x))
 

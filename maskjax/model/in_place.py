@@ -22,7 +22,7 @@ class MaskToken(nn.Module):
   ) -> Float[Array, "*b n d"]:
     """The tokens, in which nothing of what is hidden is left."""
     masks.check(hidden=hidden)
-    token = self.param("token", nn.initializers.truncated_normal(0.02), x.shape[-1:])
+    token = self.param("token", nn.initializers.truncated_normal(0.02), x.shape[-1:], jnp.float32)
     return jnp.where(hidden[..., None], token.astype(x.dtype), x)
 
 

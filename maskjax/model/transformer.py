@@ -116,7 +116,7 @@ class Block(nn.Module):
   def _scaled(self, name: str, x: Float[Array, "*b n d"]) -> Float[Array, "*b n d"]:
     if not self.layer_scale:
       return x
-    scale = self.param(name, nn.initializers.constant(self.layer_scale), x.shape[-1:])
+    scale = self.param(name, nn.initializers.constant(self.layer_scale), x.shape[-1:], jnp.float32)
     return x * scale.astype(x.dtype)
 
 

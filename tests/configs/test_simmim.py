@@ -42,7 +42,7 @@ def given(keys, grid):
 def public(c):
   """The settings of the public code's ViT-B for a smaller one, at the rate after its warm-up."""
   paper = lab.base("image_mim/simmim").get_config()
-  c.batch_size, c.score = 2, dict(fn="test_simmim:given")
+  c.batch_size, c.score = 2, dict(fn=f"{__name__}:given")
   c.model.encoder.update(position=paper.model.encoder.position, layer_scale=0.1)
   c.optimizer = {**paper.optimizer, "schedule": "constant", "warmup_epochs": 0.0}
   c.optimizer.update(learning_rate=RATE, scale_by_batch=0)

@@ -84,9 +84,8 @@ def main(folder):
   vit = code["simmim"].VisionTransformerForSimMIM
   more = dict(mlp_ratio=4, qkv_bias=True, init_values=0.1, use_abs_pos_emb=False)
   more |= dict(use_shared_rel_pos_bias=True, use_mean_pooling=False, num_classes=0)
-  base = vit(
-    img_size=224, patch_size=16, embed_dim=768, depth=12, num_heads=12, norm_layer=norm, **more
-  )
+  more["norm_layer"] = code["simmim"].partial(torch.nn.LayerNorm, eps=1e-6)
+  base = vit(img_size=224, patch_size=16, embed_dim=768, depth=12, num_heads=12, **more)
   whole = sum(p.numel() for p in code["simmim"].SimMIM(base, 16).parameters())
   small = dict(embed_dim=WIDTH, depth=1, num_heads=HEADS, **more)
   model = code["simmim"].SimMIM(vit(img_size=GRID * PATCH, patch_size=PATCH, **small), PATCH)
