@@ -108,7 +108,7 @@ def presets(module: ModuleType) -> dict[str, str]:
   A preset that says nothing itself is told as that of its base.
 
   >>> list(presets(base("image_mim/mae")))
-  ['', 'cifar', 'laptop', 'smoke']
+  ['', 'cifar', 'laptop', 'small', 'smoke']
   """
   made = getattr(module, "experiment", None)
   said = lambda change: (inspect.getdoc(change) or "").partition("\n")[0]

@@ -1,12 +1,13 @@
 """What maskjax makes of a data set: `python -m maskjax.data PATH [name=KIND] [key=value ...]`."""
 
 import ast
+import contextlib
 import logging
 import os
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,18 +27,32 @@ _LOOK: dict[str, dict[str, Any]] = {
 
 def main(arguments: Sequence[str]) -> int:
   """Prints splits, classes with counts and what is passed over; 2 for what cannot be read."""
-  logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout, force=True)
   try:
     if not arguments:
       raise BadInput("usage: python -m maskjax.data PATH [name=KIND] [key=value ...]")
     path, *settings = arguments
     options = dict(map(_setting, settings))
     name = options.pop("name", None) or guess(path)
-    print(describe(name, path, options))
+    with _told():
+      print(describe(name, path, options))
   except BadInput as error:
     print(f"error: {error}", file=sys.stderr)
     return 2
   return 0
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+  """What is logged goes to standard output too, as long as this lasts."""
+  log, handler = logging.getLogger("maskjax"), logging.StreamHandler(sys.stdout)
+  level = log.level
+  log.addHandler(handler)
+  log.setLevel(logging.INFO)
+  try:
+    yield
+  finally:
+    log.setLevel(level)
+    log.removeHandler(handler)
 
 
 def guess(path: str) -> str:

@@ -22,8 +22,9 @@ def band(
 
   Source: Xie et al. 2023 (MFM), section 3.2.
 
-  >>> band(jax.random.key(0), (1, 5), radius=0.2, low=1.0).round(1).tolist()
-  [-0.2, -0.0, 0.2, -0.0, -0.2]
+  >>> scores = band(jax.random.key(0), (1, 5), radius=0.2, low=1.0)
+  >>> (scores > 0).astype(int).tolist()
+  [0, 0, 1, 0, 0]
   """
   squares = (np.square((np.arange(n) - n // 2) / n) for n in grid)
   beyond = np.sqrt(sum(np.meshgrid(*squares, indexing="ij"))).ravel() - radius

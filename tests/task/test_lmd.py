@@ -215,7 +215,8 @@ def test_a_stage_becomes_the_codec_not_parameters(tmp_path):
     tmp_path / "codec.safetensors",
     {"params": {"codec": {"turn": 2 * variables["frozen"]["codec"]["turn"]}}},
   )
-  parts = SimpleNamespace(config={}, task=SimpleNamespace(learned=dict))
+  data = SimpleNamespace(record=Record("image", (8, 8, 1), {"train": 8}))
+  parts = SimpleNamespace(config={}, task=SimpleNamespace(learned=dict), data=data)
   found = initial.given(tmp_path / "codec.safetensors", variables, parts)
   np.testing.assert_array_equal(
     found["frozen"]["codec"]["turn"], 2 * variables["frozen"]["codec"]["turn"]
