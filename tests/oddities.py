@@ -70,6 +70,11 @@ def pack(path: pathlib.Path, files: dict[str, bytes] | list[tuple[Any, bytes]]) 
   return str(path)
 
 
+def laid(folder: pathlib.Path, files: dict[str, bytes], how: str) -> str:
+  """Files as a "folder" or a "zip" inside a folder."""
+  return put(folder / "set", files) if how == "folder" else pack(folder / "set.zip", files)
+
+
 def raw_zip(path: pathlib.Path, names: dict[bytes, bytes], flags: int = 0) -> str:
   """A zip whose names are these bytes, with these flags, as programs of other systems write it."""
   body, central = b"", b""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from maskjax import reduce
 from maskjax.hide import drop, fill
-from maskjax.model.masked_decoder import Decoded, masked_decoder
+from maskjax.model.masked_decoder import Decoded, Decoder, masked_decoder
 from maskjax.model.vit import ViT, check_heads, vit
 
 
@@ -20,35 +21,12 @@ class MaskedAutoencoder(nn.Module):
   """
 
   encoder: ViT
-  channels: int
-  decoder_width: int = 512
-  decoder_depth: int = 8
-  decoder_heads: int = 16
-  bounds: tuple[float, float] | None = None
-  loss_depth: int = 0
-  decoder_window: tuple[int | None, ...] | None = None
-  decoder_shift: tuple[int, ...] | None = None
+  decoder: Decoder
 
   @property
   def grid(self) -> tuple[int, ...]:
     """Patches along each axis."""
     return self.encoder.grid
-
-  def setup(self):
-    """Binds the decoder, which follows the encoder in all but its size."""
-    encoder = self.encoder
-    outputs = self.channels * math.prod(encoder.patch)
-    self.decoder = masked_decoder(
-      encoder=encoder,
-      outputs=outputs,
-      width=self.decoder_width,
-      depth=self.decoder_depth,
-      heads=self.decoder_heads,
-      bounds=self.bounds,
-      loss_depth=self.loss_depth,
-      window=self.decoder_window,
-      shift=self.decoder_shift,
-    )
 
   def __call__(
     self,
@@ -114,52 +92,22 @@ def masked_autoencoder(
   *,
   record_shape: Sequence[int],
   patch: Sequence[int],
-  size: str = "B",
-  width: int | None = None,
-  depth: int | None = None,
-  heads: int | None = None,
-  mlp: int | None = None,
-  class_token: bool = True,
-  decoder_width: int = 512,
-  decoder_depth: int = 8,
-  decoder_heads: int = 16,
-  dtype: str = "float32",
-  norm_eps: float = 1e-6,
-  remat: bool = False,
-  scan: bool = False,
   bounds: Sequence[float] | None = None,
   loss_depth: int = 0,
-  decoder_window: Sequence[int | None] | None = None,
-  decoder_shift: Sequence[int] | None = None,
+  **sizes: Any,
 ) -> MaskedAutoencoder:
   """A masked autoencoder for examples of `record_shape`, `(*space, channels)`.
 
-  `size` names a row of `SIZES`; `width`, `depth`, `heads` and `mlp` (4 · width unless said)
-  override it. `bounds`, (low, high), are those of the target, `decoder_window` and `decoder_shift`
-  the windows of the `Decoder`. With `loss_depth` the decoder has a second tower, of so many blocks,
-  that predicts the loss at each patch. `BadInput` if the size is unknown, the shape not divisible
-  by the patch, or a width not by its heads.
+  `sizes` that begin with "decoder_" are those of `masked_decoder`, as `bounds` and `loss_depth`
+  are; the others those of `vit`. `BadInput` as these say.
 
   >>> masked_autoencoder(record_shape=(32, 48, 3), patch=(4, 8), size="Ti").encoder.grid
   (8, 6)
   """
-  check_heads("decoder_width", decoder_width, decoder_heads)
-  encoder = vit(
-    record_shape=record_shape,
-    patch=patch,
-    size=size,
-    width=width,
-    depth=depth,
-    heads=heads,
-    mlp=mlp,
-    class_token=class_token,
-    dtype=dtype,
-    norm_eps=norm_eps,
-    remat=remat,
-    scan=scan,
-  )
-  limits = None if bounds is None else (float(bounds[0]), float(bounds[1]))
-  window = None if decoder_window is None else tuple(decoder_window)
-  shift = None if decoder_shift is None else tuple(decoder_shift)
-  sizes = decoder_width, decoder_depth, decoder_heads, limits, loss_depth, window, shift
-  return MaskedAutoencoder(encoder, record_shape[-1], *sizes)
+  own = {name: x for name, x in sizes.items() if not name.startswith("decoder_")}
+  rest = {name.removeprefix("decoder_"): sizes[name] for name in {*sizes} - {*own}}
+  check_heads("decoder_width", rest.get("width", 512), rest.get("heads", 16))
+  encoder = vit(record_shape=record_shape, patch=patch, **own)
+  outputs = record_shape[-1] * math.prod(patch)
+  more = {"outputs": outputs, "bounds": bounds, "loss_depth": loss_depth, **rest}
+  return MaskedAutoencoder(encoder, masked_decoder(encoder=encoder, **more))

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from oddities import Row, ids, pack, png, put, raw_zip
+from oddities import Row, ids, laid, pack, png, put, raw_zip
 from PIL import Image, ImageOps
 
 from maskjax.data import files
@@ -110,7 +110,7 @@ BAD = [
 @pytest.mark.parametrize("row", ONE, ids=ids)
 def test_images_are_what_pillow_says(tmp_path, caplog, row, how):
   content = {f"train/{name}": data for name, data in row.files.items()}
-  path = put(tmp_path / "set", content) if how == "folder" else pack(tmp_path / "s.zip", content)
+  path = laid(tmp_path, content, how)
   with caplog.at_level(logging.INFO, "maskjax"):
     record, splits = files.open(path, **row.args)
   image = splits["train"][0]["image"]

@@ -9,7 +9,7 @@ import struct
 import numpy as np
 import pytest
 import soundfile
-from oddities import Row, ids, pack, put, tone
+from oddities import Row, ids, laid, put, tone
 
 from maskjax.data import pipeline, wav
 from maskjax.errors import BadInput
@@ -106,7 +106,7 @@ BAD = [
 @pytest.mark.parametrize("row", ONE, ids=ids)
 def test_recordings_are_what_soundfile_says(tmp_path, caplog, row, how):
   content = {f"train/{name}": data for name, data in row.files.items()}
-  path = put(tmp_path / "set", content) if how == "folder" else pack(tmp_path / "s.zip", content)
+  path = laid(tmp_path, content, how)
   with caplog.at_level(logging.INFO, "maskjax"):
     record, splits = wav.open(path, **row.args)
   example = splits["train"][0]
@@ -119,7 +119,7 @@ def test_recordings_are_what_soundfile_says(tmp_path, caplog, row, how):
 @pytest.mark.parametrize("how", ["folder", "zip"])
 @pytest.mark.parametrize("row", BAD, ids=ids)
 def test_recordings_that_are_refused(tmp_path, row, how):
-  path = put(tmp_path / "s", row.files) if how == "folder" else pack(tmp_path / "s.zip", row.files)
+  path = laid(tmp_path, row.files, how)
   with pytest.raises(BadInput, match=row.want) as error:
     wav.open(path, **row.args)
   assert "\n" not in str(error.value)

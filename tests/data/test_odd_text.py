@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from oddities import Row, ids, pack, put
+from oddities import Row, ids, laid
 
 from maskjax.data import text, tokens
 from maskjax.errors import BadInput
@@ -67,7 +67,7 @@ def joined(record, source):
 @pytest.mark.parametrize("how", ["folder", "zip"])
 @pytest.mark.parametrize("row", ONE, ids=ids)
 def test_texts_are_what_their_bytes_say(tmp_path, caplog, row, how):
-  path = put(tmp_path / "s", row.files) if how == "folder" else pack(tmp_path / "s.zip", row.files)
+  path = laid(tmp_path, row.files, how)
   with caplog.at_level(logging.INFO, "maskjax"):
     record, sources = text.open(path, length=4, **{"split": (1.0, 0, 0), **row.args})
   found = {split: joined(record, source) for split, source in sources.items()}
@@ -78,7 +78,7 @@ def test_texts_are_what_their_bytes_say(tmp_path, caplog, row, how):
 @pytest.mark.parametrize("how", ["folder", "zip"])
 @pytest.mark.parametrize("row", BAD, ids=ids)
 def test_texts_that_are_refused(tmp_path, row, how):
-  path = put(tmp_path / "s", row.files) if how == "folder" else pack(tmp_path / "s.zip", row.files)
+  path = laid(tmp_path, row.files, how)
   with pytest.raises(BadInput, match=row.want) as error:
     text.open(path, length=4)
   assert "\n" not in str(error.value)
