@@ -26,7 +26,6 @@ from maskjax.train.pod.share import share
 from maskjax.train.pod.signals import Stop, Stopped
 from maskjax.train.setup import stages
 from maskjax.train.setup.build import Parts
-from maskjax.train.setup.checks import check
 from maskjax.train.setup.initial import first_state, snapshot
 from maskjax.train.state import State, with_ema
 from maskjax.train.workdirs import remote
@@ -37,14 +36,13 @@ log = logging.getLogger("maskjax")
 
 
 def fit(parts: Parts, workdir: pathlib.Path, seed: int, stop: Stop) -> None:
-  """Trains one seed to the end, from wherever its workdir stands.
+  """Trains one seed to the end, from wherever its workdir stands, which `checks` has found right.
 
   Raises:
     Restart: asked to stop; everything is saved.
-    BadInput: see `check`; the loss is not finite, something cannot be written.
+    BadInput: the loss is not finite, something cannot be written.
   """
   config = {**parts.config, "seed": seed}
-  check(parts, workdir, seed)
   saving = {k: v for k, v in config.get("checkpoint", {}).items() if k != "every"}
   with contextlib.ExitStack() as stack:
     checkpoints = stack.enter_context(Checkpoints(workdir, **saving))

@@ -84,9 +84,9 @@ def train(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     The table of results, where the pictures and everything else are, and what to do with it.
   """
   # One block for all seeds: a signal in the last step of one must not begin the next.
-  with _opened(config, workdir) as (parts, folders), asked_to_stop() as stop:
-    for seed, folder in folders.items():
-      check_run(parts, folder, seed)  # of all seeds, before any stage is trained
+  with _opened(config, workdir, before=check_identity) as (parts, folders), asked_to_stop() as stop:
+    for folder in folders.values():
+      check_run(parts, folder)  # of all seeds, before any stage is trained
     for seed, folder in folders.items():
       if stop.here():
         raise Restart(f"{stop.reason} before seed {seed}: the same command goes on from there")
@@ -211,9 +211,15 @@ def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
 
 @contextlib.contextmanager
 def _opened(
-  config: Mapping[str, Any], workdir: str | os.PathLike[str]
+  config: Mapping[str, Any],
+  workdir: str | os.PathLike[str],
+  before: Callable[[pathlib.Path, Mapping[str, Any]], None] = lambda folder, config: None,
 ) -> Iterator[tuple[Parts, dict[int, pathlib.Path]]]:
-  """The parts of a run and the folder of each seed, with the workdir held for this launch."""
+  """The parts of a run and the folder of each seed, with the workdir held for this launch.
+
+  `before` is asked of each seed's folder and config before the data are opened: what else differs
+  follows from what it refuses.
+  """
   config, path = checked(plain(config)), pathlib.Path(workdir)
   seeds, first = config.get("seeds", 1), config["seed"]
   if seeds < 1:
@@ -222,13 +228,13 @@ def _opened(
     own = jax.local_device_count()
     seen = there(os.environ) if jax.default_backend() == "gpu" else None
     log.info("%d of %d local devices", own, seen or own)
-  if config.get("job", "train") == "train":
-    check_identity(path, config)  # before the data: what else differs follows from this
+  folders = {first: path}
+  folders |= {first + i: path / "seeds" / str(first + i) for i in range(1, seeds)}
+  for seed, folder in folders.items():
+    before(folder, {**config, "seed": seed})
   with debugging(config.get("debug", False)):
     parts = make_parts(config, known=None if config.get("job") == "view" else known_record(path))
     check_evaluators(config.get("evals", {}), parts.data.record, parts.task, parts.data)
-    folders = {first: path}
-    folders |= {first + i: path / "seeds" / str(first + i) for i in range(1, seeds)}
     with claim(path) if me().first else contextlib.nullcontext():
       same_everywhere(config)
       same_data(parts.data.record)

@@ -38,13 +38,12 @@ def check_data(workdir: pathlib.Path, data: pipeline.Data) -> None:
     )
 
 
-def check(parts: Parts, workdir: pathlib.Path, seed: int) -> None:
+def check(parts: Parts, workdir: pathlib.Path) -> None:
   """Refuses what cannot work in a workdir, as far as it can be known before its stages are trained.
 
   Raises:
-    BadInput: another run or other data there, a checkpoint section or `init_except` that is wrong.
+    BadInput: other data there, a checkpoint section or `init_except` that is wrong.
   """
-  check_identity(workdir, {**parts.config, "seed": seed})
   check_data(workdir, parts.data)
   check_saving(parts.config)
   excepted(parts.config, parts.state.variables, parts.task)
