@@ -54,7 +54,7 @@ def method(c: ConfigDict) -> None:
     # How many tokens are hidden is binomial, each with probability 1 - alpha(t).
     coins=dict(fn="score.uniform", stream="count"),
     lots=dict(fn="select.threshold", of=dict(scores="coins", above="level.alpha")),
-    count=dict(fn="maskjax.reduce:count", axis=-1, of=dict(where="lots")),
+    count=dict(fn="reduce.count", axis=-1, of=dict(where="lots")),
     logits=dict(fn="task.read_tokens"),
     # What answers are made from: the bound at one time and over all, the network as a function.
     nats=dict(fn="task.text_nats", of=dict(target="values", asked="hidden", weight="level.weight")),

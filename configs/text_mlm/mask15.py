@@ -90,8 +90,8 @@ def method(c: ConfigDict) -> None:
   c.let = dict(
     source=dict(fn="task.repeated", times=views),
     unit="batch.unit",
-    hide_keys=dict(fn="maskjax.keys:of_views", views=views, stream="hide"),
-    ask_keys=dict(fn="maskjax.keys:of_views", views=views, stream="ask"),
+    hide_keys=dict(fn="keys.of_views", views=views, stream="hide"),
+    ask_keys=dict(fn="keys.of_views", views=views, stream="ask"),
     lots=dict(fn="score.uniform", of=dict(keys="ask_keys")),
     asked=dict(fn="select.top", ratio=1.0, of=dict(scores="lots", allowed="hidden")),
     logits=dict(fn="task.read_tokens"),

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 from maskjax import bind
 from maskjax.model.position import resize_table
 from maskjax.model.transformer import transformer
-from maskjax.model.vit import ViT, check_heads, positions
+from maskjax.model.vit import ViT, check_heads, follows, positions
 
 
 class Predictor(nn.Module):
@@ -100,9 +100,5 @@ def predictor(
     depth=depth,
     heads=heads,
     outputs=encoder.width,
-    grid=encoder.grid,
-    dtype=encoder.dtype,
-    norm_eps=encoder.norm_eps,
-    remat=encoder.remat,
-    scan=encoder.scan,
+    **follows(encoder),
   )

@@ -12,7 +12,7 @@ from maskjax.hide import restore
 from maskjax.hide.pairs import within
 from maskjax.model.position import resize_table
 from maskjax.model.transformer import transformer
-from maskjax.model.vit import ViT, check_heads, positions
+from maskjax.model.vit import ViT, check_heads, follows, positions
 
 
 class Decoded(NamedTuple):
@@ -142,12 +142,8 @@ def masked_decoder(
     depth=depth,
     heads=heads,
     outputs=outputs,
-    grid=encoder.grid,
     class_token=encoder.class_token,
-    dtype=encoder.dtype,
-    norm_eps=encoder.norm_eps,
-    remat=encoder.remat,
-    scan=encoder.scan,
+    **follows(encoder),
     bounds=None if bounds is None else (float(bounds[0]), float(bounds[1])),
     loss_depth=loss_depth,
     window=None if window is None else tuple(window),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -230,6 +230,11 @@ def sized(
   made = Size(width, depth or known.depth, mlp or 4 * width, heads or known.heads)
   check_heads("width", made.width, made.heads)
   return made
+
+
+def follows(encoder: ViT) -> dict[str, Any]:
+  """What a network after an encoder has of it, whatever its own size: grid, dtype, and the like."""
+  return {name: getattr(encoder, name) for name in ("grid", "dtype", "norm_eps", "remat", "scan")}
 
 
 def check_heads(name: str, width: int, heads: int) -> None:

@@ -23,8 +23,8 @@ def squared_error(
   >>> float(t.sum), int(t.count)
   (1.0, 1)
   """
-  gap = _gap(prediction, target, asked)
-  return reduce.term(jnp.mean(gap * gap, axis=-1), asked)
+  off = gap(prediction, target, asked)
+  return reduce.term(jnp.mean(off * off, axis=-1), asked)
 
 
 def absolute_error(
@@ -40,8 +40,7 @@ def absolute_error(
   >>> float(t.sum), int(t.count)
   (2.0, 1)
   """
-  gap = _gap(prediction, target, asked)
-  return reduce.term(jnp.mean(jnp.abs(gap), axis=-1), asked)
+  return reduce.term(jnp.mean(jnp.abs(gap(prediction, target, asked)), axis=-1), asked)
 
 
 def smooth_l1(
@@ -68,16 +67,16 @@ def smooth_l1(
   """
   if not beta > 0:
     raise BadInput(f"smooth_l1 wants a beta above 0, got {beta}")
-  gap = jnp.abs(_gap(prediction, target, asked))
-  cost = jnp.where(gap < beta, gap * gap / (2 * beta), gap - beta / 2)
+  off = jnp.abs(gap(prediction, target, asked))
+  cost = jnp.where(off < beta, off * off / (2 * beta), off - beta / 2)
   return reduce.term(jnp.mean(cost, axis=-1), asked)
 
 
-def _gap(
+def gap(
   prediction: Float[Array, "*b n d"], target: Float[Array, "*b n d"], asked: Bool[Array, "*b n"]
 ) -> Float[Array, "*b n d"]:
   """Prediction minus target in float32, zero where nothing is asked."""
   masks.check(asked=asked)
   # Cut here, not only in the sum: the slope of an error at NaN is NaN, and 0 · NaN too.
-  gap = prediction.astype(jnp.float32) - target.astype(jnp.float32)
-  return jnp.where(asked[..., None], gap, 0)
+  off = prediction.astype(jnp.float32) - target.astype(jnp.float32)
+  return jnp.where(asked[..., None], off, 0)

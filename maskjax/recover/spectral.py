@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from maskjax import masks, reduce
+from maskjax import reduce
+from maskjax.recover.loss import gap
 
 
 def complex_distance(
@@ -19,9 +20,6 @@ def complex_distance(
   >>> float(t.sum), int(t.count)
   (5.0, 1)
   """
-  masks.check(asked=asked)
-  gap = prediction.astype(jnp.float32) - target.astype(jnp.float32)
-  # Cut here, not only in the sum: 0 · NaN is NaN.
-  real, imaginary = jnp.split(jnp.where(asked[..., None], gap, 0), 2, axis=-1)
+  real, imaginary = jnp.split(gap(prediction, target, asked), 2, axis=-1)
   each = jnp.sqrt(real * real + imaginary * imaginary + 1e-12)
   return reduce.term(jnp.mean(each, axis=-1), asked)

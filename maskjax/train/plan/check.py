@@ -5,9 +5,6 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
-import numpy as np
-
 from maskjax.errors import unknown
 from maskjax.sections import find
 from maskjax.task.answers import Needs, needed
@@ -18,6 +15,7 @@ from maskjax.train.run import JOBS, plain
 from maskjax.train.setup import stages
 from maskjax.train.setup.build import Parts, make_parts
 from maskjax.train.setup.checks import check_identity, check_saving
+from maskjax.train.state import parameter_count
 from maskjax.train.workdirs import remote
 
 Config = Mapping[str, Any]
@@ -67,8 +65,8 @@ def _facts(config: Config, parts: Parts) -> Iterator[tuple[str, str]]:
   yield "task", config["task"]["fn"]
   yield "answers", ", ".join(sorted(parts.task.answers)) or "none"
   yield "jobs", ", ".join(("train", *jobs(parts)))
-  frozen = f", frozen {_count(variables[FROZEN]):,}" if variables.get(FROZEN) else ""
-  yield "parameters", f"{_count(variables['params']):,}{frozen}"
+  still = parameter_count({"params": variables.get(FROZEN, {})})
+  yield "parameters", f"{parameter_count(variables):,}{f', frozen {still:,}' if still else ''}"
   for line in parts.optimizer.report:
     yield "optimizer", line
   batch_size, seeds = config["batch_size"], config.get("seeds", 1)
@@ -96,7 +94,3 @@ def _needs(needs: Needs) -> str:
   wanted = [*needs.answers, *(["labels"] if needs.labels else []), *needs.fields]
   looks = f", looks at {needs.seen}" if needs.kinds else ""
   return f"needs {', '.join(wanted) or 'nothing'}{looks}"
-
-
-def _count(tree: Any) -> int:
-  return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))

@@ -153,10 +153,9 @@ def excepted(config: Mapping[str, Any], variables: Variables, task: Task) -> set
   Raises:
     BadInput: it is no regular expression, or matches none.
   """
-  pattern, names = config.get("init_except") or "", list(flatten_dict(dict(variables), sep="/"))
-  kinds = list(task.learned(variables))
-  if not pattern:
+  if not (pattern := config.get("init_except")):
     return set()
+  names, kinds = list(flatten_dict(dict(variables), sep="/")), list(task.learned(variables))
   of = lambda name: re.sub(f"^({'|'.join(kinds)})/", "params/", name)
   try:
     found = {name for name in names if re.search(pattern, name) or re.search(pattern, of(name))}

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from maskjax import lab
 from maskjax.data import pipeline
 from maskjax.errors import BadInput, unknown
 from maskjax.train.checkpoints.checkpoint import Checkpoints
@@ -24,7 +25,7 @@ def _takes(fn: Callable[..., Any], *more: str, without: tuple[str, ...] = ()) ->
 KEYS = {
   "loader": _takes(pipeline.batches, without=("batch_size", "seed", "position", "process")),
   "checkpoint": _takes(Checkpoints, "every"),
-  "log": ("every", "tensorboard", "wandb"),
+  "log": tuple(lab.common().log),
   "profile": _takes(Profiler),
 }
 
