@@ -9,7 +9,6 @@ from maskjax import lab, note
 from maskjax.errors import BadInput
 
 WIDEST = {"presets": 18, "measured": 20}
-NOTE = ("claim", "citation")
 BASE = "base"  # the folder of what is no method, but what methods are measured against
 
 
@@ -17,12 +16,12 @@ def entries(folder: pathlib.Path) -> list[dict[str, Any]]:
   """One entry per config file below `folder`, sorted by id.
 
   Each has its `id`, the name of the file; its `family`, the name of the folder, and `kind`, "base"
-  or "method"; of its docstring the `title` of the paper, the `tables` of what was measured and one
-  line of them, `measured`; the fields of its NOTE (`claim`, `citation`); its `config`, `presets`
-  and the `functions` that its default names.
+  or "method"; of its docstring the paper's `title`, `citation` and `claim`, the `tables` of what
+  was measured and one line of them, `measured`; its `config`, `presets` and the `functions` that
+  its default names.
 
   Raises:
-    BadInput: no configs there, a file whose docstring or NOTE lacks something, or one id twice.
+    BadInput: no configs there, a file whose docstring lacks something, or one id twice.
   """
   found = sorted(p for p in folder.rglob("*.py") if not p.name.startswith("_"))
   if not found:
@@ -38,20 +37,19 @@ def entries(folder: pathlib.Path) -> list[dict[str, Any]]:
 def entry(path: pathlib.Path) -> dict[str, Any]:
   """The entry of one config file."""
   module = lab.load(path)
-  said = dict(getattr(module, "NOTE", {}))
-  if missing := [name for name in NOTE if name not in said]:
-    raise BadInput(f"{path}: NOTE lacks {', '.join(missing)}")
+  doc = module.__doc__ or ""
   try:
-    title, tables = note.title(module.__doc__ or ""), note.measured(module.__doc__ or "")
-    old = note.outdated(module.__doc__ or "")
+    title, claim, tables = note.title(doc), note.claim(doc), note.measured(doc)
   except BadInput as error:
     raise BadInput(f"{path}: {error}") from error
+  old = note.outdated(doc)
   return {
     "id": path.stem,
     "kind": BASE if path.parent.name == BASE else "method",
     "family": path.parent.name,
     "title": title,
-    **{name: said[name] for name in NOTE},
+    "citation": note.citation(doc),
+    "claim": claim,
     "measured": f"{note.line(tables)}{f' ({old})' if old else ''}",
     "tables": [table._asdict() for table in tables],
     "config": nearby(path),

@@ -57,8 +57,8 @@ def base(name: str) -> ModuleType:
   Raises:
     BadInput: there is none; the nearest is named.
 
-  >>> base("image_mim/mae").NOTE["citation"]
-  'He, Chen, Xie, Li, Dollár, Girshick. CVPR 2022. arXiv:2111.06377'
+  >>> base("image_mim/mae").NOTE["scale"]["parameters"]
+  329239296
   """
   path = CONFIGS / f"{name}.py"
   if not path.is_file():

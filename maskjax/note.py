@@ -1,8 +1,9 @@
-"""What the docstring of a config says: the title of its paper, and the tables of what was measured.
+"""What the docstring of a config says: its paper, the paper's claim, and what was measured.
 
 Its sections begin at the margin with a word and a colon, and their other lines are indented:
 
-    Paper: "TITLE", VENUE YEAR, arXiv:NUMBER. What it reports.
+    Paper: AUTHORS. "TITLE", VENUE YEAR, arXiv:NUMBER; code at ADDRESS.
+    Claim: the main figure, a sentence that tables show. Further figures.
     Measured: DATA, PRESET, seeds, machine, date and command:
 
            | run       | METRIC        | METRIC       |
@@ -52,6 +53,30 @@ def title(doc: str) -> str:
   if not quoted:
     raise BadInput('the docstring names no paper (Paper: "TITLE", …)')
   return " ".join(quoted[1].split())
+
+
+def citation(doc: str) -> str:
+  """The paper: authors, title, venue, where it and its code are.
+
+  >>> citation('Paper: He. "MAE", CVPR 2022,\\n       arXiv:2111.06377.\\nRun:   launch')
+  'He. "MAE", CVPR 2022, arXiv:2111.06377.'
+  """
+  return " ".join(" ".join(section(doc, "Paper")).split())
+
+
+def claim(doc: str) -> str:
+  """What the paper claims first: the first sentence of its section, without the full stop.
+
+  Raises:
+    BadInput: there is no such section.
+
+  >>> claim("Claim: ViT-L 85.9 %,\\n       on ImageNet. ViT-H at 448 px.")
+  'ViT-L 85.9 %, on ImageNet'
+  """
+  said = " ".join(" ".join(section(doc, "Claim")).split())
+  if not said:
+    raise BadInput("the docstring names no claim of the paper (Claim: …)")
+  return re.split(r"\.(?: |$)", said)[0]
 
 
 def measured(doc: str) -> list[Table]:

@@ -28,8 +28,7 @@ def page(place: str, config: ConfigDict) -> str:
   blocks: dict[str, list[str]] = {}
   if ours := own is not None and own.samefile(path):
     entry = catalogue.entry(path)
-    blocks[f"{entry['id']} ({entry['family']}): {entry['title']}"] = [entry["citation"]]
-    blocks |= {"note": note, "claim of the paper": [entry["claim"]]}
+    blocks[f"{entry['id']} ({entry['family']}): {entry['title']}"] = note
     blocks["measured here"] = entry["measured"].splitlines()
   else:
     blocks["note"] = note

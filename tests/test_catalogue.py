@@ -13,7 +13,8 @@ from maskjax.sections import find
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 DOC = '''"""A.
 
-Paper: "T", 2022.
+Paper: X. "T", 2022.
+Claim: c. More.
 Measured: digits, `laptop`:
 
   | run       | kNN         |
@@ -23,7 +24,6 @@ Measured: digits, `laptop`:
 '''
 NOTE = f"""{DOC}
 from ml_collections import ConfigDict
-NOTE = dict(claim="c", citation="x")
 PRESETS = dict(smoke=None, laptop=None)
 get_config = lambda arg=None: ConfigDict(dict(a=dict(fn="a.one", b=dict(fn="b.two")), n=3))
 """
@@ -32,8 +32,8 @@ get_config = lambda arg=None: ConfigDict(dict(a=dict(fn="a.one", b=dict(fn="b.tw
 def test_every_config_of_the_project_is_an_entry():
   entries = catalogue.entries(CONFIGS)
   assert "mae" in [e["id"] for e in entries]
-  fields = {*catalogue.NOTE, "id", "family", "kind", "config", "presets", "functions"}
-  fields |= {"title", "measured", "tables"}
+  fields = {"id", "family", "kind", "config", "presets", "functions", "measured", "tables"}
+  fields |= {"title", "citation", "claim"}
   for entry in entries:
     assert set(entry) == fields
     assert {"laptop", "smoke"} <= set(entry["presets"])
@@ -62,7 +62,7 @@ def test_every_id_is_a_method_of_the_survey():
   for entry in catalogue.entries(CONFIGS):
     if entry["kind"] != "base":
       assert entry["family"] == known[entry["id"]]["family"]
-    assert all(entry[name] for name in catalogue.NOTE)
+    assert all(entry[name] for name in ("citation", "claim"))
 
 
 def test_entries_are_sorted_and_read_from_folders_below(tmp_path):
@@ -79,6 +79,7 @@ def test_entries_are_sorted_and_read_from_folders_below(tmp_path):
   assert entries[0]["functions"] == ["a.one", "b.two"]
   assert [e["kind"] for e in entries] == ["method", "base"]
   assert (entries[0]["title"], entries[0]["measured"]) == ("T", "digits, kNN: untrained 0.5")
+  assert (entries[0]["citation"], entries[0]["claim"]) == ('X. "T", 2022.', "c")
   rows = {"untrained": {"kNN": "0.5 ± 0.1"}}
   assert entries[0]["tables"] == [{"under": "digits, `laptop`", "rows": rows}]
 
@@ -92,8 +93,8 @@ def test_two_configs_of_one_id_are_refused(tmp_path):
 
 
 def test_a_note_that_lacks_a_field_is_named(tmp_path):
-  (tmp_path / "a.py").write_text("NOTE = dict(citation='x')\nget_config = dict")
-  with pytest.raises(BadInput, match=r"a\.py: NOTE lacks claim$"):
+  (tmp_path / "a.py").write_text(NOTE.replace("Claim:", "Here:"))
+  with pytest.raises(BadInput, match=r"a\.py: the docstring names no claim of the paper"):
     catalogue.entries(tmp_path)
   (tmp_path / "a.py").write_text(NOTE.replace("| kNN ", "| "))
   with pytest.raises(BadInput, match=r"a\.py: an empty cell in"):

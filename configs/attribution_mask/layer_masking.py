@@ -1,9 +1,10 @@
 r"""Layer masking (Balasubramanian and Feizi, 2023): what is hidden, no layer of a CNN gets to see.
 
-Paper: "Towards Improved Input Masking for Convolutional Neural Networks", ICCV 2023,
-       arXiv:2211.14646. ResNet-50 trained as usual, 16 x 16 patches of ImageNet pictures hidden in
-       random order: mean accuracy over 0 to 100 % hidden 58.5 %, in grey 24.6 % (the public
-       notebook "Analysis").
+Paper: Balasubramanian, Feizi. "Towards Improved Input Masking for Convolutional Neural Networks",
+       ICCV 2023, arXiv:2211.14646.
+Claim: ResNet-50, mean accuracy over 0 to 100 % of the patches hidden: 58.5 %, in grey 24.6 %.
+       Patches of 16 x 16 pixels of ImageNet pictures, in random order (the public notebook
+       "Analysis").
 Measured: CIFAR-10, zip of JPEGs, `laptop`, ResNet-8, three seeds, f32, one shared core, some 10
        minutes of CPU a seed to train and 4 to explain, 2026-11-21, by the command below with
        --config.data.name=zip --config.data.path=cifar10.zip --config.init_from=runs/resnet. 256
@@ -80,8 +81,6 @@ BASE = lab.base("base/supervised")
 WITHOUT = ("cifar", "cifar_vit")
 
 NOTE = dict(
-  claim="ResNet-50, mean accuracy over 0 to 100 % of the patches hidden: 58.5 %, in grey 24.6 %",
-  citation="Balasubramanian, Feizi. ICCV 2023. arXiv:2211.14646",
   laptop=dict(shape=(32, 32, 3), classes=10, examples=50_000),
 )
 

@@ -1,9 +1,9 @@
 r"""Audio-MAE (Huang et al., 2022): MAE on spectrograms, 80 % hidden, a decoder that looks nearby.
 
-Paper: "Masked Autoencoders that Listen", NeurIPS 2022, arXiv:2207.06405; code at
-       github.com/facebookresearch/AudioMAE. ViT-B/16, 32 epochs of AudioSet-2M, fine-tuned there
-       with 20 % of times and 20 % of frequencies hidden: mAP 47.3; on AudioSet-20K 37.0 (README
-       and logs of the code).
+Paper: Huang, Xu, Li, Baevski, Auli, Galuba, Metze, Feichtenhofer. "Masked Autoencoders that
+       Listen", NeurIPS 2022, arXiv:2207.06405; code at github.com/facebookresearch/AudioMAE.
+Claim: ViT-B, AudioSet-2M: mAP 47.3, AudioSet-20K 37.0, without labels of other domains. 32 epochs,
+       fine-tuned with 20 % of times and 20 % of frequencies hidden (README and logs of the code).
 Measured: spoken digits, 600 steps of 64, three seeds, f32, one core, 3 min of it a seed,
        2026-11-22, by the command below and with `plain`, both with
        --config.evals.finetune.every=-1:
@@ -57,8 +57,6 @@ BASE = lab.base("image_mim/mae")
 WITHOUT = ("cifar", "small")
 
 NOTE = dict(
-  claim="ViT-B, AudioSet-2M: mAP 47.3, AudioSet-20K 37.0, without labels of other domains",
-  citation="Huang, Xu, Li, Baevski, Auli, Galuba, Metze, Feichtenhofer. NeurIPS 2022. 2207.06405",
   # About so many clips. The encoder with 527 classes has the 85,659,407 of the public log.
   scale=dict(shape=(1024, 128, 1), examples=1_960_000, parameters=136_218_880),
   laptop=dict(shape=(48, 64, 1), classes=10, examples=2700),

@@ -1,7 +1,9 @@
 r"""Causal language model: every token is predicted from those before it; the base of text methods.
 
-Paper: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019 (GPT-2). The
-       size is that of GPT-2 small, the data text8's characters, as md4's.
+Paper: Radford, Wu, Child, Luan, Amodei, Sutskever. "Language Models are Unsupervised Multitask
+       Learners", OpenAI 2019 (GPT-2). The size is that of GPT-2 small, the data text8's characters,
+       as md4's.
+Claim: A language model learns many tasks without being trained for them.
 Measured: Tiny Shakespeare, characters, `laptop`, 900 steps, three seeds, f32, one core, 7 min of it
        a seed, 2026-11-22, by the command of maskllm.py, whose stage it is: on the last 5 %:
 
@@ -26,8 +28,6 @@ from ml_collections import ConfigDict
 from maskjax import lab
 
 NOTE = dict(
-  claim="a language model learns many tasks without being trained for them (GPT-2)",
-  citation="Radford, Wu, Child, Luan, Amodei, Sutskever. OpenAI 2019",
   scale=dict(kind="text", shape=(256,), vocabulary=27, examples=351_563, parameters=84_996_096),
   laptop=dict(kind="text", shape=(128,), vocabulary=65, examples=7842),
 )

@@ -1,8 +1,9 @@
 r"""I-JEPA (Assran et al., 2023): from one block of an image, the representations of four others.
 
-Paper: "Self-Supervised Learning from Images with a Joint-Embedding Predictive Architecture", CVPR
-       2023, arXiv:2301.08243; code at github.com/facebookresearch/ijepa. ViT-H/14, 300 epochs of
-       ImageNet-1k, linear probe 79.3 % (MAE, 1600 epochs: 77.2).
+Paper: Assran, Duval, Misra, Bojanowski, Vincent et al. "Self-Supervised Learning from Images with a
+       Joint-Embedding Predictive Architecture", CVPR 2023, arXiv:2301.08243; code at
+       github.com/facebookresearch/ijepa.
+Claim: ViT-H/14, 300 epochs of ImageNet-1k, linear probe: 79.3 %, MAE with 1600 epochs 77.2.
 Measured: CIFAR-10, `laptop`, 300 steps of 32, three seeds, f32, one shared core, 2026-11-21, by the
        command below. The loss is on 1,024 test images; deviation: of features over their root mean
        square; directions: how many of 64 the features fill:
@@ -47,8 +48,6 @@ from ml_collections import ConfigDict, config_dict
 from maskjax import lab
 
 NOTE = dict(
-  claim="ViT-H/14, 300 epochs, ImageNet-1k, linear probe: 79.3 %, MAE with 1600 epochs 77.2",
-  citation="Assran, Duval, Misra, Bojanowski, Vincent et al. CVPR 2023. arXiv:2301.08243",
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=652_713_984),
   laptop=dict(shape=(32, 32, 3), classes=10, examples=5000),
 )

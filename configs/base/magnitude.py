@@ -1,8 +1,9 @@
 r"""Gradual magnitude pruning (Zhu and Gupta, 2017): the smallest weights go, by and by, for good.
 
-Paper: "To prune, or not to prune: exploring the efficacy of pruning for model compression", 2017,
-       arXiv:1710.01878. InceptionV3 on ImageNet-1k: 78.1 % top-1 dense, 78.0 at 50 % sparsity,
-       76.1 at 75 %, 74.6 at 87.5 % (table 1).
+Paper: Zhu, Gupta. "To prune, or not to prune: exploring the efficacy of pruning for model
+       compression", 2017, arXiv:1710.01878.
+Claim: InceptionV3 on ImageNet-1k: 78.0 % top-1 at 50 % sparsity, 74.6 at 87.5, dense 78.1. At 75 %
+       sparsity 76.1 (table 1).
 Measured: CIFAR-10, `cifar` and `cifar_vit`, three seeds, f32, 4 shared cores, 2026-11-21, by python
        launch.py --config=configs/base/magnitude.py:cifar --config.data.name=zip
        --config.data.path=cifar10.zip --config.init_from=runs/dense --workdir=runs/pruned and the
@@ -40,11 +41,6 @@ from ml_collections import ConfigDict, config_dict
 from maskjax import lab
 
 BASE = lab.base("base/supervised")
-
-NOTE = dict(
-  claim="InceptionV3 on ImageNet-1k: 78.0 % top-1 at 50 % sparsity, 74.6 at 87.5, dense 78.1",
-  citation="Zhu, Gupta. 2017. arXiv:1710.01878",
-)
 
 
 def method(c: ConfigDict) -> None:

@@ -1,8 +1,8 @@
 r"""Supervised image classification: the dense base that pruning, explanations and fine-tuning mask.
 
-Paper: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv:1512.03385, by
-       the recipe of Goyal et al., 2017, arXiv:1706.02677: ResNet-50, 90 epochs of ImageNet-1k,
-       23.6 % top-1 error.
+Paper: He, Zhang, Ren, Sun. "Deep Residual Learning for Image Recognition", CVPR 2016,
+       arXiv:1512.03385. By the recipe of Goyal et al., 2017, arXiv:1706.02677.
+Claim: ResNet-50, 90 epochs of ImageNet-1k: 23.6 % top-1 error (Goyal et al., 2017, table 1).
 Measured: CIFAR-10, zip of JPEGs, 4 epochs, three seeds, f32, 4 shared cores, 2026-11-21, by python
        launch.py --config=configs/base/supervised.py:cifar --config.data.name=zip
        --config.data.path=cifar10.zip --config.seeds=3 --config.total_epochs=4.0
@@ -33,8 +33,6 @@ from ml_collections import ConfigDict, config_dict
 from maskjax import lab
 
 NOTE = dict(
-  claim="ResNet-50, 90 epochs of ImageNet-1k: 23.6 % top-1 error (Goyal et al., 2017, table 1)",
-  citation="He, Zhang, Ren, Sun. CVPR 2016. arXiv:1512.03385",
   scale=dict(shape=(224, 224, 3), classes=1000, examples=1_281_167, parameters=25_557_032),
   laptop=dict(shape=(8, 8, 1), classes=10, examples=1437),
 )

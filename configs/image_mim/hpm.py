@@ -1,9 +1,9 @@
 r"""HPM (Wang et al., 2023): a model predicts where it will fail, and hides that from itself.
 
-Paper: "Hard Patches Mining for Masked Image Modeling", CVPR 2023, arXiv:2304.05919; code at
-       github.com/Haochen-Wang409/HPM. ViT-B/16, 800 epochs of ImageNet-1k: 84.2 % after
-       fine-tuning (MAE with 1600 epochs: 83.6), 48.5 mIoU on ADE20K (48.1); 200 epochs: 83.0 (82.2)
-       and 42.1 (40.5).
+Paper: Wang, Song, Fan, Wang, Xie, Zhang. "Hard Patches Mining for Masked Image Modeling", CVPR
+       2023, arXiv:2304.05919; code at github.com/Haochen-Wang409/HPM.
+Claim: ViT-B/16, 800 epochs of ImageNet-1k: 84.2 %, MAE with 1600 83.6; ViT-L 85.8, 85.1. ADE20K
+       48.5 mIoU (48.1); 200 epochs: 83.0 (82.2) and 42.1 (40.5).
 Measured: CIFAR-10, `laptop` and `plain`, 400 steps of 64, three seeds, f32, one core, 5 min of it a
        seed, 2026-11-22, by the command below with --config.evals.linear.every=0. Of predicted_loss,
        the rank correlation with the losses, of hidden patches and of all in images shown whole:
@@ -43,8 +43,6 @@ from maskjax import lab
 BASE = lab.base("image_mim/mae")
 
 NOTE = dict(
-  claim="ViT-B/16, 800 epochs of ImageNet-1k: 84.2 %, MAE with 1600 83.6; ViT-L 85.8, 85.1",
-  citation="Wang, Song, Fan, Wang, Xie, Zhang. CVPR 2023. arXiv:2304.05919",
   # With the 252,160 numbers of the fixed position tables, what the public code counts.
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=137_269_760),
   laptop=dict(shape=(32, 32, 3), classes=10, examples=10_000),

@@ -1,7 +1,9 @@
 r"""MAE (He et al., 2022): hide 75 % of an image's patches, encode the rest, predict what is hidden.
 
-Paper: "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022, arXiv:2111.06377.
-       ViT-L/16, 1600 epochs of ImageNet-1k: 85.9 % after fine-tuning; ViT-H at 448 px: 87.8 %.
+Paper: He, Chen, Xie, Li, Dollár, Girshick. "Masked Autoencoders Are Scalable Vision Learners", CVPR
+       2022, arXiv:2111.06377.
+Claim: ViT-Huge 87.8 % top-1 with ImageNet-1K data only; training 3x or more faster. ViT-L/16, 1600
+       epochs: 85.9 % after fine-tuning; ViT-H is at 448 px.
 Measured: CIFAR-10, zip of JPEGs, `cifar`, seed 0, f32, 71 min of steps on 4 shared cores,
        2026-11-21, by python launch.py --config=configs/image_mim/mae.py:cifar --workdir=runs/cifar
        --config.data.name=zip --config.data.path=cifar10.zip (stopped and resumed twice on the way).
@@ -38,8 +40,6 @@ from ml_collections import ConfigDict, config_dict
 from maskjax import lab
 
 NOTE = dict(
-  claim="ViT-Huge 87.8 % top-1 with ImageNet-1K data only; training 3x or more faster",
-  citation="He, Chen, Xie, Li, Dollár, Girshick. CVPR 2022. arXiv:2111.06377",
   # Its examples and their number, and what is trained: with the 302,592 numbers of the fixed
   # position tables these are the 329,541,888 that the paper's code counts.
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=329_239_296),

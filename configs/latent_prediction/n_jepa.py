@@ -1,8 +1,9 @@
 r"""N-JEPA (Qiu et al., 2025): I-JEPA whose mask tokens are told where they are through noise.
 
-Paper: "Improving Joint Embedding Predictive Architecture with Diffusion Noise", 2025,
-       arXiv:2507.15216. Its abstract claims robust features and gives no figures; the base that it
-       improves on is I-JEPA, 79.3 % by a linear probe with ViT-H/14.
+Paper: Qiu, Zhu, Chen. "Improving Joint Embedding Predictive Architecture with Diffusion Noise",
+       2025, arXiv:2507.15216.
+Claim: Noise on mask tokens' positions makes features more robust; no figures in the abstract. Its
+       base is I-JEPA.
 Measured: CIFAR-10, `laptop`, 300 steps of 32, three seeds, f32, one shared core, 2026-11-21, by the
        command below and by that of `ijepa`; directions: how many of 64 the features fill:
 
@@ -53,11 +54,6 @@ from ml_collections import ConfigDict
 from maskjax import lab
 
 BASE = lab.base("base/ijepa")
-
-NOTE = dict(
-  claim="noise on mask tokens' positions makes features more robust; no figures in the abstract",
-  citation="Qiu, Zhu, Chen. 2025. arXiv:2507.15216",
-)
 
 
 def method(c: ConfigDict) -> None:

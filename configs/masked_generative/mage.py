@@ -1,8 +1,10 @@
 r"""MAGE (Li et al., 2023): one network that represents images and makes them, of hidden codes.
 
-Paper: "MAGE: MAsked Generative Encoder to Unify Representation Learning and Image Synthesis",
-       CVPR 2023, arXiv:2211.09117; code at github.com/LTH14/mage. ViT-L, 1600 epochs of
-       ImageNet-1k: FID 9.10 without labels, linear probe 78.9 %; ViT-B 11.1 and 74.7 %.
+Paper: Li, Chang, Mishra, Zhang, Katabi, Krishnan. "MAGE: MAsked Generative Encoder to Unify
+       Representation Learning and Image Synthesis", CVPR 2023, arXiv:2211.09117; code at
+       github.com/LTH14/mage.
+Claim: ViT-L, ImageNet-1k: FID 9.10 without labels, linear probe 78.9 %. 1600 epochs; ViT-B 11.1 and
+       74.7 %.
 Measured: CIFAR-10, 600 steps of 32 images, three seeds on one tokenizer and one classifier, f32,
        one core, 5 min of it a seed, 2026-11-22, by the command below with init_from,
        evals.frechet.network and --config.evals.frechet.examples=500. Fréchet distance of 500
@@ -82,8 +84,6 @@ mae = lab.base("image_mim/mae")
 supervised = lab.base("base/supervised")
 
 NOTE = dict(
-  claim="ViT-L, ImageNet-1k: FID 9.10 without labels, linear probe 78.9 %",
-  citation="Li, Chang, Mishra, Zhang, Katabi, Krishnan. CVPR 2023. arXiv:2211.09117",
   scale=dict(shape=(256, 256, 3), classes=1000, examples=1_281_167, parameters=406_764_544),
   laptop=dict(shape=(32, 32, 3), classes=10, examples=10_000),
 )

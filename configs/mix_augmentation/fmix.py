@@ -1,8 +1,10 @@
 r"""FMix (Harris et al., 2020): regions of any shape come from another image, labels mix by area.
 
-Paper: "FMix: Enhancing Mixed Sample Data Augmentation", 2020, arXiv:2002.12047; code at
-       github.com/ecs-vlc/FMix. PyramidNet-200 on CIFAR-10: 98.64 %, without mixing 98.31, with
-       MixUp 97.92 (README of the code). The default here is the recipe of its PreAct ResNet-18.
+Paper: Harris, Marcu, Painter, Niranjan, Prügel-Bennett, Hare. "FMix: Enhancing Mixed Sample Data
+       Augmentation", 2020, arXiv:2002.12047; code at github.com/ecs-vlc/FMix. The default here is
+       the recipe of its PreAct ResNet-18.
+Claim: CIFAR-10, PyramidNet-200: 98.64 %, without mixing 98.31, with MixUp 97.92 (README of the
+       code).
 Measured: CIFAR-10, 1,000 images, ViT/8, `laptop` and `plain`, 50 epochs, three seeds, f32, shared
        cores, 2026-11-21, by the command below:
 
@@ -39,8 +41,6 @@ from maskjax import lab
 BASE = lab.base("base/supervised")
 
 NOTE = dict(
-  claim="CIFAR-10, PyramidNet-200: 98.64 %, without mixing 98.31, with MixUp 97.92",
-  citation="Harris, Marcu, Painter, Niranjan, Prügel-Bennett, Hare. 2020. arXiv:2002.12047",
   scale=dict(shape=(32, 32, 3), classes=10, examples=50_000, parameters=11_171_274),
   laptop=dict(shape=(32, 32, 3), classes=10, examples=1000),
 )

@@ -1,8 +1,9 @@
 r"""FLIP (Li et al., 2023): images and captions find each other, half of every image left out.
 
-Paper: "Scaling Language-Image Pre-training via Masking", CVPR 2023, arXiv:2212.00794; code at
-       github.com/facebookresearch/flip. LAION-400M, 12.8 billion pairs sampled, ImageNet-1k without
-       its labels: ViT-B/16 68.0 %, ViT-L/16 74.3, ViT-H/14 75.5; LAION-2B: ViT-H/14 78.8.
+Paper: Li, Fan, Hu, Feichtenhofer, He. "Scaling Language-Image Pre-training via Masking", CVPR 2023,
+       arXiv:2212.00794; code at github.com/facebookresearch/flip.
+Claim: LAION-400M, zero-shot ImageNet-1k: ViT-L/16 74.3 %, ViT-H/14 75.5; LAION-2B: 78.8. 12.8
+       billion pairs sampled; ViT-B/16 68.0 %.
 Measured: CIFAR-10, captions from templates, three seeds, f32, one thread of a shared machine,
        2026-11-21, by the command below. Zero-shot accuracy on 1,000 test images, by five templates
        a class; steps of 128 and the GFLOP of one; seconds are steps by the median of 15 interleaved
@@ -62,8 +63,6 @@ from ml_collections import ConfigDict, config_dict
 from maskjax import lab
 
 NOTE = dict(
-  claim="LAION-400M, zero-shot ImageNet-1k: ViT-L/16 74.3 %, ViT-H/14 75.5; LAION-2B: 78.8",
-  citation="Li, Fan, Hu, Feichtenhofer, He. CVPR 2023. arXiv:2212.00794",
   scale=dict(
     shape=(224, 224, 3),
     examples=1_281_167,

@@ -1,7 +1,8 @@
 r"""FISH Mask (Sung et al., 2021): updates of the parameters of largest Fisher information only.
 
-Paper: "Training Neural Networks with Fixed Sparse Masks", NeurIPS 2021, arXiv:2111.09839.
-       BERT-large on GLUE: 0.5 % of the parameters do what fine-tuning all of them does.
+Paper: Sung, Nair, Raffel. "Training Neural Networks with Fixed Sparse Masks", NeurIPS 2021,
+       arXiv:2111.09839.
+Claim: BERT-large on GLUE: updating 0.5 % of the parameters does what updating all of them does.
 Measured: scikit-learn's digits, `laptop`, a ResNet-8 of 74,352 weights and a head, 200 steps of 64
        on 5 to 9, three seeds, f32, one shared core, 2026-11-21, by the commands below with
        --config.init_from=runs/five, from python launch.py
@@ -68,8 +69,6 @@ BASE = lab.base("base/supervised")
 WITHOUT = ("cifar_vit",)
 
 NOTE = dict(
-  claim="BERT-large on GLUE: updating 0.5 % of the parameters does what updating all of them does",
-  citation="Sung, Nair, Raffel. NeurIPS 2021. arXiv:2111.09839",
   scale=dict(shape=(32, 32, 3), classes=10, examples=50_000, parameters=21_282_122),
   laptop=dict(shape=(8, 8, 1), classes=5, examples=720),
   smoke=dict(prepare__squared_gradients__examples=8),
