@@ -225,8 +225,9 @@ def assign(config: ConfigDict, key: str, text: str) -> None:
   """Sets a field, named with dots, to a Python literal or plain words.
 
   A field that exists keeps its type. A section that names its function takes every argument of
-  that function, and an entry of a chain is named by its number: `hide.0.sigma`. Inside a section,
-  `None` leaves a field unset and switches an evaluator off.
+  that function, `data` every one of what opens its data, and an entry of a chain is named by its
+  number: `hide.0.sigma`. Inside a section, `None` leaves a field unset and switches an evaluator
+  off.
 
   Raises:
     BadInput: no such field, or a value of another type (True is no number).
@@ -269,7 +270,7 @@ def _assigned(section: Any, path: Sequence[str], text: str, field: Field) -> Any
     parts[int(name)] = _assigned(dict(parts[int(name)]), rest, text, field)
     return tuple(parts)
   there = isinstance(section, ConfigDict | dict) and name in section
-  if not there and (rest or not _takes(section, name)):
+  if not there and (rest or not _takes(section, name, field)):
     raise field.unknown(section)
   if rest:
     section[name] = _assigned(section[name], rest, text, field)
@@ -289,9 +290,12 @@ def _assigned(section: Any, path: Sequence[str], text: str, field: Field) -> Any
   return section
 
 
-def _takes(section: Any, name: str) -> bool:
-  """Whether a section names a function that takes an argument of this name."""
+def _takes(section: Any, name: str, field: Field) -> bool:
+  """Whether a section names a function that takes an argument of this name, or data that do."""
   fn = section.get("fn") if isinstance(section, ConfigDict | dict) else None
+  if field.key.split(".")[-2:-1] == ["data"] and isinstance(section, ConfigDict):
+    # By its name, since what opens data lies below.
+    return name in sections.find("data.pipeline.keys")(section.get("name", ""))
   if not isinstance(fn, str) or "." not in fn:
     return False
   takes = inspect.signature(sections.find(fn)).parameters

@@ -2,13 +2,16 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 # What the ids, labels and axes of a run mean: weights are of no use where one of these differs.
 MEANING = ("kind", "shape", "class_names", "vocabulary", "unit", "rate", "columns", "caption")
 # What is measured over the examples: the statistics of a run's first launch are kept.
 STATISTICS = ("mean", "std", "low", "high")
+# What else of the examples a run is made for.
+DIGESTS = ("labels", "examples")
+COUNTED = ("sizes", *DIGESTS, "peak")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Record:
       floats.
     labels: a digest of the labels of each split in the order of its examples, of sources that tell
       them.
+    examples: likewise a digest of what the examples hold; see `data.digests`.
   """
 
   kind: str
@@ -55,6 +59,7 @@ class Record:
   caption: int = 0
   peak: float = 255.0
   labels: dict[str, str] = dataclasses.field(default_factory=dict)
+  examples: dict[str, str] = dataclasses.field(default_factory=dict)
 
   @property
   def classes(self) -> int:
@@ -78,13 +83,23 @@ def difference(was: Record, now: Record, fields: Sequence[str] = MEANING) -> str
   >>> difference(old, dataclasses.replace(old, sizes={"train": 5}), ["sizes"])
   'sizes.train was 4, is now 5'
   """
+  return next(differences(was, now, fields), "")
+
+
+def differences(was: Record, now: Record, fields: Sequence[str]) -> Iterator[str]:
+  """All differences between two records, as `difference` tells the first.
+
+  >>> old = Record("image", (8, 8, 1), {"train": 4, "test": 2})
+  >>> new = dataclasses.replace(old, peak=1.0, sizes={"train": 4})
+  >>> list(differences(old, new, ["sizes", "peak"]))
+  ['sizes.test was 2, is now absent', 'peak was 255.0, is now 1.0']
+  """
   for name in fields:
     before, after = _parts(name, getattr(was, name)), _parts(name, getattr(now, name))
     show = lambda parts, key: repr(parts[key]) if key in parts else "absent"
     for key in {**before, **after}:
       if key not in before or key not in after or not _same(before[key], after[key]):
-        return f"{key} was {show(before, key)}, is now {show(after, key)}"
-  return ""
+        yield f"{key} was {show(before, key)}, is now {show(after, key)}"
 
 
 def _parts(name: str, value: Any) -> dict[str, Any]:

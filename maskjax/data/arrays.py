@@ -98,6 +98,10 @@ class Arrays:
       return None
     return int(self.labels[index])
 
+  def content_of(self, index: int) -> bytes:
+    """The values at `index`."""
+    return self.images[index].tobytes()
+
 
 def open(
   path: str,

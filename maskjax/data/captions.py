@@ -147,6 +147,7 @@ def read(
   seed: int = 0,
   unit: str = "words",
   vocabulary: int = 2**16,
+  known: Record | None = None,
 ) -> tuple[Record, dict[str, Source]]:
   """The record and splits of images with the captions that came with them.
 
@@ -162,6 +163,7 @@ def read(
     seed: of the choice among several captions.
     unit: "words" or "bpe", see `tokens.learn`.
     vocabulary: tokens at most, the unknown one aside.
+    known: the record of the data that a run began with, whose vocabulary is taken.
 
   Raises:
     BadInput: no images, or a training split without captions.
@@ -176,10 +178,9 @@ def read(
       "without data.captions.column captions from templates"
     )
   texts = [text for each in told[train] for text in each]
-  known = tokens.learn(texts, unit=unit, size=vocabulary)
-  record = dataclasses.replace(
-    record, vocabulary=(*known, tokens.UNKNOWN), unit=unit, caption=length
-  )
+  learn = lambda: (*tokens.learn(texts, unit=unit, size=vocabulary), tokens.UNKNOWN)
+  entries = known.vocabulary if known else learn()
+  record = dataclasses.replace(record, vocabulary=entries, unit=unit, caption=length)
   sources: dict[str, Source] = {}
   for stream, (name, source) in enumerate(sorted(splits.items())):
     say = partial(_given, captions=told[name], seed=(seed, stream))

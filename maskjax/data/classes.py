@@ -2,12 +2,12 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import SupportsIndex
 
 import numpy as np
 
-from maskjax.data.source import Example, Source
+from maskjax.data.source import Example, Source, content_of
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
 
@@ -29,7 +29,18 @@ class OfClasses:
   def __getitem__(self, index: SupportsIndex, /) -> Example:
     """The example at `index`."""
     example = self.source[int(self.indices[index.__index__()])]
+    if "label" not in example:
+      return example
     return {**example, "label": self.labels[int(example["label"])]}
+
+  def label_of(self, index: int) -> int | None:
+    """The label at `index`; None where there is none."""
+    old = labeller(self.source)(int(self.indices[index]))
+    return None if old is None else self.labels[old]
+
+  def content_of(self, index: int) -> bytes:
+    """What changes where the example at `index` does."""
+    return content_of(self.source, int(self.indices[index]))
 
 
 def only(
@@ -51,7 +62,7 @@ def only(
   labels = {old: new for new, old in enumerate(chosen)}
   kept: dict[str, Source] = {}
   for split, source in splits.items():
-    of = getattr(source, "label_of", None) or (lambda i, source=source: source[i]["label"])
+    of = labeller(source)
     indices = np.array([i for i in range(len(source)) if of(i) in labels], np.int64)
     if not len(indices):
       raise BadInput(f"split {split!r} has no example of the classes {tuple(classes)!r}")
@@ -59,6 +70,28 @@ def only(
   sizes = {split: len(source) for split, source in kept.items()}
   names = tuple(names[old] for old in chosen)
   return dataclasses.replace(record, sizes=sizes, class_names=names), kept
+
+
+def renumbered(
+  record: Record, splits: Mapping[str, Source], names: Sequence[str]
+) -> tuple[Record, dict[str, Source]]:
+  """All examples, their labels those that classes of their names have among `names`.
+
+  >>> record = Record("image", (8, 8, 1), {}, class_names=("dog", "cat"))
+  >>> renumbered(record, {}, ("ant", "cat", "dog"))[0].class_names
+  ('ant', 'cat', 'dog')
+  """
+  labels = {old: list(names).index(name) for old, name in enumerate(record.class_names)}
+  record = dataclasses.replace(record, class_names=tuple(names))
+  if all(old == new for old, new in labels.items()):
+    return record, dict(splits)
+  made = {s: OfClasses(source, np.arange(len(source)), labels) for s, source in splits.items()}
+  return record, dict(made)
+
+
+def labeller(source: Source) -> Callable[[int], int | None]:
+  """The function from an index to a label, of which a source may know without its examples."""
+  return getattr(source, "label_of", None) or (lambda index: source[index].get("label"))  # type: ignore[return-value]
 
 
 def spoken(record: Record, path: str) -> Record:

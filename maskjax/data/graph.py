@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from maskjax.data import npz, text
+from maskjax.data.digests import digest
 from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput
 from maskjax.record import Record
@@ -34,6 +35,11 @@ class Graph:
   """
 
   example: Mapping[str, np.ndarray | int]
+
+  @property
+  def digest(self) -> str:
+    """Of all its arrays."""
+    return digest(np.asarray(self.example[name]).tobytes() for name in sorted(self.example))
 
   def __len__(self) -> int:
     """One."""

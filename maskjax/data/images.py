@@ -68,6 +68,10 @@ class Images:
     """The label of the image at `index`, which is not decoded; None without labels."""
     return self.files.label_of(index)
 
+  def content_of(self, index: int) -> bytes:
+    """What changes where the file of the image at `index` does."""
+    return self.files.content_of(index)
+
 
 def open_images(
   splits: Mapping[str, Encoded],

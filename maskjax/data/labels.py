@@ -1,18 +1,15 @@
 """Which examples have labels, asked of sources that know it without reading their examples."""
 
-import hashlib
 import logging
 from collections.abc import Mapping
 
 import numpy as np
 
-from maskjax.data.images import evenly
 from maskjax.data.source import Part, Source
 from maskjax.errors import BadInput
 from maskjax.record import Record
 
 _log = logging.getLogger("maskjax")
-_SAMPLE = 10_000
 
 
 def check(splits: Mapping[str, Source]) -> None:
@@ -29,18 +26,6 @@ def check(splits: Mapping[str, Source]) -> None:
     if isinstance(found, np.ndarray) and (found < 0).any() and (found >= 0).any():
       without = f"{(found < 0).sum()} of {len(found)} examples of {split!r} have no label (-1)"
       raise BadInput(f"{without}: data.classes=(...) keeps those of the classes that it names")
-
-
-def digests(splits: Mapping[str, Source]) -> dict[str, str]:
-  """A digest of the labels of each split that tells them, of 10,000 evenly spaced ones at most."""
-  found = {}
-  for split, source in splits.items():
-    if of := getattr(source, "label_of", None):
-      # Some sources read an example to tell its label.
-      chosen = [of(int(i)) for i in evenly(len(source), _SAMPLE)]
-      numbers = np.array([-1 if label is None else label for label in chosen], "<i8")
-      found[split] = hashlib.sha256(numbers.tobytes()).hexdigest()[:16]
-  return found
 
 
 def tell_left_out(part: Part, record: Record) -> None:

@@ -7,7 +7,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from maskjax.data import text, wav
-from maskjax.data.source import Example, Source, generator
+from maskjax.data.source import Example, Source, content_of, generator
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
 
@@ -60,6 +60,10 @@ class Mixtures:
     peak = max(np.abs(made).max(), np.abs(made.sum(0)).max())
     made = (PEAK / peak * made if peak > 0 else made).astype(np.float32)
     return {"mixture": made.sum(0), "sources": made}
+
+  def content_of(self, index: int) -> bytes:
+    """What changes where the first recording of the mixture at `index` does."""
+    return content_of(self.audio, index % len(self.labels))
 
   def _signal(self, index: int) -> np.ndarray:
     """A recording, its channels averaged."""

@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,16 +13,20 @@ import numpy as np
 from absl import flags
 
 from maskjax import bind
-from maskjax.data import batch, kinds, labels, spectrograms, tiny
+from maskjax.data import batch, digests, kinds, labels, spectrograms, tiny
 from maskjax.data import captions as describe
 from maskjax.data import splits as by
 from maskjax.data.batch import Batch
-from maskjax.data.classes import Classes, only, spoken
+from maskjax.data.classes import Classes, only, renumbered, spoken
 from maskjax.data.images import evenly
 from maskjax.data.openers import OPENERS
 from maskjax.data.source import Example, Part, Source
 from maskjax.errors import BadInput, nearest, unknown
 from maskjax.record import STATISTICS, Record, difference
+
+# Arguments of openers that are not for a config to say.
+OURS = ("path", "name", "known")
+CHANGED = ("refuse", "accept")
 
 
 class Data(NamedTuple):
@@ -67,6 +71,7 @@ def load(
   mel: Mapping[str, Any] | None = None,
   captions: Mapping[str, Any] | None = None,
   scale: Mapping[str, Any] | None = None,
+  changed: str = "refuse",
   known: Record | None = None,
   **kwargs: Any,
 ) -> Data:
@@ -85,10 +90,14 @@ def load(
   of `scale`, see `tiny.source`, as they come out of all this: other arguments change their shape at
   most. No other name reads `scale`.
 
-  `known` is the record of the data that a network was trained on: what ids, labels and axes mean
-  must be the same, and its statistics are used in place of measured ones. All that cannot work is a
-  BadInput of one line.
+  `known` is the record of the data that a network was trained on: its vocabulary, its classes by
+  name and its statistics are used in place of learned and measured ones, and what ids, labels and
+  axes mean must be the same. Whether a run goes on where other things have `changed` since its
+  first launch, "refuse" or "accept", is for the run to ask. All that cannot work is a BadInput of
+  one line.
   """
+  if changed not in CHANGED:
+    raise unknown("data.changed", changed, CHANGED)
   size = _size(size)
   if name == "tiny":
     kwargs = {"scale": tiny.fitted(scale or {}, {**kwargs, "size": size})}
@@ -98,7 +107,7 @@ def load(
   if captions is not None and "column" in captions:
     captions = dict(captions)
     given["captions"] = captions.pop("column")
-  record, splits = opened(name, os.path.expanduser(path), {**given, **kwargs})
+  record, splits = opened(name, os.path.expanduser(path), {**given, **kwargs}, known)
   train, test = by.find(train, splits), by.find(test, splits)
   for role, split in (("train", train), ("test", test)):
     if split not in splits and (split or role == "train"):
@@ -107,14 +116,17 @@ def load(
     record = spoken(record, class_names)
   if classes is not None:
     record, splits = only(record, splits, classes)
+  if known and record.class_names and {*record.class_names} <= {*known.class_names}:
+    record, splits = renumbered(record, splits, known.class_names)
   labels.check({split: splits[split] for split in (train, test) if split})
+  record = dataclasses.replace(record, examples=digests.examples(splits))
   if record.class_names:
-    record = dataclasses.replace(record, labels=labels.digests(splits))
+    record = dataclasses.replace(record, labels=digests.labels(splits))
   if mel is not None:
     record, splits = spectrograms.of(record, splits, **mel)
   if captions is not None:
     if "captions" in given:
-      record, splits = describe.read(record, splits, train, **captions)
+      record, splits = describe.read(record, splits, train, known=known, **captions)
     else:
       record, splits = describe.of(record, splits, **captions)
   if limit is not None:
@@ -229,23 +241,41 @@ def examples(
   )
 
 
-def opened(name: str, path: str, kwargs: Mapping[str, Any]) -> tuple[Record, dict[str, Source]]:
+def opened(
+  name: str, path: str, kwargs: Mapping[str, Any], known: Record | None = None
+) -> tuple[Record, dict[str, Source]]:
   """What the opener of a kind gives, `load` without all that follows it.
 
   Raises:
     BadInput: no such kind, an argument that it does not take, or data that it cannot read.
   """
-  module, _, function = name.rpartition(":")
-  foreign = bool(module) and function.isidentifier()  # "mnist:3.0.1" is a version in TFDS
-  known = foreign or name in OPENERS
-  opener = bind.resolve(name if foreign else OPENERS.get(name, "maskjax.data.tfds:open"), "")
-  allowed = [key for key in inspect.signature(opener).parameters if key not in ("path", "name")]
+  opener, takes = _opener(name)
+  allowed = [key for key in takes if key not in OURS]
   for key in kwargs:
     if key not in allowed:
       raise BadInput(
         f"data.{key} is not for {name!r}{nearest(key, allowed)} (known: {', '.join(allowed)})"
       )
-  return opener(path, **kwargs) if known else opener(path, name=name, **kwargs)
+  ours = {"name": name, "known": known}
+  return opener(path, **{key: ours[key] for key in ours if key in takes}, **kwargs)
+
+
+def keys(name: str) -> set[str]:
+  """What a config may say of data of this name, in its section `data`.
+
+  >>> {"limit", "splits"} <= keys("folder"), "splits" in keys("npz"), "known" in keys("text")
+  (True, False, False)
+  """
+  of_all = [p.name for p in inspect.signature(load).parameters.values() if p.kind is p.KEYWORD_ONLY]
+  return ({*of_all, *_opener(name)[1]} - {*OURS}) | {"name", "path"}
+
+
+def _opener(name: str) -> tuple[Callable[..., Any], Collection[str]]:
+  """The function that opens data of a name, and its arguments."""
+  module, _, function = name.rpartition(":")
+  foreign = bool(module) and function.isidentifier()  # "mnist:3.0.1" is a version in TFDS
+  opener = bind.resolve(name if foreign else OPENERS.get(name, "maskjax.data.tfds:open"), "")
+  return opener, inspect.signature(opener).parameters
 
 
 def _options(threads: int, prefetch: int) -> grain.ReadOptions:

@@ -7,6 +7,7 @@ from typing import SupportsIndex
 import numpy as np
 
 from maskjax.data import cells, text
+from maskjax.data.digests import digest
 from maskjax.data.parts import parts
 from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput
@@ -25,6 +26,7 @@ class Windows:
   valid: np.ndarray
   length: int
   stride: int
+  digest: str = ""
 
   def __len__(self) -> int:
     """Number of windows."""
@@ -77,7 +79,8 @@ def open(
   valid = ~np.isnan(table)
   values = np.where(valid, (table - mean) / std, 0).astype(np.float32)
   sources: dict[str, Source] = {
-    name: Windows(values[rows], valid[rows], length, stride) for name, rows in cut.items()
+    name: Windows(values[rows], valid[rows], length, stride, digest([table[rows].tobytes()]))
+    for name, rows in cut.items()
   }
   sizes = {name: len(source) for name, source in sources.items()}
   shape = (length, table.shape[1])

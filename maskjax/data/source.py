@@ -16,7 +16,11 @@ class Source(Protocol):
   Image sources yield `{"image": uint8 [h, w, c], "label": int}` as stored, without "label" where
   there is none; of video sources it is "video", uint8 [t, h, w, c]; text, wav, series, table and
   graph sources yield their final numpy arrays. Every opener is
-  `open(path, **kwargs) -> (Record, {split: Source})`.
+  `open(path, **kwargs) -> (Record, {split: Source})`; one that takes `known` gets the record of the
+  data that a run began with.
+
+  A source may have `label_of(index)`, which gives a label or None and need not read the example,
+  and `content_of(index)`, bytes that change where the example does, or a `digest` of all examples.
   """
 
   def __len__(self) -> int:
@@ -26,6 +30,12 @@ class Source(Protocol):
   def __getitem__(self, index: SupportsIndex, /) -> Example:
     """The example at `index`, the same at every call."""
     ...
+
+
+def content_of(source: Source, index: int) -> bytes:
+  """What tells an example from a changed one, as its source says; empty where that says nothing."""
+  of = getattr(source, "content_of", None)
+  return of(index) if of else b""
 
 
 class Part:

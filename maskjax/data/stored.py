@@ -8,13 +8,15 @@ import struct
 import threading
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, Any, Protocol
 
 import numpy as np
 
 from maskjax.data.listing import Listing
 from maskjax.errors import BadInput
+
+SUMMED = 1 << 20
 
 
 class Encoded(Protocol):
@@ -36,6 +38,10 @@ class Encoded(Protocol):
     """What to call the file in messages."""
     ...
 
+  def content_of(self, index: int) -> bytes:
+    """What changes where the file does."""
+    ...
+
 
 class Stored(Encoded, Protocol):
   """Files that have names and can be opened."""
@@ -48,6 +54,14 @@ class Stored(Encoded, Protocol):
   def opened(self, index: int) -> IO[bytes]:
     """The file, open from its start."""
     ...
+
+
+def summed(size: int, crc: Callable[[], int]) -> bytes:
+  """The size of a file and the CRC-32 of what is in it, which is 0 for more than `SUMMED` bytes.
+
+  So it is the same for a file in a folder, which has to be read, and in a zip, which tells it.
+  """
+  return struct.pack("<qI", size, crc() if size <= SUMMED else 0)
 
 
 def stored(listing: Listing, labels: Sequence[int | None]) -> Stored:
@@ -85,6 +99,10 @@ class Subset:
     """What to call the file in messages."""
     return self.parent.name(int(self.indices[index]))
 
+  def content_of(self, index: int) -> bytes:
+    """What changes where the file does."""
+    return self.parent.content_of(int(self.indices[index]))
+
   def opened(self, index: int) -> IO[bytes]:
     """The file, open from its start."""
     return self.parent.opened(int(self.indices[index]))
@@ -117,6 +135,13 @@ class _Folder:
   def name(self, index: int) -> str:
     return os.path.join(self.root, self.names[index])
 
+  def content_of(self, index: int) -> bytes:
+    try:
+      size = os.stat(os.path.join(self.root, self.names[index])).st_size
+    except OSError as error:
+      raise BadInput(f"unreadable file {self.name(index)}: {error.strerror}") from error
+    return summed(size, lambda: zlib.crc32(self[index][0]))
+
 
 class _Zip:
   """Members of a zip by index, read from a memory map that each process opens for itself.
@@ -129,6 +154,7 @@ class _Zip:
     self.names = [member.filename for member in members]
     self.start = np.array([member.header_offset for member in members], np.int64)
     self.bytes = np.array([member.compress_size for member in members], np.int64)
+    self.size = np.array([member.file_size for member in members], np.int64)
     self.crc = np.array([member.CRC for member in members], np.int64)
     self.deflated = np.array([m.compress_type == zipfile.ZIP_DEFLATED for m in members], bool)
     self._open()
@@ -170,6 +196,9 @@ class _Zip:
 
   def name(self, index: int) -> str:
     return f"{self.names[index]} in {self.path}"
+
+  def content_of(self, index: int) -> bytes:
+    return summed(int(self.size[index]), lambda: int(self.crc[index]))
 
   def _data(self) -> mmap.mmap:
     if self._map is None:

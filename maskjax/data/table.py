@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 
 from maskjax import bind
 from maskjax.data import cells, filled, npz, text
+from maskjax.data.digests import digest
 from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
@@ -37,6 +38,7 @@ class Rows:
   values: np.ndarray
   valid: np.ndarray
   origin: Origin | None = None
+  digest: str = ""
 
   def __len__(self) -> int:
     """Number of rows."""
@@ -83,7 +85,9 @@ def open(
   _some(seen, names, "no value left of it by data.missing")
   low, high = _limits(table, seen)
   scaled = _scale(table, low, high)
-  cut = lambda valid: Rows(np.where(valid, scaled, 0).astype(np.float32), valid, origin)
+  held = lambda valid: digest([np.where(valid, table, np.nan).tobytes()])
+  filled_up = lambda valid: np.where(valid, scaled, 0).astype(np.float32)
+  cut = lambda valid: Rows(filled_up(valid), valid, origin, held(valid))
   splits: dict[str, Source] = {"train": cut(seen), **({"truth": cut(known)} if missing else {})}
   record = Record(
     "table",

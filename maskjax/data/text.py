@@ -12,6 +12,7 @@ import numpy as np
 
 from maskjax.data import tokens
 from maskjax.data.collocations import units
+from maskjax.data.digests import digest
 from maskjax.data.layout import lay_out
 from maskjax.data.listing import listed
 from maskjax.data.parts import parts
@@ -46,6 +47,7 @@ class Windows:
   stride: int
   end: int | None = None
   begins: np.ndarray | None = None
+  digest: str = ""
 
   def __len__(self) -> int:
     """Number of windows, the padded one included."""
@@ -81,6 +83,7 @@ def open(
   documents: str = "",
   collocations: Mapping[str, Any] | None = None,
   turns: str = "",
+  known: Record | None = None,
 ) -> tuple[Record, dict[str, Source]]:
   """Opens a text file, or a folder or zip of them (see `SUFFIXES`), as windows of token ids.
 
@@ -106,9 +109,12 @@ def open(
   tell the "unit" of each token: a collocation of the training part, a word or a sign; with a `size`
   of 0 whole words.
 
+  With the record `known` of the text that a run began with nothing is learned: its vocabulary is
+  taken as it is.
+
   Raises:
-    BadInput: no such file, nothing in it, not UTF-8 (file and byte offset named), or an argument
-      out of range.
+    BadInput: no such file, nothing in it, not UTF-8 (file and byte offset named), an argument out
+      of range, or a token that is not in a known vocabulary.
   """
   if turns and documents:
     raise BadInput("a text is cut into turns or into documents: unset one of the two separators")
@@ -134,6 +140,7 @@ def open(
     documents=bool(documents),
     collocations=collocations,
     turns=bool(turns),
+    known=known,
   )
 
 
@@ -148,6 +155,7 @@ def assemble(
   documents: bool = False,
   collocations: Mapping[str, Any] | None = None,
   turns: bool = False,
+  known: Record | None = None,
 ) -> tuple[Record, dict[str, Source]]:
   """Record and windows of the texts of each split, of which "train" is one; see `open`.
 
@@ -158,22 +166,23 @@ def assemble(
   if stride > length:
     raise BadInput(f"stride {stride} leaves gaps between windows of length {length}")
   ends = (tokens.END,) * documents
-  marks = len(ends) + (unit == "words")
-  if unit != "characters":
-    whole("vocabulary", vocabulary, least=marks + (256 if unit == "bpe" else 1))
-  known = tokens.learn(texts["train"], unit=unit, size=vocabulary - marks)
-  entries = (*known, *ends, tokens.UNKNOWN)
+  entries = known.vocabulary if known else _learned(texts["train"], unit, vocabulary, ends)
+  if documents and tokens.END not in entries:
+    raise BadInput(
+      f"{called}: the text of the run had no documents, its vocabulary no {tokens.END}"
+    )
   record = Record("text", (length,), {}, vocabulary=entries, unit=unit)
   # The smallest type: worker processes get copies of the whole text.
   dtype = np.min_scalar_type(len(entries))
-  pieces = {name: _encoded(part, record, ends) for name, part in texts.items()}
+  pieces = {name: _encoded(called, name, part, record, ends) for name, part in texts.items()}
   ids = {name: np.concatenate(parts).astype(dtype) for name, parts in pieces.items()}
-  strange = {name: int((part == len(entries) - 1).sum()) for name, part in ids.items()}
+  other = entries.index(tokens.UNKNOWN) if tokens.UNKNOWN in entries else -1
+  strange = {name: int((part == other).sum()) for name, part in ids.items()}
   for name, count in strange.items():
     if count:
       told = f"{count} {unit} of {name}", len(ids[name]), tokens.UNKNOWN
       _log.warning("%s: %s, of %d, are not in the vocabulary: %s", called, *told)
-  if unit != "words" and not any(strange.values()):
+  if known is None and unit != "words" and not any(strange.values()):
     entries = entries[:-1]
   begins: dict[str, np.ndarray] = {}
   if collocations is not None:
@@ -181,13 +190,14 @@ def assemble(
       if name not in GROUPING:
         raise unknown("data.collocations", name, GROUPING)
     begins = units(texts, tokens.encoder(record), len(ends), **collocations)
-  end = len(known) if documents else None
+  end = entries.index(tokens.END) if documents else None
   steps = dict.fromkeys(ids, length) | {"train": stride or length}
+  held = {n: digest(t.encode(errors="surrogatepass") for t in part) for n, part in texts.items()}
   sources: dict[str, Source] = {
-    n: Windows(ids[n], length, steps[n], end, begins.get(n)) for n in ids
+    n: Windows(ids[n], length, steps[n], end, begins.get(n), held[n]) for n in ids
   }
   if turns:
-    sources = {n: _turns(called, n, ids[n], pieces[n], length) for n in ids}
+    sources = {n: _turns(called, n, ids[n], pieces[n], length, held[n]) for n in ids}
   sizes = {name: len(source) for name, source in sources.items()}
   return dataclasses.replace(record, sizes=sizes, vocabulary=entries), sources
 
@@ -259,18 +269,33 @@ def _texts(path: str, splits: Chosen) -> tuple[dict[str, list[str]], bool]:
   return held, layout.told
 
 
+def _learned(
+  texts: Sequence[str], unit: str, vocabulary: int, ends: tuple[str, ...]
+) -> tuple[str, ...]:
+  """What is learned from the training part, then `ends`, then `UNKNOWN`."""
+  marks = len(ends) + (unit == "words")
+  if unit != "characters":
+    whole("vocabulary", vocabulary, least=marks + (256 if unit == "bpe" else 1))
+  return (*tokens.learn(texts, unit=unit, size=vocabulary - marks), *ends, tokens.UNKNOWN)
+
+
 def _turns(
-  called: str, name: str, ids: np.ndarray, pieces: Sequence[np.ndarray], length: int
+  called: str, name: str, ids: np.ndarray, pieces: Sequence[np.ndarray], length: int, digest: str
 ) -> Turns:
   whole("length", length, least=2)
-  found = Turns(ids, np.cumsum([0, *map(len, pieces)]), length)
+  found = Turns(ids, np.cumsum([0, *map(len, pieces)]), length, digest)
   if not len(found):
     raise BadInput(f"{name} of {called} is a single turn: no answer in it")
   return found
 
 
-def _encoded(texts: Sequence[str], record: Record, ends: Sequence[str]) -> list[np.ndarray]:
+def _encoded(
+  called: str, name: str, texts: Sequence[str], record: Record, ends: Sequence[str]
+) -> list[np.ndarray]:
   """Ids of each text, followed by those of `ends`."""
   encode = tokens.encoder(record)
-  after = np.array([record.vocabulary.index(end) for end in ends], np.int32)
-  return [np.concatenate([encode(text), after]) for text in texts]
+  try:
+    after = np.array([record.vocabulary.index(end) for end in ends], np.int32)
+    return [np.concatenate([encode(text), after]) for text in texts]
+  except BadInput as error:
+    raise BadInput(f"{name} of {called}: {error}") from error

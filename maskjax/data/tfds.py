@@ -42,6 +42,9 @@ class _Files:
   def label_of(self, index: int) -> int | None:
     return self[index][1]
 
+  def content_of(self, index: int) -> bytes:
+    return self[index][0]
+
   def name(self, index: int) -> str:
     return f"{self.called}[{index}]"
 
@@ -63,6 +66,7 @@ def open(
   documents: str | None = None,
   collocations: Mapping[str, Any] | None = None,
   captions: str | None = None,
+  known: Record | None = None,
 ) -> tuple[Record, dict[str, Source]]:
   """A TFDS set, prepared on first use under `path` or TFDS's own folder.
 
@@ -70,8 +74,8 @@ def open(
   where `text` is given, is text in the set's own splits: `unit` to `collocations` are those of
   `text.open`, with "example" for a document an example; without `documents` the examples of a
   split are joined by line ends. `captions` names the text of a set of images, "" where there is one
-  such; "captions/text" is what lies in a sequence of examples' own. Sets that TFDS prepares only
-  with TensorFlow need it once: `pip install 'maskjax[tf]'`.
+  such; "captions/text" is what lies in a sequence of examples' own. `known` is that of `text.open`.
+  Sets that TFDS prepares only with TensorFlow need it once: `pip install 'maskjax[tf]'`.
   """
   import tensorflow_datasets as tfds  # takes a second, which other kinds of data need not pay
 
@@ -92,7 +96,7 @@ def open(
       raise BadInput(f"data set {name!r} has no images and no text: its features are {known}")
     if size is not None or label:
       raise BadInput(f"data.{'size' if size else 'label'} is for images, {name!r} is text")
-    return _texts(_sources(_prepare(create, name), name), name, text, **wanted)
+    return _texts(_sources(_prepare(create, name), name), name, text, known=known, **wanted)
   if wanted:
     raise BadInput(f"data.{next(iter(wanted))} is for text, {name!r} has images")
   label = _pick(name, "label", label, features, tfds.features.ClassLabel)

@@ -25,11 +25,13 @@ class Turns:
     ids: the text.
     starts: where each turn starts in it, from 0 on, and its end.
     length: of a window, at least 2.
+    digest: of the text.
   """
 
   ids: np.ndarray
   starts: np.ndarray
   length: int
+  digest: str = ""
 
   def __len__(self) -> int:
     """Number of turns that answer."""

@@ -62,6 +62,10 @@ class Recordings:
     """The label of the recording at `index`, which is not read; None without labels."""
     return self.files.label_of(index)
 
+  def content_of(self, index: int) -> bytes:
+    """What changes where the file of the recording at `index` does."""
+    return self.files.content_of(index)
+
   def __len__(self) -> int:
     """Number of recordings."""
     return len(self.files)

@@ -15,7 +15,7 @@ import numpy as np
 from maskjax.data import kinds, pipeline
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
-from maskjax.record import MEANING, STATISTICS, Record
+from maskjax.record import COUNTED, MEANING, STATISTICS, Record
 from maskjax.task.answers import answer, require
 from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.evaluators.evaluation import check_evaluators, on, tested
@@ -182,7 +182,7 @@ def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, State]:
   """
   check_identity(folder, {**parts.config, "seed": seed})
   if me().first and (told := changed(folder, parts.data.found)):
-    log.warning("the data are not those that the run in %s was trained on: %s", folder, told)
+    log.warning("the data are not those that the run in %s was trained on: %s", folder, told[0])
   with Checkpoints(folder) as checkpoints:
     found = checkpoints.restore(snapshot(parts.state, 0))
   if found is None:
@@ -260,7 +260,7 @@ def same_data(record: Record) -> None:
     BadInput: they did not; the processes and the first field that differs are named.
   """
   digest = lambda value: hashlib.sha256(repr(value).encode()).hexdigest()[:16]
-  exact = {name: digest(getattr(record, name)) for name in (*MEANING, "sizes", "labels", "peak")}
+  exact = {name: digest(getattr(record, name)) for name in (*MEANING, *COUNTED)}
   close = {name: list(getattr(record, name)) for name in STATISTICS}
   mine = {**exact, **close}
   for i, theirs in enumerate(me().barrier("the data", mine)):

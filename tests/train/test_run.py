@@ -311,9 +311,10 @@ CLASSES = np.array(["a", "b", "c", "d"])
   [
     ({"class_names": CLASSES}, r"not those that the run was made for: class_names\[0\] was '0'"),
     ({"train_images": np.zeros((39, 8, 8, 1), np.uint8), "train_labels": np.arange(39) % 4},
-     r"have changed: sizes\.train was 40, is now 39; begin a new run .* init_from="),
+     r"have changed: sizes\.train was 40, is now 39; data\.changed='accept' goes on.* init_from="),
     ({"train_labels": np.arange(40) % 4 ^ 1}, r"have changed: labels\.train was '\w+', is now"),
     ({"train_images": np.zeros((40, 8, 8, 1), np.uint16)}, r"have changed: peak was 255"),
+    ({"train_images": np.zeros((40, 8, 8, 1), np.uint8)}, r"have changed: examples\.train was"),
   ],
 )  # fmt: skip
 def test_a_run_does_not_go_on_with_other_data(toy, finished, tmp_path, arrays, says):
@@ -321,6 +322,28 @@ def test_a_run_does_not_go_on_with_other_data(toy, finished, tmp_path, arrays, s
   with pytest.raises(BadInput, match=says):
     run.run(toy.config({"data.path": rewritten(toy, tmp_path, **arrays)}), finished)
   assert (finished / "record.json").read_bytes() == before
+
+
+def test_a_run_goes_on_with_changed_data_that_are_accepted(toy, finished, tmp_path, caplog):
+  workdir = shutil.copytree(finished, tmp_path / "run")
+  shutil.rmtree(workdir / "checkpoints" / "6")  # it goes on from step 4
+  before = (workdir / "record.json").read_bytes()
+  arrays = dict(train_images=np.zeros((24, 8, 8, 1), np.uint8), train_labels=np.arange(24) % 3)
+  path = rewritten(toy, tmp_path, **arrays)
+  with pytest.raises(BadInput, match=r"data\.changed='accept' goes on"):
+    run.run(toy.config({"data.path": path}), workdir)
+  with pytest.raises(BadInput, match=r"unknown data\.changed 'acept'; did you mean 'accept'"):
+    run.run(toy.config({"data.path": path, "data.changed": "acept"}), workdir)
+  run.run(toy.config({"data.path": path, "data.changed": "accept"}), workdir)
+  told = [said for said in caplog.messages if "goes on with other data" in said]
+  assert len(told) == 1
+  assert "sizes.train was 40, is now 24; labels.train was" in told[0]
+  assert (workdir / "record.json").read_bytes() == before  # statistics, and the length of an epoch
+  assert rows(workdir)[-1]["step"] == 6
+  assert toy.final(workdir) != toy.final(finished)
+  strange = rewritten(toy, tmp_path, train_labels=np.arange(40) % 5)
+  with pytest.raises(BadInput, match=r"class_names\[4\] was absent, is now '4'"):
+    run.run(toy.config({"data.path": strange, "data.changed": "accept"}), workdir)
 
 
 def test_other_jobs_keep_the_statistics_of_the_first_launch_and_tell_what_changed(

@@ -1,5 +1,6 @@
 """What of a run can be refused before anything is trained."""
 
+import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -8,34 +9,44 @@ from maskjax.data import pipeline
 from maskjax.errors import BadInput, unknown
 from maskjax.train.checkpoints.checkpoint import check_kept
 from maskjax.train.evaluators.evaluation import on
+from maskjax.train.pod.member import me
 from maskjax.train.setup.build import IDENTITY, LENGTHS, Parts
 from maskjax.train.setup.initial import excepted
 from maskjax.train.workdirs.workdir import changed, check_config
+
+log = logging.getLogger("maskjax")
 
 
 def check_identity(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
   """Refuses a config whose identity is not that of the run in `workdir`.
 
-  Where the data lie may change, what they are evaluated on, and the end of a run whose rate is
-  constant.
+  Where the data lie may change, what they are evaluated on, whether changed ones are accepted, and
+  the end of a run whose rate is constant.
   """
   fields = [name for name in IDENTITY if name != "total"]
   steady = config["optimizer"].get("schedule", "cosine") == "constant"
   fields += [] if steady else list(LENGTHS)
-  check_config(workdir, config, fields, free=("data.path", "data.test"))
+  check_config(workdir, config, fields, free=("data.path", "data.test", "data.changed"))
 
 
-def check_data(workdir: pathlib.Path, data: pipeline.Data) -> None:
+def check_data(workdir: pathlib.Path, data: pipeline.Data, accept: bool = False) -> None:
   """Refuses to go on with other data than those of the first launch of the run in `workdir`.
+
+  With `accept` what is otherwise is logged: steps, rates, statistics and vocabulary stay those of
+  the first launch, whose record is kept.
 
   Raises:
     BadInput: the first difference is shown.
   """
-  if told := changed(workdir, data.found):
+  told = changed(workdir, data.found)
+  if told and not accept:
     raise BadInput(
-      f"the data of the run in {workdir} have changed: {told}; begin a new run from its weights, "
-      f"init_from={str(workdir)!r}"
+      f"the data of the run in {workdir} have changed: {told[0]}; data.changed='accept' goes on "
+      f"with them, init_from={str(workdir)!r} begins a new run from its weights"
     )
+  if told and me().first:
+    more = f" and {len(told) - 5} more" if len(told) > 5 else ""
+    log.warning("%s goes on with other data: %s%s", workdir, "; ".join(told[:5]), more)
 
 
 def check(parts: Parts, workdir: pathlib.Path) -> None:
@@ -44,7 +55,7 @@ def check(parts: Parts, workdir: pathlib.Path) -> None:
   Raises:
     BadInput: other data there, a checkpoint section or `init_except` that is wrong.
   """
-  check_data(workdir, parts.data)
+  check_data(workdir, parts.data, parts.config["data"].get("changed") == "accept")
   check_saving(parts.config)
   excepted(parts.config, parts.state.variables, parts.task)
 

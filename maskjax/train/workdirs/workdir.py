@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from maskjax.errors import BadInput
-from maskjax.record import MEANING, STATISTICS, Record, difference
+from maskjax.record import COUNTED, DIGESTS, MEANING, STATISTICS, Record, differences
 
 log = logging.getLogger("maskjax")
 
@@ -245,14 +245,15 @@ def known_record(workdir: str | os.PathLike[str]) -> Record | None:
   return read_record(path) if there else None
 
 
-def changed(workdir: str | os.PathLike[str], found: Record | None) -> str:
-  """What of the data is otherwise than at a run's first launch, in words; empty for nothing."""
+def changed(workdir: str | os.PathLike[str], found: Record | None) -> list[str]:
+  """What of the data is otherwise than at a run's first launch, in words."""
   known = known_record(workdir)
   if known is None or found is None:
-    return ""
-  # Those of before there were digests of labels have none.
-  labels = ("labels",) if known.labels else ()
-  return difference(known, found, (*MEANING, "sizes", *labels, "peak", *STATISTICS))
+    return []
+  # Those of before there were digests have none.
+  fields = [name for name in (*MEANING, *COUNTED, *STATISTICS) if name not in DIGESTS]
+  fields += [name for name in DIGESTS if getattr(known, name)]
+  return list(differences(known, found, fields))
 
 
 def read_record(workdir: str | os.PathLike[str]) -> Record:
