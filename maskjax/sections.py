@@ -9,6 +9,7 @@ import importlib
 import inspect
 import math
 import pkgutil
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -56,7 +57,8 @@ def bound(section: Mapping[str, Any], lengths: Lengths | None = None) -> functoo
   """A section as its function, bound to its arguments; what is unbound is given at the call.
 
   Args:
-    section: `fn`, a qualified name, and arguments. An argument may be a section: that of a schedule
+    section: `fn`, a qualified name, and arguments. None is the default of an argument that cannot
+      be None. An argument may be a section: that of a schedule
       becomes a `bind.Moving`, any other a bound function. So may the entries of a tuple and of a
       mapping. An argument that is annotated as a schedule is one, and moves nothing.
     lengths: of the run, over which schedules move, None where nothing moves; within a function that
@@ -85,6 +87,8 @@ def binding(
     lengths = Lengths(section.get(pace, takes[pace].default), 1)
   given = {}
   for name, value in section.items():
+    if value is None and name in takes and not _may_be_none(takes[name]):
+      continue
     said = takes[name].annotation if name in takes else None
     if name != "fn" and said in (Schedule, functools.partial[Schedule]) and is_section(value):
       made = bound(value, lengths)
@@ -96,6 +100,14 @@ def binding(
       if key not in takes:
         raise unknown(f"argument of {section['fn']}", key, takes)
   return functools.partial(fn, **given)
+
+
+def _may_be_none(parameter: inspect.Parameter) -> bool:
+  """Whether None says something to a function; else it stands for the default."""
+  said = parameter.annotation
+  if isinstance(said, str):
+    return "None" in said or "Any" in said
+  return said in (parameter.empty, Any) or type(None) in typing.get_args(said)
 
 
 def argument(value: Any, lengths: Lengths | None) -> Any:

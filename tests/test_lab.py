@@ -117,6 +117,18 @@ def test_a_section_takes_every_argument_of_its_function():
     lab.finish(ConfigDict(CHAIN), "hide.0.sigma=wide", {})
 
 
+def test_the_data_section_takes_every_argument_of_what_opens_it():
+  config = ConfigDict({"data": {"name": "folder", "size": (4, 4)}})
+  said = 'data.splits={"test": ["held"]},data.background=(0,0,0),data.limit=3,data.changed=accept'
+  data = lab.finish(config, said, {}).data.to_dict()
+  assert data["splits"] == {"test": ["held"]}
+  assert (data["background"], data["limit"], data["changed"]) == ((0, 0, 0), 3, "accept")
+  for wrong in ("data.split=()", "data.known=3", "data.axes=nchw", "split=()"):
+    with pytest.raises(BadInput, match="unknown config key"):
+      lab.finish(config, wrong, {})
+  assert lab.finish(config, "data.name=npz,data.axes=nchw", {}).data.axes == "nchw"
+
+
 ROOT = """
 from maskjax import lab
 def method(c):

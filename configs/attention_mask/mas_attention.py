@@ -86,7 +86,7 @@ def method(c: ConfigDict) -> None:
   c.data.turns = "\n\n"
   # All weights learn; at the paper's scale attention alone.
   c.optimizer.update(schedule="linear", rate_rules=())
-  c.evals.lookahead = dict(fn="train.evaluators.lookahead", every=0, split="test")
+  c.evals.lookahead = dict(fn="train.evaluators.lookahead", every=0)
 
 
 def paper(c: ConfigDict) -> None:

@@ -98,7 +98,6 @@ def method(c: ConfigDict) -> None:
       mean=dict(fn="hide.mean"),
       blur=dict(fn="hide.blur", sigma=20.0),
     ),
-    split=c.data.test,
     examples=1024,
     segments=196,
     compactness=0.1,

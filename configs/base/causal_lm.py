@@ -83,7 +83,7 @@ def method(c: ConfigDict) -> None:
   )
   c.sample = dict(count=4, prompt="", length=0, seed=0)
   c.data = dict(name="text", path="", unit="characters", documents="")
-  c.evals = dict(bits=dict(fn="train.evaluators.bits", split="test", draws=1, batch_size=32))
+  c.evals = dict(bits=dict(fn="train.evaluators.bits", draws=1, batch_size=32))
 
 
 def paper(c: ConfigDict) -> None:

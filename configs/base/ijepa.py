@@ -146,10 +146,10 @@ def paper(c: ConfigDict) -> None:
     decay_rules=((r"bias$|scale$", 0.0),),
   )
   c.evals = dict(
-    knn=dict(fn="train.evaluators.knn", every=0, test="validation"),
-    linear=dict(fn="train.evaluators.linear_probe", every=0, test="validation"),
-    latent_prediction=dict(fn="train.evaluators.latent_prediction", every=0, split="validation"),
-    reconstruction=dict(fn="train.evaluators.reconstruction", every=0, split="validation"),
+    knn=dict(fn="train.evaluators.knn", every=0),
+    linear=dict(fn="train.evaluators.linear_probe", every=0),
+    latent_prediction=dict(fn="train.evaluators.latent_prediction", every=0),
+    reconstruction=dict(fn="train.evaluators.reconstruction", every=0),
   )
 
 

@@ -90,9 +90,7 @@ def paper(c: ConfigDict) -> None:
     nesterov=False,
     clip=0.0,
   )
-  c.evals = dict(
-    accuracy=dict(fn="train.evaluators.accuracy", every=5000, split="validation", batch_size=1024)
-  )
+  c.evals = dict(accuracy=dict(fn="train.evaluators.accuracy", every=5000, batch_size=1024))
 
 
 @lab.preset
@@ -127,5 +125,5 @@ def small_images(c: ConfigDict, name: str, augment: dict | None) -> None:
   c.data.update(name=name, test="test", size=config_dict.placeholder(tuple))
   c.data.augment = augment
   c.eval_batch_size, c.loader.workers = 512, 0
-  c.evals.accuracy.update(every=0, split="test", batch_size=512)
+  c.evals.accuracy.update(every=0, batch_size=512)
   c.model.update(depth=8, zero_init=False, dtype="float32")

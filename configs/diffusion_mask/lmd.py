@@ -156,10 +156,9 @@ def codec(c: ConfigDict) -> ConfigDict:
   s.loader = c.loader.copy_and_resolve_references()
   s.optimizer = c.optimizer.copy_and_resolve_references()
   s.optimizer.update(learning_rate=1e-4, weight_decay=0.0)
-  test = c.data.test
   s.evals = dict(
-    masked_reconstruction=dict(fn="train.evaluators.masked_reconstruction", every=0, test=test),
-    reconstruction=dict(fn="train.evaluators.reconstruction", every=0, split=test),
+    masked_reconstruction=dict(fn="train.evaluators.masked_reconstruction", every=0),
+    reconstruction=dict(fn="train.evaluators.reconstruction", every=0),
   )
   return s
 

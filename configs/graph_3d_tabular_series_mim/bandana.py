@@ -145,15 +145,12 @@ def paper(c: ConfigDict) -> None:
     linear=dict(
       fn="train.evaluators.linear_probe",
       every=0,
-      train="train",
-      test="test",
       pooling="node",
       l2=0.1,
     ),
     validation=dict(
       fn="train.evaluators.linear_probe",
       every=0,
-      train="train",
       test="validation",
       pooling="node",
       l2=0.1,

@@ -105,16 +105,12 @@ def paper(c: ConfigDict) -> None:
   )
 
   c.evals = dict(
-    knn=dict(fn="train.evaluators.knn", every=0, test="validation"),
-    linear=dict(fn="train.evaluators.linear_probe", every=0, test="validation"),
+    knn=dict(fn="train.evaluators.knn", every=0),
+    linear=dict(fn="train.evaluators.linear_probe", every=0),
     # The paper's own measure, dear: every=0 turns it on.
-    finetune=dict(
-      fn="train.evaluators.finetune", every=-1, epochs=50.0, batch_size=1024, test="validation"
-    ),
-    masked_reconstruction=dict(
-      fn="train.evaluators.masked_reconstruction", every=0, test="validation"
-    ),
-    reconstruction=dict(fn="train.evaluators.reconstruction", every=0, split="validation"),
+    finetune=dict(fn="train.evaluators.finetune", every=-1, epochs=50.0, batch_size=1024),
+    masked_reconstruction=dict(fn="train.evaluators.masked_reconstruction", every=0),
+    reconstruction=dict(fn="train.evaluators.reconstruction", every=0),
   )
 
 

@@ -81,7 +81,7 @@ def paper(c: ConfigDict) -> None:
   c.stages = dict(tokenizer=mage.tokenizer(c))
   c.losses.classify.smoothing, c.data.augment.crop = 0.1, (0.08, 1.0)
   c.optimizer.update(learning_rate=1e-4, warmup_epochs=20.0, weight_decay=0.3)
-  c.evals.accuracy.update(split="validation", batch_size=1024)
+  c.evals.accuracy.batch_size = 1024
 
 
 @lab.preset("small")
@@ -91,7 +91,6 @@ def laptop(c: ConfigDict) -> None:
   c.stages = dict(tokenizer=mage.tokenizer(c))
   c.stages.tokenizer.update(batch_size=64, total_epochs=0.0, total_steps=400)
   c.stages.tokenizer.optimizer.update(learning_rate=8e-3, warmup_epochs=0.0, warmup_steps=40)
-  c.stages.tokenizer.evals.reconstruction.split = "test"
 
 
 @lab.preset("laptop")

@@ -157,15 +157,7 @@ def paper(c: ConfigDict) -> None:
   c.model.network.update(decoder_depth=8, decoder_heads=16)
   c.model.network.codes = c.model.tokenizer.get_ref("codes")
   c.stages = dict(tokenizer=tokenizer(c), classifier=supervised.get_config())
-  evaluated(c, "validation")
   c.evals.frechet.examples = 10_000
-
-
-def evaluated(c: ConfigDict, split: str) -> None:
-  """Evaluators and samples of this split."""
-  c.evals.knn.test = c.evals.linear.test = c.sample.split = split
-  for name in ("reconstruction", "frechet", "samples"):
-    c.evals[name].split = split
 
 
 def sampling(c: ConfigDict) -> None:
@@ -270,9 +262,7 @@ def tokenizer(c: ConfigDict) -> ConfigDict:
     b2=0.99,
     clip=1.0,
   )
-  t.evals = dict(
-    reconstruction=dict(fn="train.evaluators.reconstruction", every=0, split="validation")
-  )
+  t.evals = dict(reconstruction=dict(fn="train.evaluators.reconstruction", every=0))
   return t
 
 
@@ -286,13 +276,11 @@ def laptop(c: ConfigDict) -> None:
   c.model.network.update(size="mu", width=64, depth=3, heads=2, decoder_depth=1, decoder_heads=2)
   c.model.network.dtype = "float32"
   c.optimizer.update(learning_rate=1.6e-2, warmup_epochs=0.0, warmup_steps=60)
-  evaluated(c, "test")
   c.evals.linear.l2, c.evals.frechet.examples = 1e-3, 1000
   c.stages = dict(tokenizer=tokenizer(c), classifier=supervised.get_config("cifar"))
   t, classifier = c.stages.tokenizer, c.stages.classifier
   t.batch_size, t.total_epochs, t.total_steps = 64, 0.0, 600
   t.optimizer.update(learning_rate=8e-3, warmup_epochs=0.0, warmup_steps=60)
-  t.evals.reconstruction.split = "test"
   for config in (c, t):
     config.checkpoint.every, config.log.every, config.loader.workers = 0, 50, 0
   classifier.total_epochs, classifier.optimizer.warmup_epochs = 1.5, 0.2

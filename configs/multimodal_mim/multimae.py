@@ -197,7 +197,6 @@ def paper(c: ConfigDict) -> None:
   target = dict(fn="recover.pixels", normalise=True)
   c.let.normalised = dict(fn="task.encode", of=dict(x="values.image"), target=target)
   c.optimizer.learning_rate = 1e-4
-  c.evals.modalities.test = "validation"
   # MAE's for ViT-B.
   c.evals.finetune.update(epochs=100.0, learning_rate=5e-4, layer_decay=0.65)
 

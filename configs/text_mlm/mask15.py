@@ -124,9 +124,7 @@ def method(c: ConfigDict) -> None:
   c.data.update(unit="bpe", vocabulary=320)
   c.data.collocations = dict(size=1600, least=11, power=2.0)
   c.optimizer.update(schedule="linear", b2=0.98, eps=1e-6, clip=0.0)
-  random = dict(
-    fn="train.evaluators.infilling", every=0, split="test", ratio=0.15, whole=False, draws=1
-  )
+  random = dict(fn="train.evaluators.infilling", every=0, ratio=0.15, whole=False, draws=1)
   c.evals = dict(random=random, whole={**random, "whole": True})
 
 

@@ -144,10 +144,10 @@ def paper(c: ConfigDict) -> None:
     decay_rules=((r"bias$|/scale$|position$", 0.0),),
   )
   c.evals = dict(
-    zero_shot=dict(fn="train.evaluators.zero_shot", every=5000, split="validation"),
+    zero_shot=dict(fn="train.evaluators.zero_shot", every=5000),
     scalars=dict(fn="train.evaluators.scalars", every=5000),
-    knn=dict(fn="train.evaluators.knn", every=0, test="validation"),
-    linear=dict(fn="train.evaluators.linear_probe", every=0, test="validation"),
+    knn=dict(fn="train.evaluators.knn", every=0),
+    linear=dict(fn="train.evaluators.linear_probe", every=0),
   )
 
 
@@ -167,9 +167,8 @@ def laptop(c: ConfigDict) -> None:
   c.optimizer.update(warmup_epochs=0.0, warmup_steps=20)
   # The rate is constant, so that all times of a run compare; the average stands in for its decay.
   c.ema = 0.95
-  c.evals.zero_shot.update(every=44, split="test", limit=1_000)
-  for name in ("knn", "linear"):
-    c.evals[name].update(every=-1, test="test")
+  c.evals.zero_shot.update(every=44, limit=1_000)
+  c.evals.knn.every = c.evals.linear.every = -1
   c.evals.scalars.every = c.checkpoint.every = 0
   c.log.every = 44
 

@@ -53,6 +53,7 @@ def fitted(scale: Scale, data: Mapping[str, Any]) -> Scale:
   >>> fitted(dict(shape=(224, 224, 3), examples=9), dict(size=(32, 48)))["shape"]
   (32, 48, 3)
   """
+  scale = {name: value for name, value in scale.items() if value is not None}
   named = {**data, **dict(zip(("height", "width"), data.get("size") or (), strict=False))}
   axes = zip(kind_of(scale).axes, scale["shape"], strict=True)
   looks = {"looks": tuple(sorted(data["looks"]))} if data.get("looks") else {}

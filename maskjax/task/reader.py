@@ -214,6 +214,8 @@ class Reader:
     section = self._section("model")
     found = {}
     for name, own in ({"network": section} if sections.is_section(section) else section).items():
+      if not isinstance(own, Mapping):
+        raise BadInput(f"model.{name} is a section with fn, got {own!r}")
       self.frozen[name] = bool(own.get("frozen", False))
       rest = {k: v for k, v in own.items() if k != "frozen"}
       found[name] = sections.bound(rest, self.lengths)

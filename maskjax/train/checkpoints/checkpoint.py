@@ -24,8 +24,6 @@ log = logging.getLogger("maskjax")
 
 PyTree = Any
 
-_TEMPORARY = ".orbax-checkpoint-tmp"
-
 
 def _compare(record: verified.Record, like: Mapping[str, Any], where: str) -> None:
   saved = {name: field["is"] for name, field in record["leaves"].items()}
@@ -234,7 +232,7 @@ class Checkpoints:
 
   def _found(self) -> list[tuple[int, bool]]:
     """Steps newest first, whole (True) before half-written."""
-    names = [path.name.partition(_TEMPORARY) for path in self._entries()]
+    names = [path.name.partition(verified.TEMPORARY) for path in self._entries()]
     return sorted({(int(s), not mark) for s, mark, _ in names if s.isdecimal()}, reverse=True)
 
   def _good(self, step: int) -> bool:
@@ -296,13 +294,13 @@ class Checkpoints:
     for old in set(self.steps()) - set(keep):
       # Renamed first: a step is there whole or not at all, wherever the process dies.
       path = self._directory / str(old)
-      path.rename(path.with_suffix(_TEMPORARY))
+      path.rename(path.with_suffix(verified.TEMPORARY))
     self._sweep()
     remote.push(self._directory)
 
   def _sweep(self) -> None:
     for path in self._entries():
-      if _TEMPORARY in path.name:
+      if verified.TEMPORARY in path.name:
         shutil.rmtree(path, ignore_errors=True)
 
   def _best_step(self) -> int | None:

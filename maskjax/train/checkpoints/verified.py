@@ -26,6 +26,9 @@ log = logging.getLogger("maskjax")
 
 Record = dict[str, Any]
 
+TEMPORARY = ".orbax-checkpoint-tmp"
+_MANIFEST = "manifest.ocdbt"
+
 # The first process writes, and waits for no other.
 ALONE = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
 
@@ -117,11 +120,26 @@ def read_record(path: pathlib.Path) -> Record:
 
 def _read_state(path: pathlib.Path, expected: Mapping[str, lv.Spec]) -> lv.Arrays:
   """Reads arrays by tensorstore: orbax's reader strews tracebacks about damaged ones on stderr."""
-  # What was not put together, by versions that wrote under names with "[".
-  part = path / "ocdbt.process_0"
-  whole = (path / "manifest.ocdbt").exists() or not (part / "manifest.ocdbt").exists()
-  with _named_safely(path) as place:
-    return _read_arrays(place if whole else place / part.name, expected)
+  part = _part(path)
+  with _named_safely(path if part is None else part.parent) as place:
+    return _read_arrays(place if part is None else place / part.name, expected)
+
+
+def _part(path: pathlib.Path) -> pathlib.Path | None:
+  r"""Where arrays lie that orbax did not put together, in versions that knew no `_named_safely`.
+
+  Under a name with `[` the part was not found, under one with `\` it was written elsewhere: to a
+  folder for each part of the name, which was never renamed.
+  """
+  if (path / _MANIFEST).exists():
+    return None
+  places = [path]
+  if "\\" in str(path):
+    step, state = (f"{part.name}{TEMPORARY}" for part in (path.parent, path))
+    above = pathlib.Path(str(path.parent.parent.absolute()).replace("\\", "/"))
+    places.append(above / step / state)
+  parts = [place / "ocdbt.process_0" for place in places]
+  return next((part for part in parts if (part / _MANIFEST).exists()), None)
 
 
 def _read_arrays(path: pathlib.Path, expected: Mapping[str, lv.Spec]) -> lv.Arrays:

@@ -49,7 +49,7 @@ def optimizer(
   params: PyTree,
   *,
   fn: str = "adamw",
-  learning_rate: float,
+  learning_rate: float | None = None,
   total_steps: int,
   batch_size: int,
   scale_by_batch: int = 256,
@@ -76,7 +76,7 @@ def optimizer(
     params: the parameters, for their names and shapes.
     fn: "adamw", "adam", "adan", "sgd", "lamb", "lars", "lion", or "module:factory" like those of
       `optax`.
-    learning_rate: the base rate; the peak itself where `scale_by_batch` is 0.
+    learning_rate: the base rate, which has no default; the peak itself where `scale_by_batch` is 0.
     total_steps: steps until the schedule's end, the warm-up's included.
     batch_size: examples in the global batch.
     scale_by_batch: the batch size for which the base rate is meant.
@@ -114,6 +114,8 @@ def optimizer(
   _check(0 <= warmup_steps <= total_steps, "warmup_steps", warmup_steps, f"in 0 … {total_steps}")
   _check(total_steps > 0, "total_steps", total_steps, "positive")
   _check(batch_size > 0, "batch_size", batch_size, "positive")
+  if learning_rate is None:
+    raise BadInput("the optimizer needs a learning_rate")
   numbers = {"learning_rate": learning_rate, "scale_by_batch": scale_by_batch, "end": end}
   for name, value in {**numbers, "weight_decay": weight_decay, "clip": clip}.items():
     _check(value >= 0, name, value, "not negative")

@@ -14,9 +14,11 @@ from maskjax.train.jobs.offered import jobs
 from maskjax.train.run import JOBS, plain
 from maskjax.train.setup import stages
 from maskjax.train.setup.build import Parts, make_parts
-from maskjax.train.setup.checks import check_identity, check_saving
+from maskjax.train.setup.checks import check_data, check_identity, check_saving
+from maskjax.train.setup.sections import checked
 from maskjax.train.state import parameter_count
 from maskjax.train.workdirs import remote
+from maskjax.train.workdirs.workdir import known_record
 
 Config = Mapping[str, Any]
 
@@ -26,7 +28,8 @@ def check(config: Config, workdir: str = "") -> str:
 
   Args:
     config: of a run.
-    workdir: where it would run, "" for nowhere yet: a run there must be of the same identity.
+    workdir: where it would run, "" for nowhere yet: a run there must be of the same identity, on
+      the same data.
 
   Returns:
     The record of the data, parameters, steps, and what each evaluator needs; of stages too.
@@ -34,7 +37,7 @@ def check(config: Config, workdir: str = "") -> str:
   Raises:
     BadInput: whatever in the config cannot work.
   """
-  config = plain(config)
+  config = checked(plain(config))
   job = config.get("job", "train")
   if job not in JOBS:
     raise unknown("job", job, JOBS)
@@ -42,13 +45,17 @@ def check(config: Config, workdir: str = "") -> str:
     folder = pathlib.Path(place)
     check_identity(folder, config)
     first = stages.needed(config, folder)
-  said = [_said(config), *(f"stage {path.name}\n{_said(first[path])}" for path in first)]
+    parts = make_parts(config, known=known_record(folder))
+    check_data(folder, parts.data, config["data"].get("changed") == "accept")
+  said = [_said(config, parts)]
+  for path, stage in first.items():
+    config = checked(plain(stage))
+    said.append(f"stage {path.name}\n{_said(config, make_parts(config))}")
   return "\n\n".join(said)
 
 
-def _said(config: Config) -> str:
-  parts = make_parts(config)
-  check_evaluators(config.get("evals", {}), parts.data.record, parts.task)
+def _said(config: Config, parts: Parts) -> str:
+  check_evaluators(config.get("evals", {}), parts.data.record, parts.task, parts.data)
   check_saving(config)
   rows = [*_facts(config, parts), *_evaluators(config)]
   width = max(len(name) for name, _ in rows)

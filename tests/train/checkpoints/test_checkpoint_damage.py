@@ -169,13 +169,22 @@ def test_a_workdir_of_any_name_can_be_read_again(tmp_path, name):
   assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_what_orbax_did_not_put_together_is_read(tmp_path, monkeypatch):
-  """As it left steps in workdirs with "[" in their names, before they were written by a link."""
-  monkeypatch.setattr(verified, "_named_safely", contextlib.nullcontext)
-  monkeypatch.setattr(verified, "check", lambda path: None)
-  with Checkpoints(tmp_path / "a[1]b") as checkpoints:
-    checkpoints.save(1, {"x": np.arange(4.0)})
-  assert Checkpoints(tmp_path / "a[1]b").restore({"x": np.zeros(4)})[0] == 1
+@pytest.mark.parametrize("name", ["a[1]b", r"a\b", r"a\[1] b\c", "a*?"])
+def test_what_orbax_did_not_put_together_is_read(tmp_path, monkeypatch, name):
+  """As it left steps in workdirs of such names, before they were written by a link."""
+  with monkeypatch.context() as before:
+    before.setattr(verified, "_named_safely", contextlib.nullcontext)
+    before.setattr(verified, "check", lambda path: None)
+    with Checkpoints(tmp_path / name, keep=2) as checkpoints:
+      for step in (1, 2):
+        checkpoints.save(step, {"x": np.arange(4.0) + step})
+  again = Checkpoints(tmp_path / name, keep=3)
+  for step in (1, 2):
+    found = again.restore({"x": np.zeros(4)}, step=step)
+    np.testing.assert_array_equal(found[1]["x"], np.arange(4.0) + step)
+  again.save(3, {"x": np.zeros(4)})  # it goes on there
+  again.close()
+  assert again.restore({"x": np.ones(4)})[0] == 3
 
 
 def test_each_save_is_read_back_before_an_older_one_goes(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Evaluators of a run: when they run, on what, and what is found out before."""
 
 import dataclasses
+import inspect
 import json
 import pathlib
 import runpy
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
+from maskjax import config_files, lab
 from maskjax.data import pipeline
 from maskjax.errors import BadInput
 from maskjax.record import Record
@@ -173,6 +175,36 @@ def test_an_unknown_split_of_an_evaluator_is_refused_before_anything_is_written(
   with pytest.raises(BadInput, match=r"evals\.knn\.test 'tset'; did you mean 'test'"):
     run.run(config, tmp_path / "run")
   assert not (tmp_path / "run").exists()
+
+
+# Evaluators that look at another split whatever `data.test` is, and why.
+ELSEWHERE = {
+  ("bandana", "validation"): "the probe that chooses, beside that of the test nodes",
+  ("bandana", "link_prediction"): "held-out edges are those of the whole graph",
+  ("fmix", "fitted"): "how well the training images are fitted",
+  ("remasker", "imputation"): "the cells that were hidden on purpose",
+  ("remasker", "reconstruction"): "a table's rows are all for training",
+  ("audio_mae", "reconstruction"): "AudioSet has no test split",
+}
+
+
+def looking(config, test):
+  """The split that each evaluator of a config looks at."""
+  for name, bound in bind_evaluators(config.get("evals", {}), test).items():
+    roles = inspect.signature(bound).parameters
+    yield from ((name, roles[role].default) for role in ("test", "split") if role in roles)
+
+
+def test_the_evaluators_of_every_config_look_at_the_split_that_data_test_names():
+  elsewhere = set()
+  for method, file in config_files.ids().items():
+    for preset in (name for name in lab.presets(lab.load(file)) if name != "smoke"):
+      config = lab.read(f"{method}:{preset}" if preset else method).to_dict()
+      for part in (config, *config.get("stages", {}).values()):
+        elsewhere |= {(method, name) for name, split in looking(part, "val") if split != "val"}
+      for section in ("explain", "sample"):
+        assert "split" not in config.get(section, {}), method
+  assert elsewhere == set(ELSEWHERE)
 
 
 def test_an_evaluator_of_features_is_refused_for_a_task_without_them(tiny):

@@ -67,7 +67,7 @@ def position(run):
 loop.Run._step = stepping
 write = checkpoint.verified.write
 def writing(path, *args):
-  half = path.with_suffix(checkpoint._TEMPORARY + "-1")
+  half = path.with_suffix(checkpoint.verified.TEMPORARY + "-1")
   half.mkdir(parents=True)
   (half / "half").write_text("written")
   act("save", int(path.name))
