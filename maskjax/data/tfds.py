@@ -92,8 +92,8 @@ def open(
   if not image:
     text = _pick(name, "text", text, features, tfds.features.Text)
     if not text:
-      known = ", ".join(features)
-      raise BadInput(f"data set {name!r} has no images and no text: its features are {known}")
+      others = ", ".join(features)
+      raise BadInput(f"data set {name!r} has no images and no text: its features are {others}")
     if size is not None or label:
       raise BadInput(f"data.{'size' if size else 'label'} is for images, {name!r} is text")
     return _texts(_sources(_prepare(create, name), name), name, text, known=known, **wanted)

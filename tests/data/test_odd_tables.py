@@ -1,4 +1,4 @@
-"""Odd csv and npz files: what was written into them, or a refusal with its cause."""
+"""Odd csv and npz files: what was written into them, as pandas reads it, or a refusal with its cause."""
 # ruff: noqa: E501  (a row, a line)
 
 import gzip
@@ -9,6 +9,7 @@ import re
 import zipfile
 
 import numpy as np
+import pandas
 import pytest
 from oddities import Row, ids
 
@@ -61,6 +62,23 @@ CSV = [
   Row("one_column", "a\n1\n3\n", [[1], [3]]),
 ]  # fmt: skip
 
+# What pandas is told of some of them.
+PANDAS = {
+  "semicolon": {"sep": ";"},
+  "tab": {"sep": "\t"},
+  "bar": {"sep": "|"},
+  "delimiter_said": {"sep": " "},
+  "decimal_comma": {"sep": ";", "decimal": ","},
+  "missing_1": {"skipinitialspace": True},
+  "spaces_around": {"skipinitialspace": True},
+  "no_header_and_said": {"header": None},
+  "an_empty_line_of_one_column": {"skip_blank_lines": False},
+  **{name: {"index_col": 0} for name in ("an_index", "an_index_of_pandas_again", "words_first")},
+  **{name: {"index_col": 0} for name in ("dates", "dates_with_zones", "american_dates")},
+}
+# What it does not read.
+ALONE = ("zip_of_a_mac",)
+
 BAD_CSV = [
   Row("headerless", "1,2\n3,4\n", r"starts with values, 1, 2,.*data\.header=False.*data\.header=True"),
   Row("headerless_with_dates", "2016-07-01,1\n2016-07-02,2\n", r"starts with values.*data\.header=False"),
@@ -104,6 +122,13 @@ def test_numbers_of_a_csv(tmp_path, caplog, row):
   _, sources = series.open(path, length=1, split=(1.0, 0, 0), **args)
   np.testing.assert_array_equal(sources["train"][0]["valid"][0], ~np.isnan(found[0]))
   assert table.open(path, **args)[0].shape == (len(names), 1)
+
+
+@pytest.mark.parametrize("row", [row for row in CSV if row.name not in ALONE], ids=ids)
+def test_pandas_reads_the_same_numbers(tmp_path, row):
+  path, _ = written(tmp_path, row)
+  read = pandas.read_csv(path, **PANDAS.get(row.name, {})).to_numpy(float)
+  np.testing.assert_array_equal(read, np.array(row.want, float))
 
 
 @pytest.mark.parametrize("row", BAD_CSV, ids=ids)
