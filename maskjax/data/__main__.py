@@ -83,6 +83,8 @@ def guess(path: str) -> str:
 def describe(name: str, path: str, options: dict[str, Any]) -> str:
   """The facts of a data set, a line each."""
   options = {**_LOOK.get(name, {}), **options}
+  if "size" in options:
+    options["size"] = pipeline.sides(options["size"])
   record, splits = pipeline.opened(name, path, options)
   lines = [f"{path}: data.name={name}, {record.kind}, shape {record.shape}"]
   if record.rate:

@@ -9,6 +9,7 @@ import numpy as np
 
 from maskjax.data import kinds
 from maskjax.data.augment import fit, peak
+from maskjax.data.classes import labeller
 from maskjax.data.source import Example, Source, content_of, generator
 from maskjax.errors import BadInput
 from maskjax.record import Record
@@ -63,6 +64,10 @@ class Moving:
       self._put(frame, moving, top, left)
     example: Example = {"video": np.rint(255 * np.clip(clip, 0, 1)).astype(np.uint8)}
     return {**example, "label": front["label"]} if "label" in front else example
+
+  def label_of(self, index: int) -> int | None:
+    """The label of what moves in the clip at `index`; None without labels."""
+    return labeller(self.images)(index % len(self.images))
 
   def content_of(self, index: int) -> bytes:
     """What changes where the image that moves in the clip at `index` does."""

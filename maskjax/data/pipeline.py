@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,20 +12,17 @@ import grain
 import numpy as np
 from absl import flags
 
-from maskjax import bind
 from maskjax.data import batch, digests, kinds, labels, spectrograms, tiny
 from maskjax.data import captions as describe
 from maskjax.data import splits as by
 from maskjax.data.batch import Batch
 from maskjax.data.classes import Classes, only, renumbered, spoken
 from maskjax.data.images import evenly
-from maskjax.data.openers import OPENERS
+from maskjax.data.openers import OURS, opened, opener
 from maskjax.data.source import Example, Part, Source
-from maskjax.errors import BadInput, nearest, unknown
+from maskjax.errors import BadInput, unknown
 from maskjax.record import STATISTICS, Record, difference
 
-# Arguments of openers that are not for a config to say.
-OURS = ("path", "name", "known")
 CHANGED = ("refuse", "accept")
 
 
@@ -98,7 +95,7 @@ def load(
   """
   if changed not in CHANGED:
     raise unknown("data.changed", changed, CHANGED)
-  size = _size(size)
+  size = sides(size)
   if name == "tiny":
     kwargs = {"scale": tiny.fitted(scale or {}, {**kwargs, "size": size})}
     kwargs["splits"] = [split for split in (train, test) if split]
@@ -241,25 +238,6 @@ def examples(
   )
 
 
-def opened(
-  name: str, path: str, kwargs: Mapping[str, Any], known: Record | None = None
-) -> tuple[Record, dict[str, Source]]:
-  """What the opener of a kind gives, `load` without all that follows it.
-
-  Raises:
-    BadInput: no such kind, an argument that it does not take, or data that it cannot read.
-  """
-  opener, takes = _opener(name)
-  allowed = [key for key in takes if key not in OURS]
-  for key in kwargs:
-    if key not in allowed:
-      raise BadInput(
-        f"data.{key} is not for {name!r}{nearest(key, allowed)} (known: {', '.join(allowed)})"
-      )
-  ours = {"name": name, "known": known}
-  return opener(path, **{key: ours[key] for key in ours if key in takes}, **kwargs)
-
-
 def keys(name: str) -> set[str]:
   """What a config may say of data of this name, in its section `data`.
 
@@ -267,22 +245,19 @@ def keys(name: str) -> set[str]:
   (True, False, False)
   """
   of_all = [p.name for p in inspect.signature(load).parameters.values() if p.kind is p.KEYWORD_ONLY]
-  return ({*of_all, *_opener(name)[1]} - {*OURS}) | {"name", "path"}
-
-
-def _opener(name: str) -> tuple[Callable[..., Any], Collection[str]]:
-  """The function that opens data of a name, and its arguments."""
-  module, _, function = name.rpartition(":")
-  foreign = bool(module) and function.isidentifier()  # "mnist:3.0.1" is a version in TFDS
-  opener = bind.resolve(name if foreign else OPENERS.get(name, "maskjax.data.tfds:open"), "")
-  return opener, inspect.signature(opener).parameters
+  return ({*of_all, *opener(name)[1]} - {*OURS}) | {"name", "path"}
 
 
 def _options(threads: int, prefetch: int) -> grain.ReadOptions:
   return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(prefetch, threads))
 
 
-def _size(size: Any) -> tuple[int, int] | None:
+def sides(size: Any) -> tuple[int, int] | None:
+  """Height and width as `data.size` has them; None for none.
+
+  Raises:
+    BadInput: something else than two positive numbers.
+  """
   if size is None:
     return None
   try:

@@ -212,6 +212,8 @@ def _prepare(create: Callable[[], Any], name: str) -> Any:
       return builder
     if "tensorflow" in str(error).lower() and "install" in str(error).lower():
       raise _needs_tensorflow(name) from error
+    if name in _OURS and not isinstance(error, OSError):
+      raise  # a bug of ours
     why = str(error).splitlines()[0] if str(error) else type(error).__name__
     raise BadInput(f"data set {name!r} could not be prepared: {why}") from error
   return builder

@@ -11,9 +11,11 @@ import unicodedata
 
 import numpy as np
 import pytest
+import soundfile
 from oddities import Row, ids, pack, png, put, tone
 from PIL import Image
 
+from maskjax import cli
 from maskjax.data import (
   arrays,
   captions,
@@ -24,15 +26,21 @@ from maskjax.data import (
   kinds,
   layout,
   listing,
+  mixtures,
   motion,
+  npz,
   pipeline,
   series,
   splits,
   table,
   text,
+  tfds,
+  told,
   wav,
 )
 from maskjax.data.__main__ import main
+from maskjax.data.digits import digits_dataset_builder
+from maskjax.data.openers import OPENERS
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.train.evaluators import context as evaluators
@@ -326,40 +334,70 @@ def test_a_limit_that_leaves_classes_out_is_told(tmp_path, caplog):
   assert "data.limit" not in caplog.text
 
 
+SPEAKERS = {f"{who}/{i}.wav": tone(i + 1) for who in "ab" for i in range(4)}
+# Where a bug is planted in what opens which files, with which options.
 PLANTED = [
-  (files, "open", listing, "normal", {"a.png": png(1)}),
+  (files, listing, "normal", {"a.png": png(1)}),
   (
     files,
-    "open",
     decode,
     "_plain",
     {"a.gif": b"GIF87a\1\0\1\0\x80\0\0\0\0\0\1\1\1,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"},
   ),
-  (files, "open", layout, "_classes", {"a.png": png(1)}),
-  (wav, "open", wav, "_format", {"a.wav": tone(1)}),
-  (wav, "open", splits, "by_folder", {"a.wav": tone(1)}),
-  (text, "open", text, "decoded", {"a.txt": b"words"}),
-  (series, "open", cells, "_number", {"a.csv": b"a\n1\n"}),
-  (table, "open", cells, "delimiter_of", {"a.csv": b"a\n1\n"}),
-  (arrays, "open", arrays, "_axes", {"a.npz": saved(x_train=np.zeros((2, 5, 5)))}),
-  (graph, "open", graph, "_pairs", {"a.npz": saved(x=np.zeros((2, 5)))}),
-  (table, "open", table, "_arrays", {"a.npz": saved(x=np.zeros((2, 5)))}),
+  (files, layout, "_classes", {"a.png": png(1)}),
+  (wav, wav, "_format", {"a.wav": tone(1)}),
+  (wav, splits, "by_folder", {"a.wav": tone(1)}),
+  (text, text, "decoded", {"a.txt": b"words"}),
+  (series, cells, "_number", {"a.csv": b"a\n1\n"}),
+  (table, cells, "delimiter_of", {"a.csv": b"a\n1\n"}),
+  (arrays, arrays, "_axes", {"a.npz": saved(x_train=np.zeros((2, 5, 5)))}),
+  (graph, graph, "_pairs", {"a.npz": saved(x=np.zeros((2, 5)))}),
+  (table, table, "_arrays", {"a.npz": saved(x=np.zeros((2, 5)))}),
+  (files, listing, "_members", pack),
+  (text, listing, "_decoded", pack),
+  (files, files, "stored", pack),
+  (files, told, "captions_of", {"a.png": png(1)}, {"captions": ""}),
+  (wav, soundfile, "SoundFile", {"a.wav": tone(1)}),
+  (mixtures, mixtures, "Mixtures", SPEAKERS, {"length": 2}),
+  (motion, motion, "Moving", {"a.png": png(1), "b.png": png(2)}, {"images": "folder"}),
+  (arrays, npz.np, "load", {"a.npz": saved(x_train=np.zeros((2, 5, 5)))}),
+  (tfds, digits_dataset_builder.Builder, "_generate_examples", {}, {"name": "digits"}),
 ]
 
 
-@pytest.mark.parametrize("planted", PLANTED, ids=lambda p: f"{p[0].__name__}_{p[3]}")
+SINGLE = (series, table, arrays, graph)
+BOTH_KINDS = {"a.png": png(1), "a.txt": b"words"}
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda p: f"{p[0].__name__}_{p[2]}")
 def test_a_bug_in_a_reader_stays_a_bug(tmp_path, monkeypatch, planted):
-  module, name, owner, function, content = planted
-  path = put(tmp_path / "set", content)
-  single = module not in (files, wav, text)
+  module, owner, function, content, *options = planted
+  zipped = content is pack
+  path = pack(tmp_path / "s.zip", BOTH_KINDS) if zipped else put(tmp_path / "set", content)
+  if module in SINGLE:
+    path = f"{path}/{next(iter(content))}"
 
   def broken(*_, **__):
     return {}["planted"]
 
   monkeypatch.setattr(owner, function, broken)
-  options = {"on_error": "skip"} if module in (files, wav) else {}
+  skipping = {"on_error": "skip"} if module in (files, wav) else {}
   with pytest.raises(KeyError, match="planted"):
-    getattr(module, name)(f"{path}/{next(iter(content))}" if single else path, **options)
+    module.open(path, **skipping, **(options[0] if options else {}))
+
+
+def test_a_bug_leaves_every_command_as_it_is(tmp_path, monkeypatch):
+  """Python then prints its traceback and ends with status 1."""
+  path = put(tmp_path / "set", {"train/a.png": png(1), "test/b.png": png(2)})
+  monkeypatch.setattr(layout, "_classes", lambda *_: {}["planted"])
+  monkeypatch.chdir(tmp_path)
+  config = f"mae:smoke,data.name=folder,data.path={path}"
+  commands = ([f"--config={config}", "--check"], [f"--config={config}", "--workdir=run"])
+  for words in commands:
+    with pytest.raises(KeyError, match="planted"):
+      cli.main(["launch.py", *words])
+  with pytest.raises(KeyError, match="planted"):
+    main([path])
 
 
 def test_probes_of_a_split_without_labels_are_refused():
@@ -462,6 +500,45 @@ def test_a_look_knows_each_kind(tmp_path, capsys, kind, how):
     path = pack(tmp_path / "s.zip", content)
   assert main([path]) == 0
   assert f"data.name={kind}," in capsys.readouterr().out
+
+
+NAMED = {
+  "table": ({"a.csv": b"a,b\n1,2\n3,4\n"}, "table: float32 (2, 1)"),
+  "mixtures": (SPEAKERS, "sources: float32 (2, 2)"),
+  "motion": ({f"train/{c}/x.png": png(1) for c in "ab"}, "train: 2 examples (a 1, b 1)"),
+  "digits": ({}, "image: uint8 (8, 8, 1)"),
+  "oddities:opened": ({}, "train: 1 examples"),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_look_at_what_has_to_be_named(tmp_path, capsys, name):
+  content, says = NAMED[name]
+  path = put(tmp_path / "set", content)
+  path = f"{path}/{next(iter(content))}" if name == "table" else path
+  options = {"mixtures": ["length=2"], "motion": ["images=folder"]}.get(name, [])
+  assert main([path, f"name={name}", *options]) == 0
+  assert says in capsys.readouterr().out
+
+
+def test_every_kind_of_data_can_be_looked_at():
+  assert {*OPENERS} - {"tiny", "zip"} == ({*KINDS} | {*NAMED}) - {"digits", "oddities:opened"}
+
+
+@pytest.mark.parametrize(
+  ("words", "says"),
+  [
+    (["name=mixtures"], "data of 'mixtures' need data.length"),
+    (["name=folder", "size=3"], "data.size=3 is not (height, width)"),
+    (["name=folder", "lable=''"], "data.lable is not for 'folder'; did you mean 'label'"),
+    (["name=foldr"], "unknown data set 'foldr'; did you mean 'folder'"),
+    (["size"], "'size' is not key=value"),
+    (["name=tiny"], "data of 'tiny' need data.scale"),
+  ],
+)
+def test_a_look_that_cannot_be(tmp_path, capsys, words, says):
+  assert main([put(tmp_path / "set", {"a.png": png(1)}), *words]) == 2
+  assert says in capsys.readouterr().err
 
 
 def test_statistics_are_of_what_the_model_sees(tmp_path):
