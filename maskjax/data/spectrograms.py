@@ -3,13 +3,15 @@
 import dataclasses
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, SupportsIndex
 
 import numpy as np
 
 from maskjax.data import kinds, text
+from maskjax.data.augment import normalise
+from maskjax.data.batch import Batch
 from maskjax.data.images import evenly
 from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput
@@ -98,18 +100,11 @@ def of(
     BadInput: data that are no recordings, or arguments that cannot work.
   """
   kinds.expect(record, "data.mel", "audio")
-  text.whole("mel.frames", frames, least=1)
-  try:
-    levels: Callable[..., Any] = partial(log_mel, rate=record.rate, bins=bins, **mel)
-    levels(np.zeros(1, np.float32))
-  except TypeError as error:
-    raise BadInput(f"data.mel: {error}") from error
-  window = int(record.rate * mel.get("size", _WINDOW))
+  make = _maker(record.rate, frames, bins, mel)
+  sources: dict[str, Source] = {}
   for name, source in splits.items():
-    _tell_short(name, source, window)
-  sources: dict[str, Source] = {
-    name: Spectrograms(source, frames, bins, levels, window) for name, source in splits.items()
-  }
+    made = sources[name] = make(source)
+    _tell_short(name, source, made.window)
   first = next(iter(sources.values()))
   seen = np.stack([np.asarray(first[int(i)]["image"]) for i in evenly(len(first), _RANGE)])
   low, high = (float(seen.min()),), (float(seen.max()),)
@@ -117,3 +112,62 @@ def of(
   return dataclasses.replace(
     record, kind="image", shape=shape, low=low, high=high, peak=1.0
   ), sources
+
+
+def preprocess(
+  recordings: Sequence[Any],
+  record: Record,
+  *,
+  frames: int,
+  bins: int = 128,
+  length: int | None = None,
+  **mel: Any,
+) -> Batch:
+  """Recordings at the record's rate as the normalised spectrograms that a run was trained on.
+
+  Args:
+    recordings: samples [n] or [n, channels] each, floats in [-1, 1] or whole numbers with a sign.
+    record: of the run's data.
+    frames: as in `of`.
+    bins: likewise.
+    length: samples of each that are looked at, None for all.
+    **mel: as in `of`.
+
+  Raises:
+    BadInput: a single recording, or values that are no samples; the cure is named.
+  """
+  if isinstance(recordings, np.ndarray) and recordings.ndim == 1:
+    raise BadInput("preprocess takes a list of recordings, got a single one: [recording]")
+  audio = [_audio(recording)[:length] for recording in recordings]
+  whole: Any = [{"audio": x, "valid": np.ones(len(x), bool)} for x in audio]
+  made = _maker(record.rate, frames, bins, mel)(whole)
+  images = np.stack([np.asarray(made[i]["image"]) for i in range(len(audio))])
+  return {"image": normalise(images, record.mean, record.std)}
+
+
+def _audio(recording: Any) -> np.ndarray:
+  """Samples as float32 [n, channels]."""
+  samples = np.asarray(recording)
+  if samples.ndim not in (1, 2) or not samples.size or samples.dtype.kind not in "if":
+    told = f"got {samples.dtype} {samples.shape}"
+    raise BadInput(f"a recording is samples [n] or [n, channels], {told}")
+  if samples.dtype.kind == "i":
+    samples = samples / -float(np.iinfo(samples.dtype).min)
+  if not (np.abs(samples) <= 1).all():  # not even if one is NaN
+    most = np.abs(samples).max()
+    raise BadInput(f"samples of a recording lie in [-1, 1], got up to {most:g}: divide them")
+  return samples.reshape(len(samples), -1).astype(np.float32)
+
+
+def _maker(
+  rate: int, frames: int, bins: int, mel: Mapping[str, Any]
+) -> Callable[[Any], Spectrograms]:
+  """What makes spectrograms of recordings; `mel` are arguments of `log_mel`."""
+  text.whole("mel.frames", frames, least=1)
+  try:
+    levels: Callable[..., Any] = partial(log_mel, rate=rate, bins=bins, **mel)
+    levels(np.zeros(1, np.float32))
+  except TypeError as error:
+    raise BadInput(f"data.mel: {error}") from error
+  window = int(rate * mel.get("size", _WINDOW))
+  return lambda audio: Spectrograms(audio, frames, bins, levels, window)

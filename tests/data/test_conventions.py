@@ -58,6 +58,29 @@ def saved(**named):
   return out.getvalue()
 
 
+def coloured(value, mode):
+  """An image of four pixels in a mode of Pillow."""
+  pixels = np.random.default_rng(value).integers(value // 2, value, (2, 2, 3), np.uint8)
+  image = Image.fromarray(pixels)
+  if mode == "P":
+    image = image.convert("P", palette=Image.Palette.ADAPTIVE)
+  elif mode == "I;16":
+    image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 200)
+  else:
+    image = image.convert(mode)
+  out = io.BytesIO()
+  image.save(out, "PNG")
+  return out.getvalue()
+
+
+def noise(seed):
+  """A recording of 0.15 s."""
+  out = io.BytesIO()
+  signal = np.random.default_rng(seed).uniform(-0.5, 0.5, 1200)
+  soundfile.write(out, signal, 8000, format="WAV", subtype="PCM_16")
+  return out.getvalue()
+
+
 CLASSES = {"*": {0: "cat", 1: "cat", 2: "dog", 3: "dog"}}
 FLAT = {"*": dict.fromkeys(range(4))}
 
@@ -265,6 +288,13 @@ def test_what_names_do_not_say(tmp_path, row, how):
   with pytest.raises(BadInput, match=row.want) as error:
     opened(row, how, tmp_path)
   assert "\n" not in str(error.value)
+
+
+def test_a_backslash_is_part_of_a_name_in_a_folder(tmp_path):
+  path = put(tmp_path / "set", {"train/a\\b/x.png": png(1), "train/c/y.png": png(2)})
+  record, splits = files.open(path)
+  assert record.class_names == ("a\\b", "c")
+  assert [int(splits["train"][i]["image"].max()) for i in range(2)] == [1, 2]
 
 
 def test_links_are_followed_by_every_reader(tmp_path):
@@ -541,14 +571,36 @@ def test_a_look_that_cannot_be(tmp_path, capsys, words, says):
   assert says in capsys.readouterr().err
 
 
-def test_statistics_are_of_what_the_model_sees(tmp_path):
-  rng = np.random.default_rng(0)
-  content = {f"train/{i}.png": png(int(rng.integers(120, 250)), (8, 8)) for i in range(99)}
-  content["train/scan.png"] = png(3, (400, 400))
-  data = pipeline.load(name="folder", path=put(tmp_path / "set", content), test="", size=(8, 8))
-  seen = np.concatenate(
-    [batch["image"][batch["valid"]] for batch in pipeline.examples(data, "train", batch_size=50)]
-  )
-  assert len(seen) == 100
-  np.testing.assert_allclose(seen.mean((0, 1, 2)), 0, atol=0.02)
-  np.testing.assert_allclose(seen.std((0, 1, 2)), 1, atol=0.02)
+RNG = np.random.default_rng(0)
+BRIGHT = RNG.integers(120, 250, 100).tolist()
+STATISTICS = {
+  "mixed_sizes": {f"{i}.png": png(v, (8, 8)) for i, v in enumerate(BRIGHT)}
+  | {"scan.png": png(3, (400, 400))},
+  "palettes": {f"{i}.png": coloured(v, "P") for i, v in enumerate(BRIGHT)},
+  "grey": {f"{i}.png": coloured(v, "L") for i, v in enumerate(BRIGHT)},
+  "sixteen_bits": {f"{i}.png": coloured(v, "I;16") for i, v in enumerate(BRIGHT)},
+  "clips": saved(train_videos=RNG.integers(0, 99, (20, 2, 4, 5, 3), np.uint8)),
+  "floats": saved(train_images=RNG.normal(size=(50, 8, 8, 3)).astype(np.float32)),
+  "spectrograms": {f"{i}.wav": noise(i) for i in range(12)},
+}
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_statistics_are_of_what_the_model_sees(tmp_path, name):
+  content = STATISTICS[name]
+  if isinstance(content, bytes):
+    (tmp_path / "x.npz").write_bytes(content)
+    options = dict(name="npz", path=str(tmp_path / "x.npz"))
+  else:
+    path = put(tmp_path / "set", {f"train/{file}": data for file, data in content.items()})
+    options = dict(name="folder", path=path, size=(8, 8))
+    if name == "spectrograms":
+      options = dict(name="wav", path=path, mel=dict(frames=12, bins=8))
+  data = pipeline.load(**options, test="")
+  batches = list(pipeline.examples(data, "train", batch_size=50))
+  field = "video" if "video" in batches[0] else "image"
+  seen = np.concatenate([batch[field][batch["valid"]] for batch in batches])
+  assert len(seen) == data.record.sizes["train"] >= 12
+  pixels = seen.reshape(-1, seen.shape[-1])
+  np.testing.assert_allclose(pixels.mean(0), 0, atol=0.02)
+  np.testing.assert_allclose(pixels.std(0), 1, atol=0.02)

@@ -5,12 +5,14 @@ import pickle
 
 import numpy as np
 import pytest
+import soundfile
 
-from maskjax.data import pipeline, spectrograms
+from maskjax.data import kinds, pipeline, spectrograms
 from maskjax.data.augment import apply
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.spectrogram import EPS, log_mel
+from maskjax.train.checkpoints.load import preprocess_of
 
 DIGITS = pathlib.Path(__file__).parents[2] / ".." / "shared" / "data" / "spoken_digit.zip"
 RATE, LONGEST = 8000, 2000
@@ -94,6 +96,43 @@ def test_rolling_moves_times_round():
   assert starts == {0, 1, 2, 3}
   for x in rolled:
     np.testing.assert_array_equal(x, np.roll(image, -int(x[0, 0, 0]) // 3, axis=0))
+
+
+def recordings(folder, count=6, **mel):
+  """Noise of several lengths as 16-bit numbers, and the pipeline's spectrograms of it."""
+  rng = np.random.default_rng(0)
+  noise = [rng.integers(-9000, 9000, 1500 + 400 * i).astype(np.int16) for i in range(count)]
+  (folder / "train").mkdir()
+  for i, samples in enumerate(noise):
+    soundfile.write(folder / "train" / f"{i}.wav", samples, RATE, subtype="PCM_16")
+  section = dict(length=3000, mel={"frames": 24, "bins": 12, **mel})
+  return noise, section, pipeline.load(name="wav", path=str(folder), test="", **section)
+
+
+def test_a_run_on_spectrograms_takes_recordings(tmp_path):
+  noise, section, data = recordings(tmp_path)
+  wanted = next(pipeline.examples(data, "train", batch_size=6))["image"]
+  prepare = preprocess_of({**section, "name": "wav"}, data.record)
+  for given in (noise, [x / 2**15 for x in noise], [np.stack([x, x], 1) for x in noise]):
+    np.testing.assert_allclose(prepare(given)["image"], wanted, atol=1e-5)
+  assert preprocess_of({"name": "npz"}, data.record).func is kinds.image.preprocess
+
+
+@pytest.mark.parametrize(
+  ("given", "says"),
+  [
+    (np.zeros(99), r"takes a list of recordings, got a single one: \[recording\]"),
+    ([np.full(9, 300.0)], r"lie in \[-1, 1\], got up to 300: divide them"),
+    ([np.full(9, np.nan)], r"lie in \[-1, 1\]"),
+    ([np.zeros((2, 3, 4))], r"samples \[n\] or \[n, channels\], got float64 \(2, 3, 4\)"),
+    ([np.zeros(0)], r"got float64 \(0,\)"),
+    ([np.zeros(9, np.uint8)], "got uint8"),
+  ],
+)
+def test_what_is_no_recording_is_refused(given, says):
+  record = Record("image", (4, 4, 1), {}, mean=(0.0,), std=(1.0,), rate=RATE)
+  with pytest.raises(BadInput, match=says):
+    spectrograms.preprocess(given, record, frames=4, bins=4)
 
 
 @pytest.mark.skipif(not DIGITS.exists(), reason="needs shared/data/spoken_digit.zip")

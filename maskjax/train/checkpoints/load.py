@@ -12,8 +12,9 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from maskjax import bind
-from maskjax.data import kinds
+from maskjax.data import kinds, spectrograms
 from maskjax.errors import BadInput
+from maskjax.record import Record
 from maskjax.task.answers import answer
 from maskjax.task.base import Variables, with_learned
 from maskjax.train.checkpoints.checkpoint import Checkpoints
@@ -32,7 +33,8 @@ class Loaded(NamedTuple):
     variables: the weights, those of the moving average where one was kept, with learned masks
       applied for good.
     preprocess: raw examples to the batch that `apply` takes, prepared as evaluation does: images of
-      any size, uint8 `[h, w, c]` each, or texts; see `data.kinds`.
+      any size, uint8 `[h, w, c]` each, texts, or recordings where the run was on spectrograms; see
+      `data.kinds` and `data.spectrograms`.
   """
 
   apply: Callable[[Variables, Mapping[str, Any]], Mapping[str, jax.Array]]
@@ -68,11 +70,23 @@ def _load(path: pathlib.Path, step: int | None) -> Loaded:
     raise BadInput(f"{path} holds no run: there is no config.json")
   record = read_record(path)
   task = make_task(config, record)
-  if (prepare := kinds.find(record.kind).preprocess) is None:
+  if (prepare := preprocess_of(config["data"], record)) is None:
     raise BadInput(f"the run in {path} was trained on {record.kind}, which load cannot preprocess")
   features = answer(task, "features", "load")
   variables = task.final(stored(path, step=step))
-  return Loaded(jax.jit(features), variables, partial(prepare, record=record))
+  return Loaded(jax.jit(features), variables, prepare)
+
+
+def preprocess_of(data: Mapping[str, Any], record: Record) -> Callable[..., Any] | None:
+  """What turns raw examples into a batch, by the section `data` of a run; None where nothing does.
+
+  Where images are spectrograms, raw examples are recordings.
+  """
+  if data.get("mel"):
+    mel = {key: value for key, value in data["mel"].items() if value is not None}
+    return partial(spectrograms.preprocess, record=record, length=data.get("length"), **mel)
+  made = kinds.find(record.kind).preprocess
+  return None if made is None else partial(made, record=record)
 
 
 def stored(workdir: pathlib.Path, *, step: int | None = None) -> Variables:

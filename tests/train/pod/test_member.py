@@ -65,8 +65,14 @@ def test_a_process_with_other_data_is_named(monkeypatch):
   run.same_data(ours)
   me.other = {**me.brought[0], "mean": [0.5 + 1e-9]}  # another processor's rounding
   run.same_data(ours)
-  for other in (replace(ours, class_names=("b", "a")), replace(ours, mean=(0.6,))):
-    with pytest.raises(BadInput, match=r"process 1 has other data than process 0: (class|mean)"):
+  for other in (
+    replace(ours, class_names=("b", "a")),
+    replace(ours, mean=(0.6,)),
+    replace(ours, examples={"train": "5e1f"}),
+  ):
+    with pytest.raises(
+      BadInput, match=r"process 1 has other data than process 0: (class|mean|examples)"
+    ):
       run.same_data(other)
 
 
