@@ -38,6 +38,11 @@ class OfClasses:
     old = labeller(self.source)(int(self.indices[index]))
     return None if old is None else self.labels[old]
 
+  @property
+  def reads_labels(self) -> bool:
+    """Whether a label is known only once its example has been read."""
+    return reads_labels(self.source)
+
   def content_of(self, index: int) -> bytes:
     """What changes where the example at `index` does."""
     return content_of(self.source, int(self.indices[index]))
@@ -92,6 +97,11 @@ def renumbered(
 def labeller(source: Source) -> Callable[[int], int | None]:
   """The function from an index to a label, of which a source may know without its examples."""
   return getattr(source, "label_of", None) or (lambda index: source[index].get("label"))  # type: ignore[return-value]
+
+
+def reads_labels(source: Source) -> bool:
+  """Whether a source knows the label of an example only once it has read it."""
+  return not hasattr(source, "label_of") or getattr(source, "reads_labels", False)
 
 
 def spoken(record: Record, path: str) -> Record:

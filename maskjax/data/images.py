@@ -68,6 +68,11 @@ class Images:
     """The label of the image at `index`, which is not decoded; None without labels."""
     return self.files.label_of(index)
 
+  @property
+  def reads_labels(self) -> bool:
+    """Whether a label is known only once its file has been read."""
+    return getattr(self.files, "reads_labels", False)
+
   def content_of(self, index: int) -> bytes:
     """What changes where the file of the image at `index` does."""
     return self.files.content_of(index)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from maskjax.data.classes import labeller, reads_labels
 from maskjax.data.source import Part, Source
 from maskjax.errors import BadInput
 from maskjax.record import Record
@@ -26,6 +27,22 @@ def check(splits: Mapping[str, Source]) -> None:
     if isinstance(found, np.ndarray) and (found < 0).any() and (found >= 0).any():
       without = f"{(found < 0).sum()} of {len(found)} examples of {split!r} have no label (-1)"
       raise BadInput(f"{without}: data.classes=(...) keeps those of the classes that it names")
+
+
+def unseen(splits: Mapping[str, Source], train: str, record: Record) -> dict[str, list[str]]:
+  """The classes of each split that the training split has none of, where labels need no reading."""
+
+  def held(source: Source) -> set[int] | None:
+    if reads_labels(source):
+      return None
+    of = labeller(source)
+    return {label for i in range(len(source)) if (label := of(i)) is not None}
+
+  known = held(splits[train]) if record.class_names else None
+  if not known:
+    return {}
+  found = {split: sorted((held(source) or set()) - known) for split, source in splits.items()}
+  return {split: [record.class_names[i] for i in more] for split, more in found.items() if more}
 
 
 def tell_left_out(part: Part, record: Record) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from maskjax.data import kinds
 from maskjax.data.augment import fit, peak
-from maskjax.data.classes import labeller
+from maskjax.data.classes import labeller, reads_labels
 from maskjax.data.source import Example, Source, content_of, generator
 from maskjax.errors import BadInput
 from maskjax.record import Record
@@ -68,6 +68,11 @@ class Moving:
   def label_of(self, index: int) -> int | None:
     """The label of what moves in the clip at `index`; None without labels."""
     return labeller(self.images)(index % len(self.images))
+
+  @property
+  def reads_labels(self) -> bool:
+    """Whether a label is known only once its image has been read."""
+    return reads_labels(self.images)
 
   def content_of(self, index: int) -> bytes:
     """What changes where the image that moves in the clip at `index` does."""

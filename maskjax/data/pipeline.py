@@ -38,6 +38,7 @@ class Data(NamedTuple):
     prepare: fixed, `example -> example`, for evaluation, and for training without `augment`.
     finish: `batch -> batch`, for stacked examples: normalises images.
     found: the record of what lies there, where `record` has statistics of before; else None.
+    unseen: the classes of splits that the training split has none of, as far as that is known.
   """
 
   record: Record
@@ -48,6 +49,7 @@ class Data(NamedTuple):
   prepare: Callable[[Example], Example]
   finish: Callable[[Batch], Batch]
   found: Record | None = None
+  unseen: Mapping[str, Sequence[str]] = {}
 
 
 def load(
@@ -116,6 +118,7 @@ def load(
   if known and record.class_names and {*record.class_names} <= {*known.class_names}:
     record, splits = renumbered(record, splits, known.class_names)
   labels.check({split: splits[split] for split in (train, test) if split})
+  unseen = {} if known else labels.unseen(splits, train, record)
   record = dataclasses.replace(record, examples=digests.examples(splits))
   if record.class_names:
     record = dataclasses.replace(record, labels=digests.labels(splits))
@@ -152,7 +155,8 @@ def load(
       others = f"known: {', '.join(set(takes) - {'known'}) or 'none'}"
       raise BadInput(f"data.{key} is not for data of kind {record.kind}, as {name!r} is ({others})")
   made = ready(record, splits[train], **options)
-  return Data(made.record, splits, train, test, made.augment, made.prepare, made.finish, found)
+  through = made.augment, made.prepare, made.finish
+  return Data(made.record, splits, train, test, *through, found, unseen)
 
 
 def batches(

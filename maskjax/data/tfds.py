@@ -24,6 +24,8 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 class _Files:
   """Encoded images of a TFDS split."""
 
+  reads_labels = True
+
   def __init__(self, source: Any, called: str, image: str, label: str):
     self.source, self.called, self.image, self.label = source, called, image, label
 

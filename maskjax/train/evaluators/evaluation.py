@@ -177,6 +177,9 @@ def _labelled(data: pipeline.Data, split: str, who: str) -> None:
   if "label" not in data.splits[split][0]:
     said = f"{who} needs labels, and the split {split!r} has none"
     raise BadInput(f"{said}; --config.{who}=None switches it off")
+  if lost := data.unseen.get(split):
+    said = f"{len(lost)} classes of {split!r} are not in {data.train!r}, {lost[0]!r} for one"
+    raise BadInput(f"{said}: {who} cannot tell them; data.classes chooses classes")
 
 
 def on(section: Mapping[str, Any] | None) -> bool:

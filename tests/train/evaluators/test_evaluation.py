@@ -170,6 +170,22 @@ def test_a_split_without_labels_is_refused_for_who_needs_them(tiny, tmp_path):
   assert bind_evaluators(sections, "validation")["finetune"].keywords == {"test": "validation"}
 
 
+def test_classes_that_training_examples_lack_are_refused_for_who_needs_labels(tiny, tmp_path):
+  arrays = dict(np.load(tiny.data))
+  arrays["test_labels"] = np.arange(10) % 5
+  np.savez(tmp_path / "more.npz", **arrays)
+  options = dict(name="npz", path=str(tmp_path / "more.npz"))
+  data, task = pipeline.load(**options), Task(None, None, answers={"features": len})
+  sections = {"knn": {"fn": "train.evaluators.knn"}}
+  with pytest.raises(BadInput, match="1 classes of 'test' are not in 'train', '4' for one"):
+    check_evaluators(sections, data.record, task, data)
+  some = pipeline.load(**options, classes=(0, 1, 2, 3))
+  check_evaluators(sections, some.record, task, some)
+  # A run that knows them may be evaluated on them, wherever its training examples are by now.
+  again = pipeline.load(**options, known=data.record)
+  check_evaluators(sections, again.record, task, again)
+
+
 def test_an_unknown_split_of_an_evaluator_is_refused_before_anything_is_written(tiny, tmp_path):
   config = tiny.config({"evals.knn": {**EVALS["knn"], "test": "tset"}})
   with pytest.raises(BadInput, match=r"evals\.knn\.test 'tset'; did you mean 'test'"):
