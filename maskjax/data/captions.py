@@ -174,8 +174,8 @@ def read(
   told = {name: getattr(source, "captions", None) or () for name, source in splits.items()}
   if not told[train]:
     raise BadInput(
-      f"split {train!r} comes without captions: x.txt beside x.jpg, metadata.csv or .jsonl, or "
-      "without data.captions.column captions from templates"
+      f"split {train!r} comes without captions: x.txt beside x.jpg, metadata.csv, .jsonl or "
+      ".parquet, or without data.captions.column captions from templates"
     )
   texts = [text for each in told[train] for text in each]
   learn = lambda: (*tokens.learn(texts, unit=unit, size=vocabulary), tokens.UNKNOWN)

@@ -53,6 +53,16 @@ class Listing(NamedTuple):
 
   def texts(self, names: Sequence[str]) -> dict[str, str]:
     """The texts of files that were passed over, by their names."""
+    found = {}
+    for name, content in self.bytes(names).items():
+      try:
+        found[name] = content.decode().replace("\r\n", "\n")
+      except UnicodeDecodeError as error:
+        raise BadInput(f"{name} in {self.path} is not UTF-8: byte {error.start}") from error
+    return found
+
+  def bytes(self, names: Sequence[str]) -> dict[str, bytes]:
+    """The bytes of files that were passed over, by their names."""
     raws = dict(zip(self.passed, self.raw_passed, strict=True))
     found = {}
     with contextlib.ExitStack() as stack:
@@ -60,11 +70,9 @@ class Listing(NamedTuple):
       archive = stack.enter_context(zipfile.ZipFile(self.path)) if zipped else None
       for name in names:
         raw = raws[name]
-        try:
-          content = archive.read(raw) if archive else pathlib.Path(self.path, str(raw)).read_bytes()
-          found[name] = content.decode().replace("\r\n", "\n")
-        except UnicodeDecodeError as error:
-          raise BadInput(f"{name} in {self.path} is not UTF-8: byte {error.start}") from error
+        found[name] = (
+          archive.read(raw) if archive else pathlib.Path(self.path, str(raw)).read_bytes()
+        )
     return found
 
 

@@ -1,8 +1,9 @@
 """Captions that come with images: tables of metadata, or a text beside each image."""
 
 import csv
+import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -10,33 +11,35 @@ from maskjax.data.listing import Listing, normal
 from maskjax.errors import BadInput, unknown
 
 COLUMNS = ("text", "caption")
-TABLES = ("metadata.csv", "metadata.jsonl")
+TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 Captions = tuple[str, ...]
 
 
 def captions_of(listing: Listing, column: str = "") -> list[Captions]:
   """The captions of each readable file of a listing, () where there is none.
 
-  The first of these that names a file tells its captions: `metadata.csv` or `metadata.jsonl` in its
-  folder or one above, the nearest one first, whose `file_name` is relative to the table's folder;
-  then a text beside the file, `x.txt` of `x.jpg`. A file that a table names in several rows has
-  several captions, and so has one with a list of them in its row of a `.jsonl`.
+  The first of these that names a file tells its captions: `metadata.csv`, `.jsonl` or `.parquet` in
+  its folder or one above, the nearest one first, whose `file_name` is relative to the table's
+  folder; then a text beside the file, `x.txt` of `x.jpg`. A file that a table names in several rows
+  has several captions, and so has one with a list of them in its row of a `.jsonl` or `.parquet`.
 
   Args:
     listing: of a folder or a zip.
     column: that of the captions in tables; "" is "text", else "caption".
 
   Raises:
-    BadInput: a table that cannot be read, without `file_name` or the column, or of Parquet.
+    BadInput: a table that cannot be read, without `file_name` or the column.
   """
-  _no_parquet(listing)
   there = set(listing.passed)
   beside = [_beside(name) for name in listing.names]
   wanted = [name for name in listing.passed if PurePosixPath(name).name in TABLES]
-  texts = listing.texts([*wanted, *sorted(there & set(beside))])
+  columnar = [name for name in wanted if name.endswith(".parquet")]
+  texts = listing.texts([*(set(wanted) - {*columnar}), *sorted(there & set(beside))])
+  rows = {name: _rows(name, texts[name].removeprefix("\ufeff")) for name in wanted if name in texts}
+  rows |= {name: _parquet(name, held) for name, held in listing.bytes(columnar).items()}
   tables: dict[str, dict[str, Captions]] = {}
   for name in wanted:
-    tables.setdefault(_folder(name), {}).update(_table(name, texts[name], column))
+    tables.setdefault(_folder(name), {}).update(_table(name, rows[name], column))
   return [
     _nearest(name, tables) or ((texts[note].strip(),) if texts.get(note, "").strip() else ())
     for name, note in zip(listing.names, beside, strict=True)
@@ -53,10 +56,12 @@ def _nearest(name: str, tables: Mapping[str, Mapping[str, Captions]]) -> Caption
   return ()
 
 
-def _table(name: str, text: str, column: str) -> dict[str, Captions]:
+def _table(
+  name: str, rows: Iterable[tuple[str, Mapping[str, Any]]], column: str
+) -> dict[str, Captions]:
   """The captions of a table by the names of files."""
   found: dict[str, Captions] = {}
-  for where, row in _rows(name, text.removeprefix("\ufeff")):
+  for where, row in rows:
     if "file_name" not in row:
       raise BadInput(f"{name}, {where}: no file_name, which says of which image a row is")
     known = [column] if column else [one for one in COLUMNS if one in row]
@@ -92,12 +97,15 @@ def _rows(name: str, text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield f"line {number}", row
 
 
-def _no_parquet(listing: Listing) -> None:
-  found = [name for name in listing.passed if PurePosixPath(name).name == "metadata.parquet"]
-  if found:
-    raise BadInput(
-      f"{found[0]} in {listing.path!r} is not read: write it as metadata.csv or .jsonl"
-    )
+def _parquet(name: str, content: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
+  """The rows of a table of Parquet, each with its number."""
+  import pyarrow.parquet  # takes half a second, which others need not pay
+
+  try:
+    rows = pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
+  except pyarrow.ArrowInvalid as error:
+    raise BadInput(f"{name}: no Parquet: {' '.join(str(error).split())}") from error
+  yield from ((f"row {i}", row) for i, row in enumerate(rows, 1))
 
 
 def _beside(name: str) -> str:
@@ -117,4 +125,4 @@ def check(split: str, captions: Sequence[Captions], names: Sequence[str]) -> Non
   without = [i for i, one in enumerate(captions) if not one]
   if without:
     told = f"{len(without)} of {len(captions)} images of {split!r} have no caption"
-    raise BadInput(f"{told} ({names[without[0]]}): x.txt beside x.jpg, or metadata.csv or .jsonl")
+    raise BadInput(f"{told} ({names[without[0]]}): x.txt beside x.jpg, or a metadata.csv")

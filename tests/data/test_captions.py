@@ -2,9 +2,11 @@
 
 import colorsys
 import dataclasses
+import io
 import pickle
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from maskjax.data import captions, classes, pipeline, tokens
@@ -137,6 +139,16 @@ def test_they_come_with_batches(tmp_path):
   assert "fire truck" in captions.decode(example["caption"], some.record)
 
 
+def parquet(**columns):
+  out = io.BytesIO()
+  pyarrow.parquet.write_table(pyarrow.table(columns), out)
+  return out.getvalue()
+
+
+def raw(content):
+  return content if isinstance(content, bytes) else content.encode()
+
+
 CSV = 'file_name,text,note\na.png,a cat,x\nb.png,"a dog, big",y\n'
 ROWS = [
   '{"file_name": "a.png", "caption": ["a cat"]}',
@@ -145,6 +157,8 @@ ROWS = [
 TOLD = {
   "table": ({"train/metadata.csv": CSV}, "", ["a cat", "a dog, big"]),
   "column": ({"train/metadata.csv": CSV}, "note", ["x", "y"]),
+  "columns": ({"train/metadata.parquet": parquet(file_name=["a.png", "b.png"],
+              text=[["a cat"], ["a dog"]])}, "", ["a cat", "a dog"]),
   "lines": ({"train/metadata.jsonl": "\n".join(ROWS)}, "", ["a cat", "a dog"]),
   "above": ({"metadata.csv": CSV.replace("\na", "\ntrain/a").replace("\nb", "\ntrain/b")}, "",
             ["a cat", "a dog, big"]),
@@ -163,7 +177,7 @@ TOLD = {
 def test_captions_are_read_that_come_with_images(write, image, place, way):
   notes, column, expected = TOLD[way]
   given = {"train/a.png": image(0), "train/b.png": image(1), "test/c.png": image(2)}
-  path = write(place, {**given, **{name: text.encode() for name, text in notes.items()}})
+  path = write(place, {**given, **{name: raw(text) for name, text in notes.items()}})
   name = "zip" if place.endswith("zip") else "folder"
   data = pipeline.load(name=name, path=path, captions=dict(length=5, column=column))
   train = pickle.loads(pickle.dumps(data.splits["train"]))
@@ -205,12 +219,13 @@ def test_several_captions_labels_and_chosen_classes_stay(write, image):
     ({"metadata.csv": CSV}, "nota", "unknown column of captions 'nota'"),
     ({"metadata.jsonl": "{"}, "", "metadata.jsonl, line 1: no JSON"),
     ({"metadata.jsonl": '{"file_name": "a.png", "text": 3}'}, "", "a caption is a text or a list"),
-    ({"metadata.parquet": "x"}, "", "metadata.parquet .* is not read: write it as metadata.csv"),
+    ({"metadata.parquet": "x"}, "", r"metadata\.parquet: no Parquet: .*"),
+    ({"metadata.parquet": parquet(file=["a.png"])}, "", r"metadata\.parquet, row 1: no file_name"),
   ],
 )
 def test_captions_that_cannot_be_read_are_refused(write, image, notes, column, says):
   given = {"train/a.png": image(0), "train/b.png": image(1)}
-  path = write("f", {**given, **{f"train/{name}": text.encode() for name, text in notes.items()}})
+  path = write("f", {**given, **{f"train/{name}": raw(text) for name, text in notes.items()}})
   with pytest.raises(BadInput, match=says):
     pipeline.load(name="folder", path=path, test="", captions=dict(column=column))
 
