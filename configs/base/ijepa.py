@@ -164,11 +164,7 @@ def laptop(c: ConfigDict) -> None:
   c.model.predictor.update(width=32, depth=1, heads=2)
   c.optimizer.update(warmup_epochs=0.0, warmup_steps=30, weight_decay=0.05)
   c.teachers.teacher.momentum.start = 0.98
-  c.evals = dict(
-    knn=dict(fn="train.evaluators.knn", every=0, pixels=False),
-    kshot=dict(fn="train.evaluators.kshot_probe", every=-1, pixels=True),
-    linear=dict(fn="train.evaluators.linear_probe", every=0, pixels=False),
-    latent_prediction=dict(fn="train.evaluators.latent_prediction", every=0, examples=1024),
-    reconstruction=dict(fn="train.evaluators.reconstruction", every=0),
-  )
+  c.evals.kshot = dict(fn="train.evaluators.kshot_probe", every=-1, pixels=True)
+  c.evals.knn.pixels = c.evals.linear.pixels = False
+  c.evals.latent_prediction.examples = 1024
   c.checkpoint.every = 0

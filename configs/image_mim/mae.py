@@ -156,14 +156,9 @@ def small_images(c: ConfigDict, name: str, augment: Any) -> None:
   c.data.update(name=name, test="test", size=config_dict.placeholder(tuple))
   c.data.augment = augment
   c.loader.workers = 0
-  c.evals = dict(
-    knn=dict(fn="train.evaluators.knn", pixels=True, every=0),
-    kshot=dict(fn="train.evaluators.kshot_probe", pixels=True, every=0),
-    linear=dict(fn="train.evaluators.linear_probe", pixels=True, every=0),
-    finetune=dict(fn="train.evaluators.finetune", every=-1, epochs=50.0, batch_size=128),
-    masked_reconstruction=dict(fn="train.evaluators.masked_reconstruction", every=0),
-    reconstruction=dict(fn="train.evaluators.reconstruction", every=0),
-  )
+  c.evals.kshot = dict(fn="train.evaluators.kshot_probe", pixels=True, every=0)
+  c.evals.knn.pixels = c.evals.linear.pixels = True
+  c.evals.finetune.batch_size = 128
 
 
 def small_vit(c: ConfigDict) -> None:
