@@ -1,6 +1,7 @@
 """What every test runs under: the CPU, few compilations, quiet logs. Set before jax is imported."""
 
 import ctypes
+import gc
 import importlib.util
 import logging
 import os
@@ -35,6 +36,10 @@ FAST_TO_COMPILE = (
 )
 os.environ["XLA_FLAGS"] = " ".join((*FAST_TO_COMPILE, os.environ.get("XLA_FLAGS", "")))
 
+# Tracing makes many small objects that live on; every 700 of them Python would look for cycles, in
+# an eighth of the suite's time.
+gc.set_threshold(10_000, 10, 10)
+
 
 def beside(name):
   """The module `name` in this folder, which tests share."""
@@ -51,15 +56,30 @@ def pytest_configure(config):
   config.pluginmanager.register(beside("budget").Budget(), "cpu_seconds")
 
 
-@pytest.fixture(scope="module")
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+  """Orders tests by what they share, see together.py."""
+  beside("together").order(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+  """Gives tests that share something to one worker."""
+  return beside("together").Groups(config, log) if config.option.dist == "loadfile" else None
+
+
+@pytest.fixture(scope="session")
 def built():
-  """`built("mae", "laptop")`: what a config builds at smoke size, see built.py; once a file."""
+  """`built("mae", "laptop")`: what a config builds at smoke size, see built.py; once a config."""
   beside("vectors")
   make = beside("built").Built
   made = {}
 
   def build(name, preset=""):
     if (name, preset) not in made:
+      # Of one config at a time: tests of the others come before or after.
+      for other in [key for key in made if key[0] != name]:
+        del made[other]
       made[name, preset] = make(name, preset)
     return made[name, preset]
 
