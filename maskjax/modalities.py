@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -134,7 +135,7 @@ def _values(of: Callable[[Array], Array]) -> Modality:
   """A modality of values of one channel, scaled by their mean and deviation in training."""
 
   def fit(images: np.ndarray) -> Mapping[str, np.ndarray]:
-    x = np.asarray(of(jnp.asarray(images)))
+    x = np.asarray(jax.jit(of)(images))
     std = x.std(axis=(0, 1, 2))
     return {"mean": x.mean(axis=(0, 1, 2)), "std": np.where(std > 1e-6, std, 1).astype(np.float32)}
 

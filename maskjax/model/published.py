@@ -174,7 +174,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     raise BadInput(f"{path}: {len(paths)} of its {int(part[2][4:-12])} parts are there")
   try:
     for path in paths:
-      with safe_open(path, framework="flax") as file:
+      with safe_open(path, framework="numpy") as file:
         found |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         notes |= file.metadata() or {}
     return {ours: found[name] for name, ours in in_order(list(found)).items()}, notes
