@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
+from jax.interpreters import partial_eval
 
 from maskjax.task.base import FROZEN, TEACHERS
 
@@ -41,11 +42,12 @@ def initial(
   rest = set(shapes) - set(drawn) - {TEACHERS}
   made = {}
   if rest:
-    # Of what was traced for the shapes: no network is traced twice.
-    run, structure = jaxpr_as_fun(init.jaxpr), jax.tree.structure(shapes)
-    all_of = lambda *leaves: jax.tree.unflatten(structure, run(*leaves))
-    others = lambda *leaves: {k: v for k, v in all_of(*leaves).items() if k in rest}
-    made = jax.jit(others)(*jax.tree.leaves(arguments))
+    # Of what was traced for the shapes, the part that these need: no network is traced twice.
+    needed = [path[0].key in rest for path, _ in jax.tree_util.tree_leaves_with_path(shapes)]
+    part, _ = partial_eval.dce_jaxpr(init.jaxpr.jaxpr, needed, instantiate=True)
+    run = jax.jit(jaxpr_as_fun(init.jaxpr.replace(jaxpr=part)))
+    structure = jax.tree.structure({name: shapes[name] for name in rest})
+    made = jax.tree.unflatten(structure, run(*jax.tree.leaves(arguments)))
   full = {**made, **drawn}
   copies = {TEACHERS: dict.fromkeys(taught, learned(full))} if taught else {}
   return {**full, **copies}
