@@ -177,7 +177,8 @@ def test_the_codec_is_no_parameter_and_passes_a_step_untouched():
   task, batch, variables = tiny()
   assert "turn" not in str(jax.tree_util.tree_structure(variables["params"]))
   tx = optax.adamw(1e-2, weight_decay=0.1)
-  state = State(jnp.int32(0), KEY, variables, tx.init(variables["params"]), {})
+  moments = jax.eval_shape(tx.init, variables["params"])
+  state = State(jnp.int32(0), KEY, variables, moments, {})
   traced = jax.jit(make_step(task, tx)).trace(state, batch)
   program, after = traced.jaxpr.jaxpr, traced.out_info
   place = lambda tree: [
