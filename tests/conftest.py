@@ -13,10 +13,11 @@ import pytest
 # Modules that tests share, and the package that a user writes.
 sys.path.append(str(pathlib.Path(__file__).parent))
 
-# Scripts that made the golden values, with packages that tests do without, and those that want
+# Scripts that made the golden values or stand beside authors' code, with packages that tests do without, and those that want
 # several devices: both run in processes of their own.
 collect_ignore_glob = [
   "golden/make_*.py",
+  "golden/beside*.py",
   "golden/parts_*.py",
   "check_*.py",
   "*/check_*.py",

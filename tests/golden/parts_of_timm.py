@@ -38,3 +38,15 @@ class Block(nn.Module):
     x = x + self.attn(self.norm1(x))
     hidden = nn.functional.gelu(self.mlp["fc1"](self.norm2(x)))
     return x + self.mlp["fc2"](hidden)
+
+
+def add_weight_decay(model, weight_decay):
+  """Groups for an optimizer: vectors and biases do not decay."""
+  groups = ([], [])
+  for name, parameter in model.named_parameters():
+    if parameter.requires_grad:
+      groups[parameter.ndim == 1 or name.endswith(".bias")].append(parameter)
+  return [
+    {"params": group, "weight_decay": d}
+    for group, d in zip(groups, (weight_decay, 0.0), strict=True)
+  ]
