@@ -13,8 +13,8 @@ import pytest
 # Modules that tests share, and the package that a user writes.
 sys.path.append(str(pathlib.Path(__file__).parent))
 
-# Scripts that made the golden values or stand beside authors' code, with packages that tests do without, and those that want
-# several devices: both run in processes of their own.
+# Scripts that made the golden values or run authors' code beside ours, with packages that tests do
+# without, and those that want several devices: both run in processes of their own.
 collect_ignore_glob = [
   "golden/make_*.py",
   "golden/beside*.py",

@@ -1,7 +1,7 @@
 """What the scripts `beside_ID.py` share: the config's side of two steps, and the row they print.
 
-They are run by hand, with PyTorch 2.13, the packages of constraints.txt and the authors' code at the
-commit that each names: `python tests/golden/beside_ID.py CHECKOUT`.
+They are run by hand, with PyTorch 2.13, the packages of constraints.txt and the authors' code at
+the commit that each names: `python tests/golden/beside_ID.py CHECKOUT`.
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import os
 import pathlib
 import sys
 import tempfile
-import types
 import types
 
 import numpy as np
@@ -70,7 +69,10 @@ class Method:
     self.optimizer = make_optimizer(self.config, self.shapes["params"], steps, **lengths)
 
   def steps(self, variables, count=2, first=0):
-    """What `count` steps on the batch give: losses, gradient norms, parameters after each."""
+    """What `count` steps on the batch give: losses, gradient norms, parameters after each.
+
+    The variables after the last are kept as `variables`.
+    """
     import jax
 
     from maskjax.train.state import State, init_opt_state
@@ -84,14 +86,17 @@ class Method:
       state, metrics = step(state, self.batch)
       params = jax.device_get(state.variables["params"])
       out.append((float(metrics["loss"]), float(metrics["gradient"]), params))
+    self.variables = jax.device_get(state.variables)
     return tuple(zip(*out, strict=True))
 
-  def values(self, variables, *names):
-    """Named values of a step's loss."""
+  def values(self, variables, *names, step=0):
+    """Named values of a step's loss, as `steps` draws them."""
     import jax
 
-    masked, key = self.task.loss.__self__, jax.random.key(self.seed)
-    run = lambda v, batch: masked.run(v, batch, key, 0, train=True)[0].all(names)
+    from maskjax.keys import stream
+
+    masked, key = self.task.loss.__self__, stream(jax.random.key(self.seed), "loss")
+    run = lambda v, batch: masked.run(v, batch, key, step, train=True)[0].all(names)
     return jax.device_get(jax.jit(run)(variables, self.batch))
 
   def read(self, tensors, **where):
@@ -219,7 +224,7 @@ def moves(before, ours, theirs, slopes):
   return float(first), float(second), f"{1 - known.mean():.1%} of the entries left out"
 
 
-def trajectory(ours, read, theirs, decays):
+def trajectory(ours, read, theirs, decays, variables=None, first=0):
   """What two steps of both are compared by: (what, difference, tolerance) of each, and a note.
 
   Args:
@@ -227,18 +232,21 @@ def trajectory(ours, read, theirs, decays):
     read: from tensors by the authors' names to our variables.
     theirs: what `steps` gave, after the weights before.
     decays: what `decayed` gave.
+    variables: before the first step; what is read from the weights where not given.
+    first: the number of the first step.
   """
   weights, losses, slopes, after = theirs
-  variables, params = read(weights), lambda tensors: read(tensors)["params"]
-  costs, norms, moved = ours.steps(variables)
-  first, second, left = moves(
+  variables = variables or read(weights)
+  params = lambda tensors: read(tensors)["params"]
+  costs, norms, moved = ours.steps(variables, first=first)
+  one, two, left = moves(
     variables["params"], moved, [params(tensors) for tensors in after], params(slopes[0])
   )
   found = [
     ("loss", far(np.array(costs), np.array(losses)), LOSS),
     ("gradient norm", abs(norms[0] / norm(slopes[0]) - 1), STEP),
-    ("step", first, STEP),
-    ("two steps", second, SECOND),
+    ("step", one, STEP),
+    ("two steps", two, SECOND),
     ("decay", far(of_decays(ours), params(decays)), 1e-9),
   ]
   return found, left

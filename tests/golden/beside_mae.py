@@ -11,7 +11,6 @@ import sys
 import types
 
 import beside
-import numpy as np
 import torch
 from parts_of_timm import add_weight_decay
 
