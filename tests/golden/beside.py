@@ -5,6 +5,7 @@ the commit that each names: `python tests/golden/beside_ID.py CHECKOUT`.
 """
 
 import contextlib
+import functools
 import os
 import pathlib
 import sys
@@ -19,8 +20,9 @@ STEP, LOSS, EXACT = 1e-4, 1e-5, 0.0
 RATE = 1e-4
 # Of Adam's second step: the ratio of two gradients, each with its rounding.
 SECOND = 1e-3
-# A gradient below this share of the largest is mostly rounding, and Adam divides by it.
-ROUNDING = 1e-4
+# A gradient below these shares of the largest of its tensor and of all is mostly rounding, and Adam
+# divides by it.
+ROUNDING, FLOOR = 1e-4, 1e-7
 
 
 @contextlib.contextmanager
@@ -71,7 +73,7 @@ class Method:
   def steps(self, variables, count=2, first=0):
     """What `count` steps on the batch give: losses, gradient norms, parameters after each.
 
-    The variables after the last are kept as `variables`.
+    The variables after the last are kept as `variables`, all that is logged as `metrics`.
     """
     import jax
 
@@ -80,14 +82,31 @@ class Method:
 
     made = self.optimizer
     state = State(np.int32(first), jax.random.key(self.seed), variables, None, {})
-    state = state._replace(opt_state=init_opt_state(made.tx, variables))
+    state, self.metrics = state._replace(opt_state=init_opt_state(made.tx, variables)), []
     step, out = jax.jit(make_step(self.task, made.tx, held=made.held)), []
     for _ in range(count):
       state, metrics = step(state, self.batch)
+      self.metrics.append(jax.device_get(metrics))
       params = jax.device_get(state.variables["params"])
       out.append((float(metrics["loss"]), float(metrics["gradient"]), params))
     self.variables = jax.device_get(state.variables)
     return tuple(zip(*out, strict=True))
+
+  def gradient(self, variables, step=0):
+    """Of a step's loss, by the parameters."""
+    import jax
+
+    from maskjax.keys import stream
+    from maskjax.task.base import total
+
+    key, rest = stream(jax.random.key(self.seed), "loss"), dict(variables)
+    batch = self.task.pair(self.batch, key, step)
+
+    def cost(params):
+      terms, _ = self.task.loss({**rest, "params": params}, batch, key, step)
+      return total(terms, self.task.weights)
+
+    return jax.device_get(jax.jit(jax.grad(cost))(rest["params"]))
 
   def values(self, variables, *names, step=0):
     """Named values of a step's loss, as `steps` draws them."""
@@ -144,8 +163,35 @@ def trained(make):
   """How many numbers a model has that are trained, by shape alone."""
   import torch
 
+  # Whose entries are read: rates of stochastic depth.
+  torch.linspace = functools.partial(torch.linspace, device="cpu")
   with torch.device("meta"):
     return sum(p.numel() for p in make().parameters() if p.requires_grad)
+
+
+def dense(given, name, bias=None):
+  """A dense layer of theirs as ours; `bias` where it has none of that name."""
+  own = given.get(f"{name}.bias", bias)
+  kernel = {"kernel": arrayed(given[f"{name}.weight"]).T}
+  return kernel if own is None else {**kernel, "bias": arrayed(own)}
+
+
+def normed(given, name):
+  """A normalisation of theirs as ours."""
+  return {"scale": arrayed(given[f"{name}.weight"]), "bias": arrayed(given[f"{name}.bias"])}
+
+
+def block(given, name, bias=None):
+  """A transformer block by timm's names as ours; `bias` of queries, keys and values if not its."""
+  return {
+    "norm1": normed(given, f"{name}.norm1"),
+    "attention": {
+      "qkv": dense(given, f"{name}.attn.qkv", bias),
+      "out": dense(given, f"{name}.attn.proj"),
+    },
+    "norm2": normed(given, f"{name}.norm2"),
+    "mlp": {"up": dense(given, f"{name}.mlp.fc1"), "down": dense(given, f"{name}.mlp.fc2")},
+  }
 
 
 def arrayed(x):
@@ -213,18 +259,19 @@ def moves(before, ours, theirs, slopes):
   """
   import jax
 
-  flat = lambda tree: np.concatenate([np.ravel(arrayed(x)).astype(np.float64)
-                                      for x in jax.tree.leaves(tree)])  # fmt: skip
-  idle = jax.tree.map(lambda x: np.full(x.shape, not arrayed(x).any()), slopes)
-  size, begin = np.abs(flat(slopes)), flat(before)
-  known = (size > ROUNDING * size.max()) | (flat(idle) > 0)
+  flat = lambda tree: np.concatenate([np.ravel(x).astype(np.float64) for x in leaves(tree)])
+  leaves = lambda tree: [arrayed(x) for x in jax.tree.leaves(tree)]
+  whole = max(np.abs(x).max(initial=0) for x in leaves(slopes))
+  clear = lambda x: np.abs(x) > max(ROUNDING * np.abs(x).max(), FLOOR * whole)
+  known = flat([clear(x) if x.any() else np.ones(x.shape) for x in leaves(slopes)]) > 0
+  begin = flat(before)
   a, b = ([(flat(after) - begin)[known] for after in each] for each in (ours, theirs))
   first = np.abs(a[0] - b[0]).max() / np.abs(b[0]).max()
   second = np.linalg.norm(a[-1] - b[-1]) / np.linalg.norm(b[-1])
   return float(first), float(second), f"{1 - known.mean():.1%} of the entries left out"
 
 
-def trajectory(ours, read, theirs, decays, variables=None, first=0):
+def trajectory(ours, read, theirs, decays, variables=None, first=0, without=()):
   """What two steps of both are compared by: (what, difference, tolerance) of each, and a note.
 
   Args:
@@ -234,7 +281,10 @@ def trajectory(ours, read, theirs, decays, variables=None, first=0):
     decays: what `decayed` gave.
     variables: before the first step; what is read from the weights where not given.
     first: the number of the first step.
+    without: names of our parameters that the authors do not have, which are not trained here.
   """
+  import jax
+
   weights, losses, slopes, after = theirs
   variables = variables or read(weights)
   params = lambda tensors: read(tensors)["params"]
@@ -242,9 +292,16 @@ def trajectory(ours, read, theirs, decays, variables=None, first=0):
   one, two, left = moves(
     variables["params"], moved, [params(tensors) for tensors in after], params(slopes[0])
   )
+  length = norms[0]
+  if without:
+    name = lambda path: jax.tree_util.keystr(path, simple=True, separator="/")
+    paths = jax.tree_util.tree_leaves_with_path(ours.gradient(variables, first))
+    shared = {name(path): x for path, x in paths}
+    length = norm({k: x for k, x in shared.items() if k not in without})
+    assert set(without) <= set(shared), without
   found = [
     ("loss", far(np.array(costs), np.array(losses)), LOSS),
-    ("gradient norm", abs(norms[0] / norm(slopes[0]) - 1), STEP),
+    ("gradient norm", abs(length / norm(slopes[0]) - 1), STEP),
     ("step", one, STEP),
     ("two steps", two, SECOND),
     ("decay", far(of_decays(ours), params(decays)), 1e-9),
@@ -266,3 +323,15 @@ def row(name, code, compared, note=""):
   print(f"| {name} | {code} | {'; '.join(said)} | {note} |")
   wrong = [what for what, gap, room in compared if not gap <= room]
   sys.exit(f"{name} is far in: {', '.join(wrong)}" if wrong else 0)
+
+
+def differences(ours, theirs):
+  """Prints how far each leaf of two trees is off, as a share of its largest entry; to look by."""
+  import jax
+
+  def show(path, a, b):
+    a, b = arrayed(a), arrayed(b)
+    size = np.abs(b).max()
+    print(f"{jax.tree_util.keystr(path):60} {np.abs(a - b).max() / (size or 1):.1e} of {size:.1e}")
+
+  jax.tree_util.tree_map_with_path(show, ours, theirs)
