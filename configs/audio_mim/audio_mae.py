@@ -36,7 +36,9 @@ with ratios=(0.8, None); a position hidden only where both are: join="all". In f
 frequencies are hidden too, evals.finetune.select; evals.finetune.score=None and .select=None leave
 all to see. The paper's own data are a folder of 16 kHz recordings, --config.data.path=DIR.
 Deviations: `finetune` has the rate decay by layer of MAE's ViT-L. Positions of a clip of another
-length are resized, in the public code cut. The decoder's blocks are the encoder's, with windows as
+length are resized, in the public code cut; its tables are made for 8 x 64 and read for 64 x 8, so
+that the i-th token has the place (i // 64, i % 64). Here each has its own time and frequency;
+published weights bring their tables along. The decoder's blocks are the encoder's, with windows as
 a mask of pairs; those of the public code are Swin V2's (norms after the branches, cosine attention,
 a learned bias of distance), with 117,248 parameters more. The variant whose last blocks look
 everywhere is not here. A run rolls the frames of a spectrogram where the public code rolls samples,

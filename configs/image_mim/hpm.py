@@ -30,7 +30,8 @@ three leave out.
 Deviations: in the public code shares and momenta move by epochs, the first epoch has 1/800 of the
 last one's hard patches; here they move by steps from nothing. It adds 1e-6 inside the logarithms of
 the relative loss and asks every pair both ways round, which has the same mean. The batch is MAE's
-4096; scripts of the public code have 256 and 2048. Its other targets (features of a teacher, of
+4096; scripts of the public code have 256 and 2048, and recover plain pixels, here MAE's normalised
+ones. Its other targets (features of a teacher, of
 DINO or CLIP) and its absolute loss are not here. A teacher begins as the parameters do, those of
 --config.init_from too.
 """

@@ -16,8 +16,12 @@ import numpy as np
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 STEP, LOSS, EXACT = 1e-4, 1e-5, 0.0
-# Of a warm-up of some 10,000 steps, which we round to whole ones.
-RATE = 1e-4
+# Of rates: a warm-up of some 10,000 steps, which we round to whole ones.
+ROUNDED = 1e-4
+# Of both sides' steps: large, so that moves are far above the rounding of parameters.
+RATE = 0.05
+CONSTANT = dict(learning_rate=RATE, scale_by_batch=0, schedule="constant", end=0.0)
+CONSTANT |= dict(warmup_epochs=0.0, warmup_steps=0)
 # Of Adam's second step: the ratio of two gradients, each with its rounding.
 SECOND = 1e-3
 # A gradient below these shares of the largest of its tensor and of all is mostly rounding, and Adam

@@ -41,7 +41,7 @@ def main(folder):
     asked.append(mask > 0)
     return cost
 
-  tx = torch.optim.AdamW(add_weight_decay(model, 0.05), lr=1.5e-4 * 4096 / 256, betas=(0.9, 0.95))
+  tx = torch.optim.AdamW(add_weight_decay(model, 0.05), lr=beside.RATE, betas=(0.9, 0.95))
   theirs = weights, *beside.steps(model, tx, loss)
   args = types.SimpleNamespace(lr=1.5e-4 * 16, min_lr=0.0, warmup_epochs=40, epochs=1600)
   rates = [lr_sched.adjust_learning_rate(tx, e, args) for e in EPOCHS]
@@ -56,7 +56,7 @@ def main(folder):
 
   def held(c):
     change(c)
-    c.optimizer.update(schedule="constant", warmup_epochs=0.0)
+    c.optimizer.update(beside.CONSTANT)
 
   record = Record("image", (SIDE, SIDE, 3), {"train": EXAMPLES})
   batch = {"image": pixels.permute(0, 2, 3, 1), "noise": noise, "position": torch.arange(ROWS)}
@@ -69,7 +69,7 @@ def main(folder):
   count = beside.trained(models_mae.mae_vit_large_patch16)
   found += [
     ("masks", beside.far(masks, asked[0]), beside.EXACT),
-    ("rates", beside.far([rate(e * each) for e in EPOCHS], rates), beside.RATE),
+    ("rates", beside.far([rate(e * each) for e in EPOCHS], rates), beside.ROUNDED),
     ("parameters", abs(count - lab.note("mae")["scale"]["parameters"]), beside.EXACT),
   ]
   beside.row("mae", "facebookresearch/mae@efb2a80", found, left)
