@@ -129,6 +129,7 @@ def main(folder):
   found, left = beside.trajectory(
     ours, read, (weights, *out[:3]), decays, variables=variables, first=begin
   )
+  assert ours.metrics[0]["gradient"] > 5
   rule = bound(ours.config["teachers"]["teacher"], Lengths(800, 1))
   momentum = lambda epoch: 1 - float(bind.at(rule, epoch).keywords["momentum"])
   gap = lambda mean: jax.tree.map(np.subtract, mean, variables["teachers"]["teacher"]["params"])
