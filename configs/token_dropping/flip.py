@@ -88,7 +88,8 @@ def method(c: ConfigDict) -> None:
     scan=False,
   )
   c.score = dict(fn="score.uniform")
-  c.select = dict(fn="select.top", ratio=0.5)
+  # int(n · (1 - ratio)) of n patches are kept.
+  c.select = dict(fn="select.top", ratio=0.5, rounding="up")
   c.hide = dict(fn="hide.drop", keep=config_dict.placeholder(object))
   seen = dict(patches="seen.values", index="seen.index", valid="seen.valid")
   c.let = dict(
