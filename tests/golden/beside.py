@@ -255,6 +255,14 @@ def far(ours, theirs):
   return float(max(np.abs(a - b).max(initial=0) for a, b in pairs) / (largest or 1))
 
 
+def apart(ours, theirs):
+  """The norm of the difference of two trees, as a share of theirs: a few entries are rounding."""
+  import jax
+
+  size = lambda tree: norm(dict(enumerate(jax.tree.leaves(tree))))
+  return size(jax.tree.map(lambda a, b: arrayed(a) - arrayed(b), ours, theirs)) / size(theirs)
+
+
 def moves(before, ours, theirs, slopes):
   """How far the moves of parameters lie apart: after a step by maximum, after two by norm.
 
@@ -327,15 +335,3 @@ def row(name, code, compared, note=""):
   print(f"| {name} | {code} | {'; '.join(said)} | {note} |")
   wrong = [what for what, gap, room in compared if not gap <= room]
   sys.exit(f"{name} is far in: {', '.join(wrong)}" if wrong else 0)
-
-
-def differences(ours, theirs):
-  """Prints how far each leaf of two trees is off, as a share of its largest entry; to look by."""
-  import jax
-
-  def show(path, a, b):
-    a, b = arrayed(a), arrayed(b)
-    size = np.abs(b).max()
-    print(f"{jax.tree_util.keystr(path):60} {np.abs(a - b).max() / (size or 1):.1e} of {size:.1e}")
-
-  jax.tree_util.tree_map_with_path(show, ours, theirs)

@@ -134,14 +134,12 @@ def main(folder):
   momentum = lambda epoch: 1 - float(bind.at(rule, epoch).keywords["momentum"])
   gap = lambda mean: jax.tree.map(np.subtract, mean, variables["teachers"]["teacher"]["params"])
   mean = ours.variables["teachers"]["teacher"]["params"]
-  away, told = gap(mean), gap(read(out[4])["params"])
-  size = lambda tree: beside.norm(dict(enumerate(jax.tree.leaves(tree))))
   hidden = ours.values(variables, "hidden", step=begin)[0]
   count = beside.trained(code.mae_vit_base_patch16_dec512d8b)
   found += [
     ("masks", beside.far(hidden, out[3]), beside.EXACT),
     # The norm of its moves, of 1e-4 of what it is away: parameters are rounded to 1e-7.
-    ("teacher", size(jax.tree.map(np.subtract, away, told)) / size(told), 1e-2),
+    ("teacher", beside.apart(gap(mean), gap(read(out[4])["params"])), 1e-2),
     ("momenta", beside.far([momentum(e) for e in MOMENTA], [1 - m for m in out[5]]), 1e-3),
     ("parameters", abs(count - lab.note("hpm")["scale"]["parameters"]), beside.EXACT),
   ]
