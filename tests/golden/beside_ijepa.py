@@ -66,8 +66,16 @@ def read(given):
   }
 
 
-def main(folder):
-  """Runs both."""
+def main(folder, name="ijepa", code="facebookresearch/ijepa@52c1ae9", positions=None):
+  """Runs both.
+
+  Args:
+    folder: of the authors' code.
+    name: of the method.
+    code: what the row calls it.
+    positions: `(ours, variables, step)` to the embeddings of positions that mask tokens carry,
+      `[b v k d]`; those of the table unless said.
+  """
   vit, helper, apply_masks = public(folder)
   torch.manual_seed(5)
   norm = functools.partial(torch.nn.LayerNorm, eps=1e-6)
@@ -106,7 +114,6 @@ def main(folder):
       k.data.mul_(m).add_((1.0 - m) * q.detach().data)
 
   tx.register_step_post_hook(average)
-  theirs = weights, *beside.steps(model, tx, loss)
 
   import jax
 
@@ -129,7 +136,7 @@ def main(folder):
   batch = {"image": images.permute(0, 2, 3, 1).numpy(), "position": np.arange(ROWS)}
   at = lambda index: np.eye(GRID[0] * GRID[1], dtype=bool)[index].any(-2)
   batch |= {"hidden": ~at(seen), "asked": at(asked).swapaxes(0, 1)}
-  ours = beside.Method("ijepa", held, record, batch)
+  ours = beside.Method(name, held, record, batch)
   table = lambda name: {"position": weights[name][0].numpy()}
   tables = {"encoder": table("encoder.pos_embed")}
   tables["predictor"] = table("predictor.predictor_pos_embed")
@@ -137,10 +144,19 @@ def main(folder):
   mean = lambda tensors: {**weights, **{f"encoder.{k}": v for k, v in tensors.items()}}
   variables = whole(weights)
   variables["teachers"] = {"teacher": {"params": read(mean(taught))}}
+  carried = [positions(ours, variables, step) for step in (0, 1)] if positions else []
+
+  def masked(x, masks):
+    if masks is not targets or not carried:
+      return apply_masks(x, masks)
+    return torch.cat(list(torch.tensor(carried.pop(0)).transpose(0, 1)))
+
+  vit.apply_masks = masked
+  theirs = weights, *beside.steps(model, tx, loss)
   found, left = beside.trajectory(ours, whole, theirs, beside.decayed(tx, model), variables)
   gap = lambda tree: jax.tree.map(np.subtract, tree["encoder"], read(mean(taught))["encoder"])
   moved = gap(ours.variables["teachers"]["teacher"]["params"])
-  rate = beside.Method("ijepa", change, record, batch).optimizer.rate
+  rate = beside.Method(name, change, record, batch).optimizer.rate
   told = dict(start_lr=0.0, ref_lr=1e-3, final_lr=1e-6, warmup=40, num_epochs=300, ipe_scale=1.0)
   slow = helper.init_opt(model.encoder, model.predictor, iterations_per_epoch=EACH, **told)[2]
   wanted = []
@@ -155,9 +171,9 @@ def main(folder):
   found += [
     ("teacher", beside.apart(moved, gap(read(mean(teacher.state_dict())))), beside.STEP),
     ("rates", beside.far([rate(e * EACH) for e in EPOCHS], wanted), beside.ROUNDED),
-    ("parameters", abs(count - lab.note("ijepa")["scale"]["parameters"]), beside.EXACT),
+    ("parameters", abs(count - lab.note(name)["scale"]["parameters"]), beside.EXACT),
   ]
-  beside.row("ijepa", "facebookresearch/ijepa@52c1ae9", found, left)
+  beside.row(name, code, found, left)
 
 
 if __name__ == "__main__":
