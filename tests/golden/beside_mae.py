@@ -16,11 +16,21 @@ from parts_of_timm import add_weight_decay
 
 ROWS, SIDE, PATCH, RATIO, EXAMPLES = 3, 30, 5, 0.6, 1_281_167
 GRID = (SIDE // PATCH,) * 2
-EPOCHS = (0.0, 13.0, 40.0, 700.5, 1599.0)
+TIMES = (0.0, 0.01, 0.025, 0.5, 0.999)
 
 
-def main(folder):
-  """Runs both."""
+def main(folder, name="mae", code="facebookresearch/mae@efb2a80", **other):
+  """Runs both.
+
+  Args:
+    folder: of the authors' code.
+    name: of the method.
+    code: what the row calls it.
+    **other: how a method differs: `size` of its ViT, its number of `epochs`, `groups` of a model
+      for its optimizer, and `masking`, which hides by noise in the place of theirs.
+  """
+  size, epochs = other.get("size", "large"), other.get("epochs", 1600)
+  groups = other.get("groups", add_weight_decay)
   beside.timm()
   sys.path.insert(0, folder)
   import models_mae
@@ -35,16 +45,18 @@ def main(folder):
   pixels, noise = torch.randn(ROWS, 3, SIDE, SIDE), torch.rand(ROWS, GRID[0] * GRID[1])
   torch.rand = lambda *shape, **_: noise.clone()
   asked = []
+  if "masking" in other:
+    model.random_masking = functools.partial(other["masking"], noise)
 
   def loss():
     cost, _, mask = model(pixels, mask_ratio=RATIO)
     asked.append(mask > 0)
     return cost
 
-  tx = torch.optim.AdamW(add_weight_decay(model, 0.05), lr=beside.RATE, betas=(0.9, 0.95))
+  tx = torch.optim.AdamW(groups(model, 0.05), lr=beside.RATE, betas=(0.9, 0.95))
   theirs = weights, *beside.steps(model, tx, loss)
-  args = types.SimpleNamespace(lr=1.5e-4 * 16, min_lr=0.0, warmup_epochs=40, epochs=1600)
-  rates = [lr_sched.adjust_learning_rate(tx, e, args) for e in EPOCHS]
+  args = types.SimpleNamespace(lr=1.5e-4 * 16, min_lr=0.0, warmup_epochs=40, epochs=epochs)
+  rates = [lr_sched.adjust_learning_rate(tx, e * epochs, args) for e in TIMES]
 
   from maskjax import lab
   from maskjax.record import Record
@@ -61,18 +73,18 @@ def main(folder):
   record = Record("image", (SIDE, SIDE, 3), {"train": EXAMPLES})
   batch = {"image": pixels.permute(0, 2, 3, 1), "noise": noise, "position": torch.arange(ROWS)}
   batch = {name: x.numpy() for name, x in batch.items()}
-  ours = beside.Method("mae", held, record, batch)
+  ours = beside.Method(name, held, record, batch)
   read = lambda tensors: ours.read(tensors, patch=(PATCH, PATCH), grid=GRID)
   found, left = beside.trajectory(ours, read, theirs, beside.decayed(tx, model))
   masks = ours.values(read(theirs[0]), "hidden")[0]
-  rate, each = beside.Method("mae", change, record, batch).optimizer.rate, EXAMPLES / 4096
-  count = beside.trained(models_mae.mae_vit_large_patch16)
+  rate, each = beside.Method(name, change, record, batch).optimizer.rate, EXAMPLES / 4096
+  count = beside.trained(vars(models_mae)[f"mae_vit_{size}_patch16"])
   found += [
     ("masks", beside.far(masks, asked[0]), beside.EXACT),
-    ("rates", beside.far([rate(e * each) for e in EPOCHS], rates), beside.ROUNDED),
-    ("parameters", abs(count - lab.note("mae")["scale"]["parameters"]), beside.EXACT),
+    ("rates", beside.far([rate(e * epochs * each) for e in TIMES], rates), beside.ROUNDED),
+    ("parameters", abs(count - lab.note(name)["scale"]["parameters"]), beside.EXACT),
   ]
-  beside.row("mae", "facebookresearch/mae@efb2a80", found, left)
+  beside.row(name, code, found, left)
 
 
 if __name__ == "__main__":
