@@ -31,9 +31,8 @@ Deviations: in the public code shares and momenta move by epochs, the first epoc
 last one's hard patches; here they move by steps from nothing. It adds 1e-6 inside the logarithms of
 the relative loss and asks every pair both ways round, which has the same mean. The batch is MAE's
 4096; scripts of the public code have 256 and 2048, and recover plain pixels, here MAE's normalised
-ones. Its other targets (features of a teacher, of
-DINO or CLIP) and its absolute loss are not here. A teacher begins as the parameters do, those of
---config.init_from too.
+ones. Its other targets (features of a teacher, of DINO or CLIP) and its absolute loss are not here.
+A teacher begins as the parameters do, those of --config.init_from too.
 """
 
 from ml_collections import ConfigDict

@@ -5,7 +5,6 @@ the commit that each names: `python tests/golden/beside_ID.py CHECKOUT`.
 """
 
 import contextlib
-import functools
 import os
 import pathlib
 import sys
@@ -13,6 +12,7 @@ import tempfile
 import types
 
 import numpy as np
+from beside_theirs import arrayed, block, dense, moved, normed, stubs, timm, trained  # noqa: F401
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 STEP, LOSS, EXACT = 1e-4, 1e-5, 0.0
@@ -136,73 +136,6 @@ class Method:
       return published.load(path, zeros, **where)[0]
 
 
-def stubs(*names, **members):
-  """Modules in place of packages that are not there; `members` are names of all of them."""
-  for name in names:
-    sys.modules[name] = types.ModuleType(name)
-    sys.modules[name].__dict__.update(members)
-
-
-def timm():
-  """Stubs of timm, with what parts_of_timm.py has of it, and the name that numpy gave up."""
-  import parts_of_timm as parts
-
-  stubs("timm", "timm.models", "timm.optim", "timm.optim.optim_factory")
-  stubs("timm.models.vision_transformer", DropPath=None, Mlp=None, **vars(parts))
-  np.float = float
-
-
-def moved(model, scale=0.2):
-  """A model whose trained parameters are away from where they begin, and a copy of its weights."""
-  import torch
-
-  with torch.no_grad():
-    for parameter in model.parameters():
-      if parameter.requires_grad:
-        parameter += scale * torch.randn_like(parameter)
-  return {k: v.clone() for k, v in model.state_dict().items()}
-
-
-def trained(make):
-  """How many numbers a model has that are trained, by shape alone."""
-  import torch
-
-  # Whose entries are read: rates of stochastic depth.
-  torch.linspace = functools.partial(torch.linspace, device="cpu")
-  with torch.device("meta"):
-    return sum(p.numel() for p in make().parameters() if p.requires_grad)
-
-
-def dense(given, name, bias=None):
-  """A dense layer of theirs as ours; `bias` where it has none of that name."""
-  own = given.get(f"{name}.bias", bias)
-  kernel = {"kernel": arrayed(given[f"{name}.weight"]).T}
-  return kernel if own is None else {**kernel, "bias": arrayed(own)}
-
-
-def normed(given, name):
-  """A normalisation of theirs as ours."""
-  return {"scale": arrayed(given[f"{name}.weight"]), "bias": arrayed(given[f"{name}.bias"])}
-
-
-def block(given, name, bias=None):
-  """A transformer block by timm's names as ours; `bias` of queries, keys and values if not its."""
-  return {
-    "norm1": normed(given, f"{name}.norm1"),
-    "attention": {
-      "qkv": dense(given, f"{name}.attn.qkv", bias),
-      "out": dense(given, f"{name}.attn.proj"),
-    },
-    "norm2": normed(given, f"{name}.norm2"),
-    "mlp": {"up": dense(given, f"{name}.mlp.fc1"), "down": dense(given, f"{name}.mlp.fc2")},
-  }
-
-
-def arrayed(x):
-  """A tensor of either library as numpy's."""
-  return x.detach().numpy() if hasattr(x, "detach") else np.asarray(x)
-
-
 def steps(model, optimizer, loss, count=2, before=lambda: None):
   """What `count` steps of the authors' optimizer give: losses, gradients, parameters after each.
 
@@ -300,9 +233,9 @@ def trajectory(ours, read, theirs, decays, variables=None, first=0, without=()):
   weights, losses, slopes, after = theirs
   variables = variables or read(weights)
   params = lambda tensors: read(tensors)["params"]
-  costs, norms, moved = ours.steps(variables, first=first)
+  costs, norms, got = ours.steps(variables, first=first)
   one, two, left = moves(
-    variables["params"], moved, [params(tensors) for tensors in after], params(slopes[0])
+    variables["params"], got, [params(tensors) for tensors in after], params(slopes[0])
   )
   length = norms[0]
   if without:
