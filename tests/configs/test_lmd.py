@@ -16,3 +16,10 @@ def test_more_and_more_latents_are_hidden_by_a_cosine_that_ends_at_two_thirds(bu
 
 def test_tokens_decay_as_in_the_public_code(built, undecayed):
   assert undecayed(built("lmd")) == []
+
+
+def test_the_rate_ends_where_the_public_code_ends_it(built):
+  made = built("lmd")
+  rates = np.array([made.optimizer.rate(i) for i in (1, made.total_steps)])
+  warmup = max(made.total_steps // 400, 1)  # an epoch of 400
+  np.testing.assert_allclose(rates[1] / (rates[0] * warmup), 1e-8 / 7.5e-5, rtol=1e-3)

@@ -1,7 +1,7 @@
 """What the scripts `beside_ID.py` share: the config's side of two steps, and the row they print.
 
-They are run by hand, with PyTorch 2.13, the packages of constraints.txt and the authors' code at the
-commit that each names: `python tests/golden/beside_ID.py CHECKOUT`.
+They are run by hand, with PyTorch 2.13, the packages of constraints.txt and the authors' code at
+the commit that each names: `python tests/golden/beside_ID.py CHECKOUT`.
 """
 
 import contextlib
@@ -87,12 +87,12 @@ class Method:
       out.append((float(metrics["loss"]), float(metrics["gradient"]), params))
     return tuple(zip(*out, strict=True))
 
-  def values(self, variables, *names):
+  def values(self, variables, *names, step=0):
     """Named values of a step's loss."""
     import jax
 
     masked, key = self.task.loss.__self__, jax.random.key(self.seed)
-    run = lambda v, batch: masked.run(v, batch, key, 0, train=True)[0].all(names)
+    run = lambda v, batch: masked.run(v, batch, key, step, train=True)[0].all(names)
     return jax.device_get(jax.jit(run)(variables, self.batch))
 
   def read(self, tensors, **where):
