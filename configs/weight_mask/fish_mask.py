@@ -96,7 +96,9 @@ def paper(c: ConfigDict) -> None:
   BASE.cifar(c)
   c.model.update(depth=34, width=64)
   c.batch_size, c.total_epochs = 512, 50.0
-  c.optimizer.update(learning_rate=0.2, schedule="linear", warmup_epochs=5.0, weight_decay=5e-3)
+  c.optimizer.update(learning_rate=0.2, scale_by_batch=0, schedule="linear", warmup_epochs=5.0)
+  # All that is selected decays, biases and norms too.
+  c.optimizer.update(weight_decay=5e-3, decay_rules=((".*", 1.0),))
   parameters = NOTE["scale"]["parameters"]
   trained = int(0.005 * parameters) - HEAD
   c.hold.select.ratio = 1 - trained / (parameters - HEAD)
