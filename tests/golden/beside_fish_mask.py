@@ -79,8 +79,9 @@ def main(folder):
   model.train()
   params = list(model.parameters())
   const = lambda value: lambda step: value
+  numbers = dict(lr=beside.RATE, weight_decay=0.0, momentum=0.9)
   opt = backend.SGD(params, {k: const(v) for k, v in
-                             dict(lr=beside.RATE, weight_decay=0.0, momentum=0.9).items()})  # fmt: skip
+                             numbers.items()})  # fmt: skip
   losses, norms, after, slopes = [], [], [], None
   for _ in range(2):
     model.zero_grad()
