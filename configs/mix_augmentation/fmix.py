@@ -31,7 +31,7 @@ weighs the labels by the share drawn, here by the area realised, and rounds the 
 coin, here to the nearest. Its spectrum keeps the first two rows of its array of draws alone, which
 leaves waves of one cycle at most along the last axis; here, as in the paper's equation, all draws
 count. Weight decay lies outside the momentum, where 1e-3 does what 1e-4 inside does at momentum
-0.9, and spares biases and norms.
+0.9.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -73,6 +73,7 @@ def paper(c: ConfigDict) -> None:
   c.model.update(depth=18, width=64, preact=True)
   steps = dict(fn="schedule.step", values=(1.0, 0.1, 0.01), boundaries=(0.5, 0.75))
   c.optimizer.update(scale_by_batch=0, schedule=steps, warmup_epochs=0.0)
+  c.optimizer.decay_rules = ((".*", 1.0),)  # biases and norms too
   c.evals.accuracy.every, c.checkpoint.every = 3910, 3910
 
 

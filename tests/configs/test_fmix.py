@@ -1,5 +1,6 @@
 """FMix (Harris et al. 2020), section 4: low-frequency masks, their share uniform from 0 to 1."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -24,3 +25,7 @@ def test_any_share_is_as_likely_as_any_other(masks, far_from):
   shares = masks.mean((1, 2))
   assert len(np.unique(shares)) == 24
   assert far_from(shares, lambda x: x) < 0.35
+
+
+def test_biases_and_norms_decay_as_in_the_public_code(built):
+  assert all(jax.tree.leaves(built("fmix").optimizer.decays))

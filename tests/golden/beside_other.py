@@ -109,6 +109,25 @@ class Method:
       return published.load(path, zeros, **where)[0]
 
 
+def by_name(shapes, tensors):
+  """A tree of these shapes from PyTorch's tensors by our names, kernels turned round.
+
+  Leaves that are not there are zeros.
+  """
+  import jax
+
+  def leaf(path, shape):
+    x = tensors.get(jax.tree_util.keystr(path, simple=True, separator="/"))
+    if x is None:
+      return np.zeros(shape.shape, shape.dtype)
+    x = arrayed(x)
+    x = x.transpose(*range(2, x.ndim), 1, 0) if path[-1].key == "kernel" else x
+    assert x.shape == shape.shape, (path, x.shape, shape.shape)
+    return x
+
+  return jax.tree_util.tree_map_with_path(leaf, shapes)
+
+
 def arrayed(x):
   """A tensor of either library as numpy's."""
   return x.detach().numpy() if hasattr(x, "detach") else np.asarray(x)
