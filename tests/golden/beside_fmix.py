@@ -98,9 +98,7 @@ def main(folder):
   with torch.device("meta"):
     full = sum(p.numel() for p in resnet.ResNet18(10).parameters())
 
-  read = lambda t: beside.by_name(
-    {k: v for k, v in ours.shapes["params"].items()}, {named(k): v for k, v in t.items()}
-  )
+  read = lambda t: beside.by_name(ours.shapes["params"], {named(k): v for k, v in t.items()})
   variables = {k: beside.by_name(v, weights) for k, v in ours.shapes.items()}
   costs, norms, moved = ours.steps(variables)
   hidden = ours.values(variables, "hidden")[0].reshape(-1, *SHAPE)
