@@ -68,3 +68,7 @@ def test_which_tokens_are_hidden_is_random(found, looks):
   seen = looks(found[""][1][:, :7], (256,))  # the eighth text ends early
   assert abs(seen.uneven) < 4
   assert abs(seen.alike[0]) < 0.08
+
+
+def test_scales_of_norms_decay_as_in_the_public_code(built):
+  assert all(jax.tree.leaves(built("md4").optimizer.decays))

@@ -88,10 +88,12 @@ class Method:
     return tuple(zip(*out, strict=True))
 
   def values(self, variables, *names, step=0):
-    """Named values of a step's loss."""
+    """Named values of a step's loss, as the training step draws them."""
     import jax
 
-    masked, key = self.task.loss.__self__, jax.random.key(self.seed)
+    from maskjax.keys import stream
+
+    masked, key = self.task.loss.__self__, stream(jax.random.key(self.seed), "loss")
     run = lambda v, batch: masked.run(v, batch, key, step, train=True)[0].all(names)
     return jax.device_get(jax.jit(run)(variables, self.batch))
 
