@@ -1,5 +1,6 @@
 """Wettig et al. 2023, sections 3 and 6: 40 % of the tokens, one by one, each a mask token."""
 
+import jax
 import numpy as np
 
 
@@ -16,3 +17,7 @@ def test_all_that_is_hidden_is_seen_as_the_mask_token(built):
   hidden, seen = made.masks["hidden"][:, 0], made.said["hide.0"][:, 0]
   tokens = np.broadcast_to(np.asarray(made.batch["tokens"]), seen.shape)
   assert (seen == np.where(hidden, 50_265, tokens)).all()
+
+
+def test_scales_of_norms_decay_as_in_the_public_code(built):
+  assert all(jax.tree.leaves(built("mask15").optimizer.decays))

@@ -33,14 +33,6 @@ def public(folder):
   return args, masks, pruner
 
 
-def llama(words, **sizes):
-  """Transformers' network."""
-  import transformers as hf
-
-  more = dict(vocab_size=words, rms_norm_eps=1e-5, tie_word_embeddings=False)
-  return hf.LlamaForCausalLM(hf.LlamaConfig(**sizes, **more, attn_implementation="eager"))
-
-
 def main(folder):
   """Runs both."""
   args, code, pruner = public(folder)
@@ -60,7 +52,7 @@ def main(folder):
   batch = {**tiny.batch(scale, BATCH), "valid": np.ones((BATCH, LENGTH), bool)}
   ours = beside.Method("maskllm", change, tiny.record(scale, "train"), batch)
   torch.manual_seed(8)
-  network = llama(WORDS + 1, **SIZES).eval()
+  network = beside.llama(WORDS + 1, **SIZES).eval()
   begun = {n: p.detach() + 0.2 * torch.randn_like(p) for n, p in network.named_parameters()}
   import jax
 
@@ -113,7 +105,7 @@ def main(folder):
   whole = dict(hidden_size=4096, num_hidden_layers=32, num_attention_heads=32)
   with torch.device("meta"):
     torch.cuda.current_device = lambda: "meta"
-    big = llama(32_000, **whole, intermediate_size=11_008)
+    big = beside.llama(32_000, **whole, intermediate_size=11_008)
     some = [code.DifferentiableMask(p, temperature=[4, 0.05]) for n, p in big.named_parameters()
             if "proj" in n]  # fmt: skip
   full = sum(p.numel() for p in big.parameters()) + sum(m.gate.numel() for m in some) + 4096

@@ -7,7 +7,6 @@ stand-ins. What is hidden is ours: of the same coins both hide as many tokens, o
 Run: python tests/golden/beside_md4.py CHECKOUT
 """
 
-import ast
 import logging
 import pathlib
 import sys
@@ -34,18 +33,15 @@ def load(folder):
   empty["tensorflow_probability__substrates__jax"] = {"distributions": None}
   with beside.standing_in(folder, **empty):
     from md4.models.diffusion import md4
-  source = (pathlib.Path(folder) / "md4" / "train.py").read_text()
-  wanted = ("cosine_decay", "get_learning_rate")
-  cut = [n for n in ast.parse(source).body if getattr(n, "name", "") in wanted]
   import jax.numpy as jnp
 
-  names = {"jnp": jnp, "logging": logging}
-  exec(compile(ast.Module(cut, []), "train.py", "exec"), names)
-  return md4, names["get_learning_rate"]
+  train = pathlib.Path(folder) / "md4" / "train.py"
+  found = beside.cut(train, "cosine_decay", "get_learning_rate", jnp=jnp, logging=logging)
+  return md4, found[-1]
 
 
 def turned(theirs):
-  """The authors' parameters as ours: their rotary pairs lie side by side, ours half a head apart."""
+  """The authors' parameters as ours, whose rotary pairs lie half a head apart, not side by side."""
   net = theirs["classifier"]["Transformer_0"]
   head = WIDTH // HEADS
   order = np.concatenate([np.r_[i : i + head : 2, i + 1 : i + head : 2]
@@ -110,7 +106,7 @@ def main(folder):
   def loss(p, i):
     times, hidden = told[i][0], told[i][-1]
     seen = jnp.where(hidden, WORDS, x)
-    with mock.patch.object(code.MD4, "forward_sample", lambda self, x, t: seen):
+    with mock.patch.object(code.MD4, "forward_sample", return_value=seen):
       diffused = apply(p, times, x, method="diffusion_loss")
     return diffused.mean() / (LENGTH * jnp.log(2.0))  # bits a token, as `loss2bpt`
 

@@ -152,6 +152,23 @@ def steps(model, optimizer, loss, count=2, before=lambda: None):
   return tuple(zip(*out, strict=True))
 
 
+def llama(words, tied=False, **sizes):
+  """Transformers' Llama, whose attention takes a mask of all pairs."""
+  import transformers as hf
+
+  more = dict(vocab_size=words, rms_norm_eps=1e-5, tie_word_embeddings=tied)
+  return hf.LlamaForCausalLM(hf.LlamaConfig(**sizes, **more, attn_implementation="eager"))
+
+
+def cut(path, *names, **given):
+  """Classes and functions of a file by name, run without the rest; `given` is what they take."""
+  import ast
+
+  body = [n for n in ast.parse(path.read_text()).body if getattr(n, "name", "") in names]
+  exec(compile(ast.Module(body, []), str(path), "exec"), given)
+  return [given[name] for name in names]
+
+
 def norm(tensors):
   """The global norm of tensors by name."""
   return float(np.sqrt(sum((arrayed(x).astype(np.float64) ** 2).sum() for x in tensors.values())))
