@@ -94,8 +94,9 @@ class NeighbourConv(PartialConv):
   """Convolution of a picture whose hidden part is filled in from its border, ring by ring.
 
   As many rings as a window that sees something can reach, each the mean of the neighbours that are
-  known (`hide.neighbours`). A window that sees nothing gives zero and stays hidden, all others come
-  out visible. Beyond the picture there is the plain convolution's padding.
+  known (`hide.neighbours`), through which no gradient flows. A window that sees nothing gives zero
+  and stays hidden, all others come out visible. Beyond the picture there is the plain convolution's
+  padding.
 
   Source: Balasubramanian and Feizi, "Towards Improved Input Masking for Convolutional Neural
   Networks", 2023, section 3.
@@ -113,7 +114,9 @@ class NeighbourConv(PartialConv):
     grid = hidden.shape[-len(sides) :]
     reach = max((side - 1) * int(d) for side, d in zip(sides, dilation, strict=True))
     flat = x.reshape(*x.shape[: -len(sides) - 1], -1, x.shape[-1])
-    filled = neighbours(flat, hidden.reshape(flat.shape[:-1]), grid=grid, steps=reach)
+    gone = hidden.reshape(flat.shape[:-1])
+    fills = neighbours(jax.lax.stop_gradient(flat), gone, grid=grid, steps=reach)
+    filled = jnp.where(gone[..., None], fills, flat)
     y = self._add_bias(self.conv(filled.reshape(x.shape)))
     seen = self._count(~hidden) > 0
     return jnp.where(seen, y, 0), ~seen[..., 0]

@@ -99,16 +99,21 @@ class Method:
 
   def read(self, tensors, **where):
     """The variables from tensors by names of published weights; those not there are zeros."""
-    import jax
-    from safetensors.numpy import save_file
+    return published(self.shapes, tensors, **where)
 
-    from maskjax.model import published
 
-    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self.shapes)
-    with tempfile.TemporaryDirectory() as folder:
-      path = pathlib.Path(folder) / "w.safetensors"
-      save_file({k: np.ascontiguousarray(arrayed(v)) for k, v in tensors.items()}, path)
-      return published.load(path, zeros, **where)[0]
+def published(shapes, tensors, **where):
+  """Variables of these shapes, likewise."""
+  import jax
+  from safetensors.numpy import save_file
+
+  from maskjax.model.published import load
+
+  zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder) / "w.safetensors"
+    save_file({k: np.ascontiguousarray(arrayed(v)) for k, v in tensors.items()}, path)
+    return load(path, zeros, **where)[0]
 
 
 def by_name(shapes, tensors):

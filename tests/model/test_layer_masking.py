@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from maskjax.errors import BadInput
 from maskjax.model import published, resnet
+from maskjax.model.partial import NeighbourConv
 from maskjax.model.published_names import entry, in_order
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "layer_masking.safetensors"
@@ -117,6 +118,18 @@ def test_sums_are_visible_where_both_parts_are():
   # The stem takes a ring from the hole and the block none; partial convolutions take one each.
   assert (rows.min(), rows.max(), len(rows)) == (3, 5, 9)
   assert left["partial"].sum() == 0
+
+
+def test_no_gradient_flows_through_what_is_filled_in():
+  """A visible number counts once in each window that holds it, as in the authors' code."""
+  layer = NeighbourConv(1, (3,), use_bias=False, kernel_init=jax.nn.initializers.ones)
+  hidden = jnp.arange(5) > 1
+  x = jnp.array([[1.0], [2.0], [0.0], [0.0], [0.0]])
+  sums = lambda x: layer.apply({"params": {"kernel": jnp.ones((3, 1, 1))}}, x, hidden)[0].sum()
+  value, slope = jax.value_and_grad(sums)(x)
+  # Windows 0 to 2 see something; 2 and 3 are filled with a 2.
+  assert value == 3 + 5 + 6
+  assert slope[:, 0].tolist() == [2, 3, 0, 0, 0]
 
 
 def test_unknown_rules_are_named():
