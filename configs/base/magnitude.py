@@ -31,7 +31,9 @@ a small ViT on CIFAR-10 to 90 %; `two_four` and `two_four_vit` to 2 of every 4 i
 As in the paper, masked weights get no gradient. The first layer is left dense.
 Deviations: a ResNet-50 stands for InceptionV3. The paper's other question, whether a large sparse
 network goes before a small dense one of as many weights, is not asked here: no small dense network
-was trained beside these.
+was trained beside these. TensorFlow's code (contrib/model_pruning) reads its threshold from a
+histogram and smooths it, and what is masked keeps its value and may come back; here the share is
+exact, and what is masked is zero.
 """
 
 import copy
