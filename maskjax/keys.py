@@ -15,6 +15,11 @@ def stream(key: Key[Array, ""], name: str, step: int | Int[Array, ""] = 0) -> Ke
   `fold_in(fold_in(key, hash(name)), step)`. The hash is that of the name's bytes, the same in every
   process and version of Python: a resumed or distributed run draws what the first one would have.
 
+  Args:
+    key: of the run, typed.
+    name: of the stream.
+    step: of the run.
+
   Raises:
     TypeError: `key` is not typed.
 

@@ -35,6 +35,14 @@ def at_epoch(
 
   The first epoch has $u = 0$, the last $(E - 1) / E$; `end` is reached after the last epoch.
 
+  Args:
+    schedule: of u in [0, 1].
+    epochs: E, of the whole run.
+    steps_per_epoch: n.
+
+  Returns:
+    A function of the step, from 0.
+
   >>> from maskjax.schedule import linear
   >>> at_epoch(linear(0.0, 1.0), epochs=4, steps_per_epoch=10)(jnp.array([9, 10, 39, 40])).tolist()
   [0.0, 0.25, 0.75, 1.0]

@@ -52,6 +52,12 @@ def truncated_normal(mean: float, deviation: float, low: float, high: float) -> 
   $b = (h - \mu) / \sigma$: of numbers u that are drawn uniformly it makes draws between `low` and
   `high`. `BadInput` unless the deviation is positive and low < high.
 
+  Args:
+    mean: $\mu$, before the cut.
+    deviation: $\sigma$, before the cut, above 0.
+    low: l, the value at 0.
+    high: h, the value at 1.
+
   >>> [f"{x:.4f}" for x in truncated_normal(0.55, 0.25, 0.5, 1.0)(jnp.array([0.0, 0.5, 1.0]))]
   ['0.5000', '0.6757', '1.0000']
 

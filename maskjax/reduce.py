@@ -77,7 +77,13 @@ def combine(op: Callable[[Any, str], Any], tree: Any) -> Any:
 def count(
   where: Bool[Array, "..."], axis: Axis = None, keepdims: bool = False
 ) -> Int[Array, "..."]:
-  """The number of True entries, an exact int32."""
+  """The number of True entries, an exact int32.
+
+  Args:
+    where: True where a value counts.
+    axis: over which; None: all.
+    keepdims: whether these axes stay, with size 1.
+  """
   masks.check(where=where)
   return jnp.sum(where, axis=axis, keepdims=keepdims, dtype=jnp.int32)
 
@@ -85,7 +91,14 @@ def count(
 def sum(
   x: Num[Array, "..."], where: Bool[Array, "..."], axis: Axis = None, keepdims: bool = False
 ) -> Float[Array, "..."]:
-  """The sum of the values that count, accumulated in float32; 0 over nothing."""
+  """The sum of the values that count, accumulated in float32; 0 over nothing.
+
+  Args:
+    x: values.
+    where: True where a value counts; broadcasts to `x`.
+    axis: over which; None: all.
+    keepdims: whether these axes stay, with size 1.
+  """
   masks.check(where=where)
   where = jnp.broadcast_to(where, x.shape)
   return jnp.sum(jnp.where(where, x.astype(jnp.float32), 0), axis=axis, keepdims=keepdims)
@@ -95,6 +108,12 @@ def mean(
   x: Num[Array, "..."], where: Bool[Array, "..."], axis: Axis = None, keepdims: bool = False
 ) -> Float[Array, "..."]:
   """The mean of the values that count; 0 over nothing.
+
+  Args:
+    x: values.
+    where: True where a value counts; broadcasts to `x`.
+    axis: over which; None: all.
+    keepdims: whether these axes stay, with size 1.
 
   >>> float(mean(jnp.array([1., 3., jnp.nan]), jnp.array([True, True, False])))
   2.0
@@ -115,6 +134,13 @@ def var(
 
   0 where N ≤ ddof.
 
+  Args:
+    x: values.
+    where: True where a value counts; broadcasts to `x`.
+    axis: over which; None: all.
+    keepdims: whether these axes stay, with size 1.
+    ddof: 1 for the unbiased estimate.
+
   >>> float(var(jnp.array([1., 3., jnp.nan]), jnp.array([True, True, False]), ddof=1))
   2.0
   """
@@ -133,6 +159,11 @@ def softmax(
   """Softmax over the entries that count, in float32; 0 for the others, and in rows of none.
 
   Entries of +inf share everything equally, without a gradient.
+
+  Args:
+    x: logits.
+    where: True where an entry counts; broadcasts to `x`.
+    axis: along which the shares add up to 1.
 
   >>> two, none = jnp.array([True, True, False]), jnp.array([False] * 3)
   >>> softmax(jnp.array([[0., 0., jnp.nan], [1., 2., 3.]]), jnp.stack([two, none])).tolist()

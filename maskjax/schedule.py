@@ -67,6 +67,11 @@ def cosine(start: float, end: float, offset: float = 0.0) -> Schedule:
   With an `offset` o, not negative, otherwise `BadInput`, it begins with a slope:
   $f(u) = s + (e - s)\,(1 - c(u)^2 / c(0)^2)$ where $c(u) = \cos(\frac\pi2 (u + o) / (1 + o))$.
 
+  Args:
+    start: value at 0.
+    end: value at 1.
+    offset: $o$, at least 0; the larger, the steeper at 0.
+
   >>> cosine(1.0, 0.0)(jnp.array([0.0, 0.5, 1.0])).round(4).tolist()
   [1.0, 0.5, 0.0]
 
@@ -123,6 +128,11 @@ def power(start: float, end: float, power: float = 2.0) -> Schedule:
 
   `power` is positive, otherwise `BadInput`; below 1 the slope at `u = 0` is infinite.
 
+  Args:
+    start: value at 0.
+    end: value at 1.
+    power: $p$, above 0.
+
   >>> power(1.0, 0.0, power=2.0)(0.5).item()
   0.75
 
@@ -136,6 +146,11 @@ def polynomial(start: float, end: float, power: float = 3.0) -> Schedule:
   r"""Fast first, flat at the end: $f(u) = e + (s - e)\,(1 - u)^p$.
 
   `power` is positive, otherwise `BadInput`; below 1 there is no slope at `u = 1`.
+
+  Args:
+    start: value at 0.
+    end: value at 1.
+    power: $p$, above 0.
 
   >>> polynomial(0.0, 1.0, power=3.0)(0.5).item()
   0.875
@@ -231,6 +246,11 @@ def during(schedule: Schedule, begin: float, stop: float) -> Schedule:
   r"""The schedule over a part of [0, 1], at rest before and after: $f((u - b) / (s - b))$, clamped.
 
   `0 <= begin < stop <= 1`, otherwise `BadInput`.
+
+  Args:
+    schedule: stretched over the part.
+    begin: where the part begins, in [0, 1).
+    stop: where it ends, in (begin, 1].
 
   >>> during(linear(0.0, 1.0), 0.25, 0.75)(jnp.array([0.0, 0.25, 0.5, 1.0])).tolist()
   [0.0, 0.0, 0.5, 1.0]

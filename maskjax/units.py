@@ -38,6 +38,14 @@ def blocks(
   frames. Where a side does not divide its axis, the last cells are smaller. With `shift` the first
   cells begin so many positions before the grid does, and are smaller too: shifted windows.
 
+  Args:
+    grid: positions along each axis.
+    size: positions of a cell along each axis; None: the whole axis.
+    shift: positions by which the first cell begins early; None: 0.
+
+  Returns:
+    The index of each position's cell, n = prod(grid).
+
   Raises:
     BadInput: see `sides`; a shift that is not one number an axis, below the side of a cell.
 

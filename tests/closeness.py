@@ -17,7 +17,8 @@ def close(got, expected, *, depth, terms, axis=-1, what=""):
   what follows adds its own: `eps · √terms · depth` of a row's largest entry, and `MARGIN` of that.
 
   Args:
-    got, expected: trees of one structure.
+    got: a tree of arrays.
+    expected: another of the same structure.
     depth: how many products, sums over many terms, follow one another.
     terms: how many terms the longest of these sums has.
     axis: along which the largest entry is that of a row; None for the largest of the array.

@@ -24,6 +24,15 @@ def neighbours(
   Each ring takes the mean of those neighbours, diagonal ones too, that are visible or were filled
   before; what lies deeper than `steps`, or has nothing around it that is visible, is zero.
 
+  Args:
+    x: what stands at n positions.
+    hidden: True where hidden.
+    grid: positions along each axis, n in all.
+    steps: rings that are filled; None: all.
+
+  Returns:
+    `x`, with what is hidden replaced.
+
   Raises:
     BadInput: a grid of other than n positions.
     TypeError: `hidden` is not bool.
@@ -73,6 +82,15 @@ def blur(
 
   Weights $\propto e^{-r^2 / 2 \sigma^2}$ over the whole grid, `sigma` in positions; at borders they
   are those of what lies inside.
+
+  Args:
+    x: what stands at n positions.
+    hidden: True where hidden.
+    grid: positions along each axis, n in all.
+    sigma: deviation of the Gaussian in positions, above 0.
+
+  Returns:
+    `x`, with what is hidden blurred.
 
   Raises:
     BadInput: a grid of other than n positions, or a sigma that is not positive.

@@ -84,6 +84,14 @@ def restore(
   There is none where `hidden` is True, nor at visible positions beyond the k that were packed.
   Shapes: `fill` broadcasts against the result, for example a learned token of shape [d].
 
+  Args:
+    tokens: of the visible positions, packed in order.
+    hidden: True where hidden.
+    fill: what stands where no token does; broadcasts against the result.
+
+  Returns:
+    Tokens of all n positions.
+
   Raises:
     TypeError: `hidden` is not bool.
 

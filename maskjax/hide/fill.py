@@ -13,6 +13,14 @@ def fill(
 
   Shapes: `value` broadcasts against `x`. Hidden content reaches neither the result nor a gradient.
 
+  Args:
+    x: what stands at n positions.
+    hidden: True where hidden.
+    value: what stands where hidden; broadcasts against `x`, and takes its dtype.
+
+  Returns:
+    `x`, with what is hidden replaced.
+
   Raises:
     TypeError: `hidden` is not bool.
 

@@ -12,6 +12,13 @@ def gate(x: Float[Array, "*#b n d"], gate: Float[Array, "*#b n"]) -> Float[Array
   content behind a closed gate; the slope of a gate is the content behind it, see
   `maskjax.masks.gated`.
 
+  Args:
+    x: what stands at n positions.
+    gate: factor of each position: 1 = kept, 0 = hidden.
+
+  Returns:
+    The product.
+
   >>> import jax.numpy as jnp
   >>> gate(jnp.array([[2.], [jnp.nan]]), jnp.array([0.5, 0.])).tolist()
   [[1.0], [0.0]]

@@ -12,6 +12,14 @@ def mix(
 
   Hidden content of `x` and visible content of `other` reach neither the result nor a gradient.
 
+  Args:
+    x: what stands at n positions.
+    hidden: True where hidden.
+    other: of another example, at the same positions.
+
+  Returns:
+    `x` where visible, `other` where hidden.
+
   Raises:
     TypeError: `hidden` is not bool.
 

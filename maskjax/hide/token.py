@@ -15,6 +15,14 @@ def token(
 ) -> Int[Array, "*b n"]:
   """Removes: puts `mask_id` where `hidden` is True.
 
+  Args:
+    ids: of n tokens.
+    hidden: True where hidden.
+    mask_id: of the mask token.
+
+  Returns:
+    `ids`, with what is hidden replaced.
+
   Raises:
     TypeError: `hidden` is not bool.
 
@@ -31,6 +39,14 @@ def drop_label(
   r"""Removes: -1, no label, with probability `ratio`, in place of an example's label.
 
   Each example on its own, by its own key; a network that is told labels so learns to do without.
+
+  Args:
+    label: the class of each example.
+    keys: typed, one per example.
+    ratio: probability in [0, 1] that a label is dropped.
+
+  Returns:
+    The label, or -1.
 
   Source: Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022, section 3.2.
 
@@ -55,6 +71,17 @@ def corrupt(
   `shares` are the probabilities of these three, each token on its own; a random id is any of the
   `vocabulary`, the true one included. All of `hidden` is asked, also what was left to see. One key
   per example.
+
+  Args:
+    ids: of n tokens, in [0, vocabulary).
+    hidden: True where hidden.
+    keys: typed, one per example.
+    vocabulary: number of ids that a random token is drawn from.
+    mask_id: of the mask token.
+    shares: probabilities of masked, random and same, of sum 1.
+
+  Returns:
+    `ids`, some of the hidden ones replaced.
 
   Raises:
     BadInput: no vocabulary, or shares that are no probabilities.

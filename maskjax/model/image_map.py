@@ -19,7 +19,8 @@ class ImageMap(nn.Module):
 
   Attributes:
     modality: how.
-    mean, std: of the data, as it was normalised.
+    mean: of each channel, as the data were normalised.
+    std: likewise, the deviation.
     examples: training images that it is fitted to.
   """
 
@@ -62,7 +63,8 @@ def image_map(
 
   Args:
     modality: makes the `Modality`: a function of `maskjax.modalities`, bound.
-    mean, std: of the data, as it was normalised.
+    mean: of each channel, as the data were normalised.
+    std: likewise, the deviation.
     examples: training images to fit to.
 
   >>> from maskjax.modalities import edges

@@ -87,7 +87,8 @@ def predictor(
 
   Args:
     encoder: whose width is predicted, and whose grid, dtype and normalisation it has.
-    width, depth: of its blocks.
+    width: of its tokens.
+    depth: number of blocks.
     heads: of its blocks; the encoder's unless said.
 
   Raises:

@@ -128,10 +128,13 @@ def masked_decoder(
   Args:
     encoder: whose grid, class token, dtype and normalisation it has.
     outputs: numbers that are predicted at each position.
-    width, depth, heads: of its blocks.
+    width: of its tokens.
+    depth: number of blocks.
+    heads: of each block.
     bounds: (low, high) of the predictions.
     loss_depth: blocks of a second tower that predicts the loss at each position.
-    window, shift: see `Decoder`.
+    window: positions of a window of attention along each axis, see `Decoder`.
+    shift: of the windows of every other block, see `Decoder`.
 
   Raises:
     BadInput: a width that the heads do not divide.

@@ -270,9 +270,19 @@ def multimodal_autoencoder(
       values, of labels `*space` alone is looked at.
     cells: sides of the patches of each, `(*space)`; all have as many patches.
     asks: name of a decoder → the modality that it predicts; unless said, one for each.
+    size: of the encoder, by name, as in `vit`.
+    width: of the encoder's tokens; that of its size unless said.
+    depth: of the encoder, likewise.
+    heads: of the encoder's blocks, likewise.
+    mlp: hidden numbers of the encoder's blocks, likewise.
+    decoder_width: of each decoder's tokens.
+    decoder_depth: blocks of each decoder.
+    decoder_heads: of each decoder's blocks.
     label_width: numbers that a label is embedded as.
-    size, width, depth, heads, mlp: of the encoder, as in `vit`; the rest is of each decoder, and of
-      all networks.
+    dtype: of the computation; parameters are float32.
+    norm_eps: added to the variance by layer normalisations.
+    remat: whether blocks are computed again in the backward pass, which saves memory.
+    scan: whether blocks are one loop, which compiles faster.
 
   Raises:
     BadInput: an unknown size or modality, a space that does not divide, a width not by its heads.

@@ -32,8 +32,14 @@ def patchify(x: Shaped[Array, "*b_space c"], patch: Sequence[int]) -> Shaped[Arr
   """Cuts the last axes before the channels into patches, in row-major order.
 
   `x` is `[*b, *space, c]` with as many space axes as `patch` has (1, 2, 3 …); `p` runs over the
-  patch's own axes and then the channels, the "nhwpqc" order of published MAE weights. `BadInput` if
-  an axis is not divisible.
+  patch's own axes and then the channels, the "nhwpqc" order of published MAE weights.
+
+  Args:
+    x: pictures, signals or clips, channels last.
+    patch: sides of a patch, one for each axis of space.
+
+  Raises:
+    BadInput: an axis that its side does not divide.
 
   >>> patchify(jnp.arange(8).reshape(2, 4, 1), (2, 2)).tolist()
   [[0, 1, 4, 5], [2, 3, 6, 7]]
@@ -59,7 +65,14 @@ def unpatchify(
 ) -> Shaped[Array, "*b_space c"]:
   """Puts patches together again: the inverse of `patchify`, `[*b, n, p]` to `[*b, *space, c]`.
 
-  `BadInput` if `n` is not the product of `grid`, or `p` not that of `patch` and `channels`.
+  Args:
+    patches: n = prod(grid) of them, of p = prod(patch) · channels values.
+    patch: sides of a patch, one for each axis of space.
+    grid: patches along each axis of space.
+    channels: of the picture.
+
+  Raises:
+    BadInput: another n or p than these make.
 
   >>> x = jnp.arange(24.).reshape(4, 6, 1)
   >>> bool((unpatchify(patchify(x, (2, 3)), (2, 3), (2, 2), 1) == x).all())

@@ -75,7 +75,8 @@ def labels(
     record: of the data.
     patch: sides of a patch, one for each axis of space.
     classes: how many labels there are.
-    field, shape: as in `patches`.
+    field: of the batch that holds the map.
+    shape: of the field, `(*space, 1)`; the record's unless said.
 
   Raises:
     BadInput: as `patches`.
@@ -91,7 +92,10 @@ def labels(
 def pixels(*, record: Record, field: str = "", shape: Sequence[int] | None = None) -> Over:
   """Every pixel a position, with its channels as values: patches of one.
 
-  Args, Returns, Raises: those of `patches`.
+  Args:
+    record: of the data.
+    field: of the batch; that of the kind of data unless said.
+    shape: of the field, `(*space, channels)`; the record's unless said.
 
   >>> pixels(record=Record("image", (4, 6, 3), {})).grid
   (4, 6)
@@ -108,7 +112,8 @@ def frames(
   Args:
     record: of the data.
     length: frames at a position.
-    field, shape: as in `patches`; the first axis is time.
+    field: of the batch; that of the kind of data unless said.
+    shape: of the field, `(time, …, channels)`; the record's unless said.
 
   Raises:
     BadInput: a field without axes beside time and channels, or a length that does not divide it.

@@ -31,6 +31,17 @@ def info_nce(
   columns of all. Under `jit` with sharded inputs there is no such axis. Leading axes are batches
   that do not see each other.
 
+  Args:
+    a: one vector an example, of any length.
+    b: their partners, in the same order.
+    temperature: $\tau$, above 0.
+    positives: further examples of which an example is a partner, rows by columns; None: none.
+    valid: examples that take part; None: all.
+    axis_name: the mapped axis that cuts the batch; None: that of `reduce.axis()`.
+
+  Returns:
+    Nats summed over the valid pairs, and the number of these.
+
   Raises:
     TypeError: `positives` or `valid` are not bool.
 

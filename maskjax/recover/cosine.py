@@ -15,8 +15,12 @@ def cosine_distance(
   r"""Squared distance of both vectors at length 1, in float32: $\sum 2 - 2 \cos(y, t)$.
 
   Args:
-    prediction, target: vectors of any length.
-    asked: which of them count; None, all.
+    prediction: vectors of any length.
+    target: likewise; both may have gradients.
+    asked: which of them count; None: all.
+
+  Returns:
+    The sum of distances in [0, 4], and the number of asked vectors.
 
   Raises:
     TypeError: `asked` that is not bool.

@@ -22,8 +22,13 @@ def per_example(
   r"""The mean over examples of each one's own: $\sum_b S_b / C_b$, counted where $C_b > 0$.
 
   Args:
-    prediction, target, asked: what `loss` is given, of each example by itself.
-    loss: `(prediction, target, asked) -> Term`.
+    prediction: of n positions.
+    target: what `loss` compares it with.
+    asked: True where the loss counts.
+    loss: `(prediction, target, asked) -> Term`, of one example.
+
+  Returns:
+    The sum of the examples' means, and the number of examples with anything asked.
 
   Source: the public code of Bachmann et al. 2022 (MultiMAE).
 

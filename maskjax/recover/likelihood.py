@@ -22,6 +22,16 @@ def cross_entropy(
   the shares of all classes, which add up to 1. A `weight` multiplies the nats of its position,
   which counts as one whatever it weighs.
 
+  Args:
+    logits: of c classes.
+    target: the class in [0, c), or the shares of all classes.
+    asked: True where the loss counts.
+    smoothing: $\epsilon$ in [0, 1).
+    weight: of each position; None: 1.
+
+  Returns:
+    Nats summed over the asked positions, and how many these are.
+
   >>> t = cross_entropy(jnp.zeros((2, 4)), jnp.array([1, 9]), jnp.array([True, False]))
   >>> round(float(t.sum), 4), int(t.count)
   (1.3863, 1)
@@ -48,6 +58,16 @@ def elbo(
   $w(t) \sum_{i\,\mathrm{hidden}} -\log p_\theta(x_i \mid x_{\mathrm{visible}})$, with
   $w(t) = -\alpha'(t) / (1 - \alpha(t))$ where a token is visible at time t with probability
   $\alpha(t)$. Its mean over t in [0, 1] bounds the negative log-likelihood from above.
+
+  Args:
+    logits: of c tokens at each position.
+    target: the true tokens, in [0, c).
+    hidden: True where hidden.
+    weight: $w(t)$ at the example's time, at least 0.
+    valid: False at padding; None: all are valid.
+
+  Returns:
+    Nats, and the number of valid tokens.
 
   Source: Shi et al. 2024 (MD4), equation 5.
 
@@ -114,7 +134,8 @@ def kl_divergence(mean: Float[Array, "*b"], log_variance: Float[Array, "*b"]) ->
   $\sum \frac12 (\mu^2 + \sigma^2 - 1 - \ln \sigma^2)$
 
   Args:
-    mean, log_variance: of each latent.
+    mean: $\mu$ of each latent.
+    log_variance: $\ln \sigma^2$ of each latent.
 
   >>> t = kl_divergence(jnp.ones((1, 2)), jnp.zeros((1, 2)))
   >>> float(t.sum), int(t.count)
@@ -134,6 +155,14 @@ def nll(
   """`-log softmax(logits)[target]` in nats where asked, 0 elsewhere, whatever stands there.
 
   Of shares of classes, the mean over them.
+
+  Args:
+    logits: of c classes.
+    target: the class in [0, c), or the shares of all classes.
+    asked: True where the loss counts.
+
+  Returns:
+    Nats of each position, at least 0.
 
   >>> nll(jnp.zeros((1, 2)), jnp.array([0]), jnp.array([False])).tolist()
   [0.0]

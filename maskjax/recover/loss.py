@@ -17,6 +17,14 @@ def squared_error(
 
   $\sum_{i\,\mathrm{asked}} \frac1d \lVert y_i - t_i\rVert^2$
 
+  Args:
+    prediction: of d features a position.
+    target: what they should be.
+    asked: True where the loss counts.
+
+  Returns:
+    The sum over the asked positions, and how many these are.
+
   Source: He et al. 2022 (MAE), section 3, "Reconstruction target".
 
   >>> t = squared_error(jnp.zeros((2, 3)), jnp.ones((2, 3)), jnp.array([True, False]))
@@ -33,6 +41,14 @@ def absolute_error(
   r"""Absolute error, meaned over a position's features.
 
   $\sum_{i\,\mathrm{asked}} \frac1d \lVert y_i - t_i\rVert_1$
+
+  Args:
+    prediction: of d features a position.
+    target: what they should be.
+    asked: True where the loss counts.
+
+  Returns:
+    The sum over the asked positions, and how many these are.
 
   Source: Xie et al. 2022 (SimMIM), section 3.4.
 
@@ -54,6 +70,15 @@ def smooth_l1(
 
   $\sum_{i\,\mathrm{asked}} \frac1d \sum_j \ell(y_{ij} - t_{ij})$ with $\ell(g) = g^2 / (2 \beta)$
   where $|g| < \beta$, else $|g| - \beta / 2$.
+
+  Args:
+    prediction: of d features a position.
+    target: what they should be.
+    asked: True where the loss counts.
+    beta: the error below which the loss is quadratic, above 0.
+
+  Returns:
+    The sum over the asked positions, and how many these are.
 
   Raises:
     BadInput: a `beta` that is not positive.

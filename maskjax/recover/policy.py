@@ -27,6 +27,16 @@ def policy_gradient(
   all devices).
   `asked=None` asks all. Minimising the term makes large rewards likelier.
 
+  Args:
+    log_prob: nats of what was drawn, at most 0.
+    reward: the higher, the better.
+    asked: True where the loss counts; None: everywhere.
+    baseline: a reward to expect, or "mean".
+    axis_name: the mapped axis that cuts the batch; None: that of `reduce.axis()`.
+
+  Returns:
+    The sum over the asked positions, and how many these are.
+
   Raises:
     BadInput: a `baseline` that is a word other than "mean".
     TypeError: `asked` is not bool.

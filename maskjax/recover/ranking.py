@@ -16,6 +16,14 @@ def pairwise_ranking(
   rewards (losses, say) enters, and nothing of them has a gradient; of a pair that ties nothing is
   asked.
 
+  Args:
+    predicted: score of each position; higher is larger.
+    reward: what ranks them in truth.
+    asked: positions that are compared.
+
+  Returns:
+    Nats summed over the ordered pairs, and the number of these.
+
   Raises:
     TypeError: `asked` is not bool.
 

@@ -70,6 +70,14 @@ def best_permutation(
 
   Sources that are not asked take what is left. No gradient flows through the choice.
 
+  Args:
+    estimates: k signals of n samples.
+    sources: the true ones, in any order.
+    asked: sources that count; None: all.
+
+  Returns:
+    The index of the estimate of each source.
+
   Raises:
     TypeError: `asked` is not bool.
 
@@ -106,6 +114,15 @@ def negative_si_snr(
   Each source is compared with the estimate that `best_permutation` gives it.
 
   Without `permute`, estimate i is of source i.
+
+  Args:
+    estimates: k signals of n samples.
+    sources: the true ones.
+    asked: sources that count.
+    permute: whether estimates may be in another order.
+
+  Returns:
+    Decibels, the lower the better, and the number of asked sources.
 
   >>> sources = jnp.array([[1., -1., 0.], [1., 1., -2.]])
   >>> t = negative_si_snr(sources[::-1], sources, jnp.array([True, True]))

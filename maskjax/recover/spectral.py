@@ -14,6 +14,14 @@ def complex_distance(
 
   $\sum_{i\,\mathrm{asked}} \frac1c \sum_j \sqrt{|y_{ij} - t_{ij}|^2 + 10^{-12}}$ with $d = 2c$.
 
+  Args:
+    prediction: c real parts, then c imaginary parts.
+    target: likewise.
+    asked: True where the loss counts.
+
+  Returns:
+    The sum over the asked positions, and how many these are.
+
   Source: Xie et al. 2023 (MFM), equation 4.
 
   >>> t = complex_distance(jnp.array([[3.0, 4.0]]), jnp.zeros((1, 2)), jnp.array([True]))

@@ -32,6 +32,14 @@ def pixels(*, normalise: bool = True, eps: float = 1e-6, apart: int = 1) -> Targ
   inside a patch. `apart` is how many channels have a mean and a deviation of their own; 1 is all
   together, as images of MAE have it, clips of VideoMAE have each apart.
 
+  Args:
+    normalise: whether each patch is normalised by its own statistics.
+    eps: added to the variance.
+    apart: channels that have statistics of their own.
+
+  Returns:
+    How patches become targets, and predictions pictures.
+
   Raises:
     BadInput: patches of a single value with `normalise`, or not of whole pixels of `apart`
       channels.
@@ -75,6 +83,13 @@ def latents(*, normalise: bool = True, eps: float = 1e-5) -> Target:
 
   $t = (z - \mu_z) / \sqrt{\sigma_z^2 + \epsilon}$ over the features of a token, a layer
   normalisation without weights. Decoding uses the true mean and deviation of each token.
+
+  Args:
+    normalise: whether each token is normalised by its own statistics.
+    eps: added to the variance.
+
+  Returns:
+    How tokens become targets, and predictions tokens.
 
   Source: Baevski et al. 2022 (data2vec), section 3.3; the code of Assran et al. 2023 (I-JEPA).
 

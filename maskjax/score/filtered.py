@@ -85,6 +85,16 @@ def filtered(
   The last axes of `noise` are a torus at least as large as the grid, which is its first corner.
   Noise that has its color already is passed as "white": it is only negated.
 
+  Args:
+    noise: white, Gaussian, unit variance; the last axes are those of the grid.
+    grid: positions along each axis.
+    color: see `color_noise`.
+    sigma: deviations of the blurs in positions; None: the published ones.
+    passes: how often the filter is applied.
+
+  Returns:
+    Float32 scores of unit variance, n = prod(grid).
+
   Raises:
     BadInput: as `color_noise`, or noise that is smaller than the grid.
 

@@ -18,6 +18,14 @@ def fourier_noise(
   standard normal draws. A `decay` δ of 0 is white noise; the larger, the smoother. Opposite ends of
   an axis are neighbours.
 
+  Args:
+    keys: typed, one per example.
+    grid: positions along one, two or three axes, n in all.
+    decay: exponent of the amplitude's fall with frequency, at least 0.
+
+  Returns:
+    Scores around 0, on no fixed scale: only their order says something.
+
   Raises:
     BadInput: a grid of no axes or of more than three, a decay below 0.
 

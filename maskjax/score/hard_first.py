@@ -23,6 +23,15 @@ def hard_first(
   one that hides fewer draws among the picked. Arguments of `select` may move with the step: from
   easy to hard.
 
+  Args:
+    keys: typed, one per example.
+    loss: of each position, measured or predicted.
+    step: of the run, for arguments of `select` that move.
+    select: takes the loss, and says which positions come first.
+
+  Returns:
+    Scores in [1, 2) where picked, in [0, 1) elsewhere.
+
   >>> import jax
   >>> from maskjax import keys, select
   >>> loss, half = jnp.array([[1., 3., 2., 0.]]), functools.partial(select.top, ratio=0.5)

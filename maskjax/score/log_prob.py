@@ -19,6 +19,14 @@ def log_prob(
   hidden. Draws count as independent: of several without replacement this is not the exact
   probability, but what is used.
 
+  Args:
+    scores: logits of the positions.
+    hidden: the positions that were drawn.
+    where: positions that could have been drawn; None: all.
+
+  Returns:
+    Nats, at most 0.
+
   Raises:
     TypeError: `hidden` or `where` is not bool.
 

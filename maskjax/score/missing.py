@@ -38,6 +38,16 @@ def logistic(
   `hide_inputs` they are missing completely at random, by `ratio` too, and the mechanism is one not
   at random. One key a table; values are finite; cells in row-major order, `n = rows · columns`.
 
+  Args:
+    keys: typed, one a table.
+    values: finite.
+    ratio: mean probability to be missing, of each column that can be, in (0, 1).
+    inputs: share of the columns that the others depend on, in [0, 1).
+    hide_inputs: whether these go missing too.
+
+  Returns:
+    Logits plus logistic noise: above 0 is missing.
+
   Raises:
     BadInput: a ratio outside (0, 1), or no column beside the inputs.
 
@@ -70,6 +80,14 @@ def self_masked(
 
   $a_{ij} = x_{ij} / \sigma_j$, the value in deviations of its column over the rows. One key a
   table; values are finite; cells in row-major order, `n = rows · columns`.
+
+  Args:
+    keys: typed, one a table.
+    values: finite.
+    ratio: mean probability of each column to be missing, in (0, 1).
+
+  Returns:
+    Logits plus logistic noise: above 0 is missing.
 
   Raises:
     BadInput: a ratio outside (0, 1).

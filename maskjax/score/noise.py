@@ -19,6 +19,13 @@ def uniform(keys: Key[Array, "*b"], grid: tuple[int, ...]) -> Float[Array, "*b n
 
   Independent draws from U[0, 1), n = prod(grid) a key.
 
+  Args:
+    keys: typed, one per example.
+    grid: positions along each axis, n in all.
+
+  Returns:
+    Scores in [0, 1).
+
   Source: He et al. 2022 (MAE), section 3, "Masking".
 
   >>> uniform(jax.random.split(jax.random.key(0), 8), (14, 14)).shape
@@ -56,6 +63,15 @@ def blocks(
   smaller. With `offset` an example shifts its cells along each axis by a random part of their side,
   so that between any two neighbours a border is equally likely; cells at both ends are then cut.
 
+  Args:
+    keys: typed, one per example.
+    grid: positions along each axis, n in all.
+    size: positions of a cell along each axis; None: the whole axis.
+    offset: whether each example shifts its cells at random.
+
+  Returns:
+    Scores in [0, 1), equal within a cell.
+
   Raises:
     BadInput: see `units.sides`.
 
@@ -90,6 +106,13 @@ def words(
   Units are numbered below n, as `units.words` does; a negative unit gives NaN, hidden last. A unit
   is as likely to be hidden first as any other, however long it is.
 
+  Args:
+    keys: typed, one per example.
+    unit: the unit of each position, in [0, n), or negative for none.
+
+  Returns:
+    Scores in [0, 1), equal within a unit; NaN without a unit.
+
   Source: Cui et al. 2021, "Pre-Training with Whole Word Masking for Chinese BERT".
 
   >>> s = words(jax.random.key(0), jnp.array([0, 0, 1, 1, 1]))
@@ -108,6 +131,15 @@ def spans(
   end: $P(\ell) \propto p (1 - p)^{\ell - 1}$ for lengths up to the `longest`. The i-th scores
   between n - i and n - i + 1, falling along it. So the highest scores are those that spans would
   hide one after another, overlaps and all, until there are enough, and the last span is cut.
+
+  Args:
+    keys: typed, one per example.
+    grid: positions along each axis, n in all, in one sequence.
+    p: of the geometric distribution of lengths, in (0, 1]; the lower, the longer.
+    longest: positions of the longest span.
+
+  Returns:
+    Scores in (0, n + 1), those of the first span the highest.
 
   Raises:
     BadInput: p outside (0, 1], or a `longest` below 1.
@@ -155,6 +187,14 @@ def gumbel(
 
   $s_i = \ell_i / T + g_i$ with $g_i = -\log(-\log u_i)$, all in float32, the noise from enough bits
   for its tail. The temperature is a number or one per example.
+
+  Args:
+    keys: typed, one per example.
+    logits: unnormalised log-probabilities to be hidden.
+    temperature: above 0, a number or one per example; the higher, the more uniform.
+
+  Returns:
+    Float32 scores; `select.top` of them is the sample.
 
   Raises:
     BadInput: a temperature that is no number above 0.

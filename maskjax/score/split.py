@@ -27,6 +27,16 @@ def split(
   the likelier that one section gets nearly all. With `subsets` every set of sections but the empty
   one is equally likely to be the one that shares; the others get nothing.
 
+  Args:
+    keys: typed, one per example.
+    sizes: positions of each section, n in all.
+    keep: positions that stay visible in all sections together.
+    alpha: concentration of the Dirichlet distribution, above 0, one or one a section.
+    subsets: whether only a random set of the sections shares.
+
+  Returns:
+    Scores in [0, 2); those below 1 are to stay visible.
+
   Raises:
     BadInput: no sections, or an `alpha` that is not above 0 or not one a section.
 

@@ -17,6 +17,16 @@ def confidence(
 ) -> Float[Array, "*b n"]:
   r"""Surprise at the token that was drawn: $-(\log p(x_i) + \tau g_i)$, g standard Gumbel noise.
 
+  Args:
+    logits: of the v tokens at each position.
+    tokens: what was drawn there.
+    keys: typed, one per example.
+    step: of decoding; each has noise of its own.
+    noise: $\tau$, the weight of the Gumbel noise; 0: none.
+
+  Returns:
+    Nats; high is least certain.
+
   Source: Chang et al. 2022 (MaskGIT), section 3.2, whose code adds the noise.
 
   >>> score = confidence(jnp.zeros((1, 4)), jnp.array([2]), jax.random.key(0))

@@ -36,6 +36,18 @@ def per_axis(
   exchanging rows, or columns, does not change its distribution. The mean is that of the allowed
   positions; slices without any are not selected, and nothing is hidden that is not allowed.
 
+  Args:
+    scores: of all positions of the grid, in row-major order; high hides first.
+    grid: positions along each axis.
+    counts: slices to hide along each axis; None: leave it alone.
+    ratios: hidden shares of the slices in [0, 1], in place of counts.
+    rounding: of ratios, see `count_of`.
+    join: "any" or "all" of the axes.
+    allowed: positions that may be hidden; None: all.
+
+  Returns:
+    True where hidden.
+
   Raises:
     BadInput: scores of another length than the grid's, other than one number an axis, an unknown
       join, all axes left alone; see `count_of`.

@@ -38,6 +38,19 @@ def multiblock(
   does, the last target is no longer taken out of it, then the last but one, and so on, so that in
   the end nothing may be. `scale`, `aspect` and `tied` are those of `block_size`.
 
+  Args:
+    uniforms: m numbers in [0, 1), even, at least 6 + 2 · targets.
+    grid: rows and columns.
+    targets: v, blocks to predict.
+    scale: range of a target's area, as shares of the grid.
+    aspect: range of a target's height over its width.
+    context: range of the context's area, as shares of the grid.
+    least: positions that the context keeps, if it can.
+    tied: whether one number says both area and aspect.
+
+  Returns:
+    What is hidden from the encoder, and what each target asks.
+
   Raises:
     BadInput: a grid that is no plane, ranges outside of what there is, no target, or numbers that
       are odd or too few for a corner of the context.
@@ -85,6 +98,16 @@ def block_size(
   Of $n = \lfloor s\,g_1 g_2 \rfloor$ positions, $h = \sqrt{n r}$ and $w = \sqrt{n / r}$, each
   rounded and below its side of the grid; s lies in `scale`, a share of the grid, and r in `aspect`.
   `tied` lets the first number say both, as the public code does: the larger, the taller.
+
+  Args:
+    uniforms: two numbers in [0, 1): where area and aspect lie in their ranges.
+    grid: rows and columns.
+    scale: range of the area, as shares of the grid.
+    aspect: range of height over width.
+    tied: whether the first number says both.
+
+  Returns:
+    Height and width in positions.
 
   Raises:
     BadInput: a grid that is no plane, or ranges outside of what there is.

@@ -21,6 +21,14 @@ def sigmoid(
   $(\gamma, \zeta)$; beyond (0, 1), gates close and open fully. Of scores with logistic noise this
   is the concrete gate, with `stretch=(-0.1, 1.1)` the hard concrete one. A NaN score gives gate 1.
 
+  Args:
+    scores: high closes the gate, 0 leaves it half open.
+    temperature: above 0; the lower, the harder.
+    stretch: the gate's limits before it is clipped to [0, 1].
+
+  Returns:
+    Gates in [0, 1], 1 = kept.
+
   Raises:
     BadInput: a `stretch` that does not rise.
 
@@ -49,6 +57,14 @@ def softmax(
   $\sum_p \mathrm{softmax}(s / \tau)_p\,(1 - \mathrm{hidden}_p)$. A pattern whose score is NaN has
   no share; where all are NaN, nothing is hidden. With Gumbel noise in the scores this is the
   Gumbel softmax over patterns.
+
+  Args:
+    scores: of p patterns; the highest is the likeliest.
+    patterns: what each hides of n positions.
+    temperature: above 0; the lower, the harder.
+
+  Returns:
+    Gates in [0, 1], 1 = kept.
 
   Raises:
     TypeError: `patterns` are not bool.
@@ -84,6 +100,16 @@ def shares(
   allowed, or whose segment is not in 0 to `segments` - 1, has none. Without a `segment` for each
   position all are of one. Where the segments are the edges that end at a node, gates are the
   bandwidths of its messages.
+
+  Args:
+    scores: high is a small share.
+    segment: of each position, in [0, segments); None: all are of one.
+    segments: how many there are, static.
+    temperature: above 0; the lower, the less equal.
+    allowed: positions that may have a share; None: all.
+
+  Returns:
+    Gates in [0, 1] that add up to 1 in each segment with an allowed position.
 
   Raises:
     TypeError: `allowed` is not bool.
@@ -125,6 +151,16 @@ def harden(
   """Hides the lowest gates: `count` or a `ratio` of them exactly, or all less than `below`.
 
   With none of the three, `below` is 0.5. Ties and NaN as in `top` and `threshold`.
+
+  Args:
+    gate: 1 = kept.
+    count: how many to hide: an int, traced, or one per example.
+    ratio: hidden share of the allowed positions, in [0, 1].
+    below: the gate under which positions are hidden, one or one per example.
+    allowed: positions that may be hidden; None: all.
+
+  Returns:
+    True where hidden.
 
   Raises:
     BadInput: more than one of the three given; see `count_of`.

@@ -29,6 +29,16 @@ def n_of_m(
   position is compared with the others of its group: `of` passes, no sort, no gather, and nothing
   to exchange where devices hold whole groups.
 
+  Args:
+    scores: of all positions; high hides first.
+    keep: positions of each group that stay visible.
+    of: positions of a group; divides the axis.
+    axis: along which groups lie.
+    allowed: positions that may be hidden; None: all.
+
+  Returns:
+    True where hidden.
+
   Raises:
     BadInput: `of` does not divide the axis, or `keep` is outside [0, of].
     TypeError: scores that are not floating, or `allowed` not bool.
@@ -73,6 +83,17 @@ def per_block(
   A None side in `size` is the whole axis. `count` and `ratio` are those of `top`, of a single cell:
   a number or one per example.
 
+  Args:
+    scores: of all positions of the grid, in row-major order; high hides first.
+    grid: positions along each axis.
+    size: positions of a cell along each axis, which it divides; None: the whole axis.
+    count: how many to hide in each cell: an int, traced, or one per example.
+    ratio: hidden share of each cell's allowed positions, in [0, 1]; give this or `count`.
+    allowed: positions that may be hidden; None: all.
+
+  Returns:
+    True where hidden.
+
   Raises:
     BadInput: a side that does not divide its axis, scores of another length than the grid's; see
       `count_of`.
@@ -116,6 +137,15 @@ def per_section(
   Sections of the given `sizes` follow each other. `counts` are one a section, each an int, traced,
   or one per example; or an array that may be traced.
 
+  Args:
+    scores: of all positions; high hides first.
+    sizes: positions of each section, n in all.
+    counts: how many to hide in each section.
+    allowed: positions that may be hidden; None: all.
+
+  Returns:
+    True where hidden.
+
   Raises:
     BadInput: sizes that do not add up to n, another number of counts; see `count_of`.
     TypeError: scores that are not floating, or `allowed` not bool.
@@ -154,6 +184,15 @@ def whole(
   when all its allowed positions are hidden; what is not allowed stays visible. Positions of a
   negative unit stay as they are. Every two positions of an example are compared: n² of them, which
   the CPU holds in memory.
+
+  Args:
+    hidden: a mask that may cut units.
+    unit: the unit of each position; negative: none.
+    up: whether cut units are completed, not given back.
+    allowed: positions that may be hidden; None: all.
+
+  Returns:
+    True where hidden, all or nothing of a unit.
 
   Raises:
     TypeError: `hidden` or `allowed` is not bool.

@@ -22,6 +22,14 @@ def spread(
   A length is one for all, or one per position. Spans are clipped at the end, or at the `limit`, the
   number of valid positions of all or of each example; so the numbers that are hidden differ.
 
+  Args:
+    starts: True where a span begins.
+    length: positions of a span, one for all or one per position.
+    limit: number of valid positions, of all or of each example; None: n.
+
+  Returns:
+    True where hidden.
+
   Raises:
     BadInput: a negative length.
     TypeError: `starts` is not bool.
@@ -48,6 +56,14 @@ def rectangles(
 
   Corner and size count positions along each axis; what reaches beyond the grid is clipped. A box of
   size s lies inside, and every position is reached, with corners from 0 to grid - s inclusive.
+
+  Args:
+    corner: first position of each box along each axis.
+    size: positions of each box along each axis.
+    grid: positions along each of the a axes, n in all.
+
+  Returns:
+    True where hidden.
 
   Raises:
     BadInput: corners and sizes of another number of axes than the grid's.

@@ -77,6 +77,17 @@ def top(
   gather, and along a sharded axis nothing but a few numbers to exchange. Beyond 2³¹ - 1 entries the
   counts are int64.
 
+  Args:
+    scores: of all positions; high hides first. Or a tree of arrays, with `axis=None`.
+    count: how many to hide: an int, traced, or one per example.
+    ratio: hidden share of the allowed positions, in [0, 1]; give this or `count`.
+    rounding: of `ratio`: "nearest", "down" or "up", see `count_of`.
+    allowed: positions that may be hidden; None: all.
+    axis: -1: each row by itself; None: all entries together.
+
+  Returns:
+    True where hidden, in the shape of the scores.
+
   Raises:
     BadInput: see `count_of`; another axis; `allowed` that is no tree like `scores`.
     TypeError: scores that are not floating, or `allowed` not bool.
@@ -118,6 +129,15 @@ def top_up(
   that ⌊(1 - ratio) n⌋ are left to see, since what is left is what this is about: of half of an odd
   number the smaller one. Ties and NaN go as in `top`.
 
+  Args:
+    scores: of all positions; high hides first.
+    count: how many are to be hidden or not allowed: an int, traced, or one per example.
+    ratio: their share of all n, in [0, 1]; give this or `count`.
+    allowed: positions that may be hidden; None: all.
+
+  Returns:
+    True where hidden; False where not allowed.
+
   Raises:
     BadInput: see `count_of`.
     TypeError: scores that are not floating, or `allowed` not bool.
@@ -148,6 +168,14 @@ def threshold(
 
   `above` is a number or one per example. Of white noise, `above=1 - p` hides each position
   independently with probability p (Bernoulli).
+
+  Args:
+    scores: of all positions; high hides first.
+    above: the score beyond which positions are hidden, one or one per example.
+    allowed: positions that may be hidden; None: all.
+
+  Returns:
+    True where hidden.
 
   Raises:
     TypeError: `allowed` is not bool.

@@ -23,6 +23,14 @@ def nested(
 ) -> Bool[Array, "v *b n"]:
   """Hides the highest scores once for each count: every mask lies inside the next larger one.
 
+  Args:
+    scores: of all positions; high hides first.
+    counts: how many to hide in each of the v views.
+    allowed: positions that may be hidden; None: all.
+
+  Returns:
+    One mask a view, on the leading axis.
+
   Raises:
     BadInput: see `count_of`.
     TypeError: scores that are not floating, or `allowed` not bool.
@@ -44,6 +52,14 @@ def disjoint(
 
   With counts that add up to n, the views are complementary: every position is hidden in one. Where
   fewer are allowed, the last views hide fewer.
+
+  Args:
+    scores: of all positions; high hides first.
+    counts: how many to hide in each of the v views, at most n in all.
+    allowed: positions that may be hidden; None: all.
+
+  Returns:
+    One mask a view, on the leading axis.
 
   Raises:
     BadInput: counts that add up to more than n; see `count_of`.

@@ -58,7 +58,8 @@ def where_given(given: Any, graph: Callable[..., Any], *, present: str, absent: 
   Args:
     given: None where a caller did not hand it over.
     graph: asks for values.
-    present, absent: references to them.
+    present: reference to the value where it was handed over.
+    absent: reference to the value where it was not.
 
   >>> where_given(None, lambda name: {"a": 1, "b": 2}[name], present="a", absent="b")
   2

@@ -76,7 +76,8 @@ def replaced(
   """An image with another one in the cells of a grid that are hidden.
 
   Args:
-    image, other: of one shape, whose sides the grid divides.
+    image: whose sides the grid divides.
+    other: of the same shape.
     hidden: cells, row by row.
     grid: cells along each axis.
 

@@ -65,7 +65,8 @@ def learned_patterns(
   gradients large. Groups run along the input axis of linen kernels, -2.
 
   Args:
-    keep, of: N kept of every M.
+    keep: N, weights that are kept of each group.
+    of: M, weights of a group.
     where: see `hold`: which leaves have masks.
     score: see `maskjax.weights.score`; the criterion, which may name statistics by `given`.
     prior: $\alpha$, 0 for none, as when the logits are another run's.

@@ -43,7 +43,8 @@ def update_only(
     where: a tree of bools shaped as the parameters, or what gives it for them: which leaves have
       masks. The others are trained whole, a new head, say. None means that all have.
     scope: "global" selects among all leaves together, "layer" in each by itself.
-    units, seed: see `hold`.
+    units: which parameters are selected together, see `hold`.
+    seed: of the keys that a random score draws from.
 
   Raises:
     BadInput: an argument that cannot work; on `init`, a tree that does not fit the parameters, a
