@@ -42,7 +42,7 @@ LAYERS = [
   ("data",),
   ("view",),
   ("train",),
-  ("note", "catalogue", "page", "cli", "__main__", "pages"),
+  ("note", "catalogue", "page", "cli", "__main__", "pages", "docs"),
   ("bench",),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

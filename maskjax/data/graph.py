@@ -66,6 +66,16 @@ def open(
   with `seed`. The splits "train", "validation" and "test" are the whole graph, with their nodes
   `valid`. `nodes` and `edges` (directed ones, two for each) are the numbers to pad to.
 
+  Args:
+    path: the npz file.
+    held: share of the edges that are held out, in [0, 1).
+    seed: of which these are.
+    nodes: number of nodes to pad to; None: no padding.
+    edges: number of directed edges to pad to; None: no padding.
+
+  Returns:
+    The record, and the graph of each split.
+
   Raises:
     BadInput: no such file, arrays that are missing or do not fit, nothing to learn from.
   """

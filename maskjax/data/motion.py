@@ -120,6 +120,22 @@ def open(
   Dark pixels of what moves are see-through unless `opaque`. Behind it stand still `resting` others
   that are as large and as bright. Every image moves in `draws` clips, of the test splits in one. A
   clip's label is that of what moves in it.
+
+  Args:
+    path: of the images, as `data.path` would be.
+    images: name of their data set, as `data.name` would be.
+    frames: of a clip.
+    size: height and width of a clip, in pixels.
+    side: height and width of what moves, in pixels.
+    speed: pixels a frame.
+    still: brightness of what stands still, a factor.
+    opaque: whether dark pixels of what moves cover what is behind.
+    resting: further images that stand still.
+    draws: clips in which each training image moves.
+    seed: of places and directions.
+
+  Returns:
+    The record, and the clips of each split.
   """
   from maskjax.data import pipeline  # which opens this module by name
 

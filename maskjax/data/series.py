@@ -60,6 +60,18 @@ def open(
   $(x - \mu_c) / \sigma_c$ with the mean and deviation of channel c over the training rows that have
   a value, kept as `record.mean` and `record.std` (the deviation of a constant channel counts as 1).
 
+  Args:
+    path: the file.
+    length: rows of a window.
+    stride: rows from one training window to the next.
+    split: rows of each part, whole numbers or shares.
+    delimiter: between cells; "": found out.
+    decimal: the mark between digits.
+    header: whether the first row holds names; None: found out.
+
+  Returns:
+    The record, and the windows of each split.
+
   Raises:
     BadInput: no such file, no header, no rows, a row of another width, a cell that is not a finite
       number (line and column named), a part shorter than a window, a channel without training

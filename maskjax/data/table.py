@@ -73,6 +73,17 @@ def open(
   known ones, column means where none is known), and only known cells are `allowed` to be selected.
   Then the split "truth" holds the same rows with all that is known, in the same units.
 
+  Args:
+    path: the file; "" for one that is `bundled`.
+    bundled: name of scikit-learn's table.
+    missing: how more cells go missing; None: none do.
+    delimiter: between cells; "": found out.
+    decimal: the mark between digits.
+    header: whether the first row holds names; None: found out.
+
+  Returns:
+    The record, and the rows of each split.
+
   Raises:
     BadInput: no such file or table, what is in it is no table of numbers, or a column of which
       nothing is left.

@@ -111,6 +111,20 @@ def open(
 
   With the record `known` of the text that a run began with nothing is learned: its vocabulary is
   taken as it is.
+  Args:
+    path: a file, a folder or a zip.
+    unit: what a token is: "characters", "words" or "bpe".
+    vocabulary: number of token ids at most.
+    length: tokens of a window.
+    stride: tokens from one training window to the next; 0: `length`.
+    split: shares or numbers of characters (documents) of the parts, where nothing tells splits.
+    splits: which files make which split, see `layout.lay_out`.
+    documents: "file", a separator within files, or "" for one text.
+    collocations: arguments of `collocations.units`; None: no units.
+    turns: separator of turns; "": none.
+
+  Returns:
+    The record, and the windows of each split.
 
   Raises:
     BadInput: no such file, nothing in it, not UTF-8 (file and byte offset named), an argument out

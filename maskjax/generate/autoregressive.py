@@ -38,6 +38,16 @@ def autoregressive(
   Returns:
     "tokens", and "step": when each position was written, from 1; 0 where it was given.
 
+  Args:
+    read: `tokens -> cache`.
+    follow: `(cache, tokens, i) -> (logits, cache)`.
+    keys: typed, one per example.
+    tokens: ids of n positions; those that are hidden do not matter.
+    hidden: positions to fill.
+    temperature: at least 0; 0 takes the likeliest.
+    top_k: likeliest tokens to draw from; 0: all.
+    top_p: probability that the tokens to draw from hold, in (0, 1].
+
   Raises:
     BadInput: a temperature or `top_k` below 0, `top_p` outside (0, 1], or a schedule for any.
 

@@ -61,6 +61,21 @@ def decode(
     "tokens", and "step": when each position was revealed (the last time), from 1; 0 where it was
     given.
 
+  Args:
+    predict: `(tokens, hidden) -> logits`.
+    keys: typed, one per example.
+    tokens: ids of n positions; those that are hidden do not matter.
+    hidden: positions to fill.
+    score: of hidden positions; high stays hidden longer.
+    select: which of them stay hidden, by a `count`.
+    schedule: share that is still hidden, from 1 at u = 0 to 0 at u = 1.
+    steps: S, at least 1.
+    binomial: whether each position stays hidden by itself, not an exact number.
+    temperature: of the tokens, at least 0; may move.
+    remask: whether revealed tokens may be hidden again.
+    guidance: w; 0: none; may move.
+    unguided: as `predict`, without the label; None: no guidance.
+
   Raises:
     BadInput: `steps` below 1, a score or selection that needs what is not offered, or guidance
       where there is nothing without it.

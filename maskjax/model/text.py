@@ -26,12 +26,13 @@ class TextTransformer(nn.Module):
     remat: compute each block again in the backward pass, for memory.
     scan: compile one block for all, a loop over them.
     causal: whether a token sees only itself and those before it.
-    kv_heads: see `Attention`.
+    kv_heads: see `attention.Attention`.
     tied: predict tokens with the embeddings that they are read with, not a matrix of their own.
-    gated: blocks of today's language models, else those of the first transformers; see `Block`.
+    gated: blocks of today's language models, else those of the first transformers; see
+      `transformer.Block`.
     learned: so many positions with a learned vector each, in place of rotary ones; 0 for these.
-    norm_eps, base, activation, post_norm: see `Block`; with the last, what is embedded is
-      normalised before the blocks.
+    norm_eps, base, activation, post_norm: see `transformer.Block`; with the last, what is
+      embedded is normalised before the blocks.
     head: whether tokens are predicted after a dense layer, an activation and a norm, with biases.
   """
 
@@ -70,8 +71,8 @@ class TextTransformer(nn.Module):
 
     With `segments` tokens see those of their own segment alone. `pairs`, which may ask for them,
     says in place of that and of `causal` what is hidden from which token. With `start` a network
-    goes on from the keys and values in the collection "cache", see `Attention`. `features` are the
-    normalised tokens `[*b n d]`, in place of logits.
+    goes on from the keys and values in the collection "cache", see `attention.Attention`.
+    `features` are the normalised tokens `[*b n d]`, in place of logits.
     """
     embed = nn.Embed(
       self.vocabulary + self.extra,

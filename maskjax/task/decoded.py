@@ -25,7 +25,7 @@ def logits_of(
   padding, and none is of another document.
 
   Args:
-    graph: whose `source` and `hidden` are given, see `Run.ask`.
+    graph: whose `source` and `hidden` are given, see `run.Run.ask`.
     grid: over which the tokens lie. Along its last axis they may be more or fewer.
     value: what is asked, logits of every token; of a branch as "BRANCH.NAME".
     field: of the batch that holds the tokens, over the grid.

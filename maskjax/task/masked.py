@@ -194,7 +194,7 @@ class Masked:
     return {**variables, TEACHERS: {name: fn(old[name], own) for name, fn in follow.items()}}
 
   def prepare(self, variables: Variables, batches: Any) -> Variables:
-    """What is fitted is; teachers begin as the parameters do, those of `init_from` too."""
+    """What is fitted is; teachers begin as the parameters do, also what `init_from` brings."""
     if fits := fitting(self.parts.modules):
       variables = fitted(fits, variables, batches, self.record.kind)
     return self._copied(variables)

@@ -19,14 +19,14 @@ class Value(NamedTuple):
 
   Attributes:
     fn: a function of other values, bound to its hyperparameters. It may name `keys`, one key for
-      each example; `key`, one for the step, of what all examples share; `graph`, see `Run.ask`; and
-      `state`, what it returned last beside its value: then it returns the pair (value, state),
+      each example; `key`, one for the step, of what all examples share; `graph`, see `run.Run.ask`;
+      and `state`, what it returned last beside its value: then it returns the pair (value, state),
       `state` being None at first.
     of: argument → reference. A required argument that is not here is the value of its own name. A
       function of `**named` takes all that is here.
     stream: of the keys; the name of the value unless said.
     keeps: numbers of positions, rising, one of which `fn` is told as `keep`. Of several, a step
-      takes the smallest that holds what is not `hidden` of any example; see `Run`.
+      takes the smallest that holds what is not `hidden` of any example; see `run.Run`.
     exact: whether so many are visible in every example; `fn` may name it.
   """
 

@@ -199,7 +199,7 @@ def over_times(
   example. What else the value draws is drawn anew for each d, as in step d of a run.
 
   Args:
-    graph: in which `times` are given, see `Run.ask`.
+    graph: in which `times` are given, see `run.Run.ask`.
     key: of the first times.
     position: of the examples in the global batch.
     draws: D.

@@ -52,6 +52,11 @@ def zero(tree: PyTree, state: Any) -> PyTree:
 def settle(average: PyTree, params: PyTree, state: Any) -> PyTree:
   """An average of the parameters, and wherever `state` holds them the parameters themselves.
 
+  Args:
+    average: of the parameters, a tree like them.
+    params: the parameters.
+    state: of the optimiser, with its `Held`.
+
   Raises:
     BadInput: `state` contains not exactly one `Held`.
   """

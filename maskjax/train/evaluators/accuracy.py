@@ -26,6 +26,11 @@ def accuracy(context: Context, *, split: str = "test", batch_size: int = 512) ->
   Returns:
     {"accuracy": share of examples classified right, "loss": mean cross-entropy}.
 
+  Args:
+    context: what the training loop hands over.
+    split: that is classified.
+    batch_size: examples at a time.
+
   Raises:
     BadInput: no labels, a task that predicts no classes, an unknown or empty split, a batch size
       that the devices do not divide, or a loss that is not finite.

@@ -24,6 +24,12 @@ def bits(
   Returns:
     "per character", and "per token" in bits too.
 
+  Args:
+    context: what the training loop hands over.
+    split: whose windows are measured.
+    draws: noise draws a window, which are averaged.
+    batch_size: windows at a time.
+
   Raises:
     BadInput: the task gives no likelihood, or the devices do not divide the batch size.
   """

@@ -41,6 +41,14 @@ def frechet(
   Returns:
     "distance" of samples, "real" that of the images of `split`, and "noise".
 
+  Args:
+    context: what the training loop hands over.
+    network: workdir of a classifier, or "stages/NAME" within this run's.
+    reference: split of the real images.
+    split: that says what samples are conditioned on.
+    examples: how many are sampled.
+    batch_size: examples at a time.
+
   Raises:
     BadInput: a task that samples nothing, an unknown split, fewer than two examples, or a network
       of other images.

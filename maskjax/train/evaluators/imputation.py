@@ -43,6 +43,15 @@ def imputation(
   Returns:
     "rmse", and "mean", "knn" and "iterative" likewise.
 
+  Args:
+    context: what the training loop hands over.
+    train: split with missing cells.
+    test: split of the same rows with all that is known.
+    baselines: whether those of scikit-learn are fitted too.
+    neighbours: rows that the nearest-neighbour baseline takes the mean of.
+    rows: that the picture shows.
+    batch_size: rows at a time.
+
   Raises:
     BadInput: the task imputes nothing, nothing is missing, or the devices do not divide the batch.
 

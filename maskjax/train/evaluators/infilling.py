@@ -35,6 +35,14 @@ def infilling(
   Returns:
     {"accuracy": share of hidden tokens that come first, "loss": nats a hidden token}.
 
+  Args:
+    context: what the training loop hands over.
+    split: whose windows are measured.
+    ratio: hidden share of a window's tokens, in [0, 1].
+    whole: whether units of the data are hidden, not single tokens.
+    draws: masks a window.
+    batch_size: windows at a time.
+
   Raises:
     BadInput: a task that fills nothing in, units that the data do not tell, or a batch size that
       the devices do not divide.

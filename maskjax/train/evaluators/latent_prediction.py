@@ -35,6 +35,14 @@ def latent_prediction(
     their root mean square, and "rank", how many directions they fill: both fall where they
     collapse.
 
+  Args:
+    context: what the training loop hands over.
+    split: that is measured.
+    pooling: of the features that may collapse: "mean" or "class".
+    examples: with a mask, at most.
+    parts: groups of views, by the number drawn for each.
+    batch_size: examples at a time.
+
   Raises:
     BadInput: a task without costs of views or without features, an unknown split or pooling, or the
       devices do not divide the batch size.

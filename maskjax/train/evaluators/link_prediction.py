@@ -31,6 +31,13 @@ def link_prediction(
   Returns:
     {"auc", "gate"}.
 
+  Args:
+    context: what the training loop hands over.
+    split: of graphs with held-out edges.
+    seed: of the pairs without an edge.
+    features: "last" layer, or all layers of a "node".
+    cosine: whether features are scaled to length 1.
+
   Raises:
     BadInput: an unknown split, features that the task does not tell, or a split whose
       graphs have no held-out edges.

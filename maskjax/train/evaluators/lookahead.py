@@ -30,6 +30,12 @@ def lookahead(
     and "early chance"; "layer/I", the share in layer I; "answers", the share of what is read where
     answers are asked.
 
+  Args:
+    context: what the training loop hands over.
+    split: whose windows are read.
+    batch_size: windows at a time.
+    limit: windows, about.
+
   Raises:
     BadInput: the task tells no attention, or the devices do not divide the batch size.
   """

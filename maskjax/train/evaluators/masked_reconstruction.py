@@ -38,6 +38,15 @@ def masked_reconstruction(
   Returns:
     "ratio" and "error".
 
+  Args:
+    context: what the training loop hands over.
+    train: split of the mean image.
+    test: split that is reconstructed.
+    batch_size: examples at a time.
+    examples: of either split at most; None: all.
+    score: section of a score, of `keys` and `grid`; None: the task's own masks.
+    select: section of the selection that goes with it.
+
   Raises:
     BadInput: the task has no views to compare or no prediction among them, only one of `score` and
       `select` is given or needs what is not there, or the devices do not divide the batch size.

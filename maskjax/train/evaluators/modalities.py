@@ -42,6 +42,14 @@ def modalities(
     deviation of that share over the examples. Draws input, what is seen, and prediction of each
     modality of `pictured` evenly spaced examples.
 
+  Args:
+    context: what the training loop hands over.
+    train: split of the best guess without a model.
+    test: split that is predicted.
+    batch_size: examples at a time.
+    examples: of both splits at most.
+    pictured: examples that are drawn.
+
   Raises:
     BadInput: the task has no views of modalities, or the devices do not divide the batch size.
   """

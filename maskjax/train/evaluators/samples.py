@@ -29,6 +29,13 @@ def samples(
   Returns:
     No numbers.
 
+  Args:
+    context: what the training loop hands over.
+    split: whose labels samples are conditioned on.
+    examples: how many are sampled.
+    columns: samples a row of the picture.
+    stages: of decoding that the second picture shows.
+
   Raises:
     BadInput: a task that samples nothing, no example to draw, or more than devices can share.
   """

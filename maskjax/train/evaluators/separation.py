@@ -46,6 +46,15 @@ def separation(
   Returns:
     "improvement", of ideal masks "binary", "ratio" and "wiener", then "si_snr", "mixture", "gate".
 
+  Args:
+    context: what the training loop hands over.
+    split: that is separated.
+    batch_size: mixtures at a time.
+    ideal: whether ideal masks are measured too.
+    size: seconds of a window of the ideal masks.
+    hop: seconds from one window to the next.
+    examples: mixtures that are drawn.
+
   Raises:
     BadInput: an unknown split, or the devices do not divide the batch.
 

@@ -41,6 +41,12 @@ def zero_shot(
   Returns:
     "accuracy" with all templates, "one" with the first alone.
 
+  Args:
+    context: what the training loop hands over.
+    split: that is classified.
+    limit: examples at most; None: all.
+    templates: descriptions of a class called {name}.
+
   Raises:
     BadInput: no labels, no captions to learn from, an unknown or empty split, no templates, or one
       that names something else.

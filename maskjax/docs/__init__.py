@@ -1,0 +1,1 @@
+"""The API reference, rendered from docstrings, and a notebook."""
