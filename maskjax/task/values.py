@@ -163,13 +163,13 @@ def reward(
   return jax.vmap(jax.vmap(each))(prediction, target, asked)
 
 
-def target(values: Float[Array, "b n p"], *, aim: Target) -> Float[Array, "b n p"]:
+def target(values: Float[Array, "b n p"], *, aim: Target) -> Float[Array, "b n q"]:
   """What is asked back, made from the values."""
   return aim.encode(values)
 
 
 def predicted_values(
-  prediction: Float[Array, "b n p"], values: Float[Array, "b n p"], *, aim: Target
+  prediction: Float[Array, "b n q"], values: Float[Array, "b n p"], *, aim: Target
 ) -> Float[Array, "b n p"]:
   """What is predicted of the values, in their own units: the target made undone."""
   return aim.decode(prediction, values)
