@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from maskjax import hide, recover, schedule, score, select, units
+from maskjax import hide, over, recover, schedule, score, select, units
 from maskjax.hide.pairs import dense
+from maskjax.record import Record
 
 BATCH, GRID, PATCH = 8, (2, 3), (2, 2)
 N, WIDTH, KEEP = 6, 4, 3
@@ -109,6 +110,7 @@ def pairs(predicate):
 
 PATTERNS = jnp.arange(N)[:, None] == jnp.arange(4)
 line = schedule.linear(0.75, 0.25)
+CLIP = over.patches(record=Record("video", (4, 3, 2, 3), {}), patch=(2, 1, 2))
 ROWS = {
   "score.uniform": Row(partial(score.uniform, grid=GRID), own),
   "score.blocks": Row(partial(score.blocks, grid=GRID, size=(2, 2)), own),
@@ -347,6 +349,7 @@ ROWS = {
   "recover.unpatchify": Row(
     partial(recover.unpatchify, patch=PATCH, grid=GRID, channels=3), patches
   ),
+  "recover.frame_pixels": Row(recover.frame_pixels(over=CLIP).encode, patches),
   "recover.latents": Row(recover.latents().encode, patches),
   "recover.latents/plain": Row(recover.latents(normalise=False).encode, patches),
   "recover.latents/decode": Row(recover.latents().decode, one(patches, patches)),

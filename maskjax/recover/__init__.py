@@ -5,6 +5,7 @@ from maskjax.recover.contrastive import equal_rows, info_nce
 from maskjax.recover.cosine import cosine_distance
 from maskjax.recover.diffusion import NoiseLevel, clipped_nats, noise_level
 from maskjax.recover.examples import patch_cross_entropy, per_example
+from maskjax.recover.frame import frame_pixels
 from maskjax.recover.likelihood import cross_entropy, elbo, kl_divergence, mixed_labels, nll
 from maskjax.recover.loss import absolute_error, smooth_l1, squared_error
 from maskjax.recover.policy import policy_gradient
@@ -25,6 +26,7 @@ __all__ = [
   "cross_entropy",
   "elbo",
   "equal_rows",
+  "frame_pixels",
   "info_nce",
   "kl_divergence",
   "latents",

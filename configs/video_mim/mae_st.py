@@ -1,0 +1,94 @@
+r"""MAE of clips (Feichtenhofer et al., 2022): 90 % of space-time patches hidden, none in a shape.
+
+Paper: Feichtenhofer, Fan, Li, He. "Masked Autoencoders As Spatiotemporal Learners", NeurIPS 2022,
+       arXiv:2205.09113; code at github.com/facebookresearch/mae_st.
+Claim: Kinetics-400, 90 % hidden, after fine-tuning: ViT-L 84.8 % top-1, ViT-H 85.1 %. 16 frames at
+       224, patches of 2 x 16 x 16; masks that ignore the grid are better than tubes and frames.
+Measured: moving digits, `laptop`, 300 steps of 32 clips, three seeds, f32, 2 shared cores,
+       2026-11-30, by the command below:
+
+       | run       | masked_reconstruction | linear probe  | moving / still |
+       |-----------|-----------------------|---------------|----------------|
+       | untrained | 1.353 ± 0.123         | 0.115 ± 0.013 | 0.998 ± 0.033  |
+       | `laptop`  | 0.552 ± 0.001         | 0.108 ± 0.005 | 0.998 ± 0.033  |
+
+       *Not visible at this scale*: the probe is at chance. The paper's scale: not measured.
+Run:   python launch.py --config=configs/video_mim/mae_st.py:laptop --workdir=runs/mae_st
+
+Of each patch one frame is asked for, half of the frames of a clip, normalised by itself.
+
+Presets: `laptop` is what AdaMAE's `random` and `tube` see, moving digits, with 90 % hidden and one
+frame asked; `tube` and `frame` are the same with whole tubes and whole frames hidden.
+Clips are read from an npz as for AdaMAE. With other patches or channels model.decoder.outputs says
+how many numbers one frame of a patch has.
+Deviations: clips are given ready-made and one at a time, so epochs are effective ones (the code
+draws each clip four times an epoch); positions are fixed, sines of time, row and column, where
+those of the code are learned, a table of time plus one of space, 314,880 numbers in encoder and
+decoder; pictures show the predicted frame twice.
+"""
+
+from ml_collections import ConfigDict
+
+from maskjax import lab
+
+BASE = lab.base("image_mim/mae")
+# MAE's preset for images.
+WITHOUT = ("cifar", "small")
+
+NOTE = dict(
+  scale=dict(kind="video", shape=(16, 224, 224, 3), examples=240_000, parameters=317_416_192),
+  laptop=dict(kind="video", shape=(8, 24, 24, 1), classes=10, examples=1437),
+)
+
+
+def method(c: ConfigDict) -> None:
+  """Of patches in space and time 90 % are hidden at random; one frame of each is predicted."""
+  c.select.ratio = 0.9
+  c.target = dict(fn="recover.frame_pixels", normalise=True)
+  c.data = dict(name="npz", path="", train="train", test="test", augment=c.data.augment)
+  uniform = dict(score=dict(fn="score.uniform"), select=dict(fn="select.top", ratio=0.95))
+  c.evals = dict(
+    motion=dict(fn="train.evaluators.motion", every=0),
+    # Hidden at random, as many as for AdaMAE.
+    masked_reconstruction=dict(
+      fn="train.evaluators.masked_reconstruction", every=0, batch_size=64, **uniform
+    ),
+    own=dict(fn="train.evaluators.masked_reconstruction", every=-1, batch_size=64),
+    linear=dict(fn="train.evaluators.linear_probe", every=0, l2=1e-3),
+    reconstruction=dict(fn="train.evaluators.reconstruction", every=0, examples=2),
+  )
+
+
+def paper(c: ConfigDict) -> None:
+  """ViT-L, 800 effective epochs of Kinetics-400."""
+  c.batch_size, c.eval_batch_size, c.total_epochs = 512, 256, 800.0
+  c.over.patch = (2, 16, 16)
+  # One frame of a patch.
+  c.model.decoder.update(depth=4, outputs=16 * 16 * 3)
+  c.data.augment.crop = (0.5, 1.0)
+  c.optimizer.update(learning_rate=1.6e-3, warmup_epochs=120.0, clip=0.02)
+  c.evals.linear.every = -1
+
+
+@lab.preset
+def laptop(c: ConfigDict) -> None:
+  """Digits that move over others that stand still: 8 frames of 24 x 24, 4 x 6 x 6 patches."""
+  c.data.update(name="motion", images="digits", side=8, speed=1.5, still=0.5, draws=1)
+  c.data.update(frames=8, size=(24, 24), resting=3)
+  c.over.patch, c.eval_batch_size, c.batch_size, c.total_steps = (2, 4, 4), 128, 32, 300
+  c.target.normalise = True
+  c.model.decoder.update(width=48, outputs=16)
+  c.optimizer.update(learning_rate=2.4e-2, warmup_steps=30)
+  c.checkpoint.every, c.log.every = 200, 20
+
+
+@lab.preset("laptop")
+def tube(c: ConfigDict) -> None:
+  """`laptop` with the same positions hidden at all times."""
+  c.score = dict(fn="score.blocks", size=(None, 1, 1))
+
+
+@lab.preset("laptop")
+def frame(c: ConfigDict) -> None:
+  """`laptop` with all positions of a time hidden, in three of four times."""
+  c.score, c.select.ratio = dict(fn="score.blocks", size=(1, None, None)), 0.75
