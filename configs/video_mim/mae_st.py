@@ -8,16 +8,17 @@ Measured: moving digits, `laptop`, 300 steps of 32 clips, three seeds, f32, 2 sh
        2026-11-30, by the command below and with the other presets; `plain pixels` with
        --config.target.normalise=False. masked_reconstruction is of patches hidden at random, 95 %
        of them for all, in both frames of each; `zeros` are no run, but the true mean of the frame
-       that is asked, which a normalised target gives away:
+       that is asked, which a normalised target gives away, over all patches:
 
-       | run            | masked_reconstruction | linear probe  | moving / still |
-       |----------------|-----------------------|---------------|----------------|
-       | untrained      | 1.353 ± 0.123         | 0.115 ± 0.013 | 0.998 ± 0.033  |
-       | zeros          | 0.619                 | -             | -              |
-       | `laptop`       | 0.552 ± 0.001         | 0.108 ± 0.005 | 0.998 ± 0.033  |
-       | `tube`         | 0.552 ± 0.001         | 0.125 ± 0.007 | 0.988 ± 0.009  |
-       | `frame`        | 0.573 ± 0.021         | 0.103 ± 0.022 | 1.004 ± 0.004  |
-       | `plain pixels` | 1.021 ± 0.008         | 0.105 ± 0.017 | 0.998 ± 0.033  |
+       | run                     | masked_reconstruction | linear probe  | moving / still |
+       |-------------------------|-----------------------|---------------|----------------|
+       | untrained               | 1.353 ± 0.123         | 0.115 ± 0.013 | 0.998 ± 0.033  |
+       | zeros                   | 0.619                 | -             | -              |
+       | `laptop`                | 0.552 ± 0.001         | 0.108 ± 0.005 | 0.998 ± 0.033  |
+       | `tube`                  | 0.552 ± 0.001         | 0.125 ± 0.007 | 0.988 ± 0.009  |
+       | `frame`                 | 0.573 ± 0.021         | 0.103 ± 0.022 | 1.004 ± 0.004  |
+       | untrained, plain pixels | 3.220 ± 0.259         | 0.115 ± 0.013 | 0.998 ± 0.033  |
+       | `plain pixels`          | 1.021 ± 0.008         | 0.105 ± 0.017 | 0.998 ± 0.033  |
 
        Which masks are best is *not visible at this scale*: the linear probe, of the class of what
        moves, stays at chance, and what is filled in is little more than means, as with AdaMAE's
