@@ -7,11 +7,11 @@ Measured: CIFAR-10, `laptop`, 400 steps of 64, three seeds (the rank: seed 0), f
        2026-11-30, by the command below. The rank is the effective one of an image's 64 tokens, the
        mean of 200 test images:
 
-       | run               | kNN           | linear probe  | masked_reconstruction | rank of tokens |
-       |-------------------|---------------|---------------|-----------------------|----------------|
-       | untrained         | 0.293 ± 0.003 | 0.391 ± 0.001 | 0.585 ± 0.046         | not measured   |
-       | MAE (`mae:small`) | 0.328 ± 0.011 | 0.433 ± 0.009 | 0.201 ± 0.002         | 17.9           |
-       | `laptop`          | 0.324 ± 0.003 | 0.427 ± 0.012 | 0.201 ± 0.003         | 18.0           |
+       | run               | kNN           | linear probe  | masked_reconstruction | rank         |
+       |-------------------|---------------|---------------|-----------------------|--------------|
+       | untrained         | 0.293 ± 0.003 | 0.391 ± 0.001 | 0.585 ± 0.046         | not measured |
+       | MAE (`mae:small`) | 0.328 ± 0.011 | 0.433 ± 0.009 | 0.201 ± 0.002         | 17.9         |
+       | `laptop`          | 0.324 ± 0.003 | 0.427 ± 0.012 | 0.201 ± 0.003         | 18.0         |
 
        *Not visible at this scale*: pixels are predicted as well as by MAE, and each look's mean
        agrees with the teacher's of the other (last cosines of seed 0: 0.83, 0.80), but features

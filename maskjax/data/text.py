@@ -111,6 +111,7 @@ def open(
 
   With the record `known` of the text that a run began with nothing is learned: its vocabulary is
   taken as it is.
+
   Args:
     path: a file, a folder or a zip.
     unit: what a token is: "characters", "words" or "bpe".
@@ -122,6 +123,7 @@ def open(
     documents: "file", a separator within files, or "" for one text.
     collocations: arguments of `collocations.units`; None: no units.
     turns: separator of turns; "": none.
+    known: the record of the text that a run began with; None: learn one.
 
   Returns:
     The record, and the windows of each split.
