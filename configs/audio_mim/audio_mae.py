@@ -107,7 +107,7 @@ def laptop(c: ConfigDict) -> None:
   c.model.decoder.depth = 2
   c.evals.finetune.update(every=0, epochs=3.0, batch_size=64, learning_rate=4e-3)
   c.evals.finetune.select = dict(fn="select.per_axis", counts=(2, 2))
-  del c.evals.kshot.pixels, c.evals.linear.pixels
+  del c.evals.kshot.pixels, c.evals.linear.pixels, c.evals.kshot_finetune
   c.model.encoder.depth, c.total_steps = 3, 600
   c.optimizer.update(learning_rate=8e-3, warmup_steps=60)
   c.checkpoint.every, c.log.every = 300, 50

@@ -75,3 +75,10 @@ def paper(c: ConfigDict) -> None:
   c.total_epochs, c.model.encoder.size = 300.0, "B"
   # MAE's for ViT-B.
   c.evals.finetune.update(epochs=100.0, learning_rate=5e-4, layer_decay=0.65)
+
+
+@lab.preset
+def laptop(c: ConfigDict) -> None:
+  """MAE's on digits, three quarters hidden as in the paper."""
+  c.select.ratio = 0.75
+  c.evals.kshot_finetune.every = -1

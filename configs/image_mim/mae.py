@@ -25,6 +25,17 @@ Measured: CIFAR-10, zip of JPEGs, `cifar`, seed 0, f32, 71 min of steps on 4 sha
        | untrained | 0.293 ± 0.003 | 0.391 ± 0.001 | 0.585 ± 0.046         |
        | `small`   | 0.328 ± 0.011 | 0.433 ± 0.009 | 0.201 ± 0.002         |
 
+       scikit-learn's digits, `laptop`, seeds 10 to 12, f32, 2 shared cores, 2026-11-30, by python
+       launch.py --config=mae:laptop --workdir=runs/mae --config.seed=10. The ratio and how all is
+       fine-tuned were chosen on a fifth of train, by six runs. 10 labels a class, probed and then
+       fine-tuned; `untrained` is from scratch:
+
+       | run        | kNN           | linear probe  | 10 labels     | fine-tuned    |
+       |------------|---------------|---------------|---------------|---------------|
+       | raw pixels | 0.981 ± 0.000 | 0.961 ± 0.000 | 0.897 ± 0.004 | -             |
+       | untrained  | 0.541 ± 0.033 | 0.906 ± 0.008 | 0.620 ± 0.024 | 0.780 ± 0.010 |
+       | `laptop`   | 0.923 ± 0.011 | 0.940 ± 0.002 | 0.867 ± 0.009 | 0.854 ± 0.028 |
+
        `cifar`: Measured before class and mask tokens decayed; not measured since.
 Run:   python launch.py --config=configs/image_mim/mae.py:laptop --workdir=runs/mae
 
@@ -122,10 +133,25 @@ def laptop(c: ConfigDict) -> None:
   c.over.patch = (2, 2)
   c.model.encoder.update(size="mu", width=64, depth=2, heads=4, dtype="float32")
   c.model.decoder.update(width=64, depth=1, heads=4)
+  # Of 16 patches 75 % would leave four to see: probes are better with half of them.
+  c.select.ratio = 0.5
   # A patch of four pixels has too little to normalise by.
   c.target.normalise = False
   c.optimizer.update(learning_rate=1.6e-2, warmup_epochs=0.0, warmup_steps=120)
   c.checkpoint.every, c.log.every = 400, 100
+  # From ten labels a class, before training and after it: the network from scratch and pretrained.
+  c.evals.kshot_finetune = dict(
+    fn="train.evaluators.finetune",
+    every=0,
+    labels=10,
+    steps=150,
+    batch_size=100,
+    learning_rate=4e-3,
+    layer_decay=1.0,
+    pooling="class",
+    score=dict(fn="score.uniform"),
+    select=dict(fn="select.top", ratio=0.5),
+  )
 
 
 @lab.preset

@@ -212,7 +212,7 @@ def laptop(c: ConfigDict) -> None:
   c.model.network.update(depth=4, label_width=16, decoder_width=48)
   c.optimizer.warmup_steps = 30
   # kNN, what is recovered of each modality, and of the images by masks that all methods share.
-  c.evals.kshot.every = c.evals.linear.every = -1
+  c.evals.kshot.every = c.evals.linear.every = c.evals.kshot_finetune.every = -1
   c.evals.knn.pixels = False
   masks = dict(score=dict(fn="score.uniform"), select=dict(fn="select.top", ratio=0.75))
   c.evals.masked_reconstruction.update(masks)
@@ -232,7 +232,7 @@ def plain(c: ConfigDict) -> None:
   m = BASE.get_config("laptop")
   for name in ("over", "model", "score", "select", "hide"):
     c[name] = m[name]
-  c.over.patch = (4, 4)
+  c.over.patch, c.select.ratio = (4, 4), 0.75
   c.model.encoder.depth = 4
   c.model.decoder.update(width=48, depth=2)
   c.losses = dict(recover=dict(fn="recover.squared_error", of=dict(target="values")))

@@ -1,6 +1,7 @@
 """End-to-end fine-tuning of an encoder with a linear head."""
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from maskjax.errors import BadInput, unknown
 from maskjax.keys import keys, stream
 from maskjax.task.answers import answer, needs
 from maskjax.train.evaluators.context import Batch, Context, labelled
+from maskjax.train.evaluators.few import few
 from maskjax.train.optimizers.optimizer import optimizer
 
 Leaves = dict[str, Array]
@@ -27,6 +29,7 @@ def finetune(
   *,
   epochs: float = 50.0,
   steps: int = 0,
+  labels: int = 0,
   batch_size: int = 256,
   learning_rate: float = 1e-3,
   warmup: float = 0.1,
@@ -39,7 +42,7 @@ def finetune(
   score: functools.partial[Any] | None = None,
   select: functools.partial[Any] | None = None,
 ) -> dict[str, float]:
-  """Accuracy on `test` after training a copy of the encoder and a linear head on all labels.
+  """Accuracy on `test` after training a copy of the encoder and a linear head on labels.
 
   Protocol: head x W + b on the pooled features, W and b from zero; cross-entropy with smoothed
   labels; nothing hidden but what `score` and `select` say, in training alone; the run's own
@@ -48,12 +51,15 @@ def finetune(
   per block towards the input; no decay of biases, norms, tokens and position tables. Only
   parameters that the features depend on are trained (no decoder); the last step's weights are
   scored, not the best ones. Differs from MAE's recipe in having no mixup, cutmix, RandAugment or
-  drop path, and in pooling after the encoder's norm rather than before a new one.
+  drop path, and in pooling after the encoder's norm rather than before a new one. With `labels`
+  so many examples of each class of `train`, drawn by the context's key, are all that is trained on;
+  these are not augmented.
 
   Args:
     context: what the training loop hands over; its variables are left as they are.
-    epochs: passes over `train`, rounded to whole steps.
+    epochs: passes over the examples that are trained on, rounded to whole steps.
     steps: optimiser steps; overrides `epochs` if positive.
+    labels: examples of each class to train on; 0: all.
     batch_size: examples in a batch, in training and in scoring.
     learning_rate: peak rate for a batch of 256.
     warmup: share of the steps in which the rate rises.
@@ -61,7 +67,7 @@ def finetune(
     weight_decay: decoupled, times the rate.
     label_smoothing: share of the target spread over all classes.
     pooling: "mean" of the patch tokens or "class" token.
-    train: name of the training split, for its size.
+    train: name of the training split, for its size and for the examples of `labels`.
     test: split that is scored.
     score: section of a score of the positions of the network's `grid`, which may name `keys` (one
       per example, new at every step), `grid` and `step`.
@@ -71,17 +77,22 @@ def finetune(
     {"accuracy": share of test examples classified right, "loss": of the last training batch}.
 
   Raises:
-    BadInput: no labels, an unknown pooling or split, no step to do, a loss that is not finite, a
-      score without a selection, or a network without a grid to hide positions of.
+    BadInput: no labels, an unknown pooling or split, no step to do, a class of fewer than `labels`
+      examples, a loss that is not finite, a score without a selection, or a network without a grid
+      to hide positions of.
 
   Sources: He et al., 2022, "Masked autoencoders are scalable vision learners", appendix A.1, table
   9; hiding: Huang et al., 2022, "Masked autoencoders that listen", section 3.
   """
   classes = labelled(context, "finetune")
-  total = steps if steps > 0 else _steps(context, train, epochs, batch_size)
+  if labels < 0:
+    raise BadInput(f"finetune: labels is {labels}, it must not be negative")
+  total = steps if steps > 0 else _steps(context, train, epochs, batch_size, labels * classes)
   context.mesh.check(batch_size, 1)
   seed = int(jax.random.randint(context.key, (), 0, np.iinfo(np.int32).max))
-  batches = map(context.mesh.put_whole, context.batches(batch_size, seed, total))
+  drawn = few(context, train, labels, batch_size, seed) if labels else None
+  batches = context.batches(batch_size, seed, total) if drawn is None else drawn
+  batches = map(context.mesh.put_whole, itertools.islice(batches, total))
   first = next(batches)
 
   hide = _hiding(context, score, select)
@@ -123,10 +134,11 @@ def finetune(
   }
 
 
-def _steps(context: Context, train: str, epochs: float, batch_size: int) -> int:
+def _steps(context: Context, train: str, epochs: float, batch_size: int, examples: int) -> int:
+  """Steps of so many epochs of some examples, or of all of a split."""
   if train not in context.record.sizes:
     raise unknown("split", train, context.record.sizes)
-  total = round(epochs * context.record.sizes[train] / batch_size)
+  total = round(epochs * (examples or context.record.sizes[train]) / batch_size)
   if total < 1:
     raise BadInput(f"finetune: {epochs} epochs of batch_size {batch_size} are no step at all")
   return total

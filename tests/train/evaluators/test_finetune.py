@@ -11,6 +11,7 @@ from flax import traverse_util
 
 from maskjax.errors import BadInput
 from maskjax.record import Record
+from maskjax.train.evaluators.few import few
 from maskjax.train.evaluators.finetune import _trained, finetune
 from maskjax.train.mesh.mesh import make_mesh
 
@@ -46,10 +47,10 @@ def context():
       yield {"image": image[rows], "label": label[rows], "position": np.arange(batch_size)}
 
   def examples(split, batch_size):
-    assert split == "test"
-    for start in range(N, 2 * N, batch_size):
+    first = {"train": 0, "test": N}[split]
+    for start in range(first, first + N, batch_size):
       rows = np.arange(start, start + batch_size)
-      valid = rows < 2 * N
+      valid = rows < first + N
       rows = np.where(valid, rows, 0)
       yield {"image": image[rows], "label": label[rows], "valid": valid}
 
@@ -89,6 +90,28 @@ def test_epochs_count_steps(context):
   finetune(context, epochs=1.5, **SETTINGS)
   finetune(context, epochs=1.5, steps=2, **SETTINGS)
   assert seen == [round(1.5 * N / 64), 2]
+
+
+def test_a_few_labels_of_each_class_are_all_that_is_trained_on(context):
+  context.batches = None  # of all labels
+  drawn = list(itertools.islice(few(context, "train", 8, 56, seed=0), 6))
+  whole = np.concatenate([batch["image"] for batch in drawn])
+  label = np.concatenate([batch["label"] for batch in drawn])
+  train = np.concatenate(
+    [batch["image"][batch["valid"]] for batch in context.examples("train", 56)]
+  )
+  for number in range(2):
+    own, times = np.unique(whole[label == number], axis=0, return_counts=True)
+    assert len(own) == 8
+    assert np.ptp(times) <= 1
+    assert all((train == row).all(1).any() for row in own)
+  assert len({tuple(batch["label"]) for batch in drawn}) == 6
+  first = finetune(context, labels=8, steps=2, **SETTINGS)
+  assert first == finetune(context, labels=8, epochs=8.0, **SETTINGS)
+  with pytest.raises(BadInput, match="'plus' of 'train' has 92 examples, fewer than labels=100"):
+    finetune(context, labels=100, steps=1, **SETTINGS)
+  with pytest.raises(BadInput, match="negative"):
+    finetune(context, labels=-1, steps=1, **SETTINGS)
 
 
 def test_padding_is_not_counted(context):
