@@ -97,7 +97,9 @@ def measured(doc: str) -> list[Table]:
   for under, lines in _blocks(section(doc, "Measured")):
     tables.append(Table(under, _rows([_cells(line) for line in lines])))
   if not tables:
-    raise BadInput("the docstring has no table of what was measured (Measured: …)")
+    raise BadInput(
+      "the docstring has no table of what was measured (Measured: …; a cell may say 'not measured')"
+    )
   return tables
 
 

@@ -16,7 +16,6 @@ sys.path.append(str(pathlib.Path(__file__).parent))
 # Scripts that made the golden values or run authors' code beside ours, with packages that tests do
 # without, and those that want several devices: both run in processes of their own.
 collect_ignore_glob = [
-  "golden/beside_*.py",
   "golden/make_*.py",
   "golden/beside*.py",
   "golden/parts_*.py",
