@@ -2,6 +2,7 @@
 
 python -m maskjax.pages            says which pages are out of date
 python -m maskjax.pages --write    writes them
+python -m maskjax.pages --masks FILE.png    draws masks of many kinds
 """
 
 import inspect
@@ -95,7 +96,13 @@ def pages(root: pathlib.Path) -> dict[pathlib.Path, str]:
 
 
 def main(argv: Sequence[str]) -> int:
-  """Writes the pages, or says which are out of date; 1 if some are."""
+  """Writes the pages, or says which are out of date, 1 if some are; or draws the picture of masks.
+
+  Raises:
+    BadInput: `--masks` without one file.
+  """
+  if "--masks" in argv:
+    return _picture(argv)
   root, write = pathlib.Path.cwd(), "--write" in argv
   old = {p: text for p, text in pages(root).items() if p.read_text(encoding="utf-8") != text}
   for path, text in old.items():
@@ -103,6 +110,17 @@ def main(argv: Sequence[str]) -> int:
       path.write_text(text, encoding="utf-8")
     print(path.relative_to(root), "written" if write else "is out of date")
   return 0 if write or not old else 1
+
+
+def _picture(argv: Sequence[str]) -> int:
+  """Draws masks of many kinds into the file that follows `--masks`."""
+  from maskjax.view.families import families
+  from maskjax.view.grid import save_png
+
+  if len(argv) != 2 or argv[0] != "--masks":
+    raise BadInput(f"--masks FILE.png is all that is said, got {' '.join(argv)}")
+  save_png(argv[1], families())
+  return 0
 
 
 if __name__ == "__main__":
