@@ -80,6 +80,10 @@ def train(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
 
   Seed `config.seed` lives in the workdir itself, further ones under `seeds/`.
 
+  Args:
+    config: as a config file makes it: a ConfigDict or nested dicts.
+    workdir: of the run, new or one to be continued; a folder, or a place such as `remote` takes.
+
   Returns:
     The table of results, where the pictures and everything else are, and what to do with it.
   """
