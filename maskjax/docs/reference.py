@@ -87,8 +87,10 @@ def broken(package: pathlib.Path) -> list[str]:
   for path in sorted(package.rglob("*.py")):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     module = ".".join(path.relative_to(package.parent).with_suffix("").parts)
-    for owner, text in _docstrings(tree):
-      dotted = [name for name in DOTTED.findall(text) if not _resolves(name)]
+    for owner, arguments, text in _docstrings(tree):
+      # What begins with an argument is of that, though a module is called so too.
+      dotted = [name for name in DOTTED.findall(text) if name.partition(".")[0] not in arguments]
+      dotted = [name for name in dotted if not _resolves(name)]
       bare = [name for name in NAMED.findall(text) if not _known(name, module, tree)]
       names = dict.fromkeys(dotted + bare)
       wrong += [f"{path.relative_to(package.parent)}: {owner}: {name}" for name in names]
@@ -115,11 +117,13 @@ def untold() -> list[str]:
   return found
 
 
-def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
+def _docstrings(tree: ast.Module) -> Iterator[tuple[str, set[str], str]]:
+  """Name, arguments and docstring of a file and of all that is defined in it."""
   kinds = ast.Module, ast.ClassDef, ast.FunctionDef
   for node in ast.walk(tree):
     if isinstance(node, kinds) and (text := ast.get_docstring(node)):
-      yield getattr(node, "name", ""), text
+      arguments = ast.walk(node.args) if isinstance(node, ast.FunctionDef) else ()
+      yield getattr(node, "name", ""), {a.arg for a in arguments if isinstance(a, ast.arg)}, text
 
 
 def _resolves(name: str) -> bool:

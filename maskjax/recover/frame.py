@@ -16,6 +16,14 @@ def frame_pixels(*, over: Over, normalise: bool = True, eps: float = 1e-6) -> Ta
   the clip: of two frames the first, of the last patch the second. Decoding shows the predicted
   frame at all times of its patch. Networks then predict `over.width` over the frames of a patch.
 
+  Args:
+    over: patches of (time, *space).
+    normalise: whether each frame of a patch is normalised by its own statistics.
+    eps: added to the variance.
+
+  Returns:
+    How patches become targets of one frame, and predictions patches.
+
   Raises:
     BadInput: positions that are no patches of time and space.
 

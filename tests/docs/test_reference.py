@@ -26,7 +26,9 @@ def test_a_reference_that_leads_nowhere_is_found(tmp_path, monkeypatch, said):
   package = tmp_path / "maskjax"
   package.mkdir()
   file = package / "few.py"
-  file.write_text('"""As `select.top`, of `data.path`, see `here`."""\n\n\ndef here():\n  pass\n')
+  file.write_text(
+    '"""As `select.top`, of `data.path`, see `here`."""\n\n\ndef here(over):\n  """`over.w`."""\n'
+  )
   assert reference.broken(package) == []
   file.write_text(f'"""Something, {said}."""\n')
   assert len(reference.broken(package)) == 1
