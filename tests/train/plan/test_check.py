@@ -30,7 +30,9 @@ REFUSED = {
   "select.fn": "a section with fn",
   "select.ratio": "top hides no fixed number of patches",
 }
-DEFAULT = ("optimizer.fn", *(f"evals.{name}.fn" for name in lab.read("mae:smoke").evals))
+# An evaluator that is off builds nothing.
+OFF = tuple(f"evals.kshot_finetune.{name}.fn" for name in ("score", "select"))
+DEFAULT = ("optimizer.fn", *(f"evals.{name}.fn" for name in lab.read("mae:smoke").evals), *OFF)
 
 
 def told(field):
