@@ -45,7 +45,10 @@ def method(c: ConfigDict) -> None:
     staged=dict(fn="embedder.__call__", of=seen),
     embedding=dict(fn="task.apply", of=dict(network="encoder", x="staged.tokens"), method="embed"),
     out=dict(fn="task.out", of=dict(residual="staged.added")),
+    # Later uses of the encoder leave out what finer stages add.
+    last=dict(fn="task.out"),
   )
+  c.answers = dict(features=dict(fn="task.features", of=dict(out="last")))
 
 
 def paper(c: ConfigDict) -> None:
