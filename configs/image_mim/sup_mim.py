@@ -50,7 +50,6 @@ def method(c: ConfigDict) -> None:
   c.model.decoder.update(depth=2, outputs=c.model.tokenizer.get_ref("codes"))
   c.target, c.init_from = None, "stages/tokenizer"
   c.branches = dict(whole=dict(hidden="nothing"))
-  painted = lambda tokens: dict(fn="tokenizer.decode", of=dict(tokens=tokens))
   c.let = dict(
     examples=dict(fn="task.valid_examples"),
     pooled=dict(fn="task.features"),
@@ -58,8 +57,8 @@ def method(c: ConfigDict) -> None:
     codes=dict(fn="tokenizer.encode", of=dict(image="batch.image")),
     found=dict(fn="task.argmax", of=dict(logits="prediction", values="codes")),
     seen_image=dict(fn="task.shown", of=dict(image="batch.image")),
-    coded=painted("codes"),
-    predicted=painted("found"),
+    coded=dict(fn="tokenizer.decode", of=dict(tokens="codes")),
+    predicted=dict(fn="tokenizer.decode", of=dict(tokens="found")),
   )
   loss = lambda **of: dict(fn="recover.cross_entropy", of=of)
   c.losses = dict(
