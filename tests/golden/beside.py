@@ -8,11 +8,23 @@ import contextlib
 import os
 import pathlib
 import sys
-import tempfile
 import types
 
 import numpy as np
-from beside_theirs import arrayed, block, dense, moved, normed, stubs, timm, trained  # noqa: F401
+from beside_theirs import (  # noqa: F401
+  arrayed,
+  block,
+  by_name,
+  cut,
+  dense,
+  llama,
+  moved,
+  normed,
+  published,
+  stubs,
+  timm,
+  trained,
+)
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 STEP, LOSS, EXACT = 1e-4, 1e-5, 0.0
@@ -25,7 +37,7 @@ CONSTANT |= dict(warmup_epochs=0.0, warmup_steps=0)
 # Of Adam's second step: the ratio of two gradients, each with its rounding.
 SECOND = 1e-3
 # A gradient below these shares of the largest of its tensor and of all is mostly rounding, and Adam
-# divides by it.
+# divides by it; see `moves`.
 ROUNDING, FLOOR = 1e-4, 1e-7
 
 
@@ -124,16 +136,7 @@ class Method:
 
   def read(self, tensors, **where):
     """The variables from tensors by names of published weights; those not there are zeros."""
-    import jax
-    from safetensors.numpy import save_file
-
-    from maskjax.model import published
-
-    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self.shapes)
-    with tempfile.TemporaryDirectory() as folder:
-      path = pathlib.Path(folder) / "w.safetensors"
-      save_file({k: np.ascontiguousarray(arrayed(v)) for k, v in tensors.items()}, path)
-      return published.load(path, zeros, **where)[0]
+    return published(self.shapes, tensors, **where)
 
 
 def steps(model, optimizer, loss, count=2, before=lambda: None):
@@ -196,18 +199,20 @@ def apart(ours, theirs):
   return size(jax.tree.map(lambda a, b: arrayed(a) - arrayed(b), ours, theirs)) / size(theirs)
 
 
-def moves(before, ours, theirs, slopes):
+def moves(before, ours, theirs, slopes, floor=FLOOR):
   """How far the moves of parameters lie apart: after a step by maximum, after two by norm.
 
-  All are trees of our names; `slopes` the authors' gradients. Left out is where these are rounding;
-  where nothing but decay moves a parameter (no entry of it has a gradient) it counts.
+  All are trees of our names; `slopes` the authors' gradients. Left out is where these are rounding,
+  below `ROUNDING` of the largest of their tensor or `floor` of that of all; where a tensor's
+  gradient is nothing but rounding, the latter too has to be `ROUNDING`. Where nothing but decay
+  moves a parameter (no entry of it has a gradient) it counts.
   """
   import jax
 
   flat = lambda tree: np.concatenate([np.ravel(x).astype(np.float64) for x in leaves(tree)])
   leaves = lambda tree: [arrayed(x) for x in jax.tree.leaves(tree)]
   whole = max(np.abs(x).max(initial=0) for x in leaves(slopes))
-  clear = lambda x: np.abs(x) > max(ROUNDING * np.abs(x).max(), FLOOR * whole)
+  clear = lambda x: np.abs(x) > max(ROUNDING * np.abs(x).max(), floor * whole)
   known = flat([clear(x) if x.any() else np.ones(x.shape) for x in leaves(slopes)]) > 0
   begin = flat(before)
   a, b = ([(flat(after) - begin)[known] for after in each] for each in (ours, theirs))

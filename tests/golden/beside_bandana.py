@@ -9,7 +9,7 @@ Run: python tests/golden/beside_bandana.py CHECKOUT
 import pathlib
 import sys
 
-import beside_other as beside
+import beside
 import numpy as np
 
 NODES, FEATURES, WIDTH, DECODER, LAYERS, TEMPERATURE = 17, 7, 5, 9, 4, 0.45
@@ -103,9 +103,8 @@ def main():
   variables = {**kept, "params": params(begin)}
   costs, norms, moved = ours.steps(variables)
   gates = ours.values(variables, "hidden")[0][0]
-  first, second, left = beside.moves(
-    variables["params"], moved, [params(a) for a in after], params(slopes[0])
-  )
+  trees = variables["params"], moved, [params(a) for a in after], params(slopes[0])
+  first, second, left = beside.moves(*trees, floor=beside.ROUNDING)
   wide = torch.stack(bandwidths[:LAYERS]).detach().numpy()
   beside.row(
     "bandana",

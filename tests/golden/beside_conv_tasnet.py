@@ -9,7 +9,7 @@ import importlib
 import pathlib
 import sys
 
-import beside_other as beside
+import beside
 import numpy as np
 import torch
 

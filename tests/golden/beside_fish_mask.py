@@ -9,7 +9,7 @@ Run: python tests/golden/beside_fish_mask.py CHECKOUT/cifar10-fast
 
 import sys
 
-import beside_other as beside
+import beside
 import numpy as np
 import torch
 

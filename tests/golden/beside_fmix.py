@@ -11,7 +11,7 @@ import pathlib
 import runpy
 import sys
 
-import beside_other as beside
+import beside
 import numpy as np
 import torch
 from make_preact import ours as named

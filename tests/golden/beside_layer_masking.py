@@ -8,7 +8,7 @@ Run: python tests/golden/beside_layer_masking.py CHECKOUT
 
 import sys
 
-import beside_other as beside
+import beside
 import make_layer_masking as made
 import numpy as np
 import torch

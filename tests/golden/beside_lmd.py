@@ -12,7 +12,7 @@ import functools
 import sys
 import types
 
-import beside_other as beside
+import beside
 import numpy as np
 import torch
 from parts_of_timm import Block, PatchEmbed

@@ -1,8 +1,8 @@
 """MAGE beside its authors' code: masks, loss, gradient, two clipped steps, decay, parameters.
 
 The code is github.com/LTH14/mage at 1becb14: `models_mage.MaskedGenerativeEncoderViT` without
-dropout, over 6 x 5 codes, and AdamW and clipping as in main_pretrain.py and util/misc.py. As in
-make_mage.py timm's MLP and the VQGAN are stand-ins; a batch is of codes, and has one ratio.
+dropout, over 6 x 5 codes, and AdamW and clipping as in main_pretrain.py and util/misc.py. The MLP
+of timm and the VQGAN are stand-ins; a batch is of codes, and has one ratio.
 Run: python tests/golden/beside_mage.py CHECKOUT
 """
 
@@ -12,7 +12,9 @@ import types
 
 import beside
 import numpy as np
+import parts_of_mage
 import torch
+from parts_of_mage import PatchEmbed
 from parts_of_timm import add_weight_decay
 from torch import nn
 
@@ -29,59 +31,13 @@ UNUSED = (
 )
 
 
-class Mlp(nn.Module):
-  """Two dense layers with a GELU between them."""
-
-  def __init__(self, in_features, hidden_features, act_layer, drop):
-    super().__init__()
-    self.fc1 = nn.Linear(in_features, hidden_features)
-    self.fc2 = nn.Linear(hidden_features, in_features)
-    self.act = act_layer()
-
-  def forward(self, x):
-    return self.fc2(self.act(self.fc1(x)))
-
-
-class PatchEmbed(nn.Module):
-  """Nothing that a forward pass uses."""
-
-  places = PLACES
-
-  def __init__(self, img_size, patch_size, in_chans, embed_dim):
-    super().__init__()
-    self.num_patches, self.proj = self.places, nn.Conv2d(in_chans, embed_dim, 1)
-
-
-class VQModel(nn.Module):
-  """Hands over the codes that it is given as images."""
-
-  def __init__(self, **_):
-    super().__init__()
-
-  def encode(self, x):
-    return x[:, None], None, (None, None, x.clone())
-
-
 def public(folder):
-  """The authors' module, with `CODES` codes."""
-  beside.timm()
-  beside.stubs(
-    "timm.models.vision_transformer", PatchEmbed=PatchEmbed, DropPath=nn.Identity, Mlp=Mlp
-  )
-  beside.stubs("taming", "taming.models")
-  beside.stubs("taming.models.vqgan", VQModel=VQModel)
-  params = types.SimpleNamespace(ddconfig={}, n_embed=CODES, embed_dim=4)
-  read = lambda path: types.SimpleNamespace(model=types.SimpleNamespace(params=params))
-  beside.stubs("omegaconf", OmegaConf=types.SimpleNamespace(load=read))
-  torch.Tensor.cuda = lambda self, *_, **__: self
-  sys.path.insert(0, folder)
-  import models_mage
-
+  """The authors' module, with `CODES` codes at `PLACES` places."""
+  PatchEmbed.places = PLACES
+  code, config = parts_of_mage.public(folder, CODES)
   # Its tables of sines, which nothing uses, are of squares.
-  models_mage.get_2d_sincos_pos_embed = lambda width, side, **_: np.zeros(
-    (PatchEmbed.places + 1, width)
-  )
-  return models_mage, params
+  code.get_2d_sincos_pos_embed = lambda width, side, **_: np.zeros((PatchEmbed.places + 1, width))
+  return code, config
 
 
 def read(given):

@@ -9,7 +9,7 @@ Run: python tests/golden/beside_magnitude.py CHECKOUT/cifar10-fast
 
 import sys
 
-import beside_other as beside
+import beside
 import numpy as np
 import torch
 from beside_fish_mask import BATCH, CLASSES, SHAPE, WIDTH, narrow, public

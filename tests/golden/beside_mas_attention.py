@@ -10,7 +10,7 @@ Run: python tests/golden/beside_mas_attention.py CHECKOUT
 import pathlib
 import sys
 
-import beside_other as beside
+import beside
 import numpy as np
 import torch
 from make_mas_attention import FILE, FROM, TO

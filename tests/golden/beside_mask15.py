@@ -15,7 +15,7 @@ import pathlib
 import sys
 import types
 
-import beside_other as beside
+import beside
 import numpy as np
 import torch
 

@@ -13,7 +13,7 @@ import sys
 import types
 from unittest import mock
 
-import beside_other as beside
+import beside
 import make_maskllm
 import numpy as np
 import torch

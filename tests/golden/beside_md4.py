@@ -13,7 +13,7 @@ import sys
 import types
 from unittest import mock
 
-import beside_other as beside
+import beside
 import numpy as np
 
 ROOM = 1e-3  # 1 - alpha(0) is 1e-4, in float32 off by 6e-8
@@ -121,7 +121,8 @@ def main(folder):
     slopes.append(slope)
     after.append(turned(now))
   costs, norms, moved = ours.steps(variables)
-  one, two, left = beside.moves(variables["params"], moved, after, turned(slopes[0]))
+  trees = variables["params"], moved, after, turned(slopes[0])
+  one, two, left = beside.moves(*trees, floor=beside.ROUNDING)
   total, at = settings.total_steps, (0, 1000, 2000, 500_000, 999_999)
   given = dict(base_learning_rate=settings.optimizer.learning_rate, num_steps=total)
   theirs = [rate_of(i, **given, warmup_steps=2000) for i in at]

@@ -8,7 +8,7 @@ Run: python tests/golden/beside_remasker.py CHECKOUT
 import functools
 import sys
 
-import beside_other as beside
+import beside
 import numpy as np
 import torch
 from parts_of_timm import Block

@@ -1,7 +1,10 @@
 """What scripts `beside_ID.py` load authors' code by, and read its weights by."""
 
+import ast
 import functools
+import pathlib
 import sys
+import tempfile
 import types
 
 import numpy as np
@@ -72,3 +75,51 @@ def block(given, name, bias=None):
 def arrayed(x):
   """A tensor of either library as numpy's."""
   return x.detach().numpy() if hasattr(x, "detach") else np.asarray(x)
+
+
+def published(shapes, tensors, **where):
+  """Variables of these shapes from tensors by published names; those not there are zeros."""
+  import jax
+  from safetensors.numpy import save_file
+
+  from maskjax.model.published import load
+
+  zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder) / "w.safetensors"
+    save_file({k: np.ascontiguousarray(arrayed(v)) for k, v in tensors.items()}, path)
+    return load(path, zeros, **where)[0]
+
+
+def by_name(shapes, tensors):
+  """A tree of these shapes from PyTorch's tensors by our names, kernels turned round.
+
+  Leaves that are not there are zeros.
+  """
+  import jax
+
+  def leaf(path, shape):
+    x = tensors.get(jax.tree_util.keystr(path, simple=True, separator="/"))
+    if x is None:
+      return np.zeros(shape.shape, shape.dtype)
+    x = arrayed(x)
+    x = x.transpose(*range(2, x.ndim), 1, 0) if path[-1].key == "kernel" else x
+    assert x.shape == shape.shape, (path, x.shape, shape.shape)
+    return x
+
+  return jax.tree_util.tree_map_with_path(leaf, shapes)
+
+
+def llama(words, tied=False, **sizes):
+  """Transformers' Llama, whose attention takes a mask of all pairs."""
+  import transformers as hf
+
+  more = dict(vocab_size=words, rms_norm_eps=1e-5, tie_word_embeddings=tied)
+  return hf.LlamaForCausalLM(hf.LlamaConfig(**sizes, **more, attn_implementation="eager"))
+
+
+def cut(path, *names, **given):
+  """Classes and functions of a file by name, run without the rest; `given` is what they take."""
+  body = [n for n in ast.parse(path.read_text()).body if getattr(n, "name", "") in names]
+  exec(compile(ast.Module(body, []), str(path), "exec"), given)
+  return [given[name] for name in names]

@@ -3,9 +3,8 @@
 Run as `python tests/golden/make_mage.py FOLDER`, where torch and scipy are and FOLDER is a checkout
 of github.com/LTH14/mage at 1becb14: its `models_mage.MaskedGenerativeEncoderViT` is imported and
 run unchanged, without dropout, and so are `gen_image` and `mask_by_random_topk` of its
-`gen_img_uncond.py`. Of timm 0.3.2, which it builds on, the MLP is written out here; the VQGAN is a
-stand-in that hands over given tokens, and draws are given. Weights have the code's names; the rest
-starts with `golden.`.
+`gen_img_uncond.py`. What stands for timm and the VQGAN, which hands over given tokens, is in
+parts_of_mage.py; draws are given. Weights have the code's names; the rest starts with `golden.`.
 """
 
 import ast
@@ -17,64 +16,14 @@ import types
 
 import numpy as np
 import torch
+from parts_of_mage import public
 from safetensors.torch import save_file
 from torch import nn
 
 STEPS, BATCH, WIDTH, CODES, PLACES = 12, 2, 16, 12, 256
 
-
-class Mlp(nn.Module):
-  """Two dense layers with a GELU between them."""
-
-  def __init__(self, in_features, hidden_features, act_layer, drop):
-    super().__init__()
-    self.fc1 = nn.Linear(in_features, hidden_features)
-    self.fc2 = nn.Linear(hidden_features, in_features)
-    self.act = act_layer()
-
-  def forward(self, x):
-    return self.fc2(self.act(self.fc1(x)))
-
-
-class PatchEmbed(nn.Module):
-  """Nothing that a forward pass uses."""
-
-  def __init__(self, img_size, patch_size, in_chans, embed_dim):
-    super().__init__()
-    self.num_patches, self.proj = PLACES, nn.Conv2d(in_chans, embed_dim, 1)
-
-
-class VQModel(nn.Module):
-  """Hands over the tokens that it is given as images."""
-
-  def __init__(self, **_):
-    super().__init__()
-
-  def encode(self, x):
-    return x[:, None], None, (None, None, x)
-
-
-def stub(name, **members):
-  """A module in place of one that is not there."""
-  sys.modules[name] = types.ModuleType(name)
-  sys.modules[name].__dict__.update(members)
-
-
-params = types.SimpleNamespace(ddconfig={}, n_embed=CODES, embed_dim=4)
-load = lambda path: types.SimpleNamespace(model=types.SimpleNamespace(params=params))
-stub("timm")
-stub("timm.models")
-stub("timm.models.vision_transformer", PatchEmbed=PatchEmbed, DropPath=nn.Identity, Mlp=Mlp)
-for package in ("taming", "taming.models"):
-  stub(package)
-stub("taming.models.vqgan", VQModel=VQModel)
-stub("omegaconf", OmegaConf=types.SimpleNamespace(load=load))
-np.float = float  # which its table of positions asks for
-torch.Tensor.cuda = lambda self, *_, **__: self
-
 folder = pathlib.Path(sys.argv[1])
-sys.path.insert(0, str(folder))
-import models_mage  # noqa: E402
+models_mage, _ = public(folder, CODES)
 
 torch.manual_seed(0)
 sizes = dict(embed_dim=WIDTH, depth=2, num_heads=2, decoder_embed_dim=8, decoder_depth=1)
