@@ -48,6 +48,8 @@ public code leaves out of keys, of the sampler's queries and values, and between
 epsilon is added to the variance of a target, not to its deviation.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from maskjax import lab
@@ -60,6 +62,32 @@ NOTE = dict(
   scale=dict(kind="video", shape=(16, 224, 224, 3), examples=168_913, parameters=102_514_945),
   laptop=dict(kind="video", shape=(8, 24, 24, 1), classes=10, examples=1437),
 )
+
+
+def evals() -> dict[str, Any]:
+  """By what methods of clips are compared."""
+  uniform = dict(score=dict(fn="score.uniform"), select=dict(fn="select.top", ratio=0.95))
+  return dict(
+    motion=dict(fn="train.evaluators.motion", every=0),
+    # Hidden at random, the same for every method.
+    masked_reconstruction=dict(
+      fn="train.evaluators.masked_reconstruction", every=0, batch_size=64, **uniform
+    ),
+    own=dict(fn="train.evaluators.masked_reconstruction", every=-1, batch_size=64),
+    linear=dict(fn="train.evaluators.linear_probe", every=0, l2=1e-3),
+    reconstruction=dict(fn="train.evaluators.reconstruction", every=0, examples=2),
+  )
+
+
+def moving_digits(c: ConfigDict) -> None:
+  """The data, geometry and budget by which they are."""
+  c.data.update(name="motion", images="digits", side=8, speed=1.5, still=0.5, draws=1)
+  # Three that stand still, as detailed as the one that moves.
+  c.data.update(frames=8, size=(24, 24), resting=3)
+  c.over.patch, c.eval_batch_size, c.batch_size, c.total_steps = (2, 4, 4), 128, 32, 300
+  c.model.decoder.width = 48
+  c.optimizer.update(learning_rate=2.4e-2, warmup_steps=30)
+  c.checkpoint.every, c.log.every = 200, 20
 
 
 def method(c: ConfigDict) -> None:
@@ -82,17 +110,7 @@ def method(c: ConfigDict) -> None:
   c.optimizer.end = 1e-5 / 1.5e-4
   # The sampler's positions decay.
   c.optimizer.decay_rules = ((BASE.BIASES_AND_NORMS + "|mask_token$", 0.0),)
-  uniform = dict(score=dict(fn="score.uniform"), select=dict(fn="select.top", ratio=0.95))
-  c.evals = dict(
-    motion=dict(fn="train.evaluators.motion", every=0),
-    # Hidden at random, the same for every method.
-    masked_reconstruction=dict(
-      fn="train.evaluators.masked_reconstruction", every=0, batch_size=64, **uniform
-    ),
-    own=dict(fn="train.evaluators.masked_reconstruction", every=-1, batch_size=64),
-    linear=dict(fn="train.evaluators.linear_probe", every=0, l2=1e-3),
-    reconstruction=dict(fn="train.evaluators.reconstruction", every=0, examples=2),
-  )
+  c.evals = evals()
 
 
 def paper(c: ConfigDict) -> None:
@@ -108,13 +126,7 @@ def paper(c: ConfigDict) -> None:
 @lab.preset
 def laptop(c: ConfigDict) -> None:
   """Digits that move over others that stand still: 8 frames of 24 x 24, 4 x 6 x 6 tubelets."""
-  c.data.update(name="motion", images="digits", side=8, speed=1.5, still=0.5, draws=1)
-  # Three that stand still, as detailed as the one that moves.
-  c.data.update(frames=8, size=(24, 24), resting=3)
-  c.over.patch, c.eval_batch_size, c.batch_size, c.total_steps = (2, 4, 4), 128, 32, 300
-  c.model.decoder.width = 48
-  c.optimizer.update(learning_rate=2.4e-2, warmup_steps=30)
-  c.checkpoint.every, c.log.every = 200, 20
+  moving_digits(c)
 
 
 @lab.preset("laptop")

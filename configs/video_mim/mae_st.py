@@ -43,6 +43,7 @@ from ml_collections import ConfigDict
 from maskjax import lab
 
 BASE = lab.base("image_mim/mae")
+VIDEO = lab.base("video_mim/adamae")
 # MAE's preset for images.
 WITHOUT = ("cifar", "small")
 
@@ -57,17 +58,7 @@ def method(c: ConfigDict) -> None:
   c.select.ratio = 0.9
   c.target = dict(fn="recover.frame_pixels", normalise=True)
   c.data = dict(name="npz", path="", train="train", test="test", augment=c.data.augment)
-  uniform = dict(score=dict(fn="score.uniform"), select=dict(fn="select.top", ratio=0.95))
-  c.evals = dict(
-    motion=dict(fn="train.evaluators.motion", every=0),
-    # Hidden at random, as many as for AdaMAE.
-    masked_reconstruction=dict(
-      fn="train.evaluators.masked_reconstruction", every=0, batch_size=64, **uniform
-    ),
-    own=dict(fn="train.evaluators.masked_reconstruction", every=-1, batch_size=64),
-    linear=dict(fn="train.evaluators.linear_probe", every=0, l2=1e-3),
-    reconstruction=dict(fn="train.evaluators.reconstruction", every=0, examples=2),
-  )
+  c.evals = VIDEO.evals()
 
 
 def paper(c: ConfigDict) -> None:
@@ -83,13 +74,9 @@ def paper(c: ConfigDict) -> None:
 
 @lab.preset
 def laptop(c: ConfigDict) -> None:
-  """Digits that move over others that stand still: 8 frames of 24 x 24, 4 x 6 x 6 patches."""
-  c.data.update(name="motion", images="digits", side=8, speed=1.5, still=0.5, draws=1)
-  c.data.update(frames=8, size=(24, 24), resting=3)
-  c.over.patch, c.eval_batch_size, c.batch_size, c.total_steps = (2, 4, 4), 128, 32, 300
-  c.model.decoder.update(width=48, outputs=16)
-  c.optimizer.update(learning_rate=2.4e-2, warmup_steps=30)
-  c.checkpoint.every, c.log.every = 200, 20
+  """AdaMAE's `laptop` of moving digits: 8 frames of 24 x 24, 4 x 6 x 6 patches."""
+  VIDEO.moving_digits(c)
+  c.model.decoder.outputs = 16
 
 
 @lab.preset("laptop")
