@@ -46,7 +46,7 @@ def check(config: Config, workdir: str = "") -> str:
     check_identity(folder, config)
     first = stages.needed(config, folder)
     parts = make_parts(config, known=known_record(folder))
-    check_data(folder, parts.data, config["data"].get("changed") == "accept")
+    check_data(folder, parts)
   said = [_said(config, parts)]
   for path, stage in first.items():
     config = checked(plain(stage))

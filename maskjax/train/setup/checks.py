@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from maskjax.data import pipeline
 from maskjax.errors import BadInput, unknown
 from maskjax.train.checkpoints.checkpoint import check_kept
 from maskjax.train.evaluators.evaluation import on
@@ -29,17 +28,17 @@ def check_identity(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
   check_config(workdir, config, fields, free=("data.path", "data.test", "data.changed"))
 
 
-def check_data(workdir: pathlib.Path, data: pipeline.Data, accept: bool = False) -> None:
+def check_data(workdir: pathlib.Path, parts: Parts) -> None:
   """Refuses to go on with other data than those of the first launch of the run in `workdir`.
 
-  With `accept` what is otherwise is logged: steps, rates, statistics and vocabulary stay those of
-  the first launch, whose record is kept.
+  With `data.changed="accept"` what is otherwise is logged: steps, rates, statistics and vocabulary
+  stay those of the first launch, whose record is kept.
 
   Raises:
     BadInput: the first difference is shown.
   """
-  told = changed(workdir, data.found)
-  if told and not accept:
+  told = changed(workdir, parts.data.found)
+  if told and parts.config["data"].get("changed") != "accept":
     raise BadInput(
       f"the data of the run in {workdir} have changed: {told[0]}; data.changed='accept' goes on "
       f"with them, init_from={str(workdir)!r} begins a new run from its weights"
@@ -55,7 +54,7 @@ def check(parts: Parts, workdir: pathlib.Path) -> None:
   Raises:
     BadInput: other data there, a checkpoint section or `init_except` that is wrong.
   """
-  check_data(workdir, parts.data, parts.config["data"].get("changed") == "accept")
+  check_data(workdir, parts)
   check_saving(parts.config)
   excepted(parts.config, parts.state.variables, parts.task)
 
