@@ -35,9 +35,6 @@ def autoregressive(
   `top_k` likeliest (0: from all) and, of these, from the fewest that hold `top_p` of their
   probability. Gumbel noise of full precision; one key an example and position.
 
-  Returns:
-    "tokens", and "step": when each position was written, from 1; 0 where it was given.
-
   Args:
     read: `tokens -> cache`.
     follow: `(cache, tokens, i) -> (logits, cache)`.
@@ -47,6 +44,9 @@ def autoregressive(
     temperature: at least 0; 0 takes the likeliest.
     top_k: likeliest tokens to draw from; 0: all.
     top_p: probability that the tokens to draw from hold, in (0, 1].
+
+  Returns:
+    "tokens", and "step": when each position was written, from 1; 0 where it was given.
 
   Raises:
     BadInput: a temperature or `top_k` below 0, `top_p` outside (0, 1], or a schedule for any.

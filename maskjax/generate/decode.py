@@ -57,10 +57,6 @@ def decode(
   Every example goes at once to its next step that reveals something, so the network is evaluated
   at most as often as positions are hidden, however many the steps; what is drawn stays the same.
 
-  Returns:
-    "tokens", and "step": when each position was revealed (the last time), from 1; 0 where it was
-    given.
-
   Args:
     predict: `(tokens, hidden) -> logits`.
     keys: typed, one per example.
@@ -75,6 +71,10 @@ def decode(
     remask: whether revealed tokens may be hidden again.
     guidance: w; 0: none; may move.
     unguided: as `predict`, without the label; None: no guidance.
+
+  Returns:
+    "tokens", and "step": when each position was revealed (the last time), from 1; 0 where it was
+    given.
 
   Raises:
     BadInput: `steps` below 1, a score or selection that needs what is not offered, or guidance

@@ -23,13 +23,13 @@ def accuracy(context: Context, *, split: str = "test", batch_size: int = 512) ->
   Nothing is hidden, augmented or random, batch normalisation uses its running statistics, and
   labels are not smoothed. Of equal logits the lower class counts.
 
-  Returns:
-    {"accuracy": share of examples classified right, "loss": mean cross-entropy}.
-
   Args:
     context: what the training loop hands over.
     split: that is classified.
     batch_size: examples at a time.
+
+  Returns:
+    {"accuracy": share of examples classified right, "loss": mean cross-entropy}.
 
   Raises:
     BadInput: no labels, a task that predicts no classes, an unknown or empty split, a batch size

@@ -21,14 +21,14 @@ def bits(
   "asked", of these alone. `draws` noise draws a window, the same at every step of a run; where the
   task's likelihood is exact one is enough.
 
-  Returns:
-    "per character", and "per token" in bits too.
-
   Args:
     context: what the training loop hands over.
     split: whose windows are measured.
     draws: noise draws a window, which are averaged.
     batch_size: windows at a time.
+
+  Returns:
+    "per character", and "per token" in bits too.
 
   Raises:
     BadInput: the task gives no likelihood, or the devices do not divide the batch size.

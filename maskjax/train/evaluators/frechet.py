@@ -38,9 +38,6 @@ def frechet(
   and as many of uniform noise in every pixel, are measured alike. The reference is five times as
   many of `reference`, evenly spaced, or all. Few examples make every distance larger than it is.
 
-  Returns:
-    "distance" of samples, "real" that of the images of `split`, and "noise".
-
   Args:
     context: what the training loop hands over.
     network: workdir of a classifier, or "stages/NAME" within this run's.
@@ -48,6 +45,9 @@ def frechet(
     split: that says what samples are conditioned on.
     examples: how many are sampled.
     batch_size: examples at a time.
+
+  Returns:
+    "distance" of samples, "real" that of the images of `split`, and "noise".
 
   Raises:
     BadInput: a task that samples nothing, an unknown split, fewer than two examples, or a network

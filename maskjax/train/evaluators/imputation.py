@@ -40,9 +40,6 @@ def imputation(
 
   The picture shows `rows` evenly spaced rows: what is given, it filled in, and the truth.
 
-  Returns:
-    "rmse", and "mean", "knn" and "iterative" likewise.
-
   Args:
     context: what the training loop hands over.
     train: split with missing cells.
@@ -51,6 +48,9 @@ def imputation(
     neighbours: rows that the nearest-neighbour baseline takes the mean of.
     rows: that the picture shows.
     batch_size: rows at a time.
+
+  Returns:
+    "rmse", and "mean", "knn" and "iterative" likewise.
 
   Raises:
     BadInput: the task imputes nothing, nothing is missing, or the devices do not divide the batch.

@@ -32,9 +32,6 @@ def infilling(
   same for all runs: tokens at random, or with `whole` the data's units (collocations, words) one
   after another, the last of them in part. Of equal logits the lower token counts.
 
-  Returns:
-    {"accuracy": share of hidden tokens that come first, "loss": nats a hidden token}.
-
   Args:
     context: what the training loop hands over.
     split: whose windows are measured.
@@ -42,6 +39,9 @@ def infilling(
     whole: whether units of the data are hidden, not single tokens.
     draws: masks a window.
     batch_size: windows at a time.
+
+  Returns:
+    {"accuracy": share of hidden tokens that come first, "loss": nats a hidden token}.
 
   Raises:
     BadInput: a task that fills nothing in, units that the data do not tell, or a batch size that

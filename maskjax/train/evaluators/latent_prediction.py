@@ -29,12 +29,6 @@ def latent_prediction(
   each view (a level of noise), the views are cut by it into equally many `parts`, the smallest
   numbers first.
 
-  Returns:
-    "loss", meaned over the views of these examples; for a number called `alpha`, "alpha 1" to
-    "alpha 4", the same of each part; "spread", the features' deviation over examples as a share of
-    their root mean square, and "rank", how many directions they fill: both fall where they
-    collapse.
-
   Args:
     context: what the training loop hands over.
     split: that is measured.
@@ -42,6 +36,12 @@ def latent_prediction(
     examples: with a mask, at most.
     parts: groups of views, by the number drawn for each.
     batch_size: examples at a time.
+
+  Returns:
+    "loss", meaned over the views of these examples; for a number called `alpha`, "alpha 1" to
+    "alpha 4", the same of each part; "spread", the features' deviation over examples as a share of
+    their root mean square, and "rank", how many directions they fill: both fall where they
+    collapse.
 
   Raises:
     BadInput: a task without costs of views or without features, an unknown split or pooling, or the

@@ -28,15 +28,15 @@ def link_prediction(
   gates around a node are all equal. It is above 0 where node features tell through which edges more
   came in. The picture shows the gates.
 
-  Returns:
-    {"auc", "gate"}.
-
   Args:
     context: what the training loop hands over.
     split: of graphs with held-out edges.
     seed: of the pairs without an edge.
     features: "last" layer, or all layers of a "node".
     cosine: whether features are scaled to length 1.
+
+  Returns:
+    {"auc", "gate"}.
 
   Raises:
     BadInput: an unknown split, features that the task does not tell, or a split whose

@@ -24,17 +24,17 @@ def lookahead(
   picture is of the first example: who (down) looks at whom (across), in the mean of the heads of
   each layer, each row relative to its largest weight.
 
-  Returns:
-    Of all tokens of prompts "share", and "chance", which is what it would be if each divided its
-    attention evenly among those that it sees at all; of the first quarter of each prompt "early"
-    and "early chance"; "layer/I", the share in layer I; "answers", the share of what is read where
-    answers are asked.
-
   Args:
     context: what the training loop hands over.
     split: whose windows are read.
     batch_size: windows at a time.
     limit: windows, about.
+
+  Returns:
+    Of all tokens of prompts "share", and "chance", which is what it would be if each divided its
+    attention evenly among those that it sees at all; of the first quarter of each prompt "early"
+    and "early chance"; "layer/I", the share in layer I; "answers", the share of what is read where
+    answers are asked.
 
   Raises:
     BadInput: the task tells no attention, or the devices do not divide the batch size.

@@ -35,9 +35,6 @@ def masked_reconstruction(
   flatters this ratio. Where a task's views say nothing of what is seen, all pixels count.
   `examples` takes so many of either split, evenly spaced.
 
-  Returns:
-    "ratio" and "error".
-
   Args:
     context: what the training loop hands over.
     train: split of the mean image.
@@ -46,6 +43,9 @@ def masked_reconstruction(
     examples: of either split at most; None: all.
     score: section of a score, of `keys` and `grid`; None: the task's own masks.
     select: section of the selection that goes with it.
+
+  Returns:
+    "ratio" and "error".
 
   Raises:
     BadInput: the task has no views to compare or no prediction among them, only one of `score` and

@@ -36,12 +36,6 @@ def modalities(
   example gets one mask, the same at every step of a run. A target that is normalised per patch is
   shown with each patch's true mean and deviation, which flatters.
 
-  Returns:
-    "own/NAME" by the task's own masks; "SOURCE/NAME" with all of one modality shown and nothing
-    else; "shown/NAME", the share that the task's masks show of a modality, and "spread/NAME", the
-    deviation of that share over the examples. Draws input, what is seen, and prediction of each
-    modality of `pictured` evenly spaced examples.
-
   Args:
     context: what the training loop hands over.
     train: split of the best guess without a model.
@@ -49,6 +43,12 @@ def modalities(
     batch_size: examples at a time.
     examples: of both splits at most.
     pictured: examples that are drawn.
+
+  Returns:
+    "own/NAME" by the task's own masks; "SOURCE/NAME" with all of one modality shown and nothing
+    else; "shown/NAME", the share that the task's masks show of a modality, and "spread/NAME", the
+    deviation of that share over the examples. Draws input, what is seen, and prediction of each
+    modality of `pictured` evenly spaced examples.
 
   Raises:
     BadInput: the task has no views of modalities, or the devices do not divide the batch size.

@@ -26,15 +26,15 @@ def samples(
   shows the samples of the first row at so many `stages` of decoding, hatched what was still hidden
   by then, painted as it came to be.
 
-  Returns:
-    No numbers.
-
   Args:
     context: what the training loop hands over.
     split: whose labels samples are conditioned on.
     examples: how many are sampled.
     columns: samples a row of the picture.
     stages: of decoding that the second picture shows.
+
+  Returns:
+    No numbers.
 
   Raises:
     BadInput: a task that samples nothing, no example to draw, or more than devices can share.

@@ -43,9 +43,6 @@ def separation(
 
   The picture shows `examples` evenly spaced mixtures.
 
-  Returns:
-    "improvement", of ideal masks "binary", "ratio" and "wiener", then "si_snr", "mixture", "gate".
-
   Args:
     context: what the training loop hands over.
     split: that is separated.
@@ -54,6 +51,9 @@ def separation(
     size: seconds of a window of the ideal masks.
     hop: seconds from one window to the next.
     examples: mixtures that are drawn.
+
+  Returns:
+    "improvement", of ideal masks "binary", "ratio" and "wiener", then "si_snr", "mixture", "gate".
 
   Raises:
     BadInput: an unknown split, or the devices do not divide the batch.

@@ -38,14 +38,14 @@ def zero_shot(
   training did not know are `tokens.UNKNOWN`. With `limit` only so many evenly spaced images are
   looked at. Radford et al., 2021 (CLIP), section 3.1.4.
 
-  Returns:
-    "accuracy" with all templates, "one" with the first alone.
-
   Args:
     context: what the training loop hands over.
     split: that is classified.
     limit: examples at most; None: all.
     templates: descriptions of a class called {name}.
+
+  Returns:
+    "accuracy" with all templates, "one" with the first alone.
 
   Raises:
     BadInput: no labels, no captions to learn from, an unknown or empty split, no templates, or one
