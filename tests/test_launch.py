@@ -62,9 +62,9 @@ def paths(novel, recordings, graph):
 # ones; changes to what costs little.
 SPEAKERS = ("data.label={label}_{speaker}_{n}.wav", "data.sizes.train=16", "data.sizes.test=4")
 SMALLER = ("evals.kshot.pixels=False", "evals.linear.pixels=False", "evals.linear.l2=0.01")
-SMALLER += ("evals.kshot.labels=1",)
+SMALLER += ("evals.kshot.labels=1", "evals.kshot_finetune.labels=1")
 LAUNCHED = {
-  "image": ("image_mim/mae", "", (*SMALLER, "evals.kshot_finetune.labels=1")),
+  "image": ("image_mim/mae", "", SMALLER),
   "text": ("masked_generative/md4", "text", ("data.length=16", "evals.bits.draws=2")),
   "sound": ("tf_mask_separation/conv_tasnet", "mixtures", ("data.length=1000", *SPEAKERS)),
   "graph": ("graph_3d_tabular_series_mim/bandana", "graph", ("model.depth=2",)),

@@ -30,15 +30,14 @@ REFUSED = {
   "select.fn": "a section with fn",
   "select.ratio": "top hides no fixed number of patches",
 }
-# An evaluator that is off builds nothing.
-OFF = tuple(f"evals.kshot_finetune.{name}.fn" for name in ("score", "select"))
-DEFAULT = ("optimizer.fn", *(f"evals.{name}.fn" for name in lab.read("mae:smoke").evals), *OFF)
 
 
 def told(field):
   """What is said where a field is None; empty where that stands for its default."""
   whole = "" if "." in field else "must be"
-  return REFUSED.get(field, "as fn=" if field.endswith(".fn") and field not in DEFAULT else whole)
+  # Evaluators of a smoke are off and build nothing.
+  default = field == "optimizer.fn" or field.startswith("evals.")
+  return REFUSED.get(field, "as fn=" if field.endswith(".fn") and not default else whole)
 
 
 def built(*fields):
