@@ -97,12 +97,12 @@ def main(words):
   mutants = [m for m in listed() if not names or m.name in names]
   for mutant in mutants:
     mutated((ROOT / mutant.file).read_text(), mutant)
+  survivors = 0
   with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-    results = list(pool.map(tried, mutants))
-  for mutant, (caught, said) in zip(mutants, results, strict=True):
-    print(f"{'caught  ' if caught else 'SURVIVED'} {mutant.name}: {said}")
-  survivors = [m.name for m, (caught, _) in zip(mutants, results, strict=True) if not caught]
-  print(f"{len(mutants)} mutants, {len(survivors)} survived")
+    for mutant, (caught, said) in zip(mutants, pool.map(tried, mutants), strict=True):
+      survivors += not caught
+      print(f"{'caught  ' if caught else 'SURVIVED'} {mutant.name}: {said}", flush=True)
+  print(f"{len(mutants)} mutants, {survivors} survived")
   return bool(survivors)
 
 
