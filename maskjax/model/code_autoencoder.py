@@ -198,7 +198,7 @@ def code_autoencoder(
   if conditional and not classes:
     raise BadInput("model.conditional needs labels, and this data set has none")
   width, depth, mlp, heads = sized(size, width=width, depth=depth, heads=heads, mlp=mlp)
-  decoder_width, places = decoder_width or width, math.prod(grid) + 1
+  decoder_width, places = width if decoder_width is None else decoder_width, math.prod(grid) + 1
   check_heads("decoder_width", decoder_width, decoder_heads)
   rest = dtype, norm_eps, remat, scan
   encoder = Stack(depth, heads, mlp, places, True, *rest)

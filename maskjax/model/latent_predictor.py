@@ -94,7 +94,7 @@ def predictor(
   Raises:
     BadInput: a width that the heads do not divide.
   """
-  heads = heads or encoder.heads
+  heads = encoder.heads if heads is None else heads
   check_heads("width", width, heads)
   return Predictor(
     width=width,

@@ -287,7 +287,7 @@ def resnet(
   grid = tuple(record_shape[:2])
   encoder = ResNet(
     stages=(depth // 6,) * 3 if cifar else STAGES[depth],
-    width=width or (16 if cifar else 64),
+    width=(16 if cifar else 64) if width is None else width,
     bottleneck=not cifar and depth >= 50,
     project=not cifar if project is None else project,
     small=cifar or min(grid) < SMALL if stem == "auto" else stem == "small",

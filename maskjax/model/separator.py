@@ -221,9 +221,11 @@ def separator(
     raise BadInput(f"separator takes mixtures, (sources, samples), got {tuple(record_shape)}")
   if basis not in ("learned", "fourier"):
     raise unknown("basis of a separator", basis, ("learned", "fourier"))
-  hop, skip = hop or size // 2, skip or width
+  hop, skip = size // 2 if hop is None else hop, width if skip is None else skip
   filters = filters if basis == "learned" else size // 2 + 1
   if min(filters, width, hidden, skip, taps, depth, repeats) < 1 or not 0 < hop <= size:
-    raise BadInput(f"separator: {size=}, {hop=}, {filters=}, {width=}, {hidden=}, {depth=}")
+    raise BadInput(
+      f"separator: {size=}, {hop=}, {filters=}, {width=}, {hidden=}, {skip=}, {depth=}"
+    )
   options = (width, hidden, skip, taps, depth, repeats, causal)
   return Separator(record_shape[0], basis, filters, size, hop, *options, jnp.dtype(dtype))

@@ -219,15 +219,20 @@ def sized(
 ) -> Size:
   """A row of `SIZES` with what overrides it; `mlp` is 4 · width unless said.
 
-  `BadInput` if the size is unknown, or the width not divisible by the heads.
+  `BadInput` if the size is unknown, a number is below 1 (of blocks below 0), or the width not
+  divisible by the heads.
 
   >>> sized("Ti", width=96)
   Size(width=96, depth=12, mlp=384, heads=3)
   """
   if size not in SIZES:
     raise unknown("size", size, SIZES)
-  known, width = SIZES[size], width or SIZES[size].width
-  made = Size(width, depth or known.depth, mlp or 4 * width, heads or known.heads)
+  given = {"width": width, "depth": depth, "heads": heads}
+  made = SIZES[size]._replace(**{k: v for k, v in given.items() if v is not None})
+  made = made._replace(mlp=4 * made.width if mlp is None else mlp)
+  for name, number in made._asdict().items():
+    if number < (name != "depth"):
+      raise BadInput(f"{name} of a transformer is {number}")
   check_heads("width", made.width, made.heads)
   return made
 
@@ -239,7 +244,7 @@ def follows(encoder: ViT) -> dict[str, Any]:
 
 def check_heads(name: str, width: int, heads: int) -> None:
   """Raises `BadInput` if a width, called `name`, is not divisible by so many heads."""
-  if width % heads:
+  if heads < 1 or width % heads:
     raise BadInput(f"{name} {width} is not divisible by {heads} heads")
 
 

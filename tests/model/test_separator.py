@@ -178,6 +178,8 @@ def test_peaks_tell_the_frequency_of_a_filter():
     ({"record_shape": (2, 3, 4)}, "takes mixtures"),
     ({"basis": "furier"}, "fourier"),
     ({"hop": 9}, "hop=9"),
+    ({"hop": 0}, "hop=0"),
+    ({"skip": 0}, "skip=0"),
     ({"depth": 0}, "depth=0"),
   ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from maskjax.errors import BadInput
 from maskjax.model import layers
-from maskjax.model.vit import POSITIONS, ViT
+from maskjax.model.vit import POSITIONS, ViT, sized
 from maskjax.train.plan import flops
 
 close = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "closeness.py"))["close"]
@@ -189,3 +189,11 @@ def test_one_and_three_axes():
 def test_an_unknown_kind_of_position_is_refused():
   with pytest.raises(BadInput, match="unknown position 'learnt'; did you mean 'learned'"):
     init(model(position="learnt"), patches())
+
+
+@pytest.mark.parametrize("name", ["width", "heads", "mlp", "depth"])
+def test_a_size_of_nothing_is_not_that_of_the_table(name):
+  if name == "depth":
+    assert sized("Ti", depth=0).depth == 0
+  with pytest.raises(BadInput, match=f"{name} of a transformer is"):
+    sized("Ti", **{name: -1 if name == "depth" else 0})
