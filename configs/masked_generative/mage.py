@@ -311,11 +311,12 @@ def labelled(c: ConfigDict) -> None:
   c.let.encoded.of = dict(label="label")
   told = c.branches.told
   # Samples are told the labels of the batch, pictures none.
-  c.branches.update(unguided=dict(told, label=None), unlabelled=dict(label=None))
-  told.label = "batch.label"
-  c.let.unguided_logits = dict(fn="task.logits_of", value="unguided.logits", field="image")
+  c.branches.update(guided=dict(told, label="batch.label"), unlabelled=dict(label=None))
+  told.label = None
+  c.let.predict.value = "guided.logits"
+  c.let.unguided_logits = dict(fn="task.logits_of", value="told.logits", field="image")
   c.let.generated.of.unguided = "unguided_logits"
-  c.let.found.update(present="unguided.best", absent="unlabelled.best")
+  c.let.found.absent = "unlabelled.best"
 
 
 @lab.preset("laptop")

@@ -11,6 +11,7 @@ from jaxtyping import Array, Key
 from maskjax import bind
 from maskjax.errors import BadInput
 from maskjax.keys import keys, stream
+from maskjax.task import shapes
 from maskjax.task.buckets import bucket_of
 from maskjax.task.graph import Graph
 from maskjax.task.node import MAIN, Address, Node
@@ -157,9 +158,10 @@ class Run:
       told["graph"] = partial(self.ask, branch=branch)
     drawn = lambda: told["keys"] if "keys" in told else self._keys(branch, name_of_keys)
     moved = self._moved(fn, drawn)
+    own = name if branch == MAIN else f"{branch}.{name}"
+    shapes.check(own, fn, told)
     if "state" not in takes or "state" in told:
       return moved(**told)
-    own = name if branch == MAIN else f"{branch}.{name}"
     made, state = moved(**told, state=self.states.get(own))
     if self.inside is not None:
       raise BadInput(f"the value {name!r} keeps a state, and is made in one of several buckets")

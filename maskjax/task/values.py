@@ -52,23 +52,23 @@ def grid_of(allowed: Bool[Array, "b n"]) -> tuple[int, ...]:
   return allowed.shape[1:]
 
 
-def scores(score: Float[Array, "b n"] | Draw) -> Float[Array, "b n"]:
+def scores(score: Float[Array, "*b n"] | Draw) -> Float[Array, "*b n"]:
   """How much hiding is wanted at each position."""
   return score.scores if isinstance(score, Draw) else score
 
 
-def log_prob(score: Float[Array, "b n"] | Draw) -> Float[Array, "b n"]:
+def log_prob(score: Float[Array, "*b n"] | Draw) -> Float[Array, "*b n"]:
   """Of each position that a single draw is this one: of a `Draw` its own, else log softmax."""
   return score.log_prob if isinstance(score, Draw) else jax.nn.log_softmax(score)
 
 
-def hidden(selected: Views) -> Bool[Array, "b n"]:
+def hidden(selected: Views) -> Bool[Array, "*b n"]:
   """What is hidden of a selection of several views."""
   return selected.hidden
 
 
 def in_place(
-  values: Any, hidden: Bool[Array, "b n"], allowed: Bool[Array, "b n"] | None = None
+  values: Any, hidden: Bool[Array, "*b n"], allowed: Bool[Array, "*b n"] | None = None
 ) -> Seen:
   """What is seen where hiders leave something at every position.
 
@@ -81,13 +81,13 @@ def in_place(
 
 
 def asked(
-  hidden: Bool[Array, "*b n"], allowed: Bool[Array, "b n"] | None = None
+  hidden: Bool[Array, "*b n"], allowed: Bool[Array, "*b n"] | None = None
 ) -> Bool[Array, "*b n"]:
   """The positions that losses ask for: hidden, and there, whatever a selection or a caller says."""
   return hidden if allowed is None else hidden & allowed
 
 
-def visible(seen: Seen) -> Bool[Array, "b n"]:
+def visible(seen: Seen) -> Bool[Array, "*b n"]:
   """The positions that are seen: not hidden, and there."""
   return ~seen.hidden
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from maskjax import hide, score, select
+from maskjax import hide, recover, score, select
 from maskjax.bind import Moving, now, paced
 from maskjax.errors import BadInput
 from maskjax.keys import stream
@@ -246,3 +246,14 @@ def test_it_prints_a_line_for_each_value():
   assert "scores = score.uniform(grid=(8,))" in lines
   assert "seen = hide.drop(x=values, hidden, keep=2 | 4 | 8)" in lines
   assert "look.seen = hide.drop(x=values, hidden=look.hidden, keep=2 | 4 | 8)" in lines
+
+
+@pytest.mark.parametrize("numbers", [1, 3])
+def test_arguments_that_do_not_fit_are_refused_also_where_they_would_broadcast(numbers):
+  target = Value(lambda batch: jnp.tile(batch, numbers + 1), {"batch": "batch"})
+  of = {"target": "wide", "asked": "hidden"}
+  wide = {"wide": target, "losses.wide": Value(recover.squared_error, of)}
+  made = graph({"other": Branch({"count": 2})}, **wide)
+  says = r"other.losses.wide: recover.squared_error takes prediction \[\*b n d\], target"
+  with pytest.raises(BadInput, match=rf"{says}.* target \(3, 8, {numbers + 1}\)"):
+    run(made, "other.losses.wide")
