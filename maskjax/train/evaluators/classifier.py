@@ -47,16 +47,48 @@ def scaling(x: Float[np.ndarray, "n d"], *, standardize: bool = True) -> Scaling
 
 
 class Axes(NamedTuple):
-  """Principal axes of centred features: the mean square along each, and the directions."""
+  """Directions of centred features, and the mean square along each.
 
-  power: Float[np.ndarray, "d"]
-  directions: Float[np.ndarray, "d d"]
+  Attributes:
+    power: the mean squares.
+    directions: of length 1; None: the features themselves.
+  """
+
+  power: Float[np.ndarray, "r"]
+  directions: Float[np.ndarray, "d r"] | None
+
+  def turn(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n r"]:
+    """The features along these directions."""
+    return x if self.directions is None else x @ self.directions
 
 
-def axes(x: Float[np.ndarray, "n d"]) -> Axes:
-  """The principal axes of centred features."""
-  power, directions = np.linalg.eigh((x.T @ x).astype(np.float64) / len(x))
-  return Axes(np.maximum(power, 0).astype(np.float32), directions.astype(np.float32))
+def axes(x: Float[np.ndarray, "n d"], most: int = 4096) -> Axes:
+  """The principal axes of centred features.
+
+  At most as many as there are examples: the optimum of a penalised classifier lies in their span,
+  and of large images the d x d matrix of second moments does not fit in memory.
+
+  Args:
+    x: features with mean 0.
+    most: of an eigenproblem that is solved; where there are more examples and more features, the
+      features stay as they are, and a fit takes more steps to the same optimum.
+
+  >>> power, directions = axes(np.array([[2.0, 0.0, 0.0], [-2.0, 0.0, 0.0]], np.float32))
+  >>> power.tolist(), abs(directions).tolist()
+  ([4.0], [[1.0], [0.0], [0.0]])
+  """
+  n, d = x.shape
+  if min(n, d) > most:
+    return Axes(np.square(x).mean(0), None)
+  if d <= n:
+    power, directions = np.linalg.eigh((x.T @ x).astype(np.float64) / n)
+    return Axes(np.maximum(power, 0).astype(np.float32), directions.astype(np.float32))
+  power, mixes = np.linalg.eigh((x @ x.T).astype(np.float64) / n)
+  # Centred examples span a direction less than there are examples; what rounding leaves of it goes.
+  far = power >= 1e-6 * power.max()
+  power, mixes = power[far], mixes[:, far]
+  directions = x.T @ (mixes / np.sqrt(np.maximum(n * power, 1e-30)))
+  return Axes(power.astype(np.float32), directions.astype(np.float32))
 
 
 @functools.partial(jax.jit, static_argnames=("classes", "steps"))

@@ -70,9 +70,9 @@ def linear_probe(
   queries, labels = features(context, test, pooling)
   scale = scaling(x, standardize=standardize)
   x, queries = scale(x), scale(queries)
-  power, directions = axes(x)
-  x, queries = x @ directions, queries @ directions
-  fit_one = functools.partial(fit, power=power, classes=classes, steps=steps)
+  turned = axes(x)
+  x, queries = turned.turn(x), turned.turn(queries)
+  fit_one = functools.partial(fit, power=turned.power, classes=classes, steps=steps)
   best = choices[0]
   if len(choices) > 1:
     best = _choose(functools.partial(fit_one, tolerance=10 * tolerance), x, y, choices)

@@ -11,9 +11,14 @@ from maskjax.train.evaluators.classifier import Fit, axes, fit, predict, scaling
 
 
 def ours(x, y, l2, classes=3, tolerance=1e-4):
-  power, directions = axes(x)
-  fitted = fit(x @ directions, y, power, classes=classes, l2=l2, steps=500, tolerance=tolerance)
-  return fitted._replace(weight=directions @ np.asarray(fitted.weight))
+  return along(axes(x), x, y, l2, classes=classes, tolerance=tolerance)
+
+
+def along(turned, x, y, l2, **options):
+  fitted = fit(turned.turn(x), y, turned.power, l2=l2, steps=500, **options)
+  if turned.directions is None:
+    return fitted
+  return fitted._replace(weight=turned.directions @ np.asarray(fitted.weight))
 
 
 @settings(max_examples=8, deadline=None)
@@ -45,6 +50,25 @@ def test_axes_only_set_the_speed(blobs):
   x = scaling(x)(x)
   plain = fit(x, y, np.ones(5, np.float32), classes=3, l2=0.01, steps=500, tolerance=1e-4)
   np.testing.assert_allclose(plain.weight, ours(x, y, 0.01).weight, atol=2e-3)
+
+
+def test_more_features_than_examples_have_the_optimum_in_the_span_of_the_examples():
+  rng = np.random.default_rng(0)
+  y = np.arange(40, dtype=np.int32) % 3
+  x = rng.normal(size=(40, 70)).astype(np.float32) + y[:, None]
+  x = scaling(x)(x)
+  turned = axes(x)
+  # One direction less than examples, since these are centred; 70,000 would not fit otherwise.
+  assert turned.directions.shape == (70, 39)
+  np.testing.assert_allclose(turned.directions.T @ turned.directions, np.eye(39), atol=1e-4)
+  fitted = along(turned, x, y, 1e-2, classes=3, tolerance=1e-4)
+  theirs = LogisticRegression(C=1 / (1e-2 * 40), tol=1e-8, max_iter=5000).fit(x, y)
+  np.testing.assert_allclose(np.asarray(fitted.weight).T, theirs.coef_, atol=2e-3)
+  # Too many of both to be turned: the same optimum.
+  plain = along(axes(x, most=39), x, y, 1e-2, classes=3, tolerance=1e-4)
+  np.testing.assert_allclose(plain.weight, fitted.weight, atol=2e-3)
+  constant = axes(np.zeros((3, 5), np.float32))
+  assert np.isfinite(constant.directions).all()
 
 
 def test_scaling():
