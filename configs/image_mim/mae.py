@@ -144,6 +144,7 @@ def laptop(c: ConfigDict) -> None:
     fn="train.evaluators.finetune",
     every=0,
     labels=10,
+    draws=3,
     steps=150,
     batch_size=100,
     learning_rate=4e-3,

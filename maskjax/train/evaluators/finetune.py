@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -30,6 +30,7 @@ def finetune(
   epochs: float = 50.0,
   steps: int = 0,
   labels: int = 0,
+  draws: int = 1,
   batch_size: int = 256,
   learning_rate: float = 1e-3,
   warmup: float = 0.1,
@@ -60,6 +61,7 @@ def finetune(
     epochs: passes over the examples that are trained on, rounded to whole steps.
     steps: optimiser steps; overrides `epochs` if positive.
     labels: examples of each class to train on; 0: all.
+    draws: how often these are drawn and trained on.
     batch_size: examples in a batch, in training and in scoring.
     learning_rate: peak rate for a batch of 256.
     warmup: share of the steps in which the rate rises.
@@ -74,40 +76,24 @@ def finetune(
     select: section of the selection that says which of them are hidden in training.
 
   Returns:
-    {"accuracy": share of test examples classified right, "loss": of the last training batch}.
+    {"accuracy": share of test examples classified right, mean over draws, "loss": of the last
+    training batch}; of several draws also "std", the accuracy's standard deviation over them.
 
   Raises:
     BadInput: no labels, an unknown pooling or split, no step to do, a class of fewer than `labels`
-      examples, a loss that is not finite, a score without a selection, or a network without a grid
-      to hide positions of.
+      examples, draws of all labels, a loss that is not finite, a score without a selection, or a
+      network without a grid to hide positions of.
 
   Sources: He et al., 2022, "Masked autoencoders are scalable vision learners", appendix A.1, table
   9; hiding: Huang et al., 2022, "Masked autoencoders that listen", section 3.
   """
   classes = labelled(context, "finetune")
-  if labels < 0:
-    raise BadInput(f"finetune: labels is {labels}, it must not be negative")
+  if labels < 0 or draws < 1 or (draws > 1 and not labels):
+    raise BadInput(f"finetune: {labels=}, {draws=}: several draws are of some labels of each class")
   total = steps if steps > 0 else _steps(context, train, epochs, batch_size, labels * classes)
   context.mesh.check(batch_size, 1)
-  seed = int(jax.random.randint(context.key, (), 0, np.iinfo(np.int32).max))
-  drawn = few(context, train, labels, batch_size, seed) if labels else None
-  batches = context.batches(batch_size, seed, total) if drawn is None else drawn
-  batches = map(context.mesh.put_whole, itertools.islice(batches, total))
-  first = next(batches)
-
   hide = _hiding(context, score, select)
-  params, pooled = _trained(context, first, pooling)
-  width = jax.eval_shape(pooled, params, first).shape[-1]
-  params["head/kernel"], params["head/bias"] = jnp.zeros((width, classes)), jnp.zeros(classes)
-  tx = optimizer(
-    params,
-    learning_rate=learning_rate,
-    total_steps=total,
-    batch_size=batch_size,
-    warmup_steps=round(warmup * total),
-    weight_decay=weight_decay,
-    layer_decay=layer_decay,
-  ).tx
+  start, pooled = _features(context, pooling)
 
   def logits(params: Leaves, batch: Batch, *hidden: Array) -> Float[Array, "b c"]:
     x = pooled(params, batch, *hidden).astype(jnp.float32)
@@ -117,21 +103,58 @@ def finetune(
     target = optax.smooth_labels(jax.nn.one_hot(batch["label"], classes), label_smoothing)
     return optax.softmax_cross_entropy(logits(params, batch, *hide(batch, step)), target).mean()
 
+  tuning = functools.partial(
+    optimizer,
+    learning_rate=learning_rate,
+    total_steps=total,
+    batch_size=batch_size,
+    warmup_steps=round(warmup * total),
+    weight_decay=weight_decay,
+    layer_decay=layer_decay,
+  )
+  advance, classify, scores, value = None, jax.jit(logits), [], 0.0
+  for i in range(draws):
+    key = stream(context.key, "draw", i) if i else context.key
+    seed = int(jax.random.randint(key, (), 0, np.iinfo(np.int32).max))
+    drawn = few(context, train, labels, batch_size, seed) if labels else None
+    batches = context.batches(batch_size, seed, total) if drawn is None else drawn
+    batches = map(context.mesh.put_whole, itertools.islice(batches, total))
+    first = next(batches)
+    params = start(first, classes)
+    tx = tuning(params).tx
+    advance = advance or _advance(loss, tx)
+    params, value = _tuned(advance, params, tx.init(params), itertools.chain([first], batches))
+    scores.append(_score(context, classify, params, test, batch_size))
+  found = {"accuracy": float(np.mean(scores)), "loss": value}
+  return found | ({"std": float(np.std(scores, ddof=1))} if draws > 1 else {})
+
+
+def _advance(
+  loss: Callable[..., Float[Array, ""]], tx: optax.GradientTransformation
+) -> Callable[..., tuple[Leaves, Any, Array]]:
+  """A step of training, which takes the memory of the parameters and moments that it is given."""
+
   def update(params: Leaves, opt_state: Any, batch: Batch, step: Any):
     value, grads = jax.value_and_grad(loss)(params, batch, step)
     updates, opt_state = tx.update(grads, opt_state, params)
     return optax.apply_updates(params, updates), opt_state, value
 
-  advance = jax.jit(update, donate_argnums=(0, 1))
-  params, opt_state, value = advance(params, tx.init(params), first, np.int32(0))
-  for step, batch in enumerate(batches, 1):
+  return jax.jit(update, donate_argnums=(0, 1))
+
+
+def _tuned(
+  advance: Callable[..., tuple[Leaves, Any, Array]],
+  params: Leaves,
+  opt_state: Any,
+  batches: Iterable[Batch],
+) -> tuple[Leaves, float]:
+  """The parameters after a step on each batch, and the last loss."""
+  value: Any = 0.0
+  for step, batch in enumerate(batches):
     params, opt_state, value = advance(params, opt_state, batch, np.int32(step))
   if not np.isfinite(value):
     raise BadInput("finetune: the loss is not finite; lower evals.finetune.learning_rate")
-  return {
-    "accuracy": _score(context, jax.jit(logits), params, test, batch_size),
-    "loss": float(value),
-  }
+  return params, float(value)
 
 
 def _steps(context: Context, train: str, epochs: float, batch_size: int, examples: int) -> int:
@@ -167,10 +190,10 @@ def _hiding(
   return hide
 
 
-def _trained(
-  context: Context, batch: Batch, pooling: str
-) -> tuple[Leaves, Callable[..., Float[Array, "b d"]]]:
-  """A copy of the parameters that the pooled features read, by name, and the features from them."""
+def _features(
+  context: Context, pooling: str
+) -> tuple[Callable[[Batch, int], Leaves], Callable[..., Float[Array, "b d"]]]:
+  """What training starts from, a copy of what pooled features read and a head; and the features."""
   # A teacher's features are what a teacher's task comes to, and it is these that are trained.
   variables = context.task.final(context.variables)
   encode = answer(context.task, "features", "finetune")
@@ -183,9 +206,15 @@ def _trained(
       raise unknown("pooling", pooling, features)
     return features[pooling]
 
-  read = _read(lambda leaves: pooled(leaves, batch), whole)
-  # Copies, as the training step gives the memory of its arguments away.
-  return {name: jnp.copy(leaf) for name, leaf in whole.items() if name in read}, pooled
+  def start(batch: Batch, classes: int) -> Leaves:
+    read = _read(lambda leaves: pooled(leaves, batch), whole)
+    # Copies, as the training step gives the memory of its arguments away.
+    params = {name: jnp.copy(leaf) for name, leaf in whole.items() if name in read}
+    width = jax.eval_shape(pooled, params, batch).shape[-1]
+    head = {"head/kernel": jnp.zeros((width, classes)), "head/bias": jnp.zeros(classes)}
+    return params | head
+
+  return start, pooled
 
 
 def _read(function: Callable[[Leaves], Any], leaves: Mapping[str, Array]) -> set[str]:

@@ -12,7 +12,7 @@ from flax import traverse_util
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.train.evaluators.few import few
-from maskjax.train.evaluators.finetune import _trained, finetune
+from maskjax.train.evaluators.finetune import _features, finetune
 from maskjax.train.mesh.mesh import make_mesh
 
 N = 192
@@ -110,8 +110,26 @@ def test_a_few_labels_of_each_class_are_all_that_is_trained_on(context):
   assert first == finetune(context, labels=8, epochs=8.0, **SETTINGS)
   with pytest.raises(BadInput, match="'plus' of 'train' has 92 examples, fewer than labels=100"):
     finetune(context, labels=100, steps=1, **SETTINGS)
-  with pytest.raises(BadInput, match="negative"):
-    finetune(context, labels=-1, steps=1, **SETTINGS)
+  for wrong in (dict(labels=-1), dict(draws=2), dict(labels=8, draws=0)):
+    with pytest.raises(BadInput, match="several draws are of some labels of each class"):
+      finetune(context, steps=1, **wrong, **SETTINGS)
+
+
+def test_several_draws_of_labels_are_trained_on_one_by_one(context, monkeypatch):
+  seeds, scores = [], iter((0.5, 0.6, 0.9))
+  told = lambda context, split, labels, size, seed: (
+    seeds.append(seed) or few(context, split, labels, size, seed)
+  )
+  monkeypatch.setitem(finetune.__globals__, "few", told)
+  monkeypatch.setitem(finetune.__globals__, "_score", lambda *_: next(scores))
+  found = finetune(context, labels=8, draws=3, steps=3, **SETTINGS)
+  assert len(set(seeds)) == 3
+  np.testing.assert_allclose(
+    (found["accuracy"], found["std"]), (2 / 3, np.std([5, 6, 9], ddof=1) / 10)
+  )
+  scores = iter((0.5,))
+  assert finetune(context, labels=8, steps=3, **SETTINGS)["loss"] != found["loss"]
+  assert seeds[3] == seeds[0]
 
 
 def test_padding_is_not_counted(context):
@@ -155,7 +173,8 @@ def test_it_begins_with_what_training_comes_to(context):
   first = next(context.batches(4, 0, 1))
   grown = jax.tree.map(lambda x: x + 1, context.variables["params"])
   context.task.final = lambda variables: {**variables, "params": grown}
-  params, _ = _trained(context, first, "mean")
+  params = _features(context, "mean")[0](first, 2)
+  assert not any(params.pop(f"head/{name}").any() for name in ("kernel", "bias"))
   grown = traverse_util.flatten_dict(grown, sep="/")
   assert "encoder/embed/kernel" in params
   for name, leaf in params.items():

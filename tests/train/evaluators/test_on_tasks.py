@@ -7,7 +7,7 @@ classes are as likely, attention is even.
 import numpy as np
 import pytest
 
-from maskjax.train.evaluators.finetune import _trained
+from maskjax.train.evaluators.finetune import _features
 from maskjax.view.reconstruction import reconstruction
 
 CLASSES = 3
@@ -70,9 +70,9 @@ def test_fine_tuning_begins_at_equal_odds(measured, images):
   chance = (split(made, "test", "label") == 0).mean()
   assert made.found == {"accuracy": chance, "loss": pytest.approx(np.log(CLASSES), rel=1e-5)}
   batch = made.context.mesh.put_whole(next(made.context.examples("test", 8)))
-  trained, _ = _trained(made.context, batch, "mean")
+  trained = _features(made.context, "mean")[0](batch, 2)
   names = {name.partition("/")[0] for name in trained}
-  assert names == {"encoder"}
+  assert names == {"encoder", "head"}
 
 
 def test_nothing_predicted_costs_the_values_themselves(measured, images):
