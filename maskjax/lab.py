@@ -98,8 +98,22 @@ def read(place: str) -> ConfigDict:
 
 
 def note(place: str) -> dict[str, Any]:
-  """The NOTE of the config file that a place names; empty where it has none."""
-  return dict(getattr(load(locate(place)[0]), "NOTE", {}))
+  """The NOTE of the config file that a place names; empty where it has none.
+
+  Of a preset with the data of `laptop`, and not those of the default, "scale" is what "laptop" says.
+
+  >>> note("mae")["scale"]["shape"], note("mae:laptop")["scale"]["shape"]
+  ((224, 224, 3), (8, 8, 1))
+  """
+  path, arg = locate(place)
+  module = load(path)
+  found = dict(getattr(module, "NOTE", {}))
+  preset = (arg or "").partition(",")[0]
+  if preset in getattr(module, "PRESETS", ()) and "laptop" in found:
+    data = lambda name: module.get_config(name).data.name
+    small = preset == SMOKE or data(preset) == data("laptop") != data("")
+    found["scale"] = found["laptop"] if small else found["scale"]
+  return found
 
 
 def presets(module: ModuleType) -> dict[str, str]:

@@ -39,7 +39,7 @@ def page(place: str, config: ConfigDict) -> str:
   chosen = (arg or ("laptop" if "laptop" in presets else "")).partition(",")[0]
   run = f"{RUN} --config={name}:{chosen}".rstrip(":")
   blocks["run"] = [f"{run} --check", f"{run} --workdir=runs/{path.stem}"]
-  graph = describe(config.to_dict(), getattr(module, "NOTE", {}))
+  graph = describe(config.to_dict(), lab.note(place))
   blocks[f"graph of {place}"] = graph.splitlines()
   return "\n\n".join("\n".join(_block(*block)) for block in blocks.items())
 
