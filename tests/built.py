@@ -268,7 +268,8 @@ class Built:
 
 def hiding(said: Mapping[str, Any]) -> dict[str, np.ndarray]:
   """The masks and gates among what is said; a context and its targets are two of one name."""
-  found = {name: jax.tree.leaves(value) for name, value in said.items() if name in HIDDEN}
+  hides = lambda name: name.rpartition(".")[2] in HIDDEN  # of a branch too, "other.hidden"
+  found = {name: jax.tree.leaves(value) for name, value in said.items() if hides(name)}
   return {
     f"{name}/{i}" if i else name: leaf
     for name, leaves in found.items()
