@@ -6,7 +6,7 @@ from typing import Any
 
 
 class _Callable(types.ModuleType):
-  def __call__(self, *args: Any, **kwargs: Any) -> str:
+  def __call__(self, *args: Any, **kwargs: Any) -> Any:
     """`maskjax.train.run.train`, whose name `mj.train` importing this package takes over."""
     from maskjax.train.run import train
 

@@ -18,12 +18,13 @@ from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.evaluators.evaluation import Context, due, evaluate
 from maskjax.train.log import metrics, progress
 from maskjax.train.log.profiler import Profiler
-from maskjax.train.log.summary import read_metrics
+from maskjax.train.log.summary import read_metrics, seconds
 from maskjax.train.optimizers.rules import overview
 from maskjax.train.plan import flops
 from maskjax.train.pod.member import me
 from maskjax.train.pod.share import share
 from maskjax.train.pod.signals import Stop, Stopped
+from maskjax.train.result import OnEval, ends
 from maskjax.train.setup import stages
 from maskjax.train.setup.build import Parts
 from maskjax.train.setup.initial import first_state, snapshot
@@ -35,8 +36,13 @@ from maskjax.view.grid import save_png
 log = logging.getLogger("maskjax")
 
 
-def fit(parts: Parts, workdir: pathlib.Path, seed: int, stop: Stop) -> None:
+def fit(
+  parts: Parts, workdir: pathlib.Path, seed: int, stop: Stop, on_eval: OnEval | None = None
+) -> int:
   """Trains one seed to the end, from wherever its workdir stands, which `checks` has found right.
+
+  Returns:
+    The last step: that of the whole run, or the one at which `on_eval` ended it.
 
   Raises:
     Restart: asked to stop; everything is saved.
@@ -52,11 +58,17 @@ def fit(parts: Parts, workdir: pathlib.Path, seed: int, stop: Stop) -> None:
       write_record(workdir, parts.data.record)
     step = int(state.step)
     writers = stack.enter_context(contextlib.closing(open_writers(config, workdir, step)))
-    clock = progress.Clock(total=parts.total_steps, batch_size=config["batch_size"], step=step)
+    clock = progress.Clock(
+      total=parts.total_steps,
+      batch_size=config["batch_size"],
+      step=step,
+      seconds=seconds(read_metrics(workdir / "metrics.jsonl")),
+    )
     bar = stack.enter_context(contextlib.closing(progress.Progress(parts.total_steps)))
-    run = Run(parts, workdir, seed, checkpoints, writers, stop, clock, bar)
+    run = Run(parts, workdir, seed, checkpoints, writers, stop, clock, bar, on_eval)
     if step < parts.total_steps or run.unevaluated(step):
-      run.train(state, position)
+      return run.train(state, position)
+    return step
 
 
 def open_writers(
@@ -89,14 +101,24 @@ class Run:
   stop: Stop
   clock: progress.Clock
   bar: progress.Progress
+  on_eval: OnEval | None = None
+  ended: bool = False  # by `on_eval`
 
-  def train(self, state: State, position: int) -> None:
-    """Steps to the end; every row of a step is written before that step's checkpoint."""
+  def train(self, state: State, position: int) -> int:
+    """Steps to the end; every row of a step is written before that step's checkpoint.
+
+    Returns:
+      The last step.
+    """
     config, total = self.parts.config, self.parts.total_steps
     first = int(state.step) + 1
     self._describe(state)
     if first == 1 or self.unevaluated(first - 1):
       self._evaluate(state, first - 1)
+    if self.ended:
+      self._save(state, first - 1, position)
+      self._written()
+      return first - 1
     if self.stop.here():
       self._leave(state, first - 1, position)
     batches = pipeline.batches(
@@ -108,7 +130,7 @@ class Run:
       **config.get("loader", {}),
     )
     previous: tuple[int, Any] | None = None
-    profile = config.get("profile", {}) if me().first else {}
+    profile, step = config.get("profile", {}) if me().first else {}, first - 1
     with Profiler(self.workdir / "profile", **profile) as profiler:
       for step in range(first, total + 1):
         with self.clock.phase("data"):
@@ -123,7 +145,10 @@ class Run:
         if step == total or stopping or self._due(step):
           self._check(previous)
           self._milestone(state, step, position, scalars)
+        if self.ended:
+          break
     self._written()
+    return step
 
   def _written(self) -> None:
     """Waits for the last checkpoint, the other processes too: they may read it next, or leave."""
@@ -169,9 +194,9 @@ class Run:
       self._log(step, position, jax.device_get(scalars))
     results = self._evaluate(state, step)
     self.stop.here()
-    if last or self.stop or (every and step % every == 0):
+    if last or self.stop or self.ended or (every and step % every == 0):
       self._save(state, step, position, results)
-    if self.stop and (results is None or not last):
+    if self.stop and not self.ended and (results is None or not last):
       self._leave(state, step, position)
 
   def _log(self, step: int, position: int, scalars: Mapping[str, np.ndarray]) -> None:
@@ -214,6 +239,7 @@ class Run:
       except Stopped:
         return None
     self.writers.scalars(step, results)
+    self.ended = ends(self.on_eval, step, results)
     return results
 
   def _save(

@@ -1,13 +1,14 @@
 """The jobs of a config: train, evaluate, generate, explain, view; for one seed or several."""
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import logging
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
@@ -30,34 +31,36 @@ from maskjax.train.pod.devices import there
 from maskjax.train.pod.member import check, me
 from maskjax.train.pod.rendezvous import listed
 from maskjax.train.pod.signals import asked_to_stop
+from maskjax.train.result import OnEval, Result, collected
 from maskjax.train.setup.build import Parts, make_parts
 from maskjax.train.setup.checks import check as check_run
 from maskjax.train.setup.checks import check_identity
 from maskjax.train.setup.initial import first_state, snapshot
 from maskjax.train.setup.sections import checked
 from maskjax.train.setup.stages import run_stages
-from maskjax.train.state import State
+from maskjax.train.state import State, parameter_count
 from maskjax.train.workdirs import remote
 from maskjax.train.workdirs.workdir import changed, claim, flatten, known_record
 from maskjax.view.reconstruction import pick, spaced
 
 log = logging.getLogger("maskjax")
 
-Job = Callable[[Mapping[str, Any], str | os.PathLike[str]], str]
-JOBS: dict[str, Job] = {}
+Job = TypeVar("Job", bound=Callable[..., Any])
+JOBS: dict[str, Callable[..., Any]] = {}
 
 
 def door(job: Job) -> Job:
   """One of the jobs, whichever way it is called: its workdir may be a URL; see `remote`."""
 
   @functools.wraps(job)
-  def opened(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
+  def opened(config: Mapping[str, Any], workdir: str | os.PathLike[str], **more: Any) -> Any:
     check()
     with remote.mirrored(workdir, write=True) as place:
-      return remote.told(job(config, place))
+      said = job(config, place, **more)
+      return said.told(remote.told) if isinstance(said, Result) else remote.told(said)
 
   JOBS[job.__name__] = opened
-  return opened
+  return cast(Job, opened)
 
 
 def run(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
@@ -71,11 +74,16 @@ def run(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   job = config.get("job", "train")
   if job not in JOBS:
     raise unknown("job", job, JOBS)
-  return JOBS[job](config, workdir)
+  return str(JOBS[job](config, workdir))
 
 
 @door
-def train(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
+def train(
+  config: Mapping[str, Any],
+  workdir: str | os.PathLike[str],
+  *,
+  on_eval: OnEval | None = None,
+) -> Result:
   """Trains every seed of a config to its end, going on from wherever the workdir stands.
 
   Seed `config.seed` lives in the workdir itself, further ones under `seeds/`.
@@ -83,14 +91,18 @@ def train(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   Args:
     config: as a config file makes it: a ConfigDict or nested dicts.
     workdir: of the run, new or one to be continued; a folder, or a place such as `remote` takes.
+    on_eval: called after every evaluation with the step and its scalars; where it returns True a
+      checkpoint is written and the run ends, without the seeds that are left. The same call goes
+      on from there. Of several processes all are given one, and that of the first is asked.
 
   Returns:
-    The table of results, where the pictures and everything else are, and what to do with it.
+    What the run came to: its last step, the scalars there and the table of results.
   """
   # One block for all seeds: a signal in the last step of one must not begin the next.
   with _opened(config, workdir, before=check_identity) as (parts, folders), asked_to_stop() as stop:
     for folder in folders.values():
       check_run(parts, folder)  # of all seeds, before any stage is trained
+    steps: dict[int, int] = {}
     for seed, folder in folders.items():
       if stop.here():
         raise Restart(f"{stop.reason} before seed {seed}: the same command goes on from there")
@@ -98,8 +110,13 @@ def train(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
       if me().first:
         folder.mkdir(parents=True, exist_ok=True)
       run_stages({**parts.config, "seed": seed}, folder, train)
-      fit(parts, folder, seed, stop)
-    return _results(parts, folders) if me().first else ""
+      steps[seed] = fit(parts, folder, seed, stop, on_eval)
+      if steps[seed] < parts.total_steps:
+        break
+    count = parameter_count(parts.state.variables)
+    found = collected(folders, steps, total=parts.total_steps, parameters=count)
+    commands = results(parts, folders[next(iter(steps))]) if me().first else ""
+    return dataclasses.replace(found, commands=commands)
 
 
 @door
@@ -114,13 +131,8 @@ def evaluate(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
         sections = parts.config.get("evals", {})
         names = [name for name, section in sections.items() if on(section)]
         writers.scalars(step, run_evaluators(context, sections, names))
-    return _results(parts, folders) if me().first else ""
-
-
-def _results(parts: Parts, folders: Mapping[int, pathlib.Path]) -> str:
-  """What a run came to, where it is, and the commands that go on with it."""
-  places = list(folders.values())
-  return "\n\n".join(filter(None, (summary(places), results(parts, places[0]))))
+    places = list(folders.values())
+    return f"{summary(places)}\n\n{results(parts, places[0])}" if me().first else ""
 
 
 @door

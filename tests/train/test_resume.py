@@ -135,7 +135,7 @@ def test_a_rerun_of_a_finished_run_trains_nothing(tiny, whole, monkeypatch):
   config, workdir = whole
   before, rows = tiny.final(workdir), tiny.rows(workdir)
   monkeypatch.setattr(loop.Run, "train", None)  # would be called
-  assert "trained, step 10" in train(config, workdir)
+  assert "trained, step 10" in train(config, workdir).table
   assert tiny.final(workdir) == before
   assert tiny.rows(workdir) == rows
 

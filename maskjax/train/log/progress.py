@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Literal, NamedTuple, SupportsFloat
 
 import rich.console
@@ -31,7 +31,8 @@ class Clock:
 
   Speed and ETA count training and waiting for data, not compiling, evaluating or checkpointing.
   JAX returns before the work is done: wait for a step's result before a lap or another phase, or
-  the training still under way is charged to what comes next.
+  the training still under way is charged to what comes next. `seconds` are those of launches before
+  this one, from which it counts on.
 
   >>> clock = Clock(total=10, batch_size=4, now=iter([0.0, 3.0, 8.0, 9.0]).__next__)
   >>> with clock.phase("eval"):  # from 3 s to 8 s
@@ -48,14 +49,15 @@ class Clock:
     total: int,
     batch_size: int,
     step: int = 0,
+    seconds: Mapping[str, float] = {},
     now: Callable[[], float] = time.perf_counter,
   ):
-    self.seconds: defaultdict[str, float] = defaultdict(float)
+    self.seconds: defaultdict[str, float] = defaultdict(float, seconds)
     self._total, self._batch_size, self._now = total, batch_size, now
     self._phase: Phase = "train"
     self._since = now()
     self._steps, self._worked = 0, 0.0  # of all laps, for the ETA
-    self._step, self._mark = step, 0.0  # at the start of this lap
+    self._step, self._mark = step, self._worked_so_far()  # at the start of this lap
 
   @contextlib.contextmanager
   def phase(self, name: Phase) -> Iterator[None]:
@@ -89,6 +91,9 @@ class Clock:
 
   def _work(self) -> float:
     self._charge()
+    return self._worked_so_far()
+
+  def _worked_so_far(self) -> float:
     return sum(seconds for phase, seconds in self.seconds.items() if phase not in ASIDE)
 
 

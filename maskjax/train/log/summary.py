@@ -47,3 +47,15 @@ def read_metrics(path: pathlib.Path) -> dict[int, dict[str, float]]:
     row = json.loads(line)
     joined.setdefault(row.pop("step"), {}).update(row)
   return joined
+
+
+def seconds(rows: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
+  """How long a run took so far, all its launches together: seconds by phase, from its newest row.
+
+  >>> seconds({50: {"perf/seconds/train": 4.0}, 60: {"eval/knn/accuracy": 0.5}})
+  {'train': 4.0}
+  """
+  head, found = "perf/seconds/", {}
+  for _, row in sorted(rows.items()):
+    found |= {name.removeprefix(head): value for name, value in row.items() if head in name}
+  return found

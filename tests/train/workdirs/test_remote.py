@@ -53,7 +53,8 @@ def test_a_run_leaves_there_what_it_leaves_here(tiny, whole, store, tmp_path):
   ours, theirs = kept(whole), kept(there)
   parts = lambda names: {n for n in names if "/d/" not in n and not n.endswith(".lock")}
   assert parts(theirs) == parts(ours)
-  assert "maskjax-" not in said
+  assert "maskjax-" not in str(said)
+  assert (said.workdir, said.step) == (URL, 6)
 
 
 def test_every_job_takes_a_url(tiny, store, tmp_path, monkeypatch):

@@ -1,0 +1,73 @@
+"""What `mj.train` returns, and a run that its caller ends."""
+
+import pathlib
+import runpy
+import types
+
+import pytest
+
+import maskjax as mj
+from maskjax.train import result
+from maskjax.train.log.summary import read_metrics, seconds
+
+toy = runpy.run_path(str(pathlib.Path(__file__).parent / "test_run.py"))["toy"]
+KNN = {"evals.knn": {"fn": "train.evaluators.knn", "k": 3, "every": 2}, "seeds": 2}
+
+
+@pytest.fixture(scope="module")
+def whole(toy, tmp_path_factory):
+  """The workdir and the result of a run that nobody ended."""
+  workdir = tmp_path_factory.mktemp("whole")
+  return workdir, mj.train(toy.config(KNN), workdir)
+
+
+def test_a_result_says_where_how_far_and_what(whole):
+  workdir, found = whole
+  last = [read_metrics(workdir / seed / "metrics.jsonl")[6] for seed in ("", "seeds/1")]
+  assert (found.workdir, found.step, found.stopped) == (str(workdir), 6, False)
+  assert found.seeds == dict(enumerate(last))
+  name = "eval/knn/accuracy"
+  assert found.metrics[name] == sum(row[name] for row in last) / 2
+  assert found.metrics["train/loss"] != last[0]["train/loss"]
+  assert found.parameters == 40 + 72 + 36  # of three dense layers
+  assert "trained, step 6" in found.table
+  assert str(found) == f"{found.table}\n\n{found.commands}"
+
+
+@pytest.mark.parametrize("end", [0, 4])
+def test_who_is_asked_after_each_evaluation_may_end_the_run(toy, whole, tmp_path, end):
+  asked = []
+
+  def on_eval(step, scalars):
+    asked.append((step, scalars["eval/knn/accuracy"]))
+    return step == end
+
+  found = mj.train(toy.config(KNN), tmp_path, on_eval=on_eval)
+  rows = read_metrics(tmp_path / "metrics.jsonl")
+  assert asked == [(s, rows[s]["eval/knn/accuracy"]) for s in (0, 2, 4, 6) if s <= end]
+  assert (found.step, found.stopped, list(found.seeds)) == (end, True, [0])
+  assert toy.final(tmp_path)["step"] == bytes([end])
+  assert not (tmp_path / "seeds").exists()
+  before = seconds(rows)
+  assert mj.train(toy.config(KNN), tmp_path, on_eval=lambda *_: None).step == 6
+  for seed in ("", "seeds/1"):
+    assert toy.final(tmp_path / seed) == toy.final(whole[0] / seed)
+    assert toy.rows(tmp_path / seed) == toy.rows(whole[0] / seed)
+  # Seconds are of both launches together.
+  for row in list(read_metrics(tmp_path / "metrics.jsonl").values())[end + 1 :]:
+    assert row["perf/seconds/train"] > before.get("train", 0)
+
+
+@pytest.mark.parametrize("answers", [[True, False], [False, True]])
+def test_all_processes_end_where_the_first_is_told_to(monkeypatch, answers):
+  for index in range(2):
+    brought = []
+    member = types.SimpleNamespace(
+      first=index == 0,
+      barrier=lambda name, value, brought=brought: brought.append(value) or [answers[0], False],
+    )
+    monkeypatch.setattr(result, "me", lambda member=member: member)
+    asked = lambda step, scalars, index=index: answers[index]
+    assert result.ends(asked, 3, {}) is answers[0]
+    assert brought == [index == 0 and answers[0]]  # the second is not asked
+    assert not result.ends(None, 3, {})
