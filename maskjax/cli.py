@@ -103,10 +103,15 @@ def command(given: Flags) -> str:
     return page(given.describe, configured(given, lab.read(given.describe)))
   if given.json and not given.plan:
     raise BadInput("--json goes with --list or --plan")
-  if not given.config and (given.plan or not given.workdir):
-    again = "" if given.plan else ", or --workdir=DIR to continue what is there"
+  swept = given.sweep is not None
+  if given.results and not swept:
+    raise BadInput("--results goes with --sweep")
+  if not given.config and (given.plan or swept or not given.workdir):
+    again = "" if given.plan or swept else ", or --workdir=DIR to continue what is there"
     raise BadInput(f"--config is needed, for example {EXAMPLE}{again}")
-  if not (given.workdir or given.plan or given.check):
+  if swept and given.plan:
+    raise BadInput("--plan is of one config: --sweep lists the points as such")
+  if not (given.workdir or given.plan or given.check or given.sweep == ""):
     raise BadInput(f"--workdir is needed, for example {EXAMPLE}, or --check to run nothing")
   # What is heavier than jax loads only when something is to be run.
   if given.plan:
@@ -117,6 +122,8 @@ def command(given: Flags) -> str:
   speak(logging.INFO if given.runs and member.me().first else logging.WARNING)
   threads.enough()  # before a config file can make jax begin
   workdir = os.path.expanduser(given.workdir)
+  if swept:
+    return sweep(given, workdir)
   with contextlib.ExitStack() as stack:
     if given.config:
       config = lab.read(given.config)
@@ -129,10 +136,27 @@ def command(given: Flags) -> str:
     return work(configured(given, config), workdir, given.check)
 
 
+def sweep(given: Flags, workdir: str) -> str:
+  """Lists the points of a sweep, trains those that are asked for, or does another job of them."""
+  from maskjax.train.sweeps import points, run
+
+  found = points.points(given.config, given.changes)
+  if given.sweep == "":
+    return points.listed(found)
+  taken = points.chosen(found, str(given.sweep))
+  if given.check or given.job not in ("", "train"):
+    for point in taken:
+      point.config.job = given.job or point.config.get("job", "train")
+    places = [point.folder(workdir) if workdir else "" for point in taken]
+    done = zip(taken, places, strict=True)
+    return "\n\n".join(work(point.config, place, given.check) for point, place in done)
+  keep_compiled()
+  return run.run(taken, workdir, os.path.expanduser(given.results))
+
+
 def work(config: ConfigDict, workdir: str, check: bool) -> str:
   """Does a config's job in a workdir, or builds everything that it needs and runs nothing."""
-  if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
-    jax.config.update("jax_compilation_cache_dir", str(compile_cache()))
+  keep_compiled()
   if check:
     from maskjax.train.plan.check import check as built
 
@@ -140,6 +164,12 @@ def work(config: ConfigDict, workdir: str, check: bool) -> str:
   from maskjax.train.run import run
 
   return run(config, workdir)
+
+
+def keep_compiled() -> None:
+  """Has jax keep compiled programs between launches, where nobody said already that it should."""
+  if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+    jax.config.update("jax_compilation_cache_dir", str(compile_cache()))
 
 
 def configured(given: Flags, config: ConfigDict) -> ConfigDict:

@@ -1,7 +1,8 @@
 """What a config file comes to: a method on its base, the paper's scale, and presets."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -33,6 +34,23 @@ def preset(change: Change | str) -> Any:
   if isinstance(change, str):
     return lambda fn: marked(fn, change)
   return marked(change, "")
+
+
+def grid(**values: Iterable[Any]) -> list[dict[str, Any]]:
+  """All combinations of values of fields, the last field moving fastest: what a `sweep` returns.
+
+  Args:
+    **values: the values of each field; "__" in its name stands for a dot, and `config` is the
+      config that a point begins from, `ID[:preset]`.
+
+  Returns:
+    The points, each the fields that it sets.
+
+  >>> grid(config=("mae:laptop",), optimizer__learning_rate=(1e-3,), seed=(0, 1))[1]
+  {'config': 'mae:laptop', 'optimizer.learning_rate': 0.001, 'seed': 1}
+  """
+  names = [name.replace("__", ".") for name in values]
+  return [dict(zip(names, point, strict=True)) for point in itertools.product(*values.values())]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,9 +16,12 @@ python launch.py take the same words.
   {RUN} --workdir=runs/mae                      continue where it stands
   {RUN} --workdir=runs/mae --job=evaluate       or view, generate, explain
   {RUN} --config=mae --plan=v5e:16x16 [--json]  time and memory of a step there
+  {RUN} --config=mine.py --sweep                points of its sweep(), numbered
+  {RUN} --config=mine.py --sweep=3 --workdir=W  train one; --sweep=all those that are left
 
 A config is the id of a method or a file.py; then :preset,key=value,… Fields are set too by
 --config.select.ratio=0.6, dotted keys; a value is a Python literal, (64, 64), or plain words.
+Each finished run of a sweep is a row of W/results.json, or of --results=FILE.
 A workdir that names functions of your package needs --trust=yourpackage to be continued.
 
 Several machines: the same command on each. On TPU pods, under Slurm, Open MPI and in indexed jobs
@@ -42,12 +45,14 @@ class Flags:
   trust: str = ""
   plan: str = ""
   describe: str = ""
+  results: str = ""
   coordinator: str = ""
   num_processes: str = ""
   process_id: str = ""
   rendezvous_port: str = ""
   rendezvous_timeout: str = ""
   list: str | None = None  # a family, "" for all of them
+  sweep: str | None = None  # the number of a point or "all", "" to list them
   check: bool = False
   json: bool = False
   help: bool = False
@@ -56,11 +61,12 @@ class Flags:
   def runs(self) -> bool:
     """Whether a job is to be run, which may take several processes."""
     other = self.help or self.check or self.plan or self.describe or self.list is not None
-    return bool(self.workdir) and not other
+    return bool(self.workdir) and not other and self.sweep != ""
 
 
 FIELDS = [field.name for field in dataclasses.fields(Flags) if field.name != "changes"]
 SWITCHES = ("check", "json", "help")
+ALONE = ("list", "sweep")  # take a value or none
 
 
 def parse(words: Sequence[str]) -> Flags:
@@ -90,7 +96,7 @@ def parse(words: Sequence[str]) -> Flags:
       raise BadInput(f"unknown flag {flag}{nearest(name, FIELDS)}")
     if not equals:
       follows = bool(rest) and not rest[0].startswith("--")
-      if not follows and name != "list":
+      if not follows and name not in ALONE:
         raise BadInput(f"{flag} needs a value: {flag}=…")
       value = rest.pop(0) if follows else ""
     if key == name:

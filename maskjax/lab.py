@@ -15,6 +15,7 @@ from maskjax import sections, smoke
 from maskjax.config_files import CONFIGS, locate, nearest_file
 from maskjax.errors import BadInput, nearest, unknown
 from maskjax.experiment import Experiment, of_module
+from maskjax.experiment import grid as grid  # what sweeps are made with
 from maskjax.experiment import preset as preset  # what config files mark their presets with
 
 SMOKE = "smoke"
@@ -27,8 +28,8 @@ def load(path: pathlib.Path) -> ModuleType:
   """The module in a config file; what goes wrong inside it is raised as it is.
 
   Raises:
-    BadInput: no such file, no Python file, one with neither `method` nor `get_config`, or a preset
-      "smoke", which every config has from `smoke.of_experiment`.
+    BadInput: no such file, no Python file, one with neither `method` nor `get_config` nor `sweep`,
+      or a preset "smoke", which every config has from `smoke.of_experiment`.
   """
   spec = importlib.util.spec_from_file_location(path.stem, path)
   if not path.is_file():
@@ -46,9 +47,15 @@ def load(path: pathlib.Path) -> ModuleType:
     note = {**_inherited(module), **getattr(module, "NOTE", {})}
     module.NOTE = note  # type: ignore[attr-defined]
     module.get_config = functools.partial(_config, made, note)  # type: ignore[attr-defined]
+  elif callable(getattr(module, "sweep", None)) and not hasattr(module, "get_config"):
+    module.get_config = functools.partial(_no_config, path)  # type: ignore[attr-defined]
   if not callable(getattr(module, "get_config", None)):
-    raise BadInput(f"the config file {path} has no function method, nor get_config")
+    raise BadInput(f"the config file {path} has no function method, nor get_config, nor sweep")
   return module
+
+
+def _no_config(path: pathlib.Path, arg: str | None = None) -> ConfigDict:
+  raise BadInput(f"{path} is a sweep over other configs: --sweep lists its points")
 
 
 def base(name: str) -> ModuleType:

@@ -42,8 +42,8 @@ class Result:
 
   def told(self, said: Callable[[str], str]) -> "Result":
     """The result with every place in it as `said` names it."""
-    texts = {name: said(getattr(self, name)) for name in ("workdir", "table", "commands")}
-    return dataclasses.replace(self, **texts)
+    workdir, table, commands = map(said, (self.workdir, self.table, self.commands))
+    return dataclasses.replace(self, workdir=workdir, table=table, commands=commands)
 
 
 def collected(

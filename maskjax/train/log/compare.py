@@ -4,7 +4,10 @@ python -m maskjax.train.log.compare DIR ... --y=FIGURE [--x=FIGURE|step] [--png=
 
 FIGURE is a key of metrics.jsonl, say eval/accuracy/accuracy. Each DIR is the workdir of a run, a
 point at its last evaluation, averaged over its seeds; runs of the same parent folder make a series.
-With --x=step (the default) each run is a series of its own, over all its steps.
+With --x=step (the default) each run is a series of its own, over all its steps. A DIR of a sweep
+stands for those of its points. In the place of DIRs a results.json of sweeps: a point for each
+config and fields, over its seeds, and FIGURE may be step, parameters, seconds or
+examples_per_second too; those of a config make a series.
 """
 
 import argparse
@@ -15,6 +18,7 @@ from collections.abc import Mapping, Sequence
 
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.train.log.summary import read_metrics
+from maskjax.train.sweeps import rows
 from maskjax.train.workdirs import remote
 from maskjax.view.grid import save_png
 from maskjax.view.plot import Points, plot
@@ -49,6 +53,11 @@ def table(workdirs: Sequence[pathlib.Path], metrics: Sequence[str]) -> str:
     last = [run[max(run)] for run in (_seed(folder, metrics) for folder in seeds(workdir))]
     rows.append((name(workdir), {metric: [row[metric] for row in last] for metric in metrics}))
   return results(rows)
+
+
+def runs(workdir: pathlib.Path) -> list[pathlib.Path]:
+  """The workdirs below that of a sweep, in the order of its points; of a run itself."""
+  return sorted(workdir.glob("[0-9][0-9][0-9]*-*")) or [workdir]
 
 
 def seeds(workdir: pathlib.Path) -> list[pathlib.Path]:
@@ -89,14 +98,20 @@ def main(argv: Sequence[str]) -> int:
   parser.add_argument("--x", default="step")
   parser.add_argument("--png", type=pathlib.Path)
   given = parser.parse_args(argv)
+  columns = [given.y] if given.x == "step" else [given.x, given.y]
   try:
     with contextlib.ExitStack() as stack:
-      places = [stack.enter_context(remote.mirrored(workdir)) for workdir in given.workdirs]
-      workdirs = [pathlib.Path(place) for place in places]
-      columns = [given.y] if given.x == "step" else [given.x, given.y]
-      print(table(workdirs, columns))
+      points: Mapping[str, Points]
+      if all(place.endswith(".json") for place in given.workdirs):
+        found = [row for place in given.workdirs for row in rows.read(place)]
+        print(rows.table(found, columns))
+        points = rows.series(found, x=given.x, y=given.y)
+      else:
+        places = [stack.enter_context(remote.mirrored(workdir)) for workdir in given.workdirs]
+        workdirs = [run for place in places for run in runs(pathlib.Path(place))]
+        print(table(workdirs, columns))
+        points = compare(workdirs, y=given.y, x=given.x) if given.png else {}
       if given.png:
-        points: Mapping[str, Points] = compare(workdirs, y=given.y, x=given.x)
         save_png(given.png, plot(points, x=given.x, y=given.y))
   except BadInput as error:
     print(f"error: {error}", file=sys.stderr)

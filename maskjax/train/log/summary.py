@@ -55,7 +55,8 @@ def seconds(rows: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
   >>> seconds({50: {"perf/seconds/train": 4.0}, 60: {"eval/knn/accuracy": 0.5}})
   {'train': 4.0}
   """
-  head, found = "perf/seconds/", {}
+  head = "perf/seconds/"
+  found: dict[str, float] = {}
   for _, row in sorted(rows.items()):
     found |= {name.removeprefix(head): value for name, value in row.items() if head in name}
   return found

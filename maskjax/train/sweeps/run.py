@@ -1,0 +1,68 @@
+"""The points of a sweep, trained one after another; what is finished stands in a file of rows."""
+
+import logging
+import os
+from collections.abc import Sequence
+
+import jax
+
+from maskjax.errors import BadInput
+from maskjax.train.pod.member import me
+from maskjax.train.run import train
+from maskjax.train.sweeps import rows
+from maskjax.train.sweeps.points import Point
+
+log = logging.getLogger("maskjax")
+
+
+def run(points: Sequence[Point], workdir: str, results: str | os.PathLike[str] = "") -> str:
+  """Trains the points that have no row yet, each in its own folder, and adds their rows.
+
+  One that cannot be trained, as its loss is not finite, does not keep the others from it.
+
+  Args:
+    points: of a sweep.
+    workdir: of the sweep, a folder or a URL.
+    results: the file of rows; by default `results.json` in the workdir.
+
+  Returns:
+    The table of all the points.
+
+  Raises:
+    BadInput: a point could not be trained, or is to do another job; no file for the rows of a
+      workdir that is a URL.
+    Restart: asked to stop; the same command goes on from there.
+  """
+  if not results and "://" in workdir:
+    raise BadInput("rows go to a local file: give --results=FILE with a workdir that is a URL")
+  place = results or os.path.join(workdir, "results.json")
+  if others := [p.number for p in points if p.config.get("job", "train") != "train"]:
+    raise BadInput(f"rows are of trained runs: point {others[0]} is to do another job")
+  failed = {}
+  for i, point in enumerate(points):
+    done = me().first and rows.finished(rows.known(place), point)
+    if me().barrier("the rows", done)[0]:
+      log.info("point %d has its row in %s", point.number, place)
+      continue
+    log.info("point %d (%d of %d): %s", point.number, i + 1, len(points), point.words)
+    try:
+      found = train(point.config, point.folder(workdir))
+    except BadInput as error:
+      if me().count > 1:  # the others may not have failed, and wait
+        raise
+      failed[point.number] = error
+      log.error("point %d: %s", point.number, error)
+      continue
+    if me().first:
+      rows.add(place, rows.rows_of(point, found))
+    jax.clear_caches()  # the next point is another program
+  if failed:
+    said = "; ".join(f"{number}: {error}" for number, error in failed.items())
+    raise BadInput(f"{len(failed)} of {len(points)} points could not be trained: {said}")
+  return _said(points, place) if me().first else ""
+
+
+def _said(points: Sequence[Point], place: str | os.PathLike[str]) -> str:
+  wanted = {point.settings(seed) for point in points for seed in point.seeds}
+  shown = rows.table([row for row in rows.read(place) if row["settings"] in wanted])
+  return f"{shown}\n\nrows of finished runs in {os.fspath(place)}"
