@@ -164,7 +164,12 @@ def common() -> ConfigDict:
     least=config_dict.placeholder(int),
   )
   c.checkpoint = dict(every=5000, keep=2, keep_every=0, best="")
-  c.log = dict(every=50, tensorboard=True, wandb="")
+  loggers = dict(
+    tensorboard=dict(fn="train.log.tensorboard"),
+    wandb=dict(fn="train.log.wandb", project=""),
+    mlflow=dict(fn="train.log.mlflow", experiment="", uri=""),
+  )
+  c.log = dict(every=50, loggers=loggers)
   c.profile = dict(first=10, steps=0)
   c.resume, c.init_from, c.init_except, c.init_missing = "", "", "", ""
   c.debug = False

@@ -25,7 +25,7 @@ from maskjax import lab
 mae = lab.load(pathlib.Path({str(ROOT / "configs" / "image_mim" / "mae.py")!r}))
 def get_config(arg=None):
   c = mae.get_config(arg)
-  c.evals, c.log.tensorboard = {{}}, False
+  c.evals, c.log.loggers.tensorboard = {{}}, None
   return c
 """
 SCORES = "def greedy(keys, attention):\n  return attention\n"

@@ -59,7 +59,7 @@ RUN = {
   "data": {"name": "npz", "augment": {"crop": (0.5, 1.0), "flip": True}},
   "optimizer": {"fn": "adamw", "learning_rate": 0.01, "warmup_steps": 1, "schedule": "cosine"},
   "checkpoint": {"every": EVERY, "keep": 2},
-  "log": {"every": 1, "tensorboard": False},
+  "log": {"every": 1},
 }
 
 

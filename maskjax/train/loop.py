@@ -17,6 +17,7 @@ from maskjax.keys import stream
 from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.evaluators.evaluation import Context, due, evaluate
 from maskjax.train.log import metrics, progress
+from maskjax.train.log.loggers import open_writers
 from maskjax.train.log.profiler import Profiler
 from maskjax.train.log.summary import read_metrics, seconds
 from maskjax.train.optimizers.rules import overview
@@ -69,24 +70,6 @@ def fit(
     if step < parts.total_steps or run.unevaluated(step):
       return run.train(state, position)
     return step
-
-
-def open_writers(
-  config: Mapping[str, Any], workdir: pathlib.Path, step: int | None
-) -> metrics.Writers:
-  """Where numbers and pictures go; rows beyond `step` are dropped, None keeps all.
-
-  Of several processes only the first writes.
-  """
-  if not me().first:
-    return metrics.Writers(())
-  section = config.get("log", {})
-  writers: list[metrics.Writer] = [metrics.JsonLines(workdir / "metrics.jsonl", step)]
-  if section.get("tensorboard", True):
-    writers.append(metrics.TensorBoard(workdir / "tensorboard", step))
-  if section.get("wandb"):
-    writers.append(metrics.WandB(section["wandb"], workdir.name, config, workdir))
-  return metrics.Writers(writers)
 
 
 @dataclasses.dataclass

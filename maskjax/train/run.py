@@ -24,9 +24,10 @@ from maskjax.train.evaluators.evaluation import evaluate as run_evaluators
 from maskjax.train.jobs import explanation
 from maskjax.train.jobs.generation import writer
 from maskjax.train.jobs.offered import results
+from maskjax.train.log.loggers import open_writers
 from maskjax.train.log.metrics import Writers
 from maskjax.train.log.summary import summary
-from maskjax.train.loop import fit, keep_picture, make_context, open_writers
+from maskjax.train.loop import fit, keep_picture, make_context
 from maskjax.train.pod.devices import there
 from maskjax.train.pod.member import check, me
 from maskjax.train.pod.rendezvous import listed

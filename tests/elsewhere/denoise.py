@@ -32,4 +32,4 @@ def laptop(c):
   """Eight clouds at once."""
   c.batch_size, c.eval_batch_size, c.total_epochs, c.total_steps = 8, 8, 0.0, 2
   c.optimizer = dict(fn="sgd", learning_rate=1e-9, scale_by_batch=0, schedule="constant")
-  c.loader.workers, c.log.every, c.log.tensorboard = 0, 1, False
+  c.loader.workers, c.log.every, c.log.loggers.tensorboard = 0, 1, None

@@ -21,7 +21,7 @@ from maskjax.view import reconstruction
 CLOUD = "clouds:cloud"
 SCALE = dict(kind=CLOUD, shape=(6, 3), examples=8)
 CONFIG = dict(
-  job="train", seed=0, batch_size=4, total_steps=1, log=dict(every=1, tensorboard=False),
+  job="train", seed=0, batch_size=4, total_steps=1, log=dict(every=1),
   task=dict(fn="clouds:centre"), data=dict(name="clouds:read", points=6, test=""),
   optimizer=dict(fn="adamw", learning_rate=1e-2), checkpoint=dict(every=1, keep=1),
 )  # fmt: skip

@@ -54,7 +54,7 @@ TINY: dict[str, Any] = {
   },
   "evals": {},
   "checkpoint": {"every": 2, "keep": 2},
-  "log": {"every": 1, "tensorboard": False},
+  "log": {"every": 1},
 }
 
 

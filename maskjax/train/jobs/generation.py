@@ -26,7 +26,8 @@ from maskjax.task.answers import answer, lacks, needed, needs
 from maskjax.task.base import Task, Variables
 from maskjax.train.evaluators.evaluation import tested
 from maskjax.train.evaluators.imputation import fill_in
-from maskjax.train.loop import keep_picture, make_context, open_writers
+from maskjax.train.log.loggers import open_writers
+from maskjax.train.loop import keep_picture, make_context
 from maskjax.train.mesh.mesh import get
 from maskjax.train.pod.member import me
 from maskjax.train.setup.build import Parts

@@ -8,6 +8,7 @@ from typing import Any
 from maskjax.errors import BadInput, unknown
 from maskjax.train.checkpoints.checkpoint import check_kept
 from maskjax.train.evaluators.evaluation import on
+from maskjax.train.log.loggers import bind_loggers
 from maskjax.train.pod.member import me
 from maskjax.train.setup.build import IDENTITY, LENGTHS, Parts
 from maskjax.train.setup.initial import excepted
@@ -60,7 +61,8 @@ def check(parts: Parts, workdir: pathlib.Path) -> None:
 
 
 def check_saving(config: Mapping[str, Any]) -> None:
-  """Refuses intervals that are none, and a best checkpoint by a metric that nobody computes."""
+  """Refuses intervals that are none, loggers that are none, and a best checkpoint by no metric."""
+  bind_loggers(config)
   section = config.get("checkpoint", {})
   check_kept(**{k: v for k, v in section.items() if k in ("keep", "keep_every", "best_mode")})
   if (every := section.get("every", 0)) < 0:

@@ -41,5 +41,18 @@ def continued(workdir: str | os.PathLike[str]) -> ConfigDict:
 def _tuples(value: Any) -> Any:
   """JSON has lists for the tuples of a config."""
   if isinstance(value, dict):
-    return {key: _tuples(part) for key, part in value.items()}
+    return {k: _tuples(_log(part) if k == "log" else part) for k, part in value.items()}
   return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _log(section: Any) -> Any:
+  """The section `log` as it is now, of a run of before loggers were sections."""
+  if not isinstance(section, dict) or "loggers" in section:
+    return section
+  loggers = {}
+  if section.get("tensorboard", True):
+    loggers["tensorboard"] = {"fn": "train.log.tensorboard"}
+  if section.get("wandb"):
+    loggers["wandb"] = {"fn": "train.log.wandb", "project": section["wandb"]}
+  kept = {key: value for key, value in section.items() if key not in ("tensorboard", "wandb")}
+  return {**kept, "loggers": loggers}

@@ -40,7 +40,8 @@ EVALS: dict[str, Any] = {
   },
   "reconstruction": {"fn": "train.evaluators.reconstruction", "batch_size": 16, "every": 0},
 }
-EVALUATED = {"evals": EVALS, "total_steps": 4, "log.tensorboard": True}
+LOGGED = {"tensorboard": {"fn": "train.log.tensorboard"}}
+EVALUATED = {"evals": EVALS, "total_steps": 4, "log.loggers": LOGGED}
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,6 @@ import json
 import math
 import os
 import struct
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -18,8 +16,9 @@ from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event
 
 from maskjax.errors import BadInput
-from maskjax.train.log import metrics
-from maskjax.train.log.metrics import JsonLines, TensorBoard, WandB, Writers, finite
+from maskjax.train.log import events as event_files
+from maskjax.train.log.events import TensorBoard
+from maskjax.train.log.metrics import JsonLines, Writers, finite
 
 
 def rows(path):
@@ -177,7 +176,7 @@ def test_tensorboard_hides_what_came_after_the_resumed_step(tmp_path):
 
 
 def test_event_files_follow_one_another_and_the_last_alone_grows(tmp_path, monkeypatch):
-  monkeypatch.setattr(metrics, "SEGMENT", 300)
+  monkeypatch.setattr(event_files, "SEGMENT", 300)
   writer, sizes = TensorBoard(tmp_path), []
   for step in range(40):
     writer.scalars(step, {"train/loss": step})
@@ -213,31 +212,3 @@ def test_writers_fan_out_and_all_are_closed():
   with pytest.raises(OSError, match="disk"):
     both.close()
   assert one.calls == two.calls == [("scalars", 1, {"a": 1.0}), ("image", 2, "b"), ("close",)]
-
-
-def test_wandb_missing_names_the_extra(tmp_path, monkeypatch):
-  monkeypatch.setitem(sys.modules, "wandb", None)
-  with pytest.raises(BadInput, match=r"maskjax\[wandb\]"):
-    WandB("project", "name", {}, tmp_path)
-
-
-def test_wandb_runs_on_one_directory_share_an_id_and_rows_carry_their_step(tmp_path, monkeypatch):
-  inits, logged = [], []
-  fake = types.SimpleNamespace(
-    init=lambda **kwargs: inits.append(kwargs) or fake,
-    define_metric=lambda name, step_metric: None,
-    log=logged.append,
-    Image=lambda pixels: ("image", pixels.shape),
-    finish=lambda: None,
-  )
-  monkeypatch.setitem(sys.modules, "wandb", fake)
-  for step in (1, 2):
-    writer = WandB("project", None, {"seed": 0}, tmp_path)
-    writer.scalars(step, {"loss": np.float32(0.5)})
-    writer.image(step, "view", np.zeros((2, 3, 1), np.uint8))
-    writer.close()
-  assert inits[0] == inits[1]
-  assert inits[0]["resume"] == "allow"
-  assert len(inits[0]["id"]) == 16
-  assert logged[:2] == [{"step": 1, "loss": 0.5}, {"step": 1, "view": ("image", (2, 3, 1))}]
-  assert logged[2]["step"] == 2

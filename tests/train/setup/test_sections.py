@@ -25,7 +25,7 @@ LEAST = {
     ({"loader": {"worker": 1}}, "unknown key of loader, 'worker'; did you mean 'workers'"),
     ({"loader": {"seed": 1}}, "unknown key of loader, 'seed'"),
     ({"checkpoint": {"kep": 1}}, "unknown key of checkpoint, 'kep'; did you mean 'keep'"),
-    ({"log": {"tensorbord": True}}, "unknown key of log, 'tensorbord'; did you mean 'tensorboard'"),
+    ({"log": {"evry": 1}}, "unknown key of log, 'evry'; did you mean 'every'"),
     ({"profile": {"step": 1}}, "unknown key of profile, 'step'; did you mean 'steps'"),
   ],
 )
