@@ -17,11 +17,10 @@ python launch.py take the same words.
   {RUN} --workdir=runs/mae --job=evaluate       or view, generate, explain
   {RUN} --config=mae --plan=v5e:16x16 [--json]  time and memory of a step there
   {RUN} --config=mine.py --sweep                points of its sweep(), numbered
-  {RUN} --config=mine.py --sweep=3 --workdir=W  train one; --sweep=all those that are left
+  {RUN} --config=mine.py --sweep=3 --workdir=W  train one (--sweep=all: those left)
 
 A config is the id of a method or a file.py; then :preset,key=value,… Fields are set too by
 --config.select.ratio=0.6, dotted keys; a value is a Python literal, (64, 64), or plain words.
-Each finished run of a sweep is a row of W/results.json, or of --results=FILE.
 A workdir that names functions of your package needs --trust=yourpackage to be continued.
 
 Several machines: the same command on each. On TPU pods, under Slurm, Open MPI and in indexed jobs

@@ -1,12 +1,15 @@
 """What `mj.train` returns, and a run that its caller ends."""
 
 import pathlib
+import re
 import runpy
+import sys
 import types
 
 import pytest
 
 import maskjax as mj
+from maskjax import lab
 from maskjax.train import result
 from maskjax.train.log.summary import read_metrics, seconds
 
@@ -71,3 +74,58 @@ def test_all_processes_end_where_the_first_is_told_to(monkeypatch, answers):
     assert result.ends(asked, 3, {}) is answers[0]
     assert brought == [index == 0 and answers[0]]  # the second is not asked
     assert not result.ends(None, 3, {})
+
+
+class Optuna(types.ModuleType):
+  """As much of Optuna as the page uses; it prunes what is reported to be worse than a bound."""
+
+  class TrialPruned(Exception):  # noqa: N818
+    """As theirs."""
+
+  def __init__(self, values, bound):
+    super().__init__("optuna")
+    self.values, self.bound, self.ends, self.number, self.reported = values, bound, [], 0, []
+
+  def create_study(self, direction):
+    assert direction == "maximize"
+    return self
+
+  def optimize(self, objective, n_trials):
+    for number in range(min(n_trials, len(self.values))):
+      self.number = number
+      try:
+        self.ends.append(objective(self))
+      except self.TrialPruned:
+        self.ends.append("pruned")
+
+  def suggest_float(self, name, low, high, log):
+    return self.values[self.number]
+
+  def report(self, value, step):
+    self.reported.append((self.number, step, value))
+
+  def should_prune(self):
+    return self.number == self.bound and self.reported[-1][1] == 2
+
+
+def test_optuna_as_the_page_has_it(toy, tmp_path, monkeypatch):
+  page = (pathlib.Path(mj.__file__).parent / "train" / "README.md").read_text(encoding="utf-8")
+  (text,) = re.findall(r"```python\n(import optuna.*?)```", page, re.S)
+  read, seen = lab.read, []
+
+  def least(place):
+    seen.append(read(place))
+    return toy.config({**KNN, "seeds": 1})
+
+  optuna = Optuna([0.01, 0.02], bound=1)
+  monkeypatch.setitem(sys.modules, "optuna", optuna)
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(lab, "read", least)
+  exec(text, {"mj": mj, "lab": lab})
+  assert [config.optimizer.learning_rate for config in seen] == [0.01, 0.02]
+  assert {(config.seeds, config.evals.knn.every) for config in seen} == {(1, 200)}
+  assert [(number, step) for number, step, _ in optuna.reported] == [
+    (0, 0), (0, 2), (0, 4), (0, 6), (1, 0), (1, 2),
+  ]  # fmt: skip
+  assert optuna.ends == [optuna.reported[3][2], "pruned"]
+  assert toy.final(tmp_path / "runs" / "rate" / "1")["step"] == bytes([2])
