@@ -21,6 +21,9 @@ CARRIED_OUT = (
 )  # fmt: skip
 
 
+SECONDS = "seconds"  # what a point says in the place of a field: how long it trains
+
+
 class Point(NamedTuple):
   """One run of a sweep.
 
@@ -29,12 +32,14 @@ class Point(NamedTuple):
     place: the config that it begins from, `ID[:preset]` or `file.py[:preset]`.
     overrides: the fields that it sets, by their dotted names, and those that are set for all.
     config: what it comes to.
+    seconds: how long it trains, 0 for as long as its config says.
   """
 
   number: int
   place: str
   overrides: dict[str, Any]
   config: ConfigDict
+  seconds: float = 0.0
 
   @property
   def seeds(self) -> range:
@@ -43,13 +48,15 @@ class Point(NamedTuple):
 
   @property
   def words(self) -> str:
-    """It as words of a command line."""
-    fields = [shlex.quote(f"--config.{key}={value}") for key, value in self.overrides.items()]
-    return " ".join([shlex.quote(f"--config={self.place}"), *fields])
+    """It as words of a command line, and how long it trains where the config does not say."""
+    fields = {key: value for key, value in self.overrides.items() if key != SECONDS}
+    words = [shlex.quote(f"--config.{key}={value}") for key, value in fields.items()]
+    lasts = [f"for {self.seconds:g} seconds"] if self.seconds else []
+    return " ".join([shlex.quote(f"--config={self.place}"), *words, *lasts])
 
   def settings(self, seed: int) -> str:
     """A digest of all that the figures of a seed follow from; another config has another."""
-    return digest({**plain(self.config), "seed": seed})
+    return digest({**plain(self.config), "seed": seed, SECONDS: self.seconds or None})
 
   def folder(self, workdir: str | os.PathLike[str]) -> str:
     """Its workdir below that of the sweep; of another config it is another one."""
@@ -61,7 +68,7 @@ def points(place: str, changes: Sequence[tuple[str, str]] = ()) -> list[Point]:
   """The points of the sweep of a config file, in their order.
 
   `sweep()` returns a list of mappings from dotted fields to values; `config` names the config that
-  a point begins from, where that is another than the file's own.
+  a point begins from, where that is another than the file's own, and `seconds` how long it trains.
 
   Args:
     place: `ID[:preset…]` or `file.py[:preset…]`.
@@ -78,14 +85,17 @@ def points(place: str, changes: Sequence[tuple[str, str]] = ()) -> list[Point]:
   common = {key: lab.literal(text) for key, text in changes}
   found: list[Point] = []
   seen: dict[str, int] = {}
-  for number, fields in enumerate(sweep()):
-    if not isinstance(fields, Mapping):
-      raise BadInput(f"point {number} of {path} is a mapping of fields to values, got {fields!r}")
-    overrides = dict(fields)
+  for number, said in enumerate(sweep()):
+    if not isinstance(said, Mapping):
+      raise BadInput(f"point {number} of {path} is a mapping of fields to values, got {said!r}")
+    overrides = dict(said)
     own = str(overrides.pop("config", place))
     try:
-      config = configured(own, overrides, changes)
-      point = Point(number, own, {**common, **overrides}, config)
+      fields = {key: value for key, value in overrides.items() if key != SECONDS}
+      config, seconds = configured(own, fields, changes), overrides.get(SECONDS, 0.0)
+      if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+        raise BadInput(f"seconds is how long a point trains, a positive number, got {seconds!r}")
+      point = Point(number, own, {**common, **overrides}, config, seconds)
     except BadInput as error:
       raise BadInput(f"point {number} of {path}: {error}") from error
     for seed in point.seeds:

@@ -111,6 +111,20 @@ def finished(rows: Sequence[Row], point: Point) -> bool:
   return all(point.settings(seed) in known for seed in point.seeds)
 
 
+def steps(rows: Sequence[Row], point: Point) -> int:
+  """How many steps a point trains that says `seconds`: seconds · examples a second / batch size.
+
+  The speed is that of the first row of the same config at its own length, whatever the seed; 0
+  where there is none yet.
+  """
+  measured = point._replace(seconds=0.0)
+  for row in rows:
+    rate = row.get("examples_per_second")
+    if rate and row["settings"] == measured.settings(row["overrides"]["seed"]):
+      return max(1, round(point.seconds * rate / point.config.batch_size))
+  return 0
+
+
 def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
   """The rows of each config and fields together, whatever the seed, by what they are called.
 

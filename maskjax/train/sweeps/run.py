@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 
 import jax
+from ml_collections import ConfigDict
 
 from maskjax.errors import BadInput
 from maskjax.train.pod.member import me
@@ -40,13 +41,15 @@ def run(points: Sequence[Point], workdir: str, results: str | os.PathLike[str] =
     raise BadInput(f"rows are of trained runs: point {others[0]} is to do another job")
   failed = {}
   for i, point in enumerate(points):
-    done = me().first and rows.finished(rows.known(place), point)
-    if me().barrier("the rows", done)[0]:
+    there = rows.known(place) if me().first else []
+    mine = [rows.finished(there, point), rows.steps(there, point) if point.seconds else 0]
+    done, steps = me().barrier("the rows", mine)[0]
+    if done:
       log.info("point %d has its row in %s", point.number, place)
       continue
     log.info("point %d (%d of %d): %s", point.number, i + 1, len(points), point.words)
     try:
-      found = train(point.config, point.folder(workdir))
+      found = train(lasting(point, steps), point.folder(workdir))
     except BadInput as error:
       if me().count > 1:  # the others may not have failed, and wait
         raise
@@ -60,6 +63,23 @@ def run(points: Sequence[Point], workdir: str, results: str | os.PathLike[str] =
     said = "; ".join(f"{number}: {error}" for number, error in failed.items())
     raise BadInput(f"{len(failed)} of {len(points)} points could not be trained: {said}")
   return _said(points, place) if me().first else ""
+
+
+def lasting(point: Point, steps: int) -> ConfigDict:
+  """The config of a point, of so many steps where it says how many seconds it trains.
+
+  Raises:
+    BadInput: it says so, and nothing is known of its speed.
+  """
+  if not point.seconds:
+    return point.config
+  if not steps:
+    what = f"how fast {point.place} is: it needs a row of the same fields without seconds"
+    raise BadInput(f"no row says {what}, of any seed")
+  config = point.config.copy_and_resolve_references()
+  with config.ignore_type():
+    config.total_steps = steps
+  return config
 
 
 def _said(points: Sequence[Point], place: str | os.PathLike[str]) -> str:

@@ -10,7 +10,8 @@ HEAD = "from maskjax import lab\n"
 ARENA = """
 def sweep():
   both = lab.grid(config=("mae:smoke", "crossmae:smoke"), seed=(0, 1))
-  return [*both, {"config": "mae:smoke", "select.ratio": 0.6, "over.patch": (2, 2)}]
+  timed = [dict(config="mae:smoke", seconds=2.5)]
+  return [*both, *timed, {"config": "mae:smoke", "select.ratio": 0.6, "over.patch": (2, 2)}]
 """
 OWN = """
 def get_config(arg=""):
@@ -43,12 +44,13 @@ def test_a_sweep_over_configs_is_listed_and_each_point_is_its_config(written, ca
     "1  --config=mae:smoke --config.batch_size=2 --config.seed=1",
     "2  --config=crossmae:smoke --config.batch_size=2 --config.seed=0",
     "3  --config=crossmae:smoke --config.batch_size=2 --config.seed=1",
-    "4  --config=mae:smoke --config.batch_size=2 --config.select.ratio=0.6 "
+    "4  --config=mae:smoke --config.batch_size=2 for 2.5 seconds",
+    "5  --config=mae:smoke --config.batch_size=2 --config.select.ratio=0.6 "
     "'--config.over.patch=(2, 2)'",
   ]
   found = points.points(place, [("batch_size", "2")])
   config = lab.read("mae:smoke,batch_size=2,select.ratio=0.6,over.patch=(2,2)")
-  assert found[4].config.to_dict() == config.to_dict()
+  assert found[5].config.to_dict() == config.to_dict()
   assert found[3].config.seed == 1
 
 
@@ -77,10 +79,11 @@ def test_another_config_is_another_run_in_another_folder(written):
   ("text", "changes", "says"),
   [
     ("def get_config(): ...", [], "has no function sweep"),
-    (ARENA.replace("select.ratio", "select.rato"), [], "point 4 of .*'select.rato'; did you mean"),
-    (ARENA.replace("0.6", "True"), [], "point 4 of .*select.ratio must be float, got True"),
+    (ARENA.replace("select.ratio", "select.rato"), [], "point 5 of .*'select.rato'; did you mean"),
+    (ARENA.replace("0.6", "True"), [], "point 5 of .*select.ratio must be float, got True"),
     (OWN.replace("0.2", "0.1"), [], "points 0 and 2 of .* are the same run of seed 0"),
     (OWN, [("seeds", "2")], "points 0 and 1 of .* are the same run of seed 1"),
+    (ARENA.replace("2.5", "-1"), [], "point 4 of .*: seconds is how long a point trains"),
     (OWN, [("seed", "5")], "--config.seed=5, but the sweep sets seed itself"),
     (OWN + "def sweep():\n  return [3]\n", [], "point 0 of .* is a mapping of fields to values"),
   ],

@@ -84,6 +84,31 @@ def test_the_command_goes_on_with_what_has_no_row(toy, trained, tmp_path, monkey
     run.run(new[:1], str(tmp_path))
 
 
+def test_points_of_equal_seconds_take_their_steps_from_a_row(toy, trained, tmp_path, monkeypatch):
+  found, workdir, _ = trained
+  file, trained_for = tmp_path / "results.json", []
+  first, second = rows.read(workdir / "results.json")[:2]
+  rows.add(file, [{**first, "examples_per_second": 80.0}, {**second, "examples_per_second": 9.0}])
+
+  def train(config, folder):
+    trained_for.append((config.total_steps, config.seed))
+    return result.Result(folder, 2, {}, "", {config.seed: {"eval/knn/accuracy": 1.0}}, 3)
+
+  monkeypatch.setattr(run, "train", train)
+  timed = found[0]._replace(seconds=2.5, overrides={"ema": 0.0, "seconds": 2.5})
+  run.run([timed], str(tmp_path))
+  timed.config.seed = 4  # the speed is that of another seed
+  run.run([timed], str(tmp_path))
+  assert trained_for == [(12, 0), (12, 4)]  # 2.5 · 80 / 16, half to even
+  assert timed.config.total_steps == 2
+  assert [row["overrides"].get("seconds") for row in rows.read(file)] == [None, None, 2.5, 2.5]
+  timed.config.seed = 0
+  assert timed.settings(0) != found[0].settings(0)
+  (slow,) = swept(toy, {"ema": 0.0}, batch_size=8)  # of which no row is there
+  with pytest.raises(BadInput, match="0: no row says how fast toy is"):
+    run.run([slow._replace(seconds=2.5)], str(tmp_path))
+
+
 def test_tables_of_rows(trained, capsys):
   _, workdir, _ = trained
   found = rows.read(workdir / "results.json")
