@@ -68,6 +68,11 @@ def test_the_command_goes_on_with_what_has_no_row(toy, trained, tmp_path, monkey
   monkeypatch.setattr(run, "train", train)
   assert run.run(found, str(tmp_path)).startswith(" ")  # the table
   assert asked == []
+  (tmp_path / "results.json").write_text(json.dumps(before[:2]))  # one of two seeds
+  run.run(found, str(tmp_path))
+  assert [folder for *_, folder in asked] == [found[1].folder(tmp_path)]
+  rows.add(tmp_path / "results.json", before)
+  asked.clear()
   # Another setting of the same name: its row takes the place of the old one.
   new = swept(toy, {"ema": 0.0}, {"ema": 0.5, "seeds": 2}, batch_size=8)
   bad = swept(toy, {"ema": 0.1}, batch_size=5)
