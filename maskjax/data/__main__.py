@@ -3,21 +3,16 @@
 import ast
 import contextlib
 import logging
-import os
 import sys
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from maskjax.data import decode, pipeline, text, wav
+from maskjax.data import guess, pipeline
 from maskjax.errors import BadInput
 
-# What a folder or a zip may hold, and how each kind's files end.
-_FILES = {"folder": decode.SUFFIXES, "wav": wav.SUFFIXES, "text": text.SUFFIXES}
-_CSV = (".csv", ".csv.gz", ".tsv")
 # So that a look does not ask for what only a run decides.
 _LOOK: dict[str, dict[str, Any]] = {
   "folder": {"size": (64, 64)},
@@ -32,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
       raise BadInput("usage: python -m maskjax.data PATH [name=KIND] [key=value ...]")
     path, *settings = arguments
     options = dict(map(_setting, settings))
-    name = options.pop("name", None) or guess(path)
+    name = options.pop("name", None) or guess.kind(path)
     with _told():
       print(describe(name, path, options))
   except BadInput as error:
@@ -43,41 +38,17 @@ def main(arguments: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-  """What is logged goes to standard output too, as long as this lasts."""
+  """What is logged goes to standard output, and nowhere else, as long as this lasts."""
   log, handler = logging.getLogger("maskjax"), logging.StreamHandler(sys.stdout)
-  level = log.level
+  before = log.level, log.propagate
   log.addHandler(handler)
   log.setLevel(logging.INFO)
+  log.propagate = False  # a library may have set up the root's handler, which would say it again
   try:
     yield
   finally:
-    log.setLevel(level)
+    log.level, log.propagate = before
     log.removeHandler(handler)
-
-
-def guess(path: str) -> str:
-  """The kind of data at a path, by the names of most of the files there.
-
-  Raises:
-    BadInput: there is nothing, or nothing known.
-  """
-  if os.path.isdir(path):
-    names = [name for _, _, files in os.walk(path, followlinks=True) for name in files]
-  elif zipfile.is_zipfile(path):
-    with zipfile.ZipFile(path) as archive:
-      names = archive.namelist()
-  elif os.path.isfile(path):
-    return "csv" if path.lower().endswith(_CSV) else "text"
-  else:
-    raise BadInput(f"{path!r} does not exist")
-  if any(name.endswith(".npy") for name in names) and not os.path.isdir(path):
-    held = {name.removesuffix(".npy") for name in names}
-    return "graph" if held & {"edges", "edge_index"} else "npz"
-  ends = {kind: sum(n.lower().endswith(s) for n in names) for kind, s in _FILES.items()}
-  ends["csv"] = sum(name.lower().endswith(_CSV) for name in names)
-  if not any(ends.values()):
-    raise BadInput(f"{path!r} holds nothing that is known; name=KIND says what it is")
-  return max(ends, key=lambda kind: ends[kind])
 
 
 def describe(name: str, path: str, options: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """Tables with missing cells, from a file or scikit-learn, and simulated missingness on top."""
 
 import dataclasses
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, SupportsIndex
@@ -10,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from maskjax import bind
-from maskjax.data import cells, filled, npz, text
+from maskjax.data import cells, filled, npz, plain, text
 from maskjax.data.digests import digest
 from maskjax.data.source import Example, Source
 from maskjax.errors import BadInput, unknown
@@ -143,9 +142,8 @@ def _read(
   """The numbers, NaN where there is none, and the names of the columns."""
   if not path and not bundled:
     raise BadInput(f"a table is a file, data.path, or data.bundled: one of {', '.join(BUNDLED)}")
-  if path and not os.path.isfile(path):
-    raise BadInput(f"data.path={path!r} does not exist")
   if path:
+    plain.check_file(path)
     return _arrays(path) if _is_npz(path) else cells.numbers(path, **how)[:2]
   if bundled not in BUNDLED:
     raise unknown("table of scikit-learn", bundled, BUNDLED)
