@@ -52,6 +52,12 @@ def tone(value: int, frames: int = 2, rate: int = 100) -> bytes:
   return out.getvalue()
 
 
+def saved(**named):
+  out = io.BytesIO()
+  np.savez(out, **named)
+  return out.getvalue()
+
+
 def put(root: pathlib.Path, files: dict[str, bytes]) -> str:
   """Writes files to a folder, where a name that ends in "/" is an empty one."""
   for name, data in files.items():

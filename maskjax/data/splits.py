@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from maskjax.data.listing import normal
+from maskjax.data.lists import by_lists
 from maskjax.errors import BadInput, unknown
 
 _log = logging.getLogger("maskjax")
@@ -61,10 +62,13 @@ def by_folder(tops: Mapping[str, str]) -> dict[str, str]:
   if not found:
     parts = {top: [canonical(part) for part in re.split(r"[\W_]+", top)] for top in tops}
     if len(tops) > 1 and all(map(any, parts.values())):
-      first, *more = tops
+      held: dict[str, list[str]] = {}
+      for top, words in parts.items():
+        held.setdefault(next(filter(None, words)), []).append(top)
+      such = ", ".join(f"{split}={held[split]}" for split in (*SPLITS, "eval") if split in held)
       raise BadInput(
         f"folders {', '.join(tops)} look like splits: say which is which, such as data.splits="
-        f"dict(train=[{first!r}], test=[{more[-1]!r}]), or data.splits=() if they are classes"
+        f"dict({such}), or data.splits=() if they are classes"
       )
     return {}
   if others := [top for top in tops if top not in found]:
@@ -96,32 +100,6 @@ def by_file_name(names: Sequence[str]) -> dict[str, str]:
   return {}
 
 
-def by_lists(
-  names: Sequence[str], given: Mapping[str, Sequence[str]], rest: str | None
-) -> dict[str, str]:
-  """The split of each file that lists name, by split; of the others `rest`, or none.
-
-  A list names files from the folder that it lies in, or from further down; what it names besides
-  is counted.
-  """
-  found: dict[str, str] = {}
-  known = {name: name for name in names}
-  for split, lines in given.items():
-    wanted = [normal(line.strip().replace("\\", "/").removeprefix("./")) for line in lines]
-    wanted = [line for line in wanted if line]
-    absent = [line for line in wanted if line not in known]
-    if len(absent) == len(wanted):
-      raise BadInput(f"the list of {split} names no file that is there, such as {wanted[:1]}")
-    if absent:
-      told = "the list of %s names %d files that are not there (%s)"
-      _log.warning(told, split, len(absent), absent[0])
-    for line in wanted:
-      if found.setdefault(line, split) != split:
-        raise BadInput(f"{line} is listed for {found[line]} and for {split}")
-  listed = {name: split for name, split in found.items() if name in known}
-  return {**{name: rest for name in names if rest}, **listed}
-
-
 def chosen(
   names: Sequence[str],
   folders: Sequence[str],
@@ -139,7 +117,7 @@ def chosen(
     lists: names of the files that may be lists.
   """
   found: dict[str, tuple[str, str]] = {}
-  listed: dict[str, list[str]] = {}
+  listed: dict[str, list[tuple[str, str]]] = {}
   around = "/".join(folders)
   shorter = {name: name.removeprefix(f"{around}/") if around else name for name in names}
   for called, given in splits.items():
@@ -161,9 +139,7 @@ def chosen(
           raise BadInput(f"data.splits puts {name} into {found[name][0]} and into {split}")
       if not inside:
         folder = source.rpartition("/")[0]
-        listed.setdefault(split, []).extend(
-          f"{folder}/{line}" if folder else line for line in text(source).splitlines() if line
-        )
+        listed.setdefault(split, []).extend((folder, x) for x in text(source).splitlines())
   if listed:
     rest = None if "train" in splits else "train"
     for name, split in by_lists(names, listed, rest).items():
