@@ -37,7 +37,6 @@ PLANTED = [
   (files, listing, "normal", {"a.png": png(1)}),
   (
     files,
-    foreign,
     decode,
     "_plain",
     {"a.gif": b"GIF87a\1\0\1\0\x80\0\0\0\0\0\1\1\1,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"},
