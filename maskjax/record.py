@@ -37,6 +37,8 @@ class Record:
     low: smallest value of each column that was there to learn from, in the units of its file: a
       table's 0. Of spectrograms one of about the smallest, which pictures show as dark.
     high: largest, likewise: its 1.
+    collocations: words of each of a text's collocations, which are masked together; see
+      `data.collocations`.
     peak: the stored value of images and videos that stands for 1: 255 or 65535 of integers, 1 of
       floats.
     labels: a digest of the labels of each split in the order of its examples, of sources that tell
@@ -57,6 +59,7 @@ class Record:
   low: tuple[float, ...] = ()
   high: tuple[float, ...] = ()
   caption: int = 0
+  collocations: tuple[str, ...] = ()
   peak: float = 255.0
   labels: dict[str, str] = dataclasses.field(default_factory=dict)
   examples: dict[str, str] = dataclasses.field(default_factory=dict)

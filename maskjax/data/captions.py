@@ -12,8 +12,7 @@ from jaxtyping import Int
 
 from maskjax.data import kinds, tokens
 from maskjax.data.augment import peak
-from maskjax.data.source import Example, Source, generator
-from maskjax.data.text import whole
+from maskjax.data.source import Example, Source, generator, whole
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
 

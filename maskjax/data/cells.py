@@ -5,6 +5,7 @@ import datetime
 import io
 import logging
 import math
+import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 
 from maskjax.data import plain
 from maskjax.data.listing import stray
-from maskjax.errors import BadInput
+from maskjax.errors import BadInput, unknown
 
 TIMES = ("date", "time", "datetime", "timestamp", "ds")
 DELIMITERS = ",;\t|"
@@ -25,6 +26,10 @@ MISSING = frozenset(
   )
 )
 
+_BOOLS = dict.fromkeys(("True", "TRUE", "true"), 1.0) | dict.fromkeys(
+  ("False", "FALSE", "false"), 0.0
+)
+_UNNAMED = ("", "Unnamed: 0")
 _log = logging.getLogger("maskjax")
 
 
@@ -35,31 +40,42 @@ class Numbers(NamedTuple):
     table: float64 [rows, columns], NaN where a cell is missing.
     names: of the columns.
     dates: the cells of the first column where it holds dates or times; else empty.
+    at: where each column stands in a row of the file.
   """
 
   table: np.ndarray
   names: list[str]
   dates: list[str]
+  at: list[int]
 
 
 def numbers(
-  path: str, delimiter: str = "", decimal: str = ".", header: bool | None = None
+  path: str,
+  delimiter: str = "",
+  decimal: str = ".",
+  header: bool | None = None,
+  columns: Sequence[str] = (),
+  na_values: Sequence[str] = (),
 ) -> Numbers:
   """The numbers of a csv file, which may be in a `.gz` or alone in a zip.
 
-  A first column of dates or times is left out: one that is named like it (see `TIMES`) or where no
-  cell is a number; so is one without a name that counts the rows from 0. `MISSING` tells which
-  cells are missing. Empty lines are missing cells where there is one column, else left out.
+  A first column of dates, times or words is left out: one that is named like it (see `TIMES`) or
+  where no cell is a number or meant as one, such as "12%"; so are a first one without a name that
+  counts the rows from 0, and any without a name that holds nothing. `MISSING` tells which cells are
+  missing, True and False are 1 and 0. Empty lines are missing cells where there is one column, else
+  left out.
 
   Args:
     path: the file.
     delimiter: between cells; "" finds it among `DELIMITERS`.
     decimal: the sign before a number's decimals, "." or ",".
     header: whether the first row names the columns; None finds out.
+    columns: names of those that are read; () for all.
+    na_values: what is missing beside `MISSING`, such as "?".
 
   Raises:
-    BadInput: no such file, no header, no rows, a row of another width, or a cell that is not a
-      finite number; line and column are named.
+    BadInput: no such file, no header, no rows, a row of another width, no such column, or a cell
+      that is not a finite number; line and column are named.
   """
   if decimal not in (".", ","):
     raise BadInput(f"data.decimal is '.' or ',', got {decimal!r}")
@@ -74,19 +90,39 @@ def numbers(
       raise BadInput(f"{path}, line {line}: {len(row)} cells, the header has {len(names)}")
   first = [row[0] for row, _ in body]
   dated = _dated(first, names[0], decimal)
-  counted = named and names[0] in ("", "Unnamed: 0") and first == [str(i) for i in range(len(body))]
-  out = int(dated or counted)
-  if out:
-    what = "dates or times" if dated else "the rows' numbers"
+  at = _chosen(path, names, columns) or list(range(int(dated), len(names)))
+  if dated and not columns:
+    what = "dates or times" if names[0].strip().lower() in TIMES or _is_date(first[0]) else "words"
     _log.info("%s: column %r holds %s, left out", path, names[0], what)
-  if not names[out:]:
-    raise BadInput(f"{path} has no column of numbers")
-  table = np.array([[_number(cell, decimal) for cell in row[out:]] for row, _ in body])
+  if not columns and named and names[0] in _UNNAMED and first == [str(i) for i in range(len(body))]:
+    _log.info("%s: column %r holds the rows' numbers, left out", path, names[0])
+    at = at[1:]
+  missing = MISSING | set(na_values)
+  cell = lambda text: math.nan if text.strip() in missing else _number(text, decimal)
+  table = np.array([[cell(row[i]) for i in at] for row, _ in body])
   for row, column in np.argwhere(np.isinf(table))[:1]:
     cells, line = body[row]
-    why = _why(cells[out + column], decimal)
-    raise BadInput(f"{path}, line {line}, column {names[out + column]!r}: {why}")
-  return Numbers(table, names[out:], first if dated else [])
+    why = _why(cells[at[column]], decimal)
+    raise BadInput(f"{path}, line {line}, column {names[at[column]]!r}: {why}")
+  held = [
+    not (named and not names[i].strip() and np.isnan(table[:, c]).all()) for c, i in enumerate(at)
+  ]
+  if not any(held):
+    raise BadInput(f"{path} has no column of numbers")
+  if not all(held):
+    _log.warning("%s: %d columns without a name or a value are left out", path, held.count(False))
+  at = [i for i, kept in zip(at, held, strict=True) if kept]
+  return Numbers(table[:, held], [names[i] for i in at], first if dated else [], at)
+
+
+def _chosen(path: str, names: Sequence[str], columns: Sequence[str]) -> list[int]:
+  """Where the named columns stand, in the order of the file."""
+  if isinstance(columns, str):
+    raise BadInput(f"data.columns is a list of names, got {columns!r}")
+  for name in columns:
+    if name not in names:
+      raise unknown(f"column of {path}", name, names)
+  return [i for i, name in enumerate(names) if name in columns]
 
 
 def check_order(path: str, dates: Sequence[str]) -> None:
@@ -127,6 +163,8 @@ def _number(cell: str, decimal: str) -> float:
   """The number in a cell: NaN if it is missing, infinity (no file holds one) if it is no number."""
   if cell.strip() in MISSING:
     return math.nan
+  if cell.strip() in _BOOLS:
+    return _BOOLS[cell.strip()]
   cell = cell.replace(",", ".") if decimal == "," else cell
   try:
     return float(cell) if "_" not in cell else math.inf  # Python would read 1_0 as 10
@@ -138,19 +176,21 @@ def _why(cell: str, decimal: str) -> str:
   told = f"{cell!r} is not a finite number"
   if decimal == "." and math.isfinite(_number(cell, ",")):
     return f"{told}: data.decimal=',' if that is its decimal sign"
-  return told
+  gap = f"data.na_values=({cell.strip()!r},) if it is a gap, "
+  return f"{told}: {gap}data.columns=(...) names the columns to read"
 
 
 def _dated(first: Sequence[str], name: str, decimal: str) -> bool:
   known = [cell for cell in first if cell.strip() not in MISSING]
-  worded = bool(known) and all(math.isinf(_number(cell, decimal)) for cell in known)
+  number = lambda cell: math.isfinite(_number(re.sub(r"[,.%$€£\s]", "", cell), decimal))
+  worded = bool(known) and not any(map(number, known))
   return worded or name.strip().lower() in TIMES
 
 
 def _headed(path: str, first: Sequence[str], decimal: str) -> bool:
-  """Whether the first row can be names; refused where it can only be values."""
-  value = lambda cell: not math.isinf(_number(cell, decimal)) or _is_date(cell)
-  if not all(map(value, first)):
+  """Whether the first row can be names; refused where a number or a date is among them."""
+  value = lambda cell: math.isfinite(_number(cell, decimal)) or _is_date(cell)
+  if not any(map(value, first)):
     return True
   raise BadInput(
     f"{path} starts with values, {', '.join(first)[:60]}, not with a header of column names: "

@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool
@@ -108,7 +108,7 @@ def runs(text: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def starts(
-  text: Sequence[str], known: Mapping[Gram, float], random: np.random.Generator
+  text: Sequence[str], known: Collection[Gram], random: np.random.Generator
 ) -> Bool[np.ndarray, "n"]:
   """Which pieces of a text begin a unit, a known collocation or a piece by itself.
 
@@ -136,8 +136,11 @@ def units(
   size: int = 0,
   least: int = 11,
   power: float = 1.0,
-) -> dict[str, Bool[np.ndarray, "n"]]:
+  known: Collection[Gram] = (),
+) -> tuple[dict[str, Bool[np.ndarray, "n"]], list[Gram]]:
   """Which tokens of each split begin a unit: a collocation of its "train" texts, a word, a sign.
+
+  The collocations come with it.
 
   Args:
     texts: those of each split.
@@ -146,26 +149,28 @@ def units(
     size: number of collocations; 0 leaves whole words.
     least: how often a collocation occurs at least.
     power: see `pmi`.
+    known: collocations of a run's first launch; () learns them.
   """
   cut = {name: [words(text) for text in part] for name, part in texts.items()}
-  known = learn(cut["train"], size=size, least=least, power=power)
+  grams = set(known or learn(cut["train"], size=size, least=least, power=power))
   lengths = {p: len(encode(p)) for p in set(itertools.chain(*itertools.chain(*cut.values())))}
   # Drawn once for every place where collocations overlap: the same units in every epoch.
   random = np.random.default_rng(0)
 
   def begins(text: Sequence[str]) -> np.ndarray:
-    first = starts(text, known, random)
+    first = starts(text, grams, random)
     sizes = np.array([lengths[piece] for piece in text], int)
     flags = np.zeros(sizes.sum() + after, bool)
     flags[(np.cumsum(sizes) - sizes)[first]] = True
     flags[sizes.sum() :] = True
     return flags
 
-  return {name: np.concatenate([begins(text) for text in part]) for name, part in cut.items()}
+  flags = {name: np.concatenate([begins(text) for text in part]) for name, part in cut.items()}
+  return flags, sorted(grams)
 
 
 def _chosen(
-  run: Sequence[str], known: Mapping[Gram, float], random: np.random.Generator
+  run: Sequence[str], known: Collection[Gram], random: np.random.Generator
 ) -> list[tuple[int, int]]:
   """Disjoint collocations of a run, as first word and the one after the last."""
   found: list[tuple[int, int]] = []

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -50,7 +50,7 @@ def file(
   *,
   delimiter: str = "",
   decimal: str = ".",
-  header: bool | None = None,
+  **how: Any,
 ) -> str:
   """The text of a csv file whose cells that are not `known` are `values`; all others as they stand.
 
@@ -60,12 +60,12 @@ def file(
     known: the cells that stay.
     delimiter: as in `cells.numbers`.
     decimal: likewise.
-    header: likewise.
+    how: its other arguments.
 
   Raises:
     BadInput: another table than `values` is for.
   """
-  read = cells.numbers(path, delimiter, decimal, header)
+  read = cells.numbers(path, delimiter, decimal, **how)
   content = cells.content_of(path)
   rows = spans(content, delimiter or cells.delimiter_of(content, decimal))
   empty = lambda row: len(row) == 1 and row[0].begin == row[0].end
@@ -74,12 +74,11 @@ def file(
   single = max(map(len, rows)) == 1
   # The header, where there is one, is above.
   body = [row for row in rows if single or not empty(row)][-len(read.table) :]
-  out = len(body[0]) - len(read.names)  # columns of dates or words
-  if read.table.shape != values.shape or {len(row) for row in body} != {len(read.names) + out}:
+  if read.table.shape != values.shape or len({len(row) for row in body}) != 1:
     raise BadInput(f"{path} is not the table that was read before")
   pieces, at = [], 0
   for row, column in np.argwhere(~known).tolist():
-    begin, end = body[row][column + out]
+    begin, end = body[row][read.at[column]]
     pieces += [content[at:begin], f"{values[row, column]:.7g}".replace(".", decimal)]
     at = end
   return "".join([*pieces, content[at:]])

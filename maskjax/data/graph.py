@@ -7,9 +7,9 @@ from typing import Any, SupportsIndex
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from maskjax.data import npz, text
+from maskjax.data import npz
 from maskjax.data.digests import digest
-from maskjax.data.source import Example, Source
+from maskjax.data.source import Example, Source, inside
 from maskjax.errors import BadInput
 from maskjax.record import Record
 
@@ -47,7 +47,7 @@ class Graph:
 
   def __getitem__(self, index: SupportsIndex, /) -> Example:
     """The graph."""
-    text.inside(index, 1)
+    inside(index, 1)
     return dict(self.example)
 
 

@@ -76,7 +76,7 @@ class Listing(NamedTuple):
     return found
 
 
-def listed(path: str, suffixes: Sequence[str], what: str) -> Listing:
+def listed(path: str, suffixes: Sequence[str], what: str, *, key: str = "") -> Listing:
   """The files under a folder or in a zip whose names end in one of `suffixes`, in any case.
 
   Links are followed. Names in a zip may have "\\" for "/", and UTF-8 without saying so.
@@ -91,7 +91,7 @@ def listed(path: str, suffixes: Sequence[str], what: str) -> Listing:
     raise BadInput(f"data.path={path!r} does not exist")
   if root.is_dir():
     found: list[tuple[str, str | zipfile.ZipInfo]] = [(normal(n), n) for n in _walk(root)]
-  elif root.name.lower().endswith(tuple(suffixes)):
+  elif root.name.lower().endswith(tuple(suffixes)) and not zipfile.is_zipfile(path):
     raise BadInput(f"data.path={path!r} is a single file: give the folder that it lies in")
   else:
     found = list(_members(path).items())
@@ -100,8 +100,9 @@ def listed(path: str, suffixes: Sequence[str], what: str) -> Listing:
   good = [pair for pair in found if reads(pair[0])]
   rest = [pair for pair in found if not reads(pair[0])]
   if not good:
+    change = f", which {key} changes" if key else ""
     held = f"; it holds {counted(name for name, _ in rest)}" if rest else ""
-    raise BadInput(f"no {what} in {path!r} (looked for {' '.join(suffixes)}){held}")
+    raise BadInput(f"no {what} in {path!r} (looked for {' '.join(suffixes)}{change}){held}")
   _check(path, [raw for _, raw in good])
   _tell_forms(good)
   files = [name for name, _ in rest if not name.endswith("/")]

@@ -6,8 +6,8 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from maskjax.data import text, wav
-from maskjax.data.source import Example, Source, content_of, generator
+from maskjax.data import wav
+from maskjax.data.source import Example, Source, content_of, generator, inside, whole
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
 
@@ -50,7 +50,7 @@ class Mixtures:
 
   def __getitem__(self, index: SupportsIndex, /) -> Example:
     """The mixture at `index`, its sources beside it, whose sum it is."""
-    i = text.inside(index, self.number)
+    i = inside(index, self.number)
     rng = generator(self.seed, i)
     chosen = [i % len(self.labels)]
     for _ in range(self.sources - 1):
@@ -120,8 +120,8 @@ def open(
     BadInput: whatever `wav.open` refuses, fewer speakers in a split than sources, no such split, or
       a number out of range.
   """
-  text.whole("length", length, least=2)
-  text.whole("sources", sources, least=2)
+  whole("length", length, least=2)
+  whole("sources", sources, least=2)
   if level < 0:
     raise BadInput(f"data.level is in dB around the mean, not negative, got {level}")
   options: dict[str, Any] = dict(label=label, test_where=test_where, on_error=on_error)
@@ -135,7 +135,7 @@ def open(
     if len(set(labels)) < sources:
       raise BadInput(f"{name} has {len(set(labels))} speakers, mixtures of {sources} need as many")
     number = sizes.get(name, len(audio))
-    text.whole(f"data.sizes.{name}", number, least=1)
+    whole(f"data.sizes.{name}", number, least=1)
     drawn: dict[str, Any] = dict(level=level, seed=(seed, zlib.crc32(name.encode())))
     drawn["keep"] = 4 * record.shape[0] * len(audio) <= _KEPT
     found[name] = Mixtures(audio, labels, number, sources=sources, length=length, **drawn)

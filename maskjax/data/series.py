@@ -6,10 +6,10 @@ from typing import SupportsIndex
 
 import numpy as np
 
-from maskjax.data import cells, text
+from maskjax.data import cells
 from maskjax.data.digests import digest
 from maskjax.data.parts import parts
-from maskjax.data.source import Example, Source
+from maskjax.data.source import Example, Source, inside, whole
 from maskjax.errors import BadInput
 from maskjax.record import Record
 
@@ -34,7 +34,7 @@ class Windows:
 
   def __getitem__(self, index: SupportsIndex, /) -> Example:
     """The window at `index`."""
-    i = text.inside(index, len(self))
+    i = inside(index, len(self))
     start = min(i * self.stride, len(self.values) - self.length)
     rows = slice(start, start + self.length)
     return {"series": self.values[rows].copy(), "valid": self.valid[rows].copy()}
@@ -49,10 +49,12 @@ def open(
   delimiter: str = "",
   decimal: str = ".",
   header: bool | None = None,
+  columns: Sequence[str] = (),
+  na_values: Sequence[str] = (),
 ) -> tuple[Record, dict[str, Source]]:
   r"""Opens a csv file, in a `.gz` or a zip too, as windows of standardised series.
 
-  `delimiter`, `decimal` and `header` are those of `cells.numbers`. A first column of dates or times
+  The arguments from `delimiter` on are those of `cells.numbers`. A first column of dates or times
   is left out, and so is one of row numbers; dates may neither fall nor repeat. The rows are cut in
   order into train, validation and test, by whole numbers of rows or by shares (see `parts.parts`);
   the default is the 12, 4 and 4 months of hours that the Electricity Transformer data are cut into.
@@ -68,6 +70,8 @@ def open(
     delimiter: between cells; "": found out.
     decimal: the mark between digits.
     header: whether the first row holds names; None: found out.
+    columns: those that are read; (): all.
+    na_values: cells that are missing beside `cells.MISSING`, such as ("?",).
 
   Returns:
     The record, and the windows of each split.
@@ -77,9 +81,9 @@ def open(
       number (line and column named), a part shorter than a window, a channel without training
       values, or an argument out of range.
   """
-  text.whole("length", length, least=1)
-  text.whole("stride", stride, least=1)
-  table, names, dates = cells.numbers(path, delimiter, decimal, header)
+  whole("length", length, least=1)
+  whole("stride", stride, least=1)
+  table, names, dates, _ = cells.numbers(path, delimiter, decimal, header, columns, na_values)
   cells.check_order(path, dates)
   cut = parts(len(table), split)
   if "train" not in cut:

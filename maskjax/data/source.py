@@ -2,9 +2,12 @@
 
 import operator
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
+
+from maskjax.errors import BadInput
 
 Example = dict[str, np.ndarray | int]
 
@@ -69,3 +72,9 @@ def inside(index: SupportsIndex, size: int) -> int:
 def generator(key: Sequence[int], index: int) -> np.random.Generator:
   """Randomness of one draw: a counter-based generator, so that no other draw has to come first."""
   return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, index]))
+
+
+def whole(name: str, value: object, *, least: int) -> None:
+  """Raises BadInput unless `value` is a whole number from `least` up."""
+  if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+    raise BadInput(f"{name} is a whole number from {least} up, got {value!r}")

@@ -9,11 +9,11 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from maskjax.data import kinds, text
+from maskjax.data import kinds
 from maskjax.data.augment import normalise
 from maskjax.data.batch import Batch
 from maskjax.data.images import evenly
-from maskjax.data.source import Example, Source
+from maskjax.data.source import Example, Source, inside, whole
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.spectrogram import log_mel
@@ -54,7 +54,7 @@ class Spectrograms:
 
   def __getitem__(self, index: SupportsIndex, /) -> Example:
     """The spectrogram at `index`, and its label where there are labels."""
-    i = text.inside(index, len(self))
+    i = inside(index, len(self))
     if i not in self._kept:
       example = self._made(self.audio[i])
       if not self.keep:
@@ -163,7 +163,7 @@ def _maker(
   rate: int, frames: int, bins: int, mel: Mapping[str, Any]
 ) -> Callable[[Any], Spectrograms]:
   """What makes spectrograms of recordings; `mel` are arguments of `log_mel`."""
-  text.whole("mel.frames", frames, least=1)
+  whole("mel.frames", frames, least=1)
   try:
     levels: Callable[..., Any] = partial(log_mel, rate=rate, bins=bins, **mel)
     levels(np.zeros(1, np.float32))

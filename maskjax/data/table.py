@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from maskjax import bind
-from maskjax.data import cells, filled, npz, plain, text
+from maskjax.data import cells, filled, npz, plain
 from maskjax.data.digests import digest
-from maskjax.data.source import Example, Source
+from maskjax.data.source import Example, Source, inside
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
 from maskjax.sections import bound
@@ -45,7 +45,7 @@ class Rows:
 
   def __getitem__(self, index: SupportsIndex, /) -> Example:
     """The row at `index`."""
-    i = text.inside(index, len(self))
+    i = inside(index, len(self))
     return {"table": self.values[i, :, None].copy(), "valid": self.valid[i, :, None].copy()}
 
 
@@ -57,13 +57,15 @@ def open(
   delimiter: str = "",
   decimal: str = ".",
   header: bool | None = None,
+  columns: Sequence[str] = (),
+  na_values: Sequence[str] = (),
 ) -> tuple[Record, dict[str, Source]]:
   r"""Opens the file at `path` or else scikit-learn's table `bundled`, all of it as split "train".
 
-  A file is a csv, in a `.gz` or a zip too, read by `cells.numbers` with `delimiter`, `decimal` and
-  `header` (a first column of words, times or row numbers is left out), or an npz with one array
-  `[rows, columns]`, NaN where missing, and maybe one `columns` of names. Column c is scaled by the
-  smallest and largest of its values that are there to learn from,
+  A file is a csv, in a `.gz` or a zip too, read by `cells.numbers` with the arguments from
+  `delimiter` on (a first column of words, times or row numbers is left out), or an npz with one
+  array `[rows, columns]`, NaN where missing, and maybe one `columns` of names. Column c is scaled
+  by the smallest and largest of its values that are there to learn from,
   $(x - \min_c) / (\max_c - \min_c)$, kept as `record.low` and `record.high` (a constant column
   becomes 0).
 
@@ -79,6 +81,8 @@ def open(
     delimiter: between cells; "": found out.
     decimal: the mark between digits.
     header: whether the first row holds names; None: found out.
+    columns: those of a csv file that are read; (): all.
+    na_values: cells of it that are missing beside `cells.MISSING`, such as ("?",).
 
   Returns:
     The record, and the rows of each split.
@@ -87,7 +91,8 @@ def open(
     BadInput: no such file or table, what is in it is no table of numbers, or a column of which
       nothing is left.
   """
-  origin = Origin(path, bundled, dict(delimiter=delimiter, decimal=decimal, header=header))
+  how = dict(delimiter=delimiter, decimal=decimal, header=header)
+  origin = Origin(path, bundled, {**how, "columns": tuple(columns), "na_values": tuple(na_values)})
   table, names = _read(*origin)
   known = ~np.isnan(table)
   _some(known, names, "no value")

@@ -1,74 +1,26 @@
 """Text: a file, or a folder of files, as tokens cut into windows."""
 
-import dataclasses
 import logging
 import pathlib
 import zipfile
 from collections.abc import Mapping, Sequence
-from numbers import Integral
-from typing import Any, SupportsIndex
+from typing import Any
 
-import numpy as np
-
-from maskjax.data import tokens
-from maskjax.data.collocations import units
-from maskjax.data.digests import digest
 from maskjax.data.layout import lay_out
 from maskjax.data.listing import listed
 from maskjax.data.parts import parts
 from maskjax.data.plain import decoded, gz, read
-from maskjax.data.source import Example, Source, inside
+from maskjax.data.source import Source
 from maskjax.data.splits import Chosen
 from maskjax.data.stored import stored
-from maskjax.data.turns import Turns
-from maskjax.errors import BadInput, unknown
+from maskjax.data.windows import assemble
+from maskjax.errors import BadInput
 from maskjax.record import Record
 
 # What plain text comes as; WikiText's files end in .tokens and .raw.
 SUFFIXES = (".txt", ".txt.gz", ".text", ".tokens", ".raw")
-GROUPING = ("size", "least", "power")
 
 _log = logging.getLogger("maskjax")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Windows:
-  """Windows of `length` ids, `stride` ids apart; the last is padded with id 0 and marked.
-
-  Example i is `{"tokens": int32 [length], "valid": bool [length]}`, from id `i * stride` on. With
-  the id `end` of the token that ends a document there is also `"segments"`, int32 [length]: 0 in
-  the first document of the window, 1 in the next, and so on. With `begins`, bool, which tokens
-  begin a unit, there is "unit", int32 [length]: 0 in the first unit of the window, 1 in the next,
-  -1 where it is padded.
-  """
-
-  ids: np.ndarray
-  length: int
-  stride: int
-  end: int | None = None
-  begins: np.ndarray | None = None
-  digest: str = ""
-
-  def __len__(self) -> int:
-    """Number of windows, the padded one included."""
-    return max(-(-(len(self.ids) - self.length) // self.stride), 0) + 1
-
-  def __getitem__(self, index: SupportsIndex, /) -> Example:
-    """The window at `index`."""
-    start = inside(index, len(self)) * self.stride
-    ids = self.ids[start : start + self.length]
-    window = np.zeros(self.length, np.int32)
-    window[: len(ids)] = ids
-    example: Example = {"tokens": window, "valid": np.arange(self.length) < len(ids)}
-    if self.end is not None:
-      ended = np.append(False, window[:-1] == self.end)
-      example["segments"] = np.cumsum(ended, dtype=np.int32)
-    if self.begins is not None:
-      begins = self.begins[start : start + self.length]
-      unit = np.full(self.length, -1, np.int32)
-      unit[: len(ids)] = np.cumsum(begins) - begins[:1].sum()
-      example["unit"] = unit
-    return example
 
 
 def open(
@@ -83,9 +35,10 @@ def open(
   documents: str = "",
   collocations: Mapping[str, Any] | None = None,
   turns: str = "",
+  suffixes: Sequence[str] = SUFFIXES,
   known: Record | None = None,
 ) -> tuple[Record, dict[str, Source]]:
-  """Opens a text file, or a folder or zip of them (see `SUFFIXES`), as windows of token ids.
+  """Opens a text file, or a folder or zip of them, as windows of token ids.
 
   Files, those of subfolders too, are taken in the order of their names. Folders or files that are
   called so (`train/a.txt`, `valid.txt`, `wiki.test.tokens`) or that `splits` names make the splits,
@@ -109,8 +62,8 @@ def open(
   tell the "unit" of each token: a collocation of the training part, a word or a sign; with a `size`
   of 0 whole words.
 
-  With the record `known` of the text that a run began with nothing is learned: its vocabulary is
-  taken as it is.
+  With the record `known` of the text that a run began with nothing is learned: its vocabulary and
+  its collocations are taken as they are.
 
   Args:
     path: a file, a folder or a zip.
@@ -123,6 +76,7 @@ def open(
     documents: "file", a separator within files, or "" for one text.
     collocations: arguments of `collocations.units`; None: no units.
     turns: separator of turns; "": none.
+    suffixes: ends of the names of the files that are read; "" is that of all files.
     known: the record of the text that a run began with; None: learn one.
 
   Returns:
@@ -134,17 +88,7 @@ def open(
   """
   if turns and documents:
     raise BadInput("a text is cut into turns or into documents: unset one of the two separators")
-  by_file, told = _texts(path, splits)
-  by_file = {name: [_lines(path, text) for text in texts] for name, texts in by_file.items()}
-  if not any(any(texts) for texts in by_file.values()):
-    raise BadInput(f"no characters in {path}")
-  joined = {
-    name: cut(texts, documents, each="file") if documents else "".join(texts)
-    for name, texts in by_file.items()
-  }
-  held = {n: pieces for n, pieces in joined.items() if pieces} if told else _cut(joined, split)
-  if "train" not in held:
-    raise BadInput(f"{path} has no text for training, only for {', '.join(held)}")
+  held = _held(path, split, splits, documents, tuple(suffixes))
   by_split = {name: cut_text(p, turns) if isinstance(p, str) else p for name, p in held.items()}
   return assemble(
     path,
@@ -158,64 +102,6 @@ def open(
     turns=bool(turns),
     known=known,
   )
-
-
-def assemble(
-  called: str,
-  texts: Mapping[str, Sequence[str]],
-  *,
-  unit: str = "characters",
-  vocabulary: int = 4096,
-  length: int = 256,
-  stride: int = 0,
-  documents: bool = False,
-  collocations: Mapping[str, Any] | None = None,
-  turns: bool = False,
-  known: Record | None = None,
-) -> tuple[Record, dict[str, Source]]:
-  """Record and windows of the texts of each split, of which "train" is one; see `open`.
-
-  With `turns` each text is a turn.
-  """
-  whole("length", length, least=1)
-  whole("stride", stride, least=0)
-  if stride > length:
-    raise BadInput(f"stride {stride} leaves gaps between windows of length {length}")
-  ends = (tokens.END,) * documents
-  entries = known.vocabulary if known else _learned(texts["train"], unit, vocabulary, ends)
-  if documents and tokens.END not in entries:
-    raise BadInput(
-      f"{called}: the text of the run had no documents, its vocabulary no {tokens.END}"
-    )
-  record = Record("text", (length,), {}, vocabulary=entries, unit=unit)
-  # The smallest type: worker processes get copies of the whole text.
-  dtype = np.min_scalar_type(len(entries))
-  pieces = {name: _encoded(called, name, part, record, ends) for name, part in texts.items()}
-  ids = {name: np.concatenate(parts).astype(dtype) for name, parts in pieces.items()}
-  other = entries.index(tokens.UNKNOWN) if tokens.UNKNOWN in entries else -1
-  strange = {name: int((part == other).sum()) for name, part in ids.items()}
-  for name, count in strange.items():
-    if count:
-      told = f"{count} {unit} of {name}", len(ids[name]), tokens.UNKNOWN
-      _log.warning("%s: %s, of %d, are not in the vocabulary: %s", called, *told)
-  if known is None and unit != "words" and not any(strange.values()):
-    entries = entries[:-1]
-  begins: dict[str, np.ndarray] = {}
-  if collocations is not None:
-    for name in collocations:
-      if name not in GROUPING:
-        raise unknown("data.collocations", name, GROUPING)
-    begins = units(texts, tokens.encoder(record), len(ends), **collocations)
-  end = entries.index(tokens.END) if documents else None
-  steps = dict.fromkeys(ids, length) | {"train": stride or length}
-  held = {n: digest(t.encode(errors="surrogatepass") for t in part) for n, part in texts.items()}
-  sources: dict[str, Source] = {
-    n: Windows(ids[n], length, steps[n], end, begins.get(n), held[n]) for n in ids
-  }
-  if turns:
-    sources = {n: _turns(called, n, ids[n], pieces[n], length, held[n]) for n in ids}
-  sizes = {name: len(source) for name, source in sources.items()}
-  return dataclasses.replace(record, sizes=sizes, vocabulary=entries), sources
 
 
 def cut(texts: Sequence[str], documents: str, *, each: str) -> list[str]:
@@ -244,10 +130,22 @@ def cut_text(whole: str, separator: str) -> list[str]:
   return [*pieces[:-1], *filter(None, [pieces[-1].removesuffix(separator)])]
 
 
-def whole(name: str, value: object, *, least: int) -> None:
-  """Raises BadInput unless `value` is a whole number from `least` up."""
-  if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-    raise BadInput(f"{name} is a whole number from {least} up, got {value!r}")
+def _held(
+  path: str, split: Sequence[float], splits: Chosen, documents: str, suffixes: tuple[str, ...]
+) -> dict[str, Sequence[str] | str]:
+  """The text of each split, or its documents."""
+  by_file, told = _texts(path, splits, suffixes)
+  by_file = {name: [_lines(path, text) for text in texts] for name, texts in by_file.items()}
+  if not any(any(texts) for texts in by_file.values()):
+    raise BadInput(f"no characters in {path}")
+  joined = {
+    name: cut(texts, documents, each="file") if documents else "".join(texts)
+    for name, texts in by_file.items()
+  }
+  held = {n: pieces for n, pieces in joined.items() if pieces} if told else _cut(joined, split)
+  if "train" not in held:
+    raise BadInput(f"{path} has no text for training, only for {', '.join(held)}")
+  return held
 
 
 def _lines(path: str, content: str) -> str:
@@ -270,12 +168,14 @@ def _cut(
   return {name: pieces[part] for name, part in split_at.items()}
 
 
-def _texts(path: str, splits: Chosen) -> tuple[dict[str, list[str]], bool]:
+def _texts(
+  path: str, splits: Chosen, suffixes: tuple[str, ...]
+) -> tuple[dict[str, list[str]], bool]:
   """The texts of the files by split, and whether the files tell splits; else all are "train"."""
   root = pathlib.Path(path)
   if root.is_file() and not zipfile.is_zipfile(root):
     return {"train": [read(root)]}, False
-  listing = listed(path, SUFFIXES, "text files")
+  listing = listed(path, suffixes, "text files", key="data.suffixes")
   layout = lay_out(listing, splits=splits, label="", by_file=True, by_hash=False)
   files = stored(listing, layout.labels)
   held = {
@@ -283,35 +183,3 @@ def _texts(path: str, splits: Chosen) -> tuple[dict[str, list[str]], bool]:
     for name, indices in layout.splits.items()
   }
   return held, layout.told
-
-
-def _learned(
-  texts: Sequence[str], unit: str, vocabulary: int, ends: tuple[str, ...]
-) -> tuple[str, ...]:
-  """What is learned from the training part, then `ends`, then `UNKNOWN`."""
-  marks = len(ends) + (unit == "words")
-  if unit != "characters":
-    whole("vocabulary", vocabulary, least=marks + (256 if unit == "bpe" else 1))
-  return (*tokens.learn(texts, unit=unit, size=vocabulary - marks), *ends, tokens.UNKNOWN)
-
-
-def _turns(
-  called: str, name: str, ids: np.ndarray, pieces: Sequence[np.ndarray], length: int, digest: str
-) -> Turns:
-  whole("length", length, least=2)
-  found = Turns(ids, np.cumsum([0, *map(len, pieces)]), length, digest)
-  if not len(found):
-    raise BadInput(f"{name} of {called} is a single turn: no answer in it")
-  return found
-
-
-def _encoded(
-  called: str, name: str, texts: Sequence[str], record: Record, ends: Sequence[str]
-) -> list[np.ndarray]:
-  """Ids of each text, followed by those of `ends`."""
-  encode = tokens.encoder(record)
-  try:
-    after = np.array([record.vocabulary.index(end) for end in ends], np.int32)
-    return [np.concatenate([encode(text), after]) for text in texts]
-  except BadInput as error:
-    raise BadInput(f"{name} of {called}: {error}") from error

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from maskjax.data import text as texts
-from maskjax.data import told
+from maskjax.data import told, windows
 from maskjax.data.files import CACHE_BYTES
 from maskjax.data.images import Images, open_images
 from maskjax.data.openers import OPENERS
@@ -163,7 +163,7 @@ def _texts(
   held = {split: part for split, part in held.items() if any(part)}
   if "train" not in held:
     raise BadInput(f"data set {name!r} has no text in a split train")
-  return texts.assemble(name, held, documents=bool(documents), **kwargs)
+  return windows.assemble(name, held, documents=bool(documents), **kwargs)
 
 
 def _known(

@@ -15,10 +15,9 @@ import soxr
 
 from maskjax.data.layout import lay_out
 from maskjax.data.listing import listed
-from maskjax.data.source import Example, Source, inside
+from maskjax.data.source import Example, Source, inside, whole
 from maskjax.data.splits import Chosen
 from maskjax.data.stored import Subset, stored
-from maskjax.data.text import whole
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
 

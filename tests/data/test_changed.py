@@ -154,6 +154,23 @@ def test_text_is_encoded_by_the_vocabulary_of_the_first_launch(tmp_path, unit):
     assert open_("now.txt").record.vocabulary != known.vocabulary
 
 
+def test_units_are_the_collocations_of_the_first_launch(tmp_path):
+  """Of another text, such as one to evaluate on, they would be others."""
+  options = dict(name="text", length=8, unit="words", split=(1.0, 0, 0), test="")
+  options |= dict(vocabulary=30, collocations=dict(size=2, least=3))
+  open_ = lambda content, **more: (
+    (tmp_path / "a.txt").write_text(content),
+    pipeline.load(**options, path=str(tmp_path / "a.txt"), **more),
+  )[1]
+  first = open_("old king sat, then old king rose. so then sat old king so, king rose so old. ")
+  assert first.record.collocations == ("old king",)
+  now = "so then sat. so then rose. so then old king. "
+  again = open_(now, known=first.record)
+  assert again.record.collocations == ("old king",)
+  assert again.splits["train"].begins.sum() == len(again.splits["train"].ids) - 1
+  assert open_(now).record.collocations == ("so then",)
+
+
 def test_documents_end_by_the_token_of_the_first_launch(tmp_path):
   open_ = lambda content, **more: (
     (tmp_path / "a.txt").write_text(content),

@@ -139,7 +139,7 @@ def test_every_token_of_any_text_has_its_flag(parts, unit, after):
   known = tokens.learn(parts, unit=unit, size=50)
   record = text.Record("text", (4,), {}, vocabulary=(*known, tokens.UNKNOWN), unit=unit)
   encode = tokens.encoder(record)
-  flags = collocations.units({"train": parts}, encode, after)["train"]
+  flags = collocations.units({"train": parts}, encode, after)[0]["train"]
   assert len(flags) == sum(len(encode(part)) + after for part in parts)
   assert flags.sum() == sum(len(tokens.words(part)) + after for part in parts)
 

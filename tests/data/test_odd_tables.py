@@ -59,6 +59,14 @@ CSV = [
   Row("spaces_around", "a, b\n 1, 2\n 3 ,4\n", TWO),
   Row("exponents_and_signs", "a,b\n+1,2e0\n3.0,.4e1\n", TWO),
   Row("one_column", "a\n1\n3\n", [[1], [3]]),
+  Row("adult_with_question_marks", "age,workclass,hours\n1,State-gov,2\n3,?,4\n", TWO, {"columns": ("age", "hours")}),
+  Row("question_marks", "a,b\n1, ?\n3,4\n", GAP, {"na_values": ("?",)}),
+  Row("penguins", "species,a,b,sex\nAdelie,1,,MALE\nGentoo,3,4,\n", GAP, {"columns": ("a", "b")}),
+  Row("iris_of_uci", "1,2,Iris-setosa\n3,4,Iris-setosa\n", TWO, {"header": False, "columns": ("column 0", "column 1")}),
+  Row("booleans", "a,b\n1,True\n3,False\n", [[1, 1], [3, 0]]),
+  Row("booleans_first", "a,b\nTrue,2\nFalse,4\n", [[1, 2], [0, 4]]),
+  Row("delimiters_at_the_end", "a,b,\n1,2,\n3,4,\n", TWO, says="1 columns without a name or a value are left out"),
+  Row("years_that_are_names", "country,2019,2020\nA,1,2\nB,3,4\n", TWO, {"header": True}, says="column 'country' holds words"),
 ]  # fmt: skip
 
 # What pandas is told of some of them.
@@ -73,6 +81,12 @@ PANDAS = {
   "no_header_and_said": {"header": None},
   "an_empty_line_of_one_column": {"skip_blank_lines": False},
   **{name: {"index_col": 0} for name in ("an_index", "an_index_of_pandas_again", "words_first")},
+  "adult_with_question_marks": {"usecols": ["age", "hours"]},
+  "question_marks": {"na_values": "?", "skipinitialspace": True},
+  "penguins": {"usecols": ["a", "b"]},
+  "iris_of_uci": {"header": None, "usecols": [0, 1]},
+  "delimiters_at_the_end": {"usecols": ["a", "b"]},
+  "years_that_are_names": {"index_col": 0},
   **{name: {"index_col": 0} for name in ("dates", "dates_with_zones", "american_dates")},
 }
 # What it does not read.
@@ -99,6 +113,15 @@ BAD_CSV = [
   Row("latin", b"a,b\n1,2\n3,\xe9\n", "is not UTF-8: byte 10"),
   Row("zip_of_two", zipped(a__csv="a\n1\n", b__csv="b\n1\n"), r"holds 2 files, not a single csv: a\.csv, b\.csv"),
   Row("long_delimiter", "a,b\n1,2\n", r"data\.delimiter is one character", {"delimiter": "::"}),
+  Row("letters_of_uci", "T,2,8\nI,5,12\n", r"starts with values, T, 2, 8, not with a header.*data\.header=False"),
+  Row("iris_of_uci", "5.1,3.5,Iris-setosa\n4.9,3.0,Iris-setosa\n", r"starts with values.*data\.header=False"),
+  Row("thousands", 'a,b\n"1,234",2\n"5,678",3\n', r"line 2, column 'a': '1,234' is not a finite number"),
+  Row("thousands_and_a_point", 'a,b\n"1,234.5",2\n', r"column 'a': '1,234\.5'.*data\.columns"),
+  Row("percent", "a,b\n12%,2\n", r"column 'a': '12%' is not"),
+  Row("dollars", "a,b\n$75.09,2\n", r"column 'a': '\$75\.09' is not"),
+  Row("question_marks", "a,b\n1,2\n3,?\n", r"'\?' is not a finite number: data\.na_values=\('\?',\).*data\.columns"),
+  Row("no_such_column", "age,b\n1,2\n", "unknown column of .* 'aeg'; did you mean 'age'", {"columns": ("aeg",)}),
+  Row("columns_of_another_type", "age,b\n1,2\n", r"data\.columns is a list", {"columns": "age"}),
   Row("another_decimal", "a,b\n1,2\n", r"data\.decimal is", {"decimal": ";"}),
 ]  # fmt: skip
 
@@ -114,7 +137,7 @@ def written(tmp_path, row):
 def test_numbers_of_a_csv(tmp_path, caplog, row):
   path, args = written(tmp_path, row)
   with caplog.at_level(logging.INFO, "maskjax"):
-    found, names, _ = cells.numbers(path, **args)
+    found, names, _, _ = cells.numbers(path, **args)
   np.testing.assert_array_equal(found, np.array(row.want, float))
   assert len(names) == len(row.want[0])
   assert re.search(row.says, caplog.text)

@@ -43,10 +43,12 @@ ONE = [
   Row("beyond_16_bits", {"a.txt": "🦊🦊ab🦊🦊ab🦊🦊ab".encode()}, {"*": "🦊🦊ab🦊🦊ab🦊🦊ab"}),
   Row("combining_marks", {"a.txt": "e\u0301e\u0301e\u0301e\u0301".encode()}, {"*": "e\u0301e\u0301e\u0301e\u0301"}),
   Row("an_empty_file_beside", {"a.txt": b"", "b.txt": b"abcabcabcabc"}, RANDOM),
+  Row("readmes", {"a.md": b"abcabc", "b/c.md": b"abcabc", "d.txt": b"x"}, RANDOM, {"suffixes": (".md",)}, says=r"passed over 1 \.txt"),
+  Row("newsgroups_without_suffixes", {"news-train/alt.atheism/1": b"aaab", "news-test/alt.atheism/2": b"bba"}, {"train": "aaab", "test": "bba"}, {"suffixes": ("",), "splits": {"train": ["news-train"], "test": ["news-test"]}}),
 ]  # fmt: skip
 
 BAD = [
-  Row("nothing_to_read", {"a.md": b"x", "b.md": b"y"}, r"no text files .*2 \.md \(a\.md\)"),
+  Row("nothing_to_read", {"a.md": b"x", "b.md": b"y"}, r"no text files .*data\.suffixes changes.*2 \.md \(a\.md\)"),
   Row("empty", {"a.txt": b""}, "no characters"),
   Row("latin", {"a.txt": b"caf\xe9 au lait"}, r"a\.txt.* is not UTF-8: byte 3"),
   Row("utf16", {"a.txt": "abc".encode("utf-16")}, r"a\.txt.* is not UTF-8: byte 0"),

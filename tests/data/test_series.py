@@ -159,7 +159,7 @@ def test_bad_content(tmp_path, content, message):
 
 def test_bad_arguments(tmp_path):
   path = _write(tmp_path, _count(20))
-  with pytest.raises(BadInput, match="cannot read"):
+  with pytest.raises(BadInput, match="does not exist"):
     series.open(str(tmp_path / "nothing.csv"))
   with pytest.raises(BadInput, match="adds up to 14400, there is 20"):
     series.open(path)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskjax.data import splits, text, tokens
+from maskjax.data.windows import Windows
 from maskjax.errors import BadInput
 
 SHAKESPEARE = (
@@ -141,11 +142,11 @@ def test_windows_of_any_unit_give_the_text_back(unit, content, length):
 @given(total=st.integers(1, 60), length=st.integers(1, 12), stride=st.integers(1, 12))
 def test_overlapping_windows_miss_nothing_and_repeat_no_end(total, length, stride):
   stride = min(stride, length)
-  windows = text.Windows(np.arange(total), length, stride)
-  starts = [windows[i]["tokens"][0] for i in range(len(windows))]
-  assert starts == list(range(0, len(windows) * stride, stride))
-  assert np.unique(_ids(windows)).tolist() == list(range(total))
-  assert all(windows[i]["valid"].all() for i in range(len(windows) - 1))
+  cut = Windows(np.arange(total), length, stride)
+  starts = [cut[i]["tokens"][0] for i in range(len(cut))]
+  assert starts == list(range(0, len(cut) * stride, stride))
+  assert np.unique(_ids(cut)).tolist() == list(range(total))
+  assert all(cut[i]["valid"].all() for i in range(len(cut) - 1))
 
 
 def test_only_training_windows_overlap(tmp_path):
@@ -194,11 +195,11 @@ def test_documents_are_told_apart_in_windows(tmp_path, unit):
 
 
 def test_segments_count_from_the_window_on():
-  windows = text.Windows(np.array([1, 1, 9, 2, 9, 9, 3]), 4, 4, end=9)
-  assert windows[0]["segments"].tolist() == [0, 0, 0, 1]
-  assert windows[1]["segments"].tolist() == [0, 1, 2, 2]
-  assert windows[1]["valid"].tolist() == [True, True, True, False]
-  assert "segments" not in text.Windows(np.arange(4), 4, 4)[0]
+  cut = Windows(np.array([1, 1, 9, 2, 9, 9, 3]), 4, 4, end=9)
+  assert cut[0]["segments"].tolist() == [0, 0, 0, 1]
+  assert cut[1]["segments"].tolist() == [0, 1, 2, 2]
+  assert cut[1]["valid"].tolist() == [True, True, True, False]
+  assert "segments" not in Windows(np.arange(4), 4, 4)[0]
 
 
 def test_documents_are_never_cut_or_shared(tmp_path):
