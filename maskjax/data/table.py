@@ -200,9 +200,11 @@ def _simulate(
   score, select = (bound(section(word)) for word in ("score", "select"))
   scaled = _scale(table, *_limits(table, known))
   mean = np.nanmean(np.where(known, scaled, np.nan), axis=0)
-  values = jnp.asarray(np.where(known, scaled, mean), jnp.float32)
-  offers = {"keys": jax.random.key(missing.get("seed", 0)), "grid": table.shape, "values": values}
-  bind.check(score, offers, "data.missing")
+  values = jnp.asarray(np.where(known, scaled, mean).astype(np.float32))
+  offers: dict[str, Any] = {"grid": table.shape, "values": values}
+  bind.check(score, (*offers, "keys"), "data.missing")
+  if "keys" in bind.needs(score):
+    offers["keys"] = jax.random.key(missing.get("seed", 0))
   around = {"grid": table.shape, "allowed": jnp.asarray(known.reshape(-1))}
   hidden = bind.call(select, around, bind.call(score, offers))
   return np.asarray(hidden).reshape(table.shape) & known

@@ -145,7 +145,7 @@ def test_what_is_read_has_the_shapes_and_facts_of_its_kind(name, tmp_path):
   batch = next(pipeline.batches(data, batch_size=2, seed=0, threads=1, prefetch=1))
   scale = {**scale, "examples": data.record.sizes[data.train]}
   assert said(batch) == said(tiny.shapes(scale, 2))
-  of_examples = ("sizes", "labels", "examples")
+  of_examples = ("sizes", "labels", "examples", "collocations")
   facts = lambda record: dataclasses.asdict(record).items()
   tells = lambda record: {k for k, v in facts(record) if v and k not in of_examples}
   stands_for = tiny.record(scale)

@@ -5,19 +5,13 @@ import pickle
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_wine
 
 from maskjax.data import pipeline, table
 from maskjax.errors import BadInput
 
-WHITE = {
-  "score": {"fn": "score.uniform"},
-  "select": {"fn": "select.threshold", "above": 0.7},
-  "seed": 3,
-}
-SELF = {
-  "score": {"fn": "score.self_masked", "ratio": 0.3},
-  "select": {"fn": "select.threshold", "above": 0.0},
+LAST = {  # compiles nothing
+  "score": {"fn": "oddities:wide"},
+  "select": {"fn": "oddities:largest", "count": 30},
 }
 
 
@@ -55,42 +49,13 @@ def test_an_npz_may_name_its_columns(tmp_path):
   assert table.open(path)[0].columns == ("column 0", "column 1")
 
 
-@pytest.mark.parametrize("missing", [WHITE, SELF])
-def test_simulated_cells_are_known_to_the_truth_alone(missing):
-  record, splits = table.open(bundled="wine", missing=missing)
-  assert record.sizes == {"train": 178, "truth": 178}
-  seen, valid = whole(splits["train"])
-  truth, known = whole(splits["truth"])
-  assert known.all()
-  assert 0.26 < (~valid).mean() < 0.34
-  assert (seen[~valid] == 0).all()
-  np.testing.assert_array_equal(seen[valid], truth[valid])
-  cells = load_wine().data
-  low, high = np.array(record.low), np.array(record.high)
-  np.testing.assert_allclose(truth * (high - low) + low, cells, rtol=1e-4)
-  # Scaled by what is left to learn from, not by what went missing.
-  holes = np.where(valid, cells, np.nan)
-  np.testing.assert_array_equal(low, np.nanmin(holes, 0))
-  np.testing.assert_array_equal(high, np.nanmax(holes, 0))
-  assert truth.max() > 1
-  assert seen.max() == 1
-
-
-def test_masks_follow_their_seed():
-  draw = lambda seed: whole(table.open(bundled="iris", missing={**WHITE, "seed": seed})[1]["train"])
-  one, again, other = (draw(seed)[1] for seed in (3, 3, 4))
-  np.testing.assert_array_equal(one, again)
-  assert (one != other).any()
-
-
 def test_cells_that_are_missing_by_nature_stay_so(tmp_path):
   rng = np.random.default_rng(0)
   cells = rng.normal(size=(50, 4))
   cells[rng.random((50, 4)) < 0.2] = np.nan
   path = str(tmp_path / "x.npz")
   np.savez(path, cells=cells)
-  mechanism = {**WHITE, "select": {"fn": "select.top", "count": 30}}
-  _, splits = table.open(path, missing=mechanism)
+  _, splits = table.open(path, missing=LAST)
   known, seen = (whole(splits[name])[1] for name in ("truth", "train"))
   np.testing.assert_array_equal(known, np.isfinite(cells))
   assert (known & ~seen).sum() == 30
@@ -98,7 +63,7 @@ def test_cells_that_are_missing_by_nature_stay_so(tmp_path):
 
 
 def test_the_pipeline_gives_batches_of_rows():
-  data = pipeline.load(name="table", bundled="wine", test="", missing=WHITE)
+  data = pipeline.load(name="table", bundled="wine", test="", missing=LAST)
   batch = next(pipeline.batches(data, batch_size=4, seed=0))
   assert {k: v.shape for k, v in batch.items()} == {
     "table": (4, 13, 1),
@@ -115,12 +80,12 @@ def test_the_pipeline_gives_batches_of_rows():
     ({}, "data.bundled: one of breast_cancer"),
     ({"bundled": "wien"}, "did you mean 'wine'"),
     ({"path": "nowhere.csv"}, "does not exist"),
-    ({"bundled": "wine", "missing": {**WHITE, "score": {"fn": "score.entropy"}}}, "entropy needs"),
-    ({"bundled": "wine", "missing": {**WHITE, "sede": 1}}, "did you mean 'seed'"),
+    ({"bundled": "wine", "missing": {**LAST, "score": {"fn": "score.entropy"}}}, "entropy needs"),
+    ({"bundled": "wine", "missing": {**LAST, "sede": 1}}, "did you mean 'seed'"),
     (
       {
         "bundled": "wine",
-        "missing": {**WHITE, "select": {"fn": "select.threshold", "above": -1.0}},
+        "missing": {**LAST, "select": {**LAST["select"], "count": 178 * 13}},
       },
       "no value left of it",
     ),
