@@ -190,7 +190,6 @@ def _simulate(
 ) -> Bool[np.ndarray, "r c"]:
   """The cells that a mechanism hides, by the grammar's words."""
   import jax  # worker processes, which read rows only, need not pay for it
-  import jax.numpy as jnp
 
   wanted = ("score", "select", "seed")
   for name in missing:
@@ -200,12 +199,12 @@ def _simulate(
   score, select = (bound(section(word)) for word in ("score", "select"))
   scaled = _scale(table, *_limits(table, known))
   mean = np.nanmean(np.where(known, scaled, np.nan), axis=0)
-  values = jnp.asarray(np.where(known, scaled, mean).astype(np.float32))
+  values = jax.device_put(np.where(known, scaled, mean).astype(np.float32))
   offers: dict[str, Any] = {"grid": table.shape, "values": values}
   bind.check(score, (*offers, "keys"), "data.missing")
   if "keys" in bind.needs(score):
     offers["keys"] = jax.random.key(missing.get("seed", 0))
-  around = {"grid": table.shape, "allowed": jnp.asarray(known.reshape(-1))}
+  around = {"grid": table.shape, "allowed": jax.device_put(known.reshape(-1))}
   hidden = bind.call(select, around, bind.call(score, offers))
   return np.asarray(hidden).reshape(table.shape) & known
 
