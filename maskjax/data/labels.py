@@ -5,11 +5,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from maskjax.data.classes import labeller, reads_labels
+from maskjax.data.classes import reads_labels
+from maskjax.data.images import evenly
 from maskjax.data.source import Part, Source
 from maskjax.errors import BadInput
 from maskjax.record import Record
 
+_READ = 10_000  # labels that are read of a split, where they are not known without
 _log = logging.getLogger("maskjax")
 
 
@@ -30,18 +32,30 @@ def check(splits: Mapping[str, Source]) -> None:
 
 
 def unseen(splits: Mapping[str, Source], train: str, record: Record) -> dict[str, list[str]]:
-  """The classes of each split that the training split has none of, where labels need no reading."""
+  """The classes of each split that the training split has none of.
 
-  def held(source: Source) -> set[int] | None:
-    if reads_labels(source):
-      return None
-    of = labeller(source)
-    return {label for i in range(len(source)) if (label := of(i)) is not None}
+  Labels are asked for until all classes are found, but at most `_READ` where each has to be read;
+  where the training split then still lacks some, nothing is known.
+  """
 
-  known = held(splits[train]) if record.class_names else None
-  if not known:
+  def held(source: Source) -> tuple[set[int], bool]:
+    """Classes that there are, and whether there are no others."""
+    of = getattr(source, "label_of", None)
+    indices = evenly(len(source), _READ if reads_labels(source) else None)
+    found: set[int] = set()
+    for i in indices if of else ():
+      if (label := of(int(i))) is not None:
+        found.add(label)
+        if len(found) == record.classes:
+          return found, True
+    return found, bool(of) and len(indices) == len(source)
+
+  if not record.class_names:
     return {}
-  found = {split: sorted((held(source) or set()) - known) for split, source in splits.items()}
+  known, all_known = held(splits[train])
+  if not known or not all_known or len(known) == record.classes:
+    return {}
+  found = {split: sorted(held(source)[0] - known) for split, source in splits.items()}
   return {split: [record.class_names[i] for i in more] for split, more in found.items() if more}
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from maskjax.data import classes, pipeline
+from maskjax.data import classes, labels, pipeline
 from maskjax.errors import BadInput
+from maskjax.record import Record
 
 
 @pytest.fixture
@@ -85,3 +86,37 @@ def test_data_without_labels_and_splits_without_examples_are_refused(write, imag
   path = write("uneven", {f"{name}.png": image(i) for i, name in enumerate(names)})
   with pytest.raises(BadInput, match="split 'test' has no example"):
     pipeline.load(name="folder", path=path, classes=("dog",))
+
+
+class Labelled:
+  """Labels of examples, which have to be read or not; counts how many are asked for."""
+
+  def __init__(self, labels, reads):
+    self.labels, self.reads_labels, self.asked = labels, reads, 0
+
+  def __len__(self):
+    return len(self.labels)
+
+  def __getitem__(self, index):
+    return {"label": self.labels[index]}
+
+  def label_of(self, index):
+    self.asked += 1
+    return self.labels[index]
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_classes_that_only_a_test_split_has(monkeypatch, reads):
+  monkeypatch.setattr(labels, "_READ", 20)
+  record = Record("image", (1, 1, 1), {}, class_names=("cat", "dog", "eel"))
+  asked = lambda *splits: {k: Labelled(v, reads) for k, v in zip(("a", "b"), splits, strict=True)}
+  unseen = lambda splits: labels.unseen(splits, "a", record)
+  assert unseen(asked([0, 1] * 9, [2, 0])) == {"b": ["eel"]}
+  assert unseen(asked([0, None] * 9, [2, 1, None])) == {"b": ["dog", "eel"]}
+  assert unseen(asked([None] * 9, [2, 1])) == {}
+  whole = asked([0, 1, 2] * 99, [2])
+  assert unseen(whole) == {}
+  assert whole["a"].asked < 9  # until there is one of each
+  assert not whole["b"].asked
+  many = asked([0, 1] * 99, [2])  # of which not all are read
+  assert unseen(many) == ({} if reads else {"b": ["eel"]})
