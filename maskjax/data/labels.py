@@ -43,12 +43,14 @@ def unseen(splits: Mapping[str, Source], train: str, record: Record) -> dict[str
     of = getattr(source, "label_of", None)
     indices = evenly(len(source), _READ if reads_labels(source) else None)
     found: set[int] = set()
-    for i in indices if of else ():
+    if of is None:
+      return found, False
+    for i in indices:
       if (label := of(int(i))) is not None:
         found.add(label)
         if len(found) == record.classes:
           return found, True
-    return found, bool(of) and len(indices) == len(source)
+    return found, len(indices) == len(source)
 
   if not record.class_names:
     return {}

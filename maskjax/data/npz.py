@@ -43,7 +43,7 @@ def read(path: str) -> dict[str, np.ndarray]:
 
 def _is_note(file: np.lib.npyio.NpzFile, name: str) -> bool:
   """Whether an array is a single Python object."""
-  if f"{name}.npy" not in file.zip.namelist():
+  if file.zip is None or f"{name}.npy" not in file.zip.namelist():
     return False
   with file.zip.open(f"{name}.npy") as member:
     version = np.lib.format.read_magic(member)

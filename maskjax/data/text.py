@@ -138,7 +138,7 @@ def _held(
   by_file = {name: [_lines(path, text) for text in texts] for name, texts in by_file.items()}
   if not any(any(texts) for texts in by_file.values()):
     raise BadInput(f"no characters in {path}")
-  joined = {
+  joined: dict[str, Sequence[str] | str] = {
     name: cut(texts, documents, each="file") if documents else "".join(texts)
     for name, texts in by_file.items()
   }

@@ -99,6 +99,17 @@ def test_bpe_joins_the_neighbours_of_the_lowest_id(content):
   assert tokens.encode(content, BPE).tolist() == wanted
 
 
+def test_a_word_of_many_letters_is_merged_in_parts():
+  """Merging takes time that grows with the square of a part's length."""
+  record = Record("text", (8,), {}, vocabulary=(*BPE.vocabulary[:256], "ab"), unit="bpe")
+  word = "x" + "ab" * 40_000
+  part = tokens._LONGEST
+  wanted = [tokens.encode(word[i : i + part], record) for i in range(0, len(word), part)]
+  got = tokens.encode(word, record)
+  np.testing.assert_array_equal(got, np.concatenate(wanted))
+  assert (got != 256).sum() == 1 + 2 * (len(word) // part)  # x, and a pair cut at each border
+
+
 def test_a_merge_needs_a_pair_that_occurs_twice():
   assert tokens.learn(["ab cd"], unit="bpe", size=999)[256:] == ()
   assert tokens.learn(["ab\nab"], unit="bpe", size=999)[256:] == ("ab",)
