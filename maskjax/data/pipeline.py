@@ -130,14 +130,36 @@ def load(
     else:
       record, splits = describe.of(record, splits, **captions)
   if limit is not None:
-    if limit < 1:
-      raise BadInput(f"data.limit must be positive, got {limit}")
-    part = Part(splits[train], evenly(len(splits[train]), limit))
-    labels.tell_left_out(part, record)
-    splits, sizes = {**splits, train: part}, {**record.sizes, train: len(part)}
-    record = dataclasses.replace(record, sizes=sizes)
+    record, splits = _limited(record, splits, train, limit)
+  options = {"augment": augment, "looks": looks or None, "mean": mean, "std": std}
+  return _ready(name, record, splits, (train, test), options, known, unseen)
+
+
+def _limited(
+  record: Record, splits: dict[str, Source], train: str, limit: int
+) -> tuple[Record, dict[str, Source]]:
+  """With evenly spaced examples of the training split alone."""
+  if limit < 1:
+    raise BadInput(f"data.limit must be positive, got {limit}")
+  part = Part(splits[train], evenly(len(splits[train]), limit))
+  labels.tell_left_out(part, record)
+  sizes = {**record.sizes, train: len(part)}
+  return dataclasses.replace(record, sizes=sizes), {**splits, train: part}
+
+
+def _ready(
+  name: str,
+  record: Record,
+  splits: dict[str, Source],
+  roles: tuple[str, str],
+  given: Mapping[str, Any],
+  known: Record | None,
+  unseen: dict[str, list[str]],
+) -> Data:
+  """Data with what their kind makes of examples, by the statistics of a `known` record."""
+  train, test = roles
+  options = dict(given)
   ready = kinds.find(record.kind).ready
-  options: dict[str, Any] = {"augment": augment, "looks": looks or None, "mean": mean, "std": std}
   takes = [key for key in list(inspect.signature(ready).parameters)[2:] if key != "name"]
   found = None
   if known is not None:

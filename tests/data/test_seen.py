@@ -10,7 +10,7 @@ import soundfile
 from oddities import png, put, saved
 from PIL import Image
 
-from maskjax.data import captions, kinds, motion, pipeline
+from maskjax.data import captions, kinds, motion, pipeline, statistics
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.train.evaluators import context as evaluators
@@ -136,3 +136,29 @@ def test_statistics_are_of_what_the_model_sees(tmp_path, name):
   pixels = seen.reshape(-1, seen.shape[-1])
   np.testing.assert_allclose(pixels.mean(0), 0, atol=0.02)
   np.testing.assert_allclose(pixels.std(0), 1, atol=0.02)
+
+
+def test_statistics_are_of_what_a_limit_and_classes_leave(tmp_path):
+  content = {f"train/{c}/{i}.png": png(v + i) for c, v in (("a", 10), ("b", 200)) for i in range(4)}
+  options = dict(name="folder", path=put(tmp_path / "set", content), test="")
+  mean = lambda **more: pipeline.load(**options, **more).record.mean[0] * 255
+  assert mean() == pytest.approx(106.5)
+  assert mean(classes=("b",)) == pytest.approx(201.5)
+  assert mean(limit=2) == pytest.approx(105)  # the first of each class
+
+
+def test_statistics_look_at_so_many_evenly_spaced_examples(monkeypatch):
+  monkeypatch.setattr(statistics, "_IMAGES", 3)
+  asked = []
+
+  class Source:
+    def __len__(self):
+      return 9
+
+    def __getitem__(self, index):
+      asked.append(index)
+      return {"image": np.full((1, 1, 1), index, np.uint8)}
+
+  mean, _ = statistics.mean_std(Source())
+  assert {*asked} == {0, 3, 6}
+  assert mean[0] * 255 == pytest.approx(3)

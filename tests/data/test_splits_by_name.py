@@ -1,6 +1,8 @@
 """Splits by the names of files: a cell of the conventions is a row, for all readers."""
 # ruff: noqa: E501  (a row, a line)
 
+import unicodedata
+
 import pytest
 from naming import BOTH, FLAT, TRAIN, TWO, check_read, check_refused, under
 from oddities import Row, ids, png, put
@@ -156,6 +158,18 @@ def test_a_split_by_hash_does_not_depend_on_where_the_files_lie(tmp_path):
       ]
     )
   assert held[0] == held[1] == held[2]
+
+
+def test_a_split_by_hash_does_not_depend_on_how_unicode_is_written(tmp_path):
+  names = [f"{c}/ü{i}.png" for c in ("Zürich", "Bern") for i in range(12)]
+  held = []
+  for form in ("NFC", "NFD"):
+    content = {unicodedata.normalize(form, name): png(i) for i, name in enumerate(names)}
+    _, splits = files.open(put(tmp_path / form, content))
+    held.append(
+      {int(e["image"].max()) for e in map(splits["test"].__getitem__, range(len(splits["test"])))}
+    )
+  assert held[0] == held[1]
 
 
 def test_synonyms_name_splits_to_the_pipeline(tmp_path):
