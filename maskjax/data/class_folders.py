@@ -26,6 +26,7 @@ _MASKS = frozenset(
   (
     *("masks", "mask", "segmentation", "segmentations", "segmentationclass", "segmentationobject"),
     *("annotations", "annotation", "labels", "trimaps", "groundtruth", "ground_truth"),
+    *("rgb", "depth", "normals", "disparity"),
   )
 )
 

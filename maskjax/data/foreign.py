@@ -3,10 +3,11 @@
 from pathlib import PurePosixPath
 
 START = 512  # bytes that tell a format
+POINTER = b"version https://git-lfs.github.com/spec/"  # what stands for a file that was not fetched
 
 _ARRAYS = "numpy.savez(...) of its arrays makes an npz file"
 _UNPACK = "unpack it"
-_ALONE = "data.path is the folder that it lies in"
+_ALONE = "data.path is the folder that it lies in, and its name ends as such files' names do"
 _FRAMES = "numpy.savez(..., train_videos=frames) makes an npz file of clips"
 _TEXTS = "a .txt file of its texts is read, with data.documents, and name=text takes it as it is"
 _TABLE = "export it as csv, or its images as files"
@@ -33,9 +34,11 @@ _KNOWN = {
   "sound": ("a recording", _ALONE),
   "idx": ("IDX, as MNIST comes", _ARRAYS),
   "utf16": ("UTF-16", "save it as UTF-8"),
+  "lfs": ("a pointer of Git LFS", "git lfs pull fetches the file"),
 }
 # How files begin, the suffix that such a file has, and how far from its start.
 _BEGIN = (
+  (0, POINTER, "lfs"),
   (0, b"\x89HDF", ".h5"),
   (0, b"MATLAB ", ".mat"),
   (0, b"\x93NUMPY", ".npy"),

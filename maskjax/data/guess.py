@@ -54,8 +54,11 @@ def _of_file(path: str) -> str:
     return kind
   with open(path, "rb") as file:
     start = file.read(foreign.START)
-  if told := foreign.why(start, path):
+  named = "" if path.lower().endswith((".zip", ".npz")) else path  # which it is not
+  if told := foreign.why(start, named):
     raise BadInput(f"{path!r} is not read{told}")
+  if not named:
+    raise BadInput(f"{path!r} is no zip and no npz file, though it is called so")
   try:
     words = codecs.getincrementaldecoder("utf-8")().decode(start)  # which may end within a sign
   except UnicodeDecodeError:

@@ -87,6 +87,9 @@ def axes_of(path: str, images: Mapping[str, np.ndarray], axes: str) -> str:
       what = " or ".join(map(repr, known))
       raise BadInput(f"data.axes={axes!r} does not name the axes {what} of {name} in {path!r}")
     return axes
+  if usual == "nhw" and found.shape[-1] in (3, 4) and found.shape[-1] != found.shape[-2]:
+    told = f"{name} in {path!r} has shape {found.shape}"
+    raise BadInput(f"{told}: a single image wants an axis more, array[None]; else data.axes='nhw'")
   first = 1 if found.ndim == 4 else 2
   if found.ndim > 3 and found.shape[first] in _USUAL and found.shape[-1] not in _USUAL:
     other = "nchw" if found.ndim == 4 else "ntchw"

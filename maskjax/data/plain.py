@@ -48,6 +48,8 @@ def decoded(stored: bytes, name: str, *, zipped: bool) -> str:
     raw = gzip.decompress(stored) if zipped else stored
   except (OSError, EOFError, zlib.error) as error:
     raise BadInput(f"cannot read {name}: {error}") from error
+  if raw.startswith(foreign.POINTER):
+    raise BadInput(f"{name} is not read{foreign.why(raw)}")
   try:
     return raw.decode("utf-8").removeprefix("\ufeff")
   except UnicodeDecodeError as error:

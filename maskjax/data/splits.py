@@ -22,6 +22,7 @@ _WORDS = {
   **dict.fromkeys(("test", "testing"), "test"),
   **dict.fromkeys(("eval", "evaluation"), "eval"),
 }
+_PARTS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")  # of names such as DIV2K_train_HR and trainA
 _LISTS = {"validation_list.txt": "validation", "testing_list.txt": "test"}
 
 Chosen = Mapping[str, str | Sequence[str]] | Sequence[str] | None
@@ -60,7 +61,7 @@ def by_folder(tops: Mapping[str, str]) -> dict[str, str]:
   """
   found = {top: split for top in tops if (split := canonical(top))}
   if not found:
-    parts = {top: [canonical(part) for part in re.split(r"[\W_]+", top)] for top in tops}
+    parts = {top: [canonical(part) for part in _PARTS.split(top)] for top in tops}
     if len(tops) > 1 and all(map(any, parts.values())):
       held: dict[str, list[str]] = {}
       for top, words in parts.items():

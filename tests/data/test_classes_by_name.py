@@ -60,6 +60,7 @@ REFUSED = [
   Row("pets", ["images/cat_1", "images/dog_1", "annotations/trimaps/cat_1"], "folders 'annotations' and 'images' look like .*not like classes: data.path is .*data\\.splits=\\(\\)"),
   Row("voc", ["VOC2012/JPEGImages/a", "VOC2012/SegmentationClass/a"], "'JPEGImages' and 'SegmentationClass' look like"),
   Row("cub", ["CUB/images/001/a", "CUB/images/002/b", "segmentations/001/a"], "'segmentations' and 'CUB' look like"),
+  Row("pairs_of_depth", ["rgb/a", "rgb/b", "depth/a", "depth/b"], "'depth' and 'rgb' look like"),
   Row("masks_inside_of_splits", ["train/images/a", "train/masks/a", "val/images/b", "val/masks/b"], "'images' and 'masks' look like"),
   Row("a_pattern_that_does_not_fit", ["train/cat-0", "train/dog"], r"train/dog.* does not fit the label pattern", {"label": "{label}-{n:d}.{e}"}),
   Row("a_pattern_that_fits_some_of_a_split", ["train/cat-0", "test/cat-1", "test/dog"], r"test/dog.* does not fit", {"label": "{label}-{n}.{e}"}),

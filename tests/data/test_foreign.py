@@ -39,6 +39,7 @@ def npy():
   return out.getvalue()
 
 
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n"
 # Name, content, and what is said of the file and of a folder of it.
 FORMATS = {
   "cifar10_of_python": ("cifar-10-batches-py/data_batch_1", pickle.dumps({b"data": 1}), "is a pickle, which is never loaded: numpy.savez"),
@@ -88,6 +89,10 @@ def test_other_formats_are_named_with_the_cure(tmp_path, capsys, name):
     ({"a.bin": b"caf\xe9 "}, "neither text nor of a format that is known"),
     ({"a.txt": "words".encode("utf-16")}, "not UTF-8: byte 0 .*; it is UTF-16: save it as UTF-8"),
     ({"a.csv": "a\n1\n".encode("utf-16")}, "not UTF-8: byte 0 .*; it is UTF-16: save it as UTF-8"),
+    ({"a.txt": LFS}, "is a pointer of Git LFS: git lfs pull"),
+    ({"a.csv": LFS}, "is a pointer of Git LFS: git lfs pull"),
+    ({"a.npz": LFS}, "is a pointer of Git LFS: git lfs pull"),
+    ({"a.npz": b"ab"}, "is no zip and no npz file, though it is called so"),
     ({"a.txt.gz": gzip.compress(png(1))}, "not UTF-8: .*; it is an image"),
   ],
   ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -64,6 +64,7 @@ NPZ = [
 BAD_NPZ = [
   Row("channels_first", {"x_train": X.transpose(0, 3, 1, 2)}, r"shape \(6, 3, 5, 7\): channels first is data\.axes='nchw'"),
   Row("clips_channels_first", {"train_videos": X.transpose(0, 3, 1, 2)[None]}, r"data\.axes='ntchw'"),
+  Row("a_single_image", {"image": X[0]}, r"shape \(5, 7, 3\): a single image wants an axis more, array\[None\]; else data\.axes='nhw'"),
   Row("axes_of_another_rank", PLAIN, r"data\.axes='nhw' does not name the axes 'nhwc' or 'nthw'", {"axes": "nhw"}),
   Row("floats_of_bytes", {"x_train": X.astype(np.float32)}, r"floats from 0 to 255: data\.peak=255"),
   Row("peak_of_bytes", PLAIN, r"data\.peak is for floats", {"peak": 255}),

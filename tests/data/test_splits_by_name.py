@@ -128,6 +128,7 @@ REFUSED = [
   Row("splits_of_another_type", BOTH, r"data\.splits is dict", {"splits": ["train"]}),
   Row("looks_like_splits_of_nsynth", ["nsynth-test/a", "nsynth-train/b", "nsynth-valid/c"], r"dict\(train=\['nsynth-train'\], validation=\['nsynth-valid'\], test=\['nsynth-test'\]\)"),
   Row("looks_like_splits_of_gtsrb", ["Final_Test/0/a", "Final_Training/0/b"], r"dict\(train=\['Final_Training'\], test=\['Final_Test'\]\)"),
+  Row("looks_like_splits_of_cyclegan", ["trainA/a", "trainB/b", "testA/c", "testB/d"], r"look like splits.*dict\(train=\['trainA', 'trainB'\], test=\['testA', 'testB'\]\)"),
   Row("a_line_of_several_files", ["images/a", "masks/a", ("sets/test.txt", "a\n")], r"a of the list of test may be images/a\..* or masks/a", {"splits": {"test": "sets/test.txt"}}),
   Row("a_pattern_with_splits_that_does_not_fit", ["cat/train/a", "cat/b"], "cat/b.* does not fit", {"label": "{label}/{split}/{name}"}),
 ]  # fmt: skip
