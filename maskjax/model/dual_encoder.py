@@ -14,21 +14,25 @@ from maskjax.model.vit import ViT, check_heads, vit
 from maskjax.recover.contrastive import l2_normalize
 
 SHARPEST = 100.0  # of the factor 1 / temperature
-POOLS = ("first", "mean")
+POOLS = ("first", "mean", "last")
+IMAGE_POOLS = ("mean", "first")
 
 
 class DualEncoder(nn.Module):
   """An image encoder and a text encoder, each with a linear map into a shared space.
 
   Attributes:
-    encoder: of images; its tokens are averaged, the class token among them.
+    encoder: of images.
     text: of texts, None where there are none.
     shared: the width of the space.
-    pool: what stands for a text: its "first" token or the "mean" of all.
+    pool: what stands for a text: its "first" token, its "last", or the "mean" of all.
     temperature: of the contrast between both, at first; it is learned.
+    image_pool: what stands for an image: the "mean" of all tokens, the class token among them, or
+      the "first" token.
 
   Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision",
-  2021, section 2; pooling as in Li et al., "Scaling Language-Image Pre-training via Masking", 2023.
+  2021, section 2 (the first token of images, the last of texts); Li et al., "Scaling Language-Image
+  Pre-training via Masking", 2023 (the mean, and the first).
   """
 
   encoder: ViT
@@ -36,6 +40,7 @@ class DualEncoder(nn.Module):
   shared: int
   pool: str = "first"
   temperature: float = 0.07
+  image_pool: str = "mean"
 
   @property
   def grid(self) -> tuple[int, ...]:
@@ -89,7 +94,13 @@ class DualEncoder(nn.Module):
       raise BadInput("this network has no encoder of texts: its data had no captions")
     there = caption >= 0
     x = self.text(jnp.maximum(caption, 0), there, features=True).astype(jnp.float32)
-    one = x[..., 0, :] if self.pool == "first" else reduce.mean(x, there[..., None], axis=-2)
+    if self.pool == "first":
+      one = x[..., 0, :]
+    elif self.pool == "last":
+      last = jnp.maximum(there.sum(axis=-1, dtype=jnp.int32) - 1, 0)
+      one = jnp.take_along_axis(x, last[..., None, None], axis=-2)[..., 0, :]
+    else:
+      one = reduce.mean(x, there[..., None], axis=-2)
     return self.project_text(one).astype(jnp.float32)
 
   def learned_temperature(self) -> Float[Array, ""]:
@@ -120,7 +131,9 @@ class DualEncoder(nn.Module):
   def _place(
     self, x: Float[Array, "*b m e"], valid: Bool[Array, "*b k"] | None
   ) -> Float[Array, "*b d"]:
-    """The mean of all tokens, that of the class too, in the shared space."""
+    """What stands for an image, in the shared space; the mean is over the class token too."""
+    if self.image_pool == "first":
+      return self.project_image(x[..., 0, :]).astype(jnp.float32)
     there = jnp.ones((), bool)
     if valid is not None:
       first = jnp.ones((*valid.shape[:-1], x.shape[-2] - valid.shape[-1]), bool)
@@ -151,19 +164,40 @@ def dual_encoder(
   norm_eps: float = 1e-6,
   remat: bool = False,
   scan: bool = False,
+  position: str = "sincos",
+  activation: str = "gelu",
+  embed_bias: bool = True,
+  embed_norm: bool = False,
+  image_pool: str = "mean",
+  text_causal: bool = False,
+  text_positions: int = 0,
 ) -> DualEncoder:
   """A dual encoder of images of `record_shape` and captions of so many tokens of a vocabulary.
 
   The image encoder is that of a masked autoencoder of the same sizes, and its parameters lie under
-  `encoder/` as there. Texts are read both ways, with learned positions; without captions there is
-  no encoder of them. `BadInput` as in `vit`, and if the pool is unknown, the text's width not
-  divisible by its heads, or the first temperature not in [0.01, 1].
+  `encoder/` as there; `position`, `embed_bias` and `embed_norm` are those of `ViT`, `activation`
+  and `norm_eps` those of both encoders. Texts are read both ways, or with `text_causal` from left
+  to right, with learned positions, so many as captions are long or `text_positions`; without
+  captions there is no encoder of them. CLIP is `position="learned", activation="quick_gelu",
+  embed_bias=False, embed_norm=True, image_pool="first", norm_eps=1e-5, text_causal=True,
+  text_positions=77, pool="last"`, its captions ending in a token that says so.
+
+  Raises:
+    BadInput: as in `vit`; an unknown pool, an image's first token without a class token, a text's
+      width not divisible by its heads, captions longer than `text_positions`, a first temperature
+      not in [0.01, 1].
 
   >>> dual_encoder(record_shape=(32, 32, 3), patch=(4, 4), vocabulary=9, caption=5, size="Ti").grid
   (8, 8)
   """
   if pool not in POOLS:
     raise unknown("pool", pool, POOLS)
+  if image_pool not in IMAGE_POOLS:
+    raise unknown("image_pool", image_pool, IMAGE_POOLS)
+  if image_pool == "first" and not class_token:
+    raise BadInput("image_pool='first' is the class token: set class_token=True")
+  if text_positions and text_positions < caption:
+    raise BadInput(f"captions of {caption} tokens want as many positions, got {text_positions=}")
   check_heads("text_width", text_width, text_heads)
   if not 1 / SHARPEST <= temperature <= 1:
     raise BadInput(f"the first temperature lies in [{1 / SHARPEST}, 1], got {temperature}")
@@ -180,6 +214,10 @@ def dual_encoder(
     norm_eps=norm_eps,
     remat=remat,
     scan=scan,
+    position=position,
+    activation=activation,
+    embed_bias=embed_bias,
+    embed_norm=embed_norm,
   )
   text = TextTransformer(
     vocabulary=vocabulary,
@@ -192,6 +230,9 @@ def dual_encoder(
     remat=remat,
     scan=scan,
     gated=False,
-    learned=caption,
+    learned=text_positions or caption,
+    causal=text_causal,
+    norm_eps=norm_eps,
+    activation=activation,
   )
-  return DualEncoder(encoder, text if caption else None, shared, pool, temperature)
+  return DualEncoder(encoder, text if caption else None, shared, pool, temperature, image_pool)

@@ -74,8 +74,9 @@ def load(
 ) -> tuple[dict[str, Any], Report]:
   """Fills the variables of a network from published weights of its kind.
 
-  Masked autoencoders, residual networks, and text transformers in the shapes of Llama, GPT-2 and
-  BERT, see `text_transformer`; in several files, as `x-00001-of-00002.safetensors`, by any of them.
+  Masked autoencoders, residual networks, text transformers in the shapes of Llama, GPT-2 and BERT,
+  see `text_transformer`, and dual encoders in that of CLIP, see `dual_encoder`; in several files,
+  as `x-00001-of-00002.safetensors`, by any of them.
 
   `patch` and `grid` are those of a transformer (`model.encoder.patch`, `.grid`). Position
   tables of another grid are resized; `file_grid` says which one the file was made for (else what
@@ -86,7 +87,7 @@ def load(
     BadInput: a pickle, no safetensors file, an unknown layout, or a shape that does not fit.
 
   Source: github.com/facebookresearch/mae, `ViTMAEForPreTraining`, `LlamaForCausalLM`,
-  `GPT2LMHeadModel` and `BertForMaskedLM` of transformers, and the networks
+  `GPT2LMHeadModel`, `BertForMaskedLM` and `CLIPModel` of transformers, and the networks
   of torchvision.models.resnet, whose batch normalisation comes with its running statistics.
   """
   tensors, metadata = _read(Path(path))
@@ -126,7 +127,7 @@ def save(
 ) -> None:
   """Writes a network's variables as published weights; `load` returns the same bits.
 
-  `patch` and `grid` are a masked autoencoder's; the grid is noted in the file. An encoder without
+  `patch` and `grid` are an image encoder's; the grid is noted in the file. An encoder without
   its decoder is written as such. Of a language model all rows of the embeddings are written, those
   of ids that are not predicted too; of BERT's two kinds of segments, which `load` adds to the
   positions as that of the first, zeros. The file appears whole or not at all.
@@ -145,7 +146,7 @@ def save(
     if found is None:
       raise BadInput(f"{leaf_path} has no place in published weights of layout {layout}")
     arrays = _to_file(found, np.asarray(leaf), tuple(patch))
-    tensors.update({n: np.ascontiguousarray(a) for n, a in zip(found.theirs, arrays, strict=True)})
+    tensors.update({n: np.asarray(a, order="C") for n, a in zip(found.theirs, arrays, strict=True)})
   if layout == "bert":
     tensors[SEGMENTS] = np.zeros((2, variables["params"]["position"].shape[-1]), np.float32)
   note = {"format": "pt"} | ({GRID_NOTE: "x".join(map(str, grid))} if grid else {})
@@ -194,7 +195,7 @@ def _from_file(
   shape = leaf.shape
   note, value = "", np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
   ranks = {"dense": 2, "patch": 2 + len(patch), "conv": 4, "plain": 1, "token": 3, "table": 3}
-  ranks |= {"matrix": 2, "rows": 2}
+  ranks |= {"matrix": 2, "rows": 2, "grid": 2, "scalar": 0}
   fits = value.ndim == ranks[found.kind]
   if fits and found.kind == "dense":
     value = value.T
@@ -208,8 +209,9 @@ def _from_file(
   elif fits and found.kind == "rows" and 0 < (more := shape[0] - len(value)) < shape[0]:
     value = np.concatenate([value, np.asarray(leaf)[-more:].astype(value.dtype)])
     note = f"{more} further rows kept"
-  elif fits and found.kind == "table":
-    value, note = _table(found, value[0], shape[0], grid, file_grid)
+  elif fits and found.kind in ("table", "grid"):
+    table = value[0] if found.kind == "table" else value
+    value, note = _table(found, table, shape[0], grid, file_grid)
   if not fits or value.shape != shape:
     came = " + ".join(f"{n} {a.shape}" for n, a in zip(found.theirs, arrays, strict=True))
     raise BadInput(f"{came} does not fit {found.ours} {shape} with patch {patch}")

@@ -6,12 +6,15 @@ from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple
 
 from maskjax.errors import BadInput
-from maskjax.model import published_text
+from maskjax.model import published_pairs, published_text
 
-Kind = Literal["dense", "patch", "conv", "plain", "token", "table", "matrix", "rows"]
+Kind = Literal[
+  "dense", "patch", "conv", "plain", "token", "table", "matrix", "rows", "grid", "scalar"
+]
 TEXT = ("llama", "gpt2", "bert")  # of language models
 LAYOUTS = ("facebook", "huggingface")  # of masked autoencoders
-WRITTEN = (*LAYOUTS, *TEXT)
+PAIRS = "clip"  # of images and texts
+WRITTEN = (*LAYOUTS, *TEXT, PAIRS)
 READ = (*WRITTEN, "torchvision")  # and of residual networks
 
 
@@ -26,10 +29,12 @@ class Entry(NamedTuple):
 CLASS_TOKEN: dict[str, str] = {
   "facebook": "cls_token",
   "huggingface": "vit.embeddings.cls_token",
+  PAIRS: published_pairs.CLASS_TOKEN,
 }
 POSITION: dict[str, str] = {
   "facebook": "pos_embed",
   "huggingface": "vit.embeddings.position_embeddings",
+  PAIRS: published_pairs.POSITION,
 }
 
 _FACEBOOK = {
@@ -110,8 +115,9 @@ def entry(path: str, layout: str) -> Entry | None:
   """
   if layout == "torchvision":
     return _residual(path)
-  if layout in TEXT:
-    stands = published_text.stands(path, layout)
+  if layout in (*TEXT, PAIRS):
+    pairs = layout == PAIRS
+    stands = published_pairs.stands(path) if pairs else published_text.stands(path, layout)
     return None if stands is None else Entry(path, *stands)
   top = _TOP[layout]
   if path in top:
@@ -191,6 +197,7 @@ def detect(names: Collection[str]) -> str:
     "huggingface": "vit.embeddings.patch_embeddings.projection.weight",
     "torchvision": "bn1.running_mean",
     **published_text.MARKS,
+    PAIRS: published_pairs.MARK,
   }
   for layout, mark in marks.items():
     if mark in names:

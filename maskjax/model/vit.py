@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from maskjax import bind
 from maskjax.errors import BadInput, unknown
 from maskjax.model.position import relative, resize, resize_table, sincos
-from maskjax.model.transformer import transformer
+from maskjax.model.transformer import ACTIVATIONS, transformer
 from maskjax.over.cut import patch_grid
 
 
@@ -52,6 +52,9 @@ class ViT(nn.Module):
     remat: compute each block again in the backward pass, for memory.
     scan: compile one block for all, a loop over them.
     layer_scale: that of `transformer.Block`; 0 for none.
+    activation: that of `transformer.Mlp`.
+    embed_bias: whether the embedding of patches has a bias.
+    embed_norm: whether tokens are normalised before the first block too, positions included.
 
   Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1.
   """
@@ -69,11 +72,16 @@ class ViT(nn.Module):
   remat: bool = False
   scan: bool = False
   layer_scale: float = 0.0
+  activation: str = "gelu"
+  embed_bias: bool = True
+  embed_norm: bool = False
 
   def setup(self):
     """Binds the embedding, which may be asked for by itself."""
     xavier = nn.initializers.xavier_uniform()
-    self.embed = nn.Dense(self.width, dtype=self.dtype, kernel_init=xavier)
+    self.embed = nn.Dense(
+      self.width, use_bias=self.embed_bias, dtype=self.dtype, kernel_init=xavier
+    )
 
   def __call__(
     self,
@@ -122,6 +130,8 @@ class ViT(nn.Module):
       x = jnp.concatenate([token, x], axis=-2)
       if residual is not None:
         residual = jnp.pad(residual, [(0, 0)] * (x.ndim - 2) + [(1, 0), (0, 0)])
+    if self.embed_norm:
+      x = nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype, name="embed_norm")(x)
     return transformer(
       x,
       valid,
@@ -134,6 +144,7 @@ class ViT(nn.Module):
       remat=self.remat,
       scan=self.scan,
       layer_scale=self.layer_scale,
+      activation=self.activation,
       residual=residual,
     )
 
@@ -183,11 +194,14 @@ def vit(
   norm_eps: float = 1e-6,
   remat: bool = False,
   scan: bool = False,
+  activation: str = "gelu",
+  embed_bias: bool = True,
+  embed_norm: bool = False,
 ) -> ViT:
   """A ViT for examples of `record_shape`, `(*space, channels)`; its sizes are those of `sized`.
 
-  `position` and `layer_scale` are those of `ViT`. `BadInput` as in `sized`, for an unknown
-  `position`, and if the shape is not divisible by the patch.
+  `position`, `layer_scale` and what follows `scan` are those of `ViT`. `BadInput` as in `sized`,
+  for an unknown `position` or `activation`, and if the shape is not divisible by the patch.
 
   >>> vit(record_shape=(32, 48, 3), patch=(4, 8), size="Ti").grid
   (8, 6)
@@ -195,6 +209,8 @@ def vit(
   made = sized(size, width=width, depth=depth, heads=heads, mlp=mlp)
   if position not in POSITIONS:
     raise unknown("position", position, POSITIONS)
+  if activation not in ACTIVATIONS:
+    raise unknown("activation", activation, ACTIVATIONS)
   return ViT(
     **made._asdict(),
     patch=tuple(patch),
@@ -206,6 +222,9 @@ def vit(
     norm_eps=norm_eps,
     remat=remat,
     scan=scan,
+    activation=activation,
+    embed_bias=embed_bias,
+    embed_norm=embed_norm,
   )
 
 

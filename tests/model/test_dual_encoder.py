@@ -101,7 +101,7 @@ def found(variables):
   @jax.jit
   def run(v):
     texts = {}
-    for pool in ("first", "mean"):
+    for pool in ("first", "mean", "last"):
       read = partial(NETWORK.clone(pool=pool).apply, v, method="read")
       texts[pool] = [read(text) for text in (TEXT, short, TEXT[:, :3])]
     return {
@@ -153,7 +153,7 @@ def test_what_is_hidden_is_not_seen(found):
   close(found["features"], found["exact"] / length, **SUMS)
 
 
-@pytest.mark.parametrize("pool", ["first", "mean"])
+@pytest.mark.parametrize("pool", ["first", "mean", "last"])
 def test_padding_of_captions_is_not_seen(found, pool):
   whole, padded, short = found["texts"][pool]
   close(padded, short, **SUMS)
@@ -170,7 +170,11 @@ def test_the_temperature_stays_above_a_hundredth(variables):
 @pytest.mark.parametrize(
   ("given", "says"),
   [
-    (dict(pool="last"), "unknown pool"),
+    (dict(pool="middle"), "unknown pool"),
+    (dict(image_pool="last"), "unknown image_pool"),
+    (dict(image_pool="first", class_token=False), "set class_token=True"),
+    (dict(activation="gelo"), "unknown activation 'gelo'"),
+    (dict(text_positions=4), "captions of 5 tokens want as many positions"),
     (dict(text_heads=5), "text_width 12 is not divisible by 5 heads"),
     (dict(temperature=2.0), "the first temperature lies in"),
   ],
