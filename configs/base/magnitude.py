@@ -20,6 +20,8 @@ Measured: CIFAR-10, `cifar` and `cifar_vit`, three seeds, f32, 4 shared cores, 2
        | 2:4          | 0.705 ± 0.005       | 0.549 ± 0.003    |
        | 90 % at once | 0.625 ± 0.011       | 0.492 ± 0.003    |
        | 90 % random  | 0.469 ± 0.003       | 0.365 ± 0.012    |
+
+       Measured before decay was part of the momentum; not measured since.
 Run:   python launch.py --config=configs/base/magnitude.py:laptop --workdir=runs/magnitude
 
 The dense network is a stage, trained first; `--config.init_from=DIR` takes a finished one. Others:

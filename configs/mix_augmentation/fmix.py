@@ -18,7 +18,8 @@ Measured: CIFAR-10, 1,000 images, ViT/8, `laptop` and `plain`, 50 epochs, three 
        | `cifar`             | not measured  | not measured       | not measured |
        | `cifar_vit`         | not measured  | not measured       | not measured |
 
-       *Opposite*, where neither comes near to fitting its training images.
+       *Opposite*, where neither comes near to fitting its training images. `plain` has the settings
+       of `laptop`, not tuned for it.
 Run:   python launch.py --config=configs/mix_augmentation/fmix.py:laptop --workdir=runs/fmix
        --config.data.name=zip --config.data.path=cifar10.zip
 
@@ -30,8 +31,7 @@ Deviations: the paper's code draws one mask and one share a batch, here each exa
 weighs the labels by the share drawn, here by the area realised, and rounds the area up or down by a
 coin, here to the nearest. Its spectrum keeps the first two rows of its array of draws alone, which
 leaves waves of one cycle at most along the last axis; here, as in the paper's equation, all draws
-count. Weight decay lies outside the momentum, where 1e-3 does what 1e-4 inside does at momentum
-0.9.
+count.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -42,6 +42,7 @@ BASE = lab.base("base/supervised")
 
 NOTE = dict(
   scale=dict(shape=(32, 32, 3), classes=10, examples=50_000, parameters=11_171_274),
+  counted="public code: beside_fmix.py",
   laptop=dict(shape=(32, 32, 3), classes=10, examples=1000),
 )
 

@@ -28,5 +28,5 @@ def test_trained_are_the_head_and_the_parameters_of_largest_fisher_information(b
 
 def test_rate_and_decay_are_those_of_the_public_code(built):
   made, steps = built("fish_mask").optimizer, np.arange(built("fish_mask").total_steps)
-  np.testing.assert_allclose(made.rate(steps).max(), 0.2, rtol=1e-5)  # of whatever batch
+  np.testing.assert_allclose(made.rate(steps).max(), 0.02, rtol=1e-5)  # of whatever batch
   assert all(jax.tree.leaves(made.decays))  # biases and norms too

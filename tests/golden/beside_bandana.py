@@ -1,8 +1,7 @@
 """Bandana beside its authors' code: bandwidths, losses, gradient, two clipped steps, parameters.
 
 The code is github.com/Newiz430/Bandana at 6cd81cf; what it imports of torch_geometric and
-torch_sparse is restated in make_bandana.py, whose first part is run. Of one graph, as there. No
-weight decay on either side: it lies inside the moments there, see the config's deviations.
+torch_sparse is restated in make_bandana.py, whose first part is run. Of one graph, as there.
 Run: python tests/golden/beside_bandana.py CHECKOUT
 """
 
@@ -57,7 +56,7 @@ def main():
     return encoder(x, edges, mask=model.mask, temp=(TEMPERATURE,), **every)[1].mean()
 
   begin = {n: p.detach().clone() for n, p in model.named_parameters()}
-  tx = torch.optim.Adam(model.parameters(), lr=beside.RATE, weight_decay=0.0)
+  tx = torch.optim.Adam(model.parameters(), lr=beside.RATE, weight_decay=DECAY)
   clip = lambda: torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
   losses, slopes, after = beside.steps(model, tx, loss, before=clip)
   count = lambda *parts: sum(p.numel() for part in parts for p in part.parameters())
@@ -71,7 +70,7 @@ def main():
   def change(c):
     c.model.update(width=WIDTH, depth=LAYERS, dropout=0.0, decoder_width=DECODER)
     c.select.temperature, c.score, c.let.negatives = TEMPERATURE, "batch.noise", "batch.negatives"
-    c.optimizer.update(beside.CONSTANT, weight_decay=0.0, clip=CLIP)
+    c.optimizer.update(beside.CONSTANT, weight_decay=DECAY, clip=CLIP)
 
   pairs = edges.flip(0).T.numpy()[None]
   ends = [tuple(sorted(e)) for e in pairs[0].tolist()]
@@ -104,7 +103,9 @@ def main():
   costs, norms, moved = ours.steps(variables)
   gates = ours.values(variables, "hidden")[0][0]
   trees = variables["params"], moved, [params(a) for a in after], params(slopes[0])
+  after_first = trees[2][0]
   first, second, left = beside.moves(*trees, floor=beside.ROUNDING)
+  every = jax.tree.map(np.ones_like, after_first)
   wide = torch.stack(bandwidths[:LAYERS]).detach().numpy()
   beside.row(
     "bandana",
@@ -115,13 +116,14 @@ def main():
       ("gradient norm", abs(norms[0] / beside.norm(slopes[0]) - 1), beside.STEP),
       ("step", first, beside.STEP),
       ("two steps", second, beside.SECOND),
+      ("decay", beside.far(beside.of_decays(ours), every), 1e-9),
       ("parameters", abs(full - lab.note("bandana")["scale"]["parameters"]), beside.EXACT),
     ],
     f"{left}; norm {norms[0]:.2g}, clipped at {CLIP}",
   )
 
 
-CLIP = 0.2
+CLIP, DECAY = 0.2, 0.03  # so large that it counts in two steps
 
 if __name__ == "__main__":
   main()

@@ -3,7 +3,7 @@
 The code is github.com/varunnair18/FISH at b5bff1e, folder cifar10-fast: `resnet.ResNet`, `fisher`,
 `nesterov_update` and `sp_opt_step` of `su_torch_backend`, `PiecewiseLinear` of `core`. Three of the
 config's deviations are put aside on both sides: no max pool after the stem, running statistics
-while the information is measured, no weight decay, which lies inside the momentum there.
+while the information is measured, no weight decay, which moves what is not selected too there.
 Run: python tests/golden/beside_fish_mask.py CHECKOUT/cifar10-fast
 """
 
@@ -93,8 +93,8 @@ def main(folder):
     slopes = slopes or grads
     opt = backend.sp_opt_step(**opt, mask=chosen.mask)
     after.append({k: v.clone() for k, v in model.state_dict().items()})
-  at = (1, 30, 50, 120, 499)
-  curve = core.PiecewiseLinear([0, 5, 50], [0, 0.2, 0])
+  at = (1, 30, 50, 120, 999)
+  curve = core.PiecewiseLinear([0, 5, 100], [0, 0.02, 0])
   rates = [curve(step / 10) for step in at]
   with torch.device("meta"):
     count = sum(p.numel() for p in resnet.resnet34(num_classes=10).parameters())
@@ -107,7 +107,7 @@ def main(folder):
   from maskjax.weights import masks as masks_of
 
   def change(c):
-    c.batch_size, c.total_epochs = BATCH, 50.0
+    c.batch_size, c.total_epochs = BATCH, 100.0
     c.model.update(depth=18, width=WIDTH)
     c.prepare.squared_gradients.examples = BATCH
     everything = sum(p.numel() for p in params)

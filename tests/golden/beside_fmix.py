@@ -2,8 +2,7 @@
 
 The code is github.com/ecs-vlc/FMix at e5991dc: fmix.py, `fmix_loss` of implementations/lightning.py
 and models/resnet.py; SGD is PyTorch's with the numbers of trainer.py. Its one mask serves all
-examples on both sides, its share a whole number of pixels. No weight decay on either side: it lies
-inside the momentum there, see the config's deviations.
+examples on both sides, its share a whole number of pixels.
 Run: python tests/golden/beside_fmix.py CHECKOUT
 """
 
@@ -17,6 +16,7 @@ import torch
 from make_preact import ours as named
 
 BATCH, SHAPE, CLASSES, WIDTH, HIDDEN = 5, (14, 11), 4, 4, 47
+DECAY = 0.03  # so large that it counts in two steps
 
 
 def public(folder):
@@ -69,7 +69,7 @@ def main(folder):
     c.batch_size, c.total_epochs = BATCH, 200.0
     c.model.width, c.score, c.select.ratio = WIDTH, "batch.field", HIDDEN / field.size
     c.optimizer.schedule = "constant"  # a section before
-    c.optimizer.update(beside.CONSTANT, weight_decay=0.0)
+    c.optimizer.update(beside.CONSTANT, weight_decay=DECAY)
 
   record = lambda n: Record("image", (*SHAPE, 3), {"train": n}, tuple("abcd"))
   batch = dict(image=images.permute(0, 2, 3, 1).numpy(), label=labels.numpy().astype(np.int32))
@@ -86,7 +86,7 @@ def main(folder):
     mixed = images * mask + images[other] * (1 - mask)
     return lightning.fmix_loss(model(mixed), labels, other, float(kept.mean()))
 
-  tx = torch.optim.SGD(model.parameters(), lr=beside.RATE, momentum=0.9, weight_decay=0.0)
+  tx = torch.optim.SGD(model.parameters(), lr=beside.RATE, momentum=0.9, weight_decay=DECAY)
   losses, slopes, after = beside.steps(model, tx, loss)
   theirs = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
   steps = torch.optim.lr_scheduler.MultiStepLR(theirs, [100, 150])

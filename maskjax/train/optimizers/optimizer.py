@@ -57,6 +57,7 @@ def optimizer(
   schedule: str | Mapping[str, Any] | Schedule = "cosine",
   end: float = 0.0,
   weight_decay: float = 0.0,
+  coupled: bool = False,
   decay_rules: Rules | None = None,
   rate_rules: Rules = (),
   layer_decay: float = 1.0,
@@ -85,6 +86,8 @@ def optimizer(
       a section `{"fn": name, …}` with further arguments; or a schedule, which multiplies the peak.
     end: last value of the schedule as a share of the peak.
     weight_decay: $\lambda$, decoupled: multiplied by the rate, never part of the moments.
+    coupled: whether $\lambda\, d\, \theta$ is part of the gradient instead, after it was clipped:
+      the moments see it, as in PyTorch's `SGD` and `Adam`.
     decay_rules: (pattern, $d$) pairs, see `rules.match`; None means 0 for biases, norm scales and
       all else with fewer than two axes, tokens and position tables.
     rate_rules: (pattern, $r$) pairs; 0 or None freezes: no update, no state, no part in clipping.
@@ -128,9 +131,12 @@ def optimizer(
   if not any(jax.tree.leaves(trained)):
     raise BadInput("rate_rules freeze every parameter")
 
-  step = _step(fn, rate, weight_decay, _where(trained, decays), hyperparameters)
+  own = _where(trained, decays)
+  step = _step(fn, rate, 0.0 if coupled else weight_decay, own, hyperparameters)
   scale = _multiply(_where(trained, rates))
   clipping = optax.clip_by_global_norm(clip) if clip else optax.identity()
+  if coupled:
+    clipping = optax.chain(clipping, _add_decay(weight_decay, own))
   tx = _freeze(optax.chain(clipping, step, scale), trained)
   head = f"{fn}: peak rate {peak:.4g}, {warmup_steps} steps of warm-up, {total_steps} in all"
   report = (head, *decay_report, *rate_report)
@@ -216,7 +222,7 @@ def _step(
   if fn not in RULES:
     raise unknown("optimizer", fn, RULES)
   if fn == "adam" and weight_decay:
-    raise BadInput(f"adam has no weight decay, got {weight_decay}; adamw has")
+    raise BadInput(f"adam takes coupled=True beside weight decay, got {weight_decay}; or adamw")
   _check_names(fn, RULES[fn], hyperparameters)
   adapted = jax.tree.map(bool, decays)
   rule = RULES[fn](_add_decay(weight_decay, decays), adapted, **hyperparameters)

@@ -225,6 +225,32 @@ def test_clipping_comes_before_the_moments():
     np.testing.assert_allclose(optax.tree.norm(updates), 0.05 * 2.0 * scale, rtol=1e-5)
 
 
+@pytest.mark.parametrize("fn", ["sgd", "adam"])
+def test_coupled_decay_is_in_the_moments_behind_the_clipping(fn):
+  """As `torch.optim.SGD` (Nesterov) and `torch.optim.Adam` with a `weight_decay`, in numpy."""
+  rate, decay, clip, steps = 0.05, 0.3, 0.5, 3
+  more = dict(momentum=0.8, nesterov=True) if fn == "sgd" else dict(b1=0.8, b2=0.9, eps=1e-8)
+  more |= dict(coupled=True, weight_decay=decay, decay_rules=(("head", 2.0), ("bias", 0.0)))
+  tx = optimizer(normal(0), **PLAIN, fn=fn, schedule="constant", clip=clip, **more).tx
+  found, _ = run(tx, normal(0), steps)
+  share = {"kernel": 1.0, "bias": 0.0}
+  for layer, params in normal(0).items():
+    for name, x in params.items():
+      first, second = np.zeros_like(x), np.zeros_like(x)
+      for t in range(1, steps + 1):
+        grads = normal(t)
+        norm = np.sqrt(sum(np.sum(g**2) for some in grads.values() for g in some.values()))
+        g = grads[layer][name] * min(1, clip / norm)
+        g = g + decay * (2.0 if layer == "head" else share[name]) * x
+        if fn == "sgd":
+          first = 0.8 * first + g
+          x = x - rate * (g + 0.8 * first)
+        else:
+          first, second = 0.8 * first + 0.2 * g, 0.9 * second + 0.1 * g**2
+          x = x - rate * first / (1 - 0.8**t) / (np.sqrt(second / (1 - 0.9**t)) + 1e-8)
+      np.testing.assert_allclose(found[layer][name], x, rtol=2e-5, atol=2e-6)
+
+
 def test_abstract_parameters_and_one_compile():
   params = normal(0)
   options = {"weight_decay": 0.1, "layer_decay": 0.9, "clip": 1.0}

@@ -90,7 +90,7 @@ def test_report_says_what_each_rule_matched():
     ({"fn": "optax:scale_by_adam"}, "no optimizer with a learning_rate"),
     ({"fn": "maskjax.schedule:step", "values": 3}, "no optimizer with a learning_rate|unknown"),
     ({"fn": "optax:adamw", "beta1": 0.9}, "argument of optimizer optax:adamw 'beta1'"),
-    ({"fn": "adam", "weight_decay": 0.1}, "adam has no weight decay, got 0.1"),
+    ({"fn": "adam", "weight_decay": 0.1}, "adam takes coupled=True beside weight decay, got 0.1"),
     ({"weight_deacy": 0.1}, "'weight_deacy'; did you mean 'weight_decay'"),
     ({"momentun": 0.9, "fn": "sgd"}, "'momentun'; did you mean 'momentum'"),
     ({"momentum": 0.9}, "argument of optimizer adamw 'momentum'"),
