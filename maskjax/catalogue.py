@@ -9,6 +9,7 @@ from maskjax import lab, note
 from maskjax.errors import BadInput
 
 WIDEST = {"presets": 18, "measured": 20}
+WHOLLY = "wholly"
 BASE = "base"  # the folder of what is no method, but what methods are measured against
 
 
@@ -18,10 +19,12 @@ def entries(folder: pathlib.Path) -> list[dict[str, Any]]:
   Each has its `id`, the name of the file; its `family`, the name of the folder, and `kind`, "base"
   or "method"; of its docstring the paper's `title`, `citation` and `claim`, the `tables` of what
   was measured and one line of them, `measured`; its `config`, `presets` and the `functions` that
-  its default names.
+  its default names; and whether it is `held` "wholly", or "partly: " and what is missing, as its
+  NOTE says.
 
   Raises:
-    BadInput: no configs there, a file whose docstring lacks something, or one id twice.
+    BadInput: no configs there, a file whose docstring lacks something, whose NOTE says `held`
+      otherwise, or one id twice.
   """
   found = sorted(p for p in folder.rglob("*.py") if not p.name.startswith("_"))
   if not found:
@@ -42,6 +45,9 @@ def entry(path: pathlib.Path) -> dict[str, Any]:
     title, claim, tables = note.title(doc), note.claim(doc), note.measured(doc)
   except BadInput as error:
     raise BadInput(f"{path}: {error}") from error
+  held = getattr(module, "NOTE", {}).get("held", WHOLLY)
+  if held != WHOLLY and not held.startswith("partly: "):
+    raise BadInput(f"{path}: NOTE's held is 'partly: ' and what is missing, got {held!r}")
   old = note.outdated(doc)
   return {
     "id": path.stem,
@@ -52,6 +58,7 @@ def entry(path: pathlib.Path) -> dict[str, Any]:
     "claim": claim,
     "measured": f"{note.line(tables)}{f' ({old})' if old else ''}",
     "tables": [table._asdict() for table in tables],
+    "held": held,
     "config": nearby(path),
     "presets": sorted(module.PRESETS),
     "functions": sorted(functions(module.get_config().to_dict())),
@@ -92,7 +99,7 @@ def _networks(model: Any) -> Iterator[str]:
 def table(rows: Sequence[Mapping[str, Any]], width: int = 100) -> str:
   """The catalogue as text, one method a line; titles are cut where lines would exceed `width`.
 
-  The config of a method is `configs/FAMILY/ID.py`.
+  The config of a method is `configs/FAMILY/ID.py`. A method that is held partly has a star.
 
   >>> row = dict(id="mae", family="image_mim", presets=["laptop", "smoke"])
   >>> print(table([row | dict(measured="none", title="Masked Autoencoders")], width=55))
@@ -101,7 +108,8 @@ def table(rows: Sequence[Mapping[str, Any]], width: int = 100) -> str:
   """
   columns = ("id", "family", "presets", "measured", "title")
   text = lambda value: value if isinstance(value, str) else " ".join(value)
-  show = lambda row, c: cut(text(row[c]), WIDEST.get(c, width))
+  star = lambda row, c: "*" if c == "id" and row.get("held", WHOLLY) != WHOLLY else ""
+  show = lambda row, c: cut(text(row[c]), WIDEST.get(c, width)) + star(row, c)
   cells = [columns, *(tuple(show(row, c) for c in columns) for row in rows)]
   widths = [max(len(row[i]) for row in cells) for i in range(len(columns) - 1)]
   room = max(width - sum(widths) - 2 * len(widths), len("title"))

@@ -46,7 +46,8 @@ def methods(rows: Sequence[Mapping[str, Any]], folder: str) -> str:
   lines = [f"| id | {' | '.join(columns)} |", "| --- | --- | --- |"]
   for row in rows:
     path = row["config"].removeprefix("configs/").removeprefix(f"{folder}/")
-    lines.append(f"| [`{row['id']}`]({path}) | {row['claim']} | {row['measured']} |")
+    part = "" if row["held"] == catalogue.WHOLLY else f" ({row['held']})"
+    lines.append(f"| [`{row['id']}`]({path}){part} | {row['claim']} | {row['measured']} |")
   return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from maskjax import catalogue
+from maskjax import catalogue, pages
 from maskjax.bind import resolve
 from maskjax.errors import BadInput
 from maskjax.sections import find
@@ -33,7 +33,7 @@ def test_every_config_of_the_project_is_an_entry():
   entries = catalogue.entries(CONFIGS)
   assert "mae" in [e["id"] for e in entries]
   fields = {"id", "family", "kind", "config", "presets", "functions", "measured", "tables"}
-  fields |= {"title", "citation", "claim"}
+  fields |= {"title", "citation", "claim", "held"}
   for entry in entries:
     assert set(entry) == fields
     assert {"laptop", "smoke"} <= set(entry["presets"])
@@ -98,6 +98,20 @@ def test_a_note_that_lacks_a_field_is_named(tmp_path):
     catalogue.entries(tmp_path)
   (tmp_path / "a.py").write_text(NOTE.replace("| kNN ", "| "))
   with pytest.raises(BadInput, match=r"a\.py: an empty cell in"):
+    catalogue.entries(tmp_path)
+
+
+def test_what_is_held_partly_says_so(tmp_path):
+  path = tmp_path / "a.py"
+  path.write_text(NOTE)
+  assert catalogue.entry(path)["held"] == "wholly"
+  path.write_text(NOTE + 'NOTE = dict(held="partly: no depth")')
+  row = catalogue.entry(path)
+  assert row["held"] == "partly: no depth"
+  assert catalogue.table([row]).splitlines()[1].split()[0] == "a*"
+  assert " (partly: no depth) |" in pages.methods([row], "")
+  path.write_text(NOTE + 'NOTE = dict(held="in part")')
+  with pytest.raises(BadInput, match="is 'partly: ' and what is missing, got 'in part'"):
     catalogue.entries(tmp_path)
 
 

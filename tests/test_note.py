@@ -97,6 +97,14 @@ def test_a_docstring_without_a_paper_is_named(doc):
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda p: p.stem)
+def test_a_verdict_says_how_the_baseline_was_tuned(file):
+  """Who says *reproduced* or *opposite* says whether a baseline had a grid of settings."""
+  said = " ".join(" ".join(note.section(lab.load(file).__doc__, "Measured")).split())
+  if re.search(r"\*(reproduced|opposite)", said, re.I):
+    assert re.search(r"not tuned|no(thing| setting) was tuned|chosen on", said, re.I)
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda p: p.stem)
 def test_a_measured_figure_stands_once(file):
   """A mean with its deviation stands in a table, not in the prose around it too, nor in NOTE."""
   module = lab.load(file)

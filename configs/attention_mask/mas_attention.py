@@ -67,6 +67,7 @@ NOTE = dict(
   scale=dict(
     kind="text", shape=(256,), vocabulary=128_255, examples=170_420, parameters=1_235_814_400
   ),
+  counted="public code: beside_mas_attention.py",
   laptop=dict(kind="text", shape=(128,), vocabulary=65, examples=6500, turns=True),
 )
 # Only attention learns, as in the paper; here whole matrices.

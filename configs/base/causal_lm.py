@@ -29,6 +29,7 @@ from maskjax import lab
 
 NOTE = dict(
   scale=dict(kind="text", shape=(256,), vocabulary=27, examples=351_563, parameters=84_996_096),
+  counted="public code: beside_md4.py",
   laptop=dict(kind="text", shape=(128,), vocabulary=65, examples=7842),
 )
 

@@ -49,6 +49,7 @@ from maskjax import lab
 
 NOTE = dict(
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=652_713_984),
+  counted="public code: multiblock.safetensors parameters_of_huge",
   laptop=dict(shape=(32, 32, 3), classes=10, examples=5000),
 )
 

@@ -74,6 +74,7 @@ WITHOUT = ("cifar", "small")
 
 NOTE = dict(
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=110_753_856),
+  counted="public code: lmd.safetensors golden.parameters_of_base",
   laptop=dict(shape=(32, 32, 3), classes=10, examples=50_000),
   # Each bucket is a program of its own.
   smoke=dict(hide__keep=(32, 54)),

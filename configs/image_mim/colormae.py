@@ -31,7 +31,7 @@ Measured: scikit-learn's digits, `laptop`, 1200 steps of 64, three seeds, f32, 2
 
        All measured learn, red least, as in the paper. Green is behind uniform (color=white), which
        is MAE, and blue ahead: *opposite*, on a grid of only 4 x 4 patches, where a band is hardly
-       one.
+       one. Uniform masks have the settings of `laptop`, not tuned for them.
 Run:   python launch.py --config=configs/image_mim/colormae.py:laptop --workdir=runs/colormae
 
 Other colors: --config.score.color=red, blue, purple, or white, which is MAE's own masking. Presets:
@@ -55,6 +55,7 @@ BASE = lab.base("image_mim/mae")
 NOTE = dict(
   # With the 252,160 numbers of the fixed position tables, the 111.91 M of the public code.
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=111_655_680),
+  counted="public code: beside_mae.py",
 )
 
 

@@ -32,6 +32,7 @@ WITHOUT = ("cifar", "small")
 NOTE = dict(
   # As the public code counts it, which has two tables of positions more, fixed ones.
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=114_790_528),
+  counted="public code: convmae.json parameters_of_base",
   laptop=dict(shape=(32, 32, 3), classes=10, examples=10_000),
 )
 

@@ -35,6 +35,7 @@ BASE = lab.base("image_mim/mae")
 
 NOTE = dict(
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=127_035_804),
+  counted="public code: crossmae.json parameters + 1_536",
   laptop=dict(shape=(32, 32, 3), classes=10, examples=10_000),
 )
 

@@ -44,6 +44,7 @@ BASE = lab.base("image_mim/mae")
 NOTE = dict(
   # With the 252,160 numbers of the fixed position tables, what the public code counts.
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=137_269_760),
+  counted="public code: hpm.safetensors golden.parameters_of_base",
   laptop=dict(shape=(32, 32, 3), classes=10, examples=10_000),
 )
 

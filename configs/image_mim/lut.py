@@ -35,6 +35,7 @@ BASE, WITHOUT = lab.base("image_mim/mae"), ("small",)
 NOTE = dict(
   # With the 252,160 numbers of the fixed position tables, what the public code counts.
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=124_254_976),
+  counted="public code: lut.json parameters_of_base",
   laptop=dict(shape=(32, 32, 3), classes=10, examples=10_000),
 )
 

@@ -54,6 +54,7 @@ NOTE = dict(
   # Its examples and their number, and what is trained: with the 302,592 numbers of the fixed
   # position tables these are the 329,541,888 that the paper's code counts.
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=329_239_296),
+  counted="public code: beside_mae.py",
   laptop=dict(shape=(8, 8, 1), classes=10, examples=1437),
 )
 

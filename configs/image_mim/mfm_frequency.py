@@ -27,6 +27,7 @@ BASE = lab.base("image_mim/mae")
 
 NOTE = dict(
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=86_389_248),
+  counted="public code: beside_mfm_frequency.py",
   laptop=dict(shape=(32, 32, 3), classes=10, examples=10_000),
 )
 

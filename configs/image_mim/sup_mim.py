@@ -39,6 +39,7 @@ WITHOUT = ("cifar", "small")
 NOTE = dict(
   # Encoder 85,509,120, class head 769,000, decoder 7,225,344.
   scale=dict(shape=(224, 224, 3), classes=1000, examples=1_281_167, parameters=93_503_464),
+  counted="by hand: 85_509_120 + 769_000 + 7_225_344",
   laptop=dict(shape=(32, 32, 3), classes=10, examples=10_000),
 )
 

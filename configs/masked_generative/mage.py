@@ -50,6 +50,7 @@ Measured: CIFAR-10, 600 steps of 32 images, three seeds on one tokenizer and one
 
        Samples are *reproduced*: a network that only ever saw 75 % hidden cannot begin from nothing;
        its features are no worse, so what drawing the share does for them is *opposite* here.
+       `token_mae` has the settings of `laptop`, not tuned for it.
        Measured before gradients were clipped and positions decayed; not measured since.
 Run:   python launch.py --config=configs/masked_generative/mage.py:laptop --workdir=runs/mage
        --config.data.name=zip --config.data.path=cifar10.zip and, likewise,
@@ -85,6 +86,7 @@ supervised = lab.base("base/supervised")
 
 NOTE = dict(
   scale=dict(shape=(256, 256, 3), classes=1000, examples=1_281_167, parameters=406_764_544),
+  counted="public code: beside_mage.py",
   laptop=dict(shape=(32, 32, 3), classes=10, examples=10_000),
 )
 

@@ -38,7 +38,8 @@ Measured: CIFAR-10, `laptop`, 300 steps of 32, seeds 0 to 2, f32, 2026-11-21, by
        What is hidden of one modality is told from another: of colours and images, *reproduced*;
        edges and detail have not begun to be learned. For features and images alone *opposite* at
        this budget, of which a quarter of what is shown is of the image. The linear probe, longer
-       runs, and the paper's scale: not measured.
+       runs, and the paper's scale: not measured. `plain` has the settings of `laptop`, not tuned
+       for it.
        Measured before embeddings of modalities decayed; not measured since.
 Run:   python launch.py --config=configs/multimodal_mim/multimae.py:laptop --workdir=runs/multimae
        --config.data.name=zip --config.data.path=cifar10.zip
@@ -53,9 +54,10 @@ modality; `plain` is MAE of the images alone at equal steps; `cifar` has the siz
 MAE's `cifar`.
 Modalities are functions of the image (`maskjax.modalities`), each in a network of its own: in
 --config.model.depth_map.modality.fn=mypackage.labels:depth one that was trained to tell depth, say.
-Maps that come with the data (depth, labels) are not read: the kind image holds one array an
-example, and its augmentation would have to act on all alike, with nearest neighbours for labels.
-Deviations: queries, keys and values are drawn as one matrix, in the public code as three, whose
+Deviations: maps that come with the data (depth, labels) are not read, some 250 lines: a kind of
+several arrays an example (in folders rgb/, depth/ and semseg/ of the same names), crops and flips
+that act on all alike, with nearest neighbours for labels, and classes and deviations of each map in
+the record. Queries, keys and values are drawn as one matrix, in the public code as three, whose
 Xavier bounds are wider. Positions are a table whose first half encodes the column, theirs the row.
 The paper's depth and semantic labels come of networks (DPT-Hybrid, Mask2Former with 133 classes);
 in their place stand, of the same shape, a band of detail (one channel, absolute error) and a
@@ -93,7 +95,9 @@ def asked(
 LABELS = "recover.patch_cross_entropy"
 
 NOTE = dict(
+  held="partly: maps that come with the data are not read, all are functions of the image",
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=97_920_656),
+  counted="public code: beside_multimae.py",
   laptop=dict(shape=(32, 32, 3), classes=10, examples=5000),
   # Each modality takes a decoder, and each decoder its time to compile.
   smoke=dict(

@@ -23,7 +23,7 @@ Measured: spoken digits, `laptop` and `fourier`, 6,000 steps of 4 half seconds, 
        | unknown speakers                       | not measured            |
 
        *Opposite* at this budget, 3 hours of sound, in which a basis has to be learned too; the
-       learned one still improves.
+       learned one still improves. `fourier` has the rate of `laptop`, not tuned for it.
 Run:   python launch.py --config=configs/tf_mask_separation/conv_tasnet.py:laptop
        --workdir=runs/conv_tasnet
        --config.data.path=spoken_digit.zip
@@ -53,6 +53,7 @@ from maskjax import lab
 
 NOTE = dict(
   scale=dict(kind="mixture", shape=(2, 32_000), examples=20_000, parameters=4_984_881),
+  counted="public code: conv_tasnet.safetensors parameters",
   laptop=dict(kind="mixture", shape=(2, 4000), examples=20_000),
 )
 

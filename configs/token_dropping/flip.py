@@ -34,7 +34,7 @@ Measured: CIFAR-10, captions from templates, three seeds, f32, one thread of a s
 
        At equal steps what is dropped costs no accuracy here and the time is a gain: *reproduced*.
        The gain by unmasked tuning is within what 1,000 images tell. Longer runs, other captions, a
-       linear probe: not measured.
+       linear probe: not measured. `clip` has the settings of `laptop`, not tuned for it.
 Run:   python launch.py --config=configs/token_dropping/flip.py:laptop --workdir=runs/flip
        --config.data.name=zip --config.data.path=cifar10.zip
        (`quarter` and `clip` likewise; `tuned` with --config.init_from=runs/quarter)
@@ -71,6 +71,7 @@ NOTE = dict(
     words=30_523,
     parameters=412_998_401,
   ),
+  counted="public code: flip.safetensors golden.parameters_of_large",
   laptop=dict(shape=(32, 32, 3), classes=10, examples=10_000, caption=12, words=60),
 )
 

@@ -28,7 +28,8 @@ Measured: moving digits, `laptop`, 300 steps of 32 clips, three seeds, f32, 2 sh
        The sampler prefers what moves, as in the paper (*reproduced*), most of it for its detail:
        beside still tokens of equal detail little is left, but more than the spread. None has yet
        learned more than the mean clip (masked_reconstruction 1), so what this does for features is
-       *not visible at this scale*. The paper's scale: not measured.
+       *not visible at this scale*. The paper's scale: not measured. `random` and `tube` have the
+       settings of `laptop`, not tuned for them.
 Run:   python launch.py --config=configs/video_mim/adamae.py:laptop --workdir=runs/adamae
 
 The sampler, one transformer block and a linear layer, reads all tokens as the model embeds them and
@@ -60,6 +61,7 @@ WITHOUT = ("cifar", "small")
 
 NOTE = dict(
   scale=dict(kind="video", shape=(16, 224, 224, 3), examples=168_913, parameters=102_514_945),
+  counted="public code: beside_adamae.py",
   laptop=dict(kind="video", shape=(8, 24, 24, 1), classes=10, examples=1437),
 )
 

@@ -49,6 +49,8 @@ WITHOUT = ("cifar", "small")
 
 NOTE = dict(
   scale=dict(kind="video", shape=(16, 224, 224, 3), examples=240_000, parameters=317_416_192),
+  counted="by hand: 1537 * 1024 + 24 * (12 * 1024**2 + 13 * 1024) + 3 * 1024"
+  " + 1025 * 512 + 4 * (12 * 512**2 + 13 * 512) + 3 * 512 + 513 * 768",
   laptop=dict(kind="video", shape=(8, 24, 24, 1), classes=10, examples=1437),
 )
 

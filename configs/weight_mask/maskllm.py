@@ -70,6 +70,7 @@ NOTE = dict(
     examples=512_000,
     parameters=WEIGHTS + 4096 + LOGITS,
   ),
+  counted="public code: beside_maskllm.py",
 )
 
 
