@@ -54,7 +54,7 @@ modality; `plain` is MAE of the images alone at equal steps; `cifar` has the siz
 MAE's `cifar`.
 Modalities are functions of the image (`maskjax.modalities`), each in a network of its own: in
 --config.model.depth_map.modality.fn=mypackage.labels:depth one that was trained to tell depth, say.
-Deviations: maps that come with the data (depth, labels) are not read, some 250 lines: a kind of
+Deviations: maps that come with the data (depth, labels) are not read, some 150 lines: a kind of
 several arrays an example (in folders rgb/, depth/ and semseg/ of the same names), crops and flips
 that act on all alike, with nearest neighbours for labels, and classes and deviations of each map in
 the record. Queries, keys and values are drawn as one matrix, in the public code as three, whose
