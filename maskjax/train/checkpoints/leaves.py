@@ -1,4 +1,4 @@
-"""The leaves of a tree on their way to disk and back: names, host copies, digests."""
+"""The leaves of a tree on their way to disk and back: names, what they are, digests."""
 
 import concurrent.futures
 import hashlib
@@ -10,10 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from maskjax.errors import BadInput
-from maskjax.train.pod.waiting import waiting
 
 Arrays = dict[str, np.ndarray]
 
@@ -81,45 +79,6 @@ def named(tree: Any) -> dict[str, Any]:
     twice = next(name for name in names if names.count(name) > 1)
     raise BadInput(f"two leaves of the tree are called {twice!r}")
   return {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
-
-
-def host(leaves: Mapping[str, Any], *, keep: bool = True) -> Arrays:
-  """Copies leaves into host memory of their own, all transfers at once; keys as their data.
-
-  What lies scattered over processes is gathered leaf by leaf, for which all must come here; with
-  `keep=False` a process only helps the others and gets nothing.
-  """
-  data = {n: jax.random.key_data(leaf) if is_key(leaf) else leaf for n, leaf in leaves.items()}
-  data = {n: leaf if here(leaf) else gathered(leaf, n, keep=keep) for n, leaf in data.items()}
-  if not keep:
-    return {}
-  # On the CPU backend `device_get` is a view of a buffer that the next step may be given: copy.
-  arrays = {n: np.array(a, order="C") for n, a in jax.device_get(data).items()}
-  return {n: a if a.dtype.isnative else a.astype(a.dtype.newbyteorder()) for n, a in arrays.items()}
-
-
-def here(leaf: Any) -> bool:
-  """Whether this process holds all of a leaf."""
-  return not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
-
-
-def relaid(leaf: jax.Array, sharding: NamedSharding) -> jax.Array:
-  """A leaf that lies over several processes, on another sharding; compiled once for each shape."""
-  return jax.jit(_same, out_shardings=sharding)(leaf)
-
-
-def _same(x: jax.Array) -> jax.Array:
-  return x
-
-
-def gathered(leaf: jax.Array, name: str, *, keep: bool) -> np.ndarray | None:
-  """A leaf of which every process holds a part, whole; its devices hold it whole for a moment."""
-  everywhere = NamedSharding(leaf.sharding.mesh, PartitionSpec())  # type: ignore[attr-defined]
-  with waiting(f"all parts of {name} {spec(name, leaf)}"):
-    whole = relaid(leaf, everywhere)
-    found = np.asarray(whole.addressable_data(0)) if keep else None
-    whole.delete()
-  return found
 
 
 def place(array: np.ndarray, like: Any, impl: str) -> Any:

@@ -1,108 +1,93 @@
 """One step on disk, sealed by digests: what is read is what was written, or it is an error.
 
-A step is an orbax composite: `state`, the arrays by the slash-joined path of their leaf, and
-`digest`, a JSON record of every leaf's dtype, shape and digest, sealed by its own.
+A step holds `state`, its arrays by the slash-joined path of their leaf, see `files`, and `digest`,
+a JSON record of every leaf's dtype, shape, cells and digest, sealed by its own.
 """
 
-import contextlib
+import concurrent.futures
 import json
 import logging
 import os
 import pathlib
-import re
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import orbax.checkpoint as ocp
-import tensorstore as ts
 
+from maskjax.train.checkpoints import files, sums
 from maskjax.train.checkpoints import leaves as lv
+from maskjax.train.checkpoints.cuts import Box, Copies, Cut, index
+from maskjax.train.checkpoints.files import TEMPORARY, DamagedError
 from maskjax.train.checkpoints.renamed import ADDED, current
 from maskjax.train.workdirs import remote
 
 log = logging.getLogger("maskjax")
 
 Record = dict[str, Any]
-
-TEMPORARY = ".orbax-checkpoint-tmp"
-_MANIFEST = "manifest.ocdbt"
-
-# The first process writes, and waits for no other.
-ALONE = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
-
-# Orbax logs through absl's logger, which others share: drop its records alone; errors are raised.
-logging.getLogger("absl").addFilter(lambda r: f"{os.sep}orbax{os.sep}" not in r.pathname)
+Sums = dict[str, int]
 
 
-@contextlib.contextmanager
-def _named_safely(path: pathlib.Path) -> Iterator[pathlib.Path]:
-  r"""The same place by a name that libraries take as it is, through a link to its folder.
-
-  Orbax looks for what it wrote by patterns, in which `[1]` stands for 1, and tensorstore takes `\`
-  for `/`.
-  """
-  if not re.search(r"[\[\]*?\\]", str(path)):
-    yield path
-    return
-  with tempfile.TemporaryDirectory(prefix="maskjax-") as folder:
-    link = pathlib.Path(folder) / "checkpoints"
-    link.symlink_to(path.parent.absolute(), target_is_directory=True)
-    yield link / path.name
+def temporary(path: pathlib.Path) -> pathlib.Path:
+  """Where a step is written before it is whole."""
+  return path.with_suffix(TEMPORARY)
 
 
-class DamagedError(Exception):
-  """A step that cannot be trusted, and why."""
+def digests(parts: Mapping[str, Copies], record: Record) -> Sums:
+  """What parts of each array add to its digest, on all cores; see `sums.digest`."""
+  shapes = {name: field["shape"] for name, field in record["leaves"].items()}
+  start = lambda box: [begin for begin, _ in box]
+  flat = [(name, box, array) for name, copies in parts.items() for box, array in copies]
+  one = lambda part: sums.digest(part[2], start(part[1]), shapes[part[0]])
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    found = list(threads.map(one, flat))
+  total = dict.fromkeys(parts, 0)
+  for (name, _, _), digest in zip(flat, found, strict=True):
+    total[name] = (total[name] + digest) & sums.MASK
+  return total
 
 
-def _record(
-  arrays: lv.Arrays, kinds: Mapping[str, lv.Kind], metrics: Mapping[str, float]
+def record(
+  kinds: Mapping[str, lv.Kind],
+  cells: Mapping[str, files.Cells],
+  totals: Sums,
+  metrics: Mapping[str, float],
 ) -> Record:
-  digests = lv.digests(arrays)
+  """What is kept of a step beside its arrays."""
   fields = {
     name: {
       "is": kinds[name].spec,
       "impl": kinds[name].impl,
-      "dtype": array.dtype.name,
-      "shape": list(array.shape),
-      "digest": digests[name],
+      "dtype": one.dtype.name,
+      "shape": list(one.cut.shape),
+      "cell": list(one.cut.cell),
+      "owners": list(one.cut.owners),
+      "sum": f"{totals[name]:016x}",
     }
-    for name, array in arrays.items()
+    for name, one in cells.items()
   }
   return {"leaves": fields, "metrics": dict(metrics)}
 
 
-def write(
-  path: pathlib.Path,
-  arrays: lv.Arrays,
-  kinds: Mapping[str, lv.Kind],
-  metrics: Mapping[str, float],
-) -> None:
-  """Writes a step at `path`: under another name first, renamed once it is whole."""
-  record = _record(arrays, kinds, metrics)
-  items: dict[str, Any] = {"digest": ocp.args.JsonSave({**record, "seal": lv.seal(record)})}
-  # Orbax refuses empty arrays and empty trees; the record tells all about them.
-  if full := {name: array for name, array in arrays.items() if array.size}:
-    items["state"] = ocp.args.PyTreeSave(full)
-  # The layout that `read` expects, whatever orbax's defaults become.
-  alone = {"multiprocessing_options": ALONE}
-  state = ocp.PyTreeCheckpointHandler(use_ocdbt=True, use_zarr3=False, **alone)
-  handler = ocp.CompositeCheckpointHandler(
-    state=state,
-    digest=ocp.JsonCheckpointHandler(**alone),
-    composite_options=ocp.CompositeOptions(**alone),
-  )
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with _named_safely(path) as place, ocp.Checkpointer(handler, **alone) as checkpointer:
-    checkpointer.save(place, args=ocp.args.Composite(**items))
-  # Orbax leaves its JSON to the page cache: older steps go once this one is safe from a power cut.
-  for entry in (*path.rglob("*"), path, path.parent):
-    descriptor = os.open(entry, os.O_RDONLY)
-    try:
-      os.fsync(descriptor)
-    finally:
-      os.close(descriptor)
+def write(path: pathlib.Path, record: Record, shared: bool) -> None:
+  """Makes a step whole whose parts all processes have written: sealed, then under its name.
+
+  Args:
+    path: of the step; its parts lie at `temporary(path)`, or here in a copy of a store.
+    record: what it holds.
+    shared: whether all parts lie here.
+  """
+  place = path if path.exists() else temporary(path)
+  if shared:
+    files.merge(place)
+  (place / "digest").mkdir(exist_ok=True)
+  # Hidden while it is half-written: it is what makes a step count.
+  fresh = place / "digest" / ".metadata"
+  fresh.write_text(json.dumps({**record, "seal": lv.seal(record)}), encoding="utf-8")
+  fresh.replace(place / "digest" / "metadata")
+  mine = [p for p in place.rglob("*") if files.PART not in str(p.relative_to(place))]
+  place.replace(path)
+  # Older steps go once this one is safe from a power cut.
+  files.sync((*(path / p.relative_to(place) for p in mine), path, path.parent))
 
 
 def read_record(path: pathlib.Path) -> Record:
@@ -118,56 +103,58 @@ def read_record(path: pathlib.Path) -> Record:
   return record
 
 
-def _read_state(path: pathlib.Path, expected: Mapping[str, lv.Spec]) -> lv.Arrays:
-  """Reads arrays by tensorstore: orbax's reader strews tracebacks about damaged ones on stderr."""
-  part = _part(path)
-  with _named_safely(path if part is None else part.parent) as place:
-    return _read_arrays(place if part is None else place / part.name, expected)
+def specs(record: Record) -> dict[str, lv.Spec]:
+  """What each array of a step is."""
+  return {n: lv.Spec(f["dtype"], tuple(f["shape"])) for n, f in record["leaves"].items()}
 
 
-def _part(path: pathlib.Path) -> pathlib.Path | None:
-  r"""Where arrays lie that orbax did not put together, in versions that knew no `_named_safely`.
+def cuts(record: Record) -> dict[str, Cut]:
+  """Who wrote which cells of each array; none of a step of versions where one process wrote all."""
+  return {
+    name: Cut(tuple(field["shape"]), tuple(field["cell"]), tuple(field["owners"]))
+    for name, field in record["leaves"].items()
+    if "cell" in field
+  }
 
-  Under a name with `[` the part was not found, under one with `\` it was written elsewhere: to a
-  folder for each part of the name, which was never renamed.
+
+def parts(
+  path: pathlib.Path, record: Record, wanted: Mapping[str, Sequence[Box]]
+) -> dict[str, Copies]:
+  """Reads boxes of a step's arrays.
+
+  Arrays of versions that had other digests are read whole, and checked here.
+
+  Raises:
+    DamagedError: such an array, or the type or shape of any, is not what was saved.
   """
-  if (path / _MANIFEST).exists():
-    return None
-  places = [path]
-  if "\\" in str(path):
-    step, state = (f"{part.name}{TEMPORARY}" for part in (path.parent, path))
-    above = pathlib.Path(str(path.parent.parent.absolute()).replace("\\", "/"))
-    places.append(above / step / state)
-  parts = [place / "ocdbt.process_0" for place in places]
-  return next((part for part in parts if (part / _MANIFEST).exists()), None)
+  known, written = specs(record), cuts(record)
+  names = {name: field.get("stored", name) for name, field in record["leaves"].items()}
+  old = [name for name in wanted if name not in written]
+  asked = {**wanted, **files.all_of({name: known[name] for name in old})}
+  pieces = files.pieces(known, written, asked)
+  owners = {owner for found in pieces.values() for owner, _ in found}
+  remote.fetch(path, ["" if owner < 0 else f"state/{files.part(owner)}/" for owner in owners])
+  arrays = files.read(path, names, known, pieces, asked)
+  whole = {name: arrays[name][0] for name in old}
+  found = lv.digests(whole)
+  if bad := [name for name in old if found[name] != record["leaves"][name]["digest"]]:
+    raise DamagedError(_differ(bad))
+  for name, array in whole.items():
+    arrays[name] = [array[(*index(box), ...)] for box in wanted[name]]
+  return {name: list(zip(boxes, arrays[name], strict=True)) for name, boxes in wanted.items()}
 
 
-def _read_arrays(path: pathlib.Path, expected: Mapping[str, lv.Spec]) -> lv.Arrays:
-  context = ts.Context()
-  base = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{path}/"}}
-  where = {name: {"driver": "zarr", "kvstore": {**base, "path": f"{name}/"}} for name in expected}
-  opening = {name: ts.open(at, read=True, context=context) for name, at in where.items()}
-  stores = {name: store.result() for name, store in opening.items()}
-  # Shapes before values: a damaged one could ask for any amount of memory.
-  for name, store in stores.items():
-    if lv.Spec(store.dtype.name, tuple(store.shape)) != expected[name]:
-      raise DamagedError(f"the dtype or shape of {name} is not the one that was saved")
-  reading = {name: store.read() for name, store in stores.items()}
-  return {name: np.asarray(array.result()) for name, array in reading.items()}
-
-
-def check(path: pathlib.Path) -> None:
-  """Reads a step that was just written, array by array, so that no second copy of all is held.
+def check_part(path: pathlib.Path, record: Record, ours: Mapping[str, Copies], sums: Sums) -> None:
+  """Reads back, array by array, what this process has just written.
 
   Raises:
     DamagedError: it cannot be read, or is not what was written.
   """
   try:
-    for name, field in read_record(path)["leaves"].items():
-      spec = lv.Spec(field["dtype"], tuple(field["shape"]))
-      found = {} if 0 in spec.shape else _read_state(path / "state", {name: spec})
-      if found and lv.digests(found)[name] != field["digest"]:
-        raise DamagedError(f"the values of {name} are not those that were saved")
+    for name, copies in ours.items():
+      found = parts(path, record, {name: [box for box, _ in copies]})
+      if digests(found, record)[name] != sums[name]:
+        raise DamagedError(_differ([name]))
   except DamagedError:
     raise
   except Exception as error:
@@ -175,34 +162,71 @@ def check(path: pathlib.Path) -> None:
     raise DamagedError(f"{type(error).__name__}: {first[:200]}") from error
 
 
+def differing(record: Record, totals: Sums, times: Mapping[str, int]) -> list[str]:
+  """What to say where arrays, each read so many times by all processes, are not what was saved."""
+  fields = record["leaves"]
+  bad = [
+    name
+    for name, total in totals.items()
+    if "sum" in fields[name]
+    and total & sums.MASK != int(fields[name]["sum"], 16) * times[name] & sums.MASK
+  ]
+  return [_differ(bad)] if bad else []
+
+
+def _differ(names: Sequence[str]) -> str:
+  return f"the values of {', '.join(names[:3])} are not those that were saved"
+
+
+def whole(
+  path: pathlib.Path, record: Record, names: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
+  """Reads and verifies arrays of a step whole, by this process alone."""
+  known = specs(record)
+  wanted = files.all_of({n: known[n] for n in (known if names is None else names)})
+  found = parts(path, record, wanted)
+  totals = digests(found, record)
+  if bad := differing(record, totals, dict.fromkeys(totals, 1)):
+    raise DamagedError(bad[0])
+  return {name: copies[0][1] for name, copies in found.items()}
+
+
+def check(path: pathlib.Path) -> None:
+  """Reads a step array by array, so that it is never held whole.
+
+  Raises:
+    DamagedError: it cannot be read, or is not what was written.
+  """
+  remote.fetch(path, ["digest/"])
+  record = read_record(path)
+  for name in record["leaves"]:
+    whole(path, record, [name])
+
+
 def read(path: pathlib.Path) -> tuple[lv.Arrays, Record]:
   """Reads and verifies a step; whatever is wrong with it raises, as whatever type of error."""
-  remote.fetch(path)
+  remote.fetch(path, ["digest/"])
   record = read_record(path)
-  specs = {n: lv.Spec(f["dtype"], tuple(f["shape"])) for n, f in record["leaves"].items()}
-  arrays = {n: np.zeros(s.shape, s.dtype) for n, s in specs.items() if 0 in s.shape}
-  if full := {n: s for n, s in specs.items() if 0 not in s.shape}:
-    arrays |= _read_state(path / "state", full)
-  digests = lv.digests(arrays)
-  if bad := [name for name, field in record["leaves"].items() if digests[name] != field["digest"]]:
-    raise DamagedError(f"the values of {', '.join(bad[:3])} are not those that were saved")
-  leaves, filled = current(record["leaves"])
-  if filled:
+  record = of_now(path, record)
+  return whole(path, record), record
+
+
+def of_now(path: pathlib.Path, record: Record, *, told: bool = True) -> Record:
+  """A record by the names that arrays have now; `stored` says by which they are stored."""
+  names, filled = current({name: name for name in record["leaves"]})
+  if filled and told:
     log.warning(
       "%s holds EMA parameters without their running statistics (%d arrays): "
       "those of the network itself are taken",
       path,
       len(filled),
     )
-  return current(arrays)[0], {**record, "leaves": leaves}
+  fields = {name: {**record["leaves"][own], "stored": own} for name, own in names.items()}
+  return {**record, "leaves": fields}
 
 
-def added(
-  found: tuple[int, lv.Arrays, Record], wanted: Mapping[str, Any]
-) -> tuple[int, lv.Arrays, Record]:
-  """A checkpoint with what states did not have before, zeros: nothing is known of it."""
-  step, arrays, record = found
-  new = {n: leaf for n, leaf in wanted.items() if n.startswith(ADDED) and n not in arrays}
-  zeros = {n: np.zeros(leaf.shape, leaf.dtype) for n, leaf in new.items()}
-  fields = {n: {"is": str(lv.spec(n, leaf)), "impl": ""} for n, leaf in zeros.items()}
-  return step, {**arrays, **zeros}, {**record, "leaves": {**record["leaves"], **fields}}
+def added(wanted: Mapping[str, Any], record: Record) -> dict[str, np.ndarray]:
+  """What states of before did not have, as zeros: nothing is known of it."""
+  found = record["leaves"]
+  new = {n: leaf for n, leaf in wanted.items() if n.startswith(ADDED) and n not in found}
+  return {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in new.items()}

@@ -12,7 +12,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from maskjax.errors import BadInput, unknown
 from maskjax.task.answers import around, wrapped
 from maskjax.task.base import Task
-from maskjax.train.checkpoints import leaves
+from maskjax.train.checkpoints import cuts, leaves
+from maskjax.train.mesh.gather import get
 from maskjax.train.mesh.mapped import mapped
 from maskjax.train.mesh.partition import LEAST, axes_of, partition
 from maskjax.train.pod.waiting import waiting
@@ -225,19 +226,12 @@ def _lay(x: Any, sharding: NamedSharding) -> jax.Array:
     if x.sharding == sharding:
       return x
     with waiting(f"all parts of an array {leaves.spec('', x)}, to lay it out anew"):
-      return leaves.relaid(x, sharding)
+      return cuts.relaid(x, sharding)
   if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
     data = _lay(jax.random.key_data(x), sharding)
     return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
   whole = np.asarray(x)
   return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
-
-
-def get(tree: Any) -> Any:
-  """Arrays whole in the memory of every process, whatever devices they lie on."""
-  if jax.process_count() == 1:
-    return jax.device_get(tree)
-  return jax.tree_util.tree_map_with_path(_fetch, tree)
 
 
 def bytes_per_device(tree: Any) -> int:
@@ -247,10 +241,3 @@ def bytes_per_device(tree: Any) -> int:
 
 def _bytes(x: Any, shape: Sequence[int] | None = None) -> int:
   return math.prod(x.shape if shape is None else shape) * x.dtype.itemsize
-
-
-def _fetch(path: Any, x: Any) -> Any:
-  if leaves.here(x):
-    return jax.device_get(x)
-  name = jax.tree_util.keystr(path, simple=True, separator="/") or "an array"
-  return leaves.gathered(x, name, keep=True)

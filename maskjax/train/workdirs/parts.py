@@ -7,7 +7,6 @@ end within a line, with which the next one goes on.
 """
 
 import dataclasses
-import os
 import pathlib
 import re
 import zlib
@@ -17,6 +16,7 @@ from maskjax.train.workdirs.store import Store
 
 GROWING = re.compile(r"(^|/)metrics\.jsonl$")
 PART = re.compile(r"^(.*metrics\.jsonl)\.parts/([0-9a-f]{8})-(\d{12})$")
+TAIL = 4096  # bytes, some rows
 
 
 @dataclasses.dataclass
@@ -28,7 +28,7 @@ class Growing:
     name: of the file, below the store's root.
     whole: the CRC-32 of the whole as it was put, 0 where there is none.
     sent: how many bytes lie there, whole and parts.
-    file: the local file's inode; another one was written anew.
+    tail: the last of these bytes; a file that has others there was written anew.
     parts: names of the parts, of an earlier launch too.
   """
 
@@ -36,7 +36,7 @@ class Growing:
   name: str
   whole: int = 0
   sent: int = 0
-  file: int | None = None
+  tail: bytes = b""
   parts: list[str] = dataclasses.field(default_factory=list)
 
   def pull(self, path: pathlib.Path, parts: Iterable[str]) -> None:
@@ -51,30 +51,28 @@ class Growing:
     if len(data) > there:
       path.parent.mkdir(parents=True, exist_ok=True)
       path.write_bytes(data)
-    self.sent = len(data)
-    self.file = path.stat().st_ino if path.exists() else None
+    self.sent, self.tail = len(data), data[-TAIL:]
 
   def append(self, path: pathlib.Path) -> bool:
     """Puts what is new as a part; False where the file was written anew instead."""
     with open(path, "rb") as file:
-      status = os.fstat(file.fileno())
-      if self.file not in (None, status.st_ino) or status.st_size < self.sent:
+      file.seek(self.sent - len(self.tail))
+      # Not by the inode: that of a file which was replaced may be given again.
+      if file.read(len(self.tail)) != self.tail:
         return False
-      file.seek(self.sent)
       data = file.read()
     if data:
       name = f"{self.name}.parts/{self.whole:08x}-{self.sent:012d}"
       self._put(name, data)
       self.parts.append(name)
-    self.sent, self.file = self.sent + len(data), status.st_ino
+    self.sent, self.tail = self.sent + len(data), (self.tail + data)[-TAIL:]
     return True
 
   def put(self, path: pathlib.Path) -> None:
     """Puts the whole, then takes the parts away."""
-    with open(path, "rb") as file:
-      inode, data = os.fstat(file.fileno()).st_ino, file.read()
+    data = path.read_bytes()
     self._put(self.name, data)
-    self.whole, self.sent, self.file = zlib.crc32(data), len(data), inode
+    self.whole, self.sent, self.tail = zlib.crc32(data), len(data), data[-TAIL:]
     while self.parts:
       self.store.remove(f"{self.store.root}/{self.parts[0]}")
       del self.parts[0]

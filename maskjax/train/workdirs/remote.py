@@ -34,6 +34,7 @@ UNKNOWN: Stamp = (-1, -1)  # no local file's: what lies in the store may be anyt
 # What a run never reads back; the values of checkpoints; the files that make a checkpoint count.
 WRITTEN = re.compile(r"(^|/)(tensorboard|views|profile)/")
 VALUES = re.compile(r"((?:^|.*/)checkpoints/[^/]+)/(?!digest/)")
+PARTS = re.compile(r"(?:^|/)checkpoints/[^/]+/state/ocdbt\.process_(\d+)/")
 SEAL = re.compile(r"(^|/)checkpoints/[^/]+/digest/")
 # Half-written: hidden files, fresh copies about to be renamed, orbax's unfinished steps.
 UNFINISHED = re.compile(r"(^|/)\.|\.new$|\.orbax-checkpoint-tmp")
@@ -68,7 +69,7 @@ def mirrored(
     mirror.pull()
     _mirrors.append(mirror)
     try:
-      with contextlib.closing(mirror), _pushed_last(mirror, write and me().first):
+      with contextlib.closing(mirror), _pushed_last(mirror, write):
         yield mirror.place
     except (BadInput, Restart) as error:
       if (text := told(str(error))) == str(error):
@@ -135,11 +136,21 @@ def _warn(done: Future[None]) -> None:
     log.warning("%s", error)
 
 
-def fetch(path: pathlib.Path) -> None:
-  """Gets the values of the checkpoint at a local path; does nothing where the path is no copy."""
+def fetch(path: pathlib.Path, below: Sequence[str]) -> None:
+  """Gets what lies in parts of a checkpoint at a local path, unless the path is no copy.
+
+  Args:
+    path: of the checkpoint.
+    below: how names of what is needed begin there; the empty one for all.
+  """
   for mirror in _mirrors:
     if path.is_relative_to(mirror.folder):
-      mirror.fetch(path)
+      mirror.fetch(path, below)
+
+
+def apart(path: pathlib.Path) -> bool:
+  """Whether a local path is a copy of this process' own, of what lies in a store."""
+  return any(path.is_relative_to(mirror.folder) for mirror in _mirrors)
 
 
 def told(text: str) -> str:
@@ -187,10 +198,12 @@ class Mirror:
     for name in {*filter(GROWING.search, names), *(match[1] for match in parts)}:
       self._grown(name).pull(self.folder / name, [m[0] for m in parts if m[1] == name])
 
-  def fetch(self, path: pathlib.Path) -> None:
-    """Gets what is not local yet below a local path."""
-    below = f"{path.relative_to(self.folder).as_posix()}/"
-    self._get([n for n, stamp in self._there.items() if stamp is None and n.startswith(below)])
+  def fetch(self, path: pathlib.Path, below: Sequence[str]) -> None:
+    """Gets what begins so below a local path and is not local yet, put by other processes too."""
+    place = f"{path.relative_to(self.folder).as_posix()}/"
+    names = [f"{place}{name}" for name in self._store.ask("read", self._found, place)]
+    wanted = [name for name in names if name.startswith(tuple(place + start for start in below))]
+    self._get([name for name in wanted if self._there.get(name) is None])
 
   def push(self, *, whole: bool = True) -> Future[None]:
     """Puts what changed and takes away what is gone, after the pushes already asked for.
@@ -208,7 +221,7 @@ class Mirror:
   def _push(self, whole: bool) -> None:
     if not self.writes:
       return
-    here = self._local()
+    here = {name: stamp for name, stamp in self._local().items() if self._own(name)}
     changed = [name for name, stamp in here.items() if self._there.get(name) != stamp]
     if not whole:
       changed = [name for name in changed if not LATER.search(name)]
@@ -222,16 +235,25 @@ class Mirror:
     for sealing in (False, True):
       self._put([name for name in changed if bool(SEAL.search(name)) == sealing], here)
     # A checkpoint that goes stops counting before its values go.
-    gone = sorted((n for n in self._there if self._is_gone(n)), key=lambda n: not SEAL.search(n))
+    gone = sorted(
+      (name for name in self._there if self._own(name) and self._is_gone(name)),
+      key=lambda name: not SEAL.search(name),
+    )
     for name in gone:
       self._store.remove(self._path(name))
       del self._there[name]
 
+  def _own(self, name: str) -> bool:
+    """Whether this process puts a file: the first all that it has, the others their parts."""
+    found = PARTS.search(name)
+    return me().first or (found is not None and int(found[1]) == me().index)
+
   def _grown(self, name: str) -> Growing:
     return self._growing.setdefault(name, Growing(self._store, name))
 
-  def _found(self) -> list[str]:
-    files, root = self._store.files, self._store.root
+  def _found(self, below: str = "") -> list[str]:
+    """The names of what lies in the store, or in a folder of it."""
+    files, root = self._store.files, f"{self._store.root}/{below}".rstrip("/")
     files.invalidate_cache()
     return [name[len(root) :].strip("/") for name in files.find(root)]
 

@@ -1,11 +1,12 @@
 """Damaged checkpoints: every one is either harmless or passed over with one warning."""
 
-import contextlib
+import dataclasses
 import json
 import logging
 import pathlib
 import random
 import shutil
+import zipfile
 from typing import Any
 
 import jax
@@ -17,8 +18,8 @@ import pytest
 import tensorstore as ts
 
 from maskjax.errors import BadInput
+from maskjax.train.checkpoints import files, verified
 from maskjax.train.checkpoints import leaves as lv
-from maskjax.train.checkpoints import verified
 from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.checkpoints.leaves import spec
 
@@ -129,7 +130,10 @@ def test_an_array_of_another_shape_or_type_is_refused_before_its_values_are_read
   with Checkpoints(tmp_path) as checkpoints:
     checkpoints.save(1, {"x": np.ones((3, 4), np.float32)})
   step = tmp_path / "checkpoints" / "1"
-  store = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{step / 'state'}/"}}
+  store = {
+    "driver": "ocdbt",
+    "base": {"driver": "file", "path": f"{step / 'state' / files.part(0)}/"},
+  }
   metadata = {"dtype": dtype, "shape": shape, "chunks": [4, 4], "compressor": None}
   at = {"driver": "zarr", "kvstore": {**store, "path": "x/"}, "metadata": metadata}
   ts.open(at, create=True, delete_existing=True).result()
@@ -169,34 +173,68 @@ def test_a_workdir_of_any_name_can_be_read_again(tmp_path, name):
   assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def of_before(folder: pathlib.Path) -> pathlib.Path:
+  """A step as versions left it in which one process wrote all, with digests of whole arrays."""
+  with zipfile.ZipFile(pathlib.Path(__file__).with_name("whole_leaves.zip")) as file:
+    file.extractall(folder)
+  return folder / "checkpoints" / "3"
+
+
+BEFORE = {
+  "w": np.arange(24, dtype=np.float32).reshape(4, 6),
+  "b": np.full(3, 1.5, jnp.bfloat16),
+  "key": jax.random.key(5),
+  "position": np.int64(2**40),
+  "empty": np.zeros((0, 2)),
+}
+
+
+def test_a_step_of_before_is_read_and_checked(tmp_path, caplog):
+  step = of_before(tmp_path)
+  like = jax.tree.map(lambda x: x if spec("", x).dtype == "key<fry>" else np.zeros_like(x), BEFORE)
+  with Checkpoints(tmp_path, keep=2) as checkpoints:
+    number, found = checkpoints.restore(like)
+    assert (number, same(found, BEFORE)) == (3, True)
+    checkpoints.save(3, BEFORE)  # nothing to be done
+    with pytest.raises(BadInput, match="has a good step 3 already"):
+      checkpoints.save(3, like)
+    checkpoints.save(4, BEFORE)
+  record = json.loads((step / "digest" / "metadata").read_text())
+  del record["seal"]
+  record["leaves"]["w"]["digest"] = "0" * 64
+  (step / "digest" / "metadata").write_text(json.dumps({**record, "seal": lv.seal(record)}))
+  assert Checkpoints(tmp_path).restore(like)[0] == 4
+  with pytest.raises(BadInput, match="the values of w are not those that were saved"):
+    Checkpoints(tmp_path).restore(like, step=3)
+
+
 @pytest.mark.parametrize("name", ["a[1]b", r"a\b", r"a\[1] b\c", "a*?"])
-def test_what_orbax_did_not_put_together_is_read(tmp_path, monkeypatch, name):
+def test_what_orbax_did_not_put_together_is_read(tmp_path, name):
   """As it left steps in workdirs of such names, before they were written by a link."""
-  with monkeypatch.context() as before:
-    before.setattr(verified, "_named_safely", contextlib.nullcontext)
-    before.setattr(verified, "check", lambda path: None)
-    with Checkpoints(tmp_path / name, keep=2) as checkpoints:
-      for step in (1, 2):
-        checkpoints.save(step, {"x": np.arange(4.0) + step})
+  step = of_before(tmp_path / name)
+  for of_all in (step / "state" / "manifest.ocdbt", step / "state" / "d"):
+    shutil.rmtree(of_all) if of_all.is_dir() else of_all.unlink()
+  if "\\" in name:
+    elsewhere = pathlib.Path(str(step.parent).replace("\\", "/")) / f"3{files.TEMPORARY}"
+    elsewhere = elsewhere / f"state{files.TEMPORARY}" / files.part(0)
+    elsewhere.parent.mkdir(parents=True)
+    (step / "state" / files.part(0)).rename(elsewhere)
   again = Checkpoints(tmp_path / name, keep=3)
-  for step in (1, 2):
-    found = again.restore({"x": np.zeros(4)}, step=step)
-    np.testing.assert_array_equal(found[1]["x"], np.arange(4.0) + step)
-  again.save(3, {"x": np.zeros(4)})  # it goes on there
+  assert same(again.restore(BEFORE)[1], BEFORE)
+  again.save(4, BEFORE)  # it goes on there
   again.close()
-  assert again.restore({"x": np.ones(4)})[0] == 3
+  assert again.restore(BEFORE)[0] == 4
 
 
 def test_each_save_is_read_back_before_an_older_one_goes(tmp_path, monkeypatch):
-  true = verified.write
+  true = files.put
 
-  def damaging(path, arrays, kinds, metrics):
-    record = verified._record(arrays, kinds, metrics)
-    true(path, {"x": arrays["x"] + (path.name == "2")}, kinds, metrics)
-    sealed = {**record, "seal": lv.seal(record)}
-    (path / "digest" / "metadata").write_text(json.dumps(sealed))
+  def damaging(step, cells):
+    one = cells["x"]
+    changed = [(box, array + (step.name[0] == "2")) for box, array in one.copies]
+    true(step, {"x": dataclasses.replace(one, copies=changed)})
 
-  monkeypatch.setattr(verified, "write", damaging)
+  monkeypatch.setattr(files, "put", damaging)
   checkpoints = Checkpoints(tmp_path, keep=1)
   checkpoints.save(1, {"x": np.arange(4.0)})
   checkpoints.save(2, {"x": np.arange(4.0)})

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from maskjax.train.checkpoints import leaves
-from maskjax.train.mesh import mesh
+from maskjax.train.checkpoints import cuts
+from maskjax.train.mesh import gather, mesh
 from maskjax.train.pod.waiting import waiting
 
 
@@ -57,8 +57,8 @@ def test_what_ends_in_time_or_fails_says_nothing_more(caplog):
 @pytest.fixture
 def held_up(monkeypatch, caplog):
   """One process that gathers as several do, and whose others are late."""
-  monkeypatch.setattr(leaves, "here", lambda leaf: False)
-  for module in (leaves, mesh):
+  monkeypatch.setattr(gather, "here", lambda leaf: False)
+  for module in (gather, mesh):
     monkeypatch.setattr(module, "waiting", functools.partial(waiting, every=0.01))
 
   def late(leaf, sharding):
@@ -66,15 +66,7 @@ def held_up(monkeypatch, caplog):
     until(caplog)
     return jax.device_put(leaf, sharding, may_alias=False)
 
-  monkeypatch.setattr(leaves, "relaid", late)
-
-
-def test_a_leaf_that_is_gathered_is_named(held_up, caplog):
-  one = mesh.make_mesh({})
-  made = jax.device_put(np.arange(6, dtype=np.float32).reshape(2, 3), one.everywhere)
-  found = leaves.host({"params/w": made})
-  np.testing.assert_array_equal(found["params/w"], np.arange(6).reshape(2, 3))
-  assert "waits for all parts of params/w float32[2,3], for" in caplog.messages[0]
+  monkeypatch.setattr(cuts, "relaid", late)
 
 
 def test_arrays_that_are_fetched_or_laid_out_anew_are_named(held_up, caplog, monkeypatch):

@@ -65,7 +65,8 @@ def test_what_is_local_stays_where_it_is(tmp_path):
     assert place == tmp_path
     assert remote.told(str(tmp_path)) == str(tmp_path)
   remote.push(tmp_path)
-  remote.fetch(tmp_path)
+  remote.fetch(tmp_path, [""])
+  assert not remote.apart(tmp_path)
 
 
 def test_two_launches_of_one_machine(store):
@@ -171,7 +172,9 @@ def test_a_checkpoint_that_cannot_be_fetched_now_is_not_a_bad_one(tmp_path, monk
     checkpoints.save(step, {"a": np.float32(step)})
   checkpoints.wait()
   away = Restart("the store is away")
-  monkeypatch.setattr(checkpoint.verified.remote, "fetch", failing([away] * 3, lambda path: None))
+  monkeypatch.setattr(
+    checkpoint.verified.remote, "fetch", failing([away] * 3, lambda path, below: None)
+  )
   for call in (checkpoints.read, lambda: checkpoints.restore({"a": np.float32(0)})):
     with pytest.raises(Restart, match="the store is away"):
       call()
@@ -240,6 +243,14 @@ def test_a_file_that_was_written_anew_is_put_whole(store, tmp_path):
   growing.put(path)
   assert store.cat_file("/bucket/runs/one/metrics.jsonl") == b"two\nand more\n"
   assert growing.parts == []
+
+
+def test_a_file_that_is_replaced_twice_and_gets_its_inode_again(store, tmp_path):
+  path, growing = tmp_path / "metrics.jsonl", Growing(stores.Store(URL), "metrics.jsonl")
+  path.write_bytes(b"one\n")
+  assert growing.append(path)
+  path.write_bytes(b"two\nthree\n")
+  assert not growing.append(path)
 
 
 def test_parts_after_another_whole_count_no_more(store, tmp_path):
