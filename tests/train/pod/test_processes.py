@@ -266,7 +266,7 @@ def evaluated(found):
 
 
 def test_a_run_goes_on_with_other_counts_of_processes_and_devices(site, monkeypatch):
-  # Cut over devices of both processes, so that a checkpoint has to be gathered.
+  # Cut over devices of both processes, of which each writes its cells.
   words = ["--config.mesh.preset=fsdp"]
   act = f"1 step 7 self {int(signal.SIGKILL)}"
   statuses, said = site("2x2", 2, devices=2, act=act, words=words)
