@@ -156,7 +156,7 @@ def common() -> ConfigDict:
   c.seed, c.seeds = 0, 1
   c.accumulate, c.ema = 1, 0.0
   c.loader = dict(workers=8, threads=4, prefetch=4)
-  axes = ("data", "fsdp", "tensor")
+  axes = ("slice", "data", "fsdp", "tensor")
   c.mesh = dict(
     preset="data",
     shape={axis: config_dict.placeholder(int) for axis in axes},

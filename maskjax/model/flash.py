@@ -12,7 +12,7 @@ LEAST = 1024
 # The kernel meets so many queries and keys at once, the more the better.
 EDGES = (512, 256, 128)
 # Axes of a mesh over which examples are cut, and that of heads; others do not matter here.
-EXAMPLES, HEADS = ("data", "fsdp"), "tensor"
+EXAMPLES, HEADS = ("slice", "data", "fsdp"), "tensor"
 
 
 def able(q: Float[Array, "*b h q d"], k: Float[Array, "*b h k d"], v: Array) -> bool:

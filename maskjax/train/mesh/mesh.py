@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from maskjax.errors import BadInput, unknown
@@ -19,7 +20,10 @@ from maskjax.train.mesh.partition import LEAST, axes_of, partition
 from maskjax.train.pod.waiting import waiting
 
 AXES = ("data", "fsdp", "tensor")
-# The axes of each preset, and how long they are unless said otherwise: -1 takes what is left.
+# The axis over slices, which a data centre's network joins, slower than the links within a slice.
+SLICE = "slice"
+# The axes of each preset, and how long they are unless said otherwise: -1 takes what is left. But
+# for "pmap" there is also one over slices, as long as there are slices.
 PRESETS: dict[str, dict[str, int]] = {
   "data": {"data": -1},
   "pmap": {"data": -1},
@@ -29,7 +33,7 @@ PRESETS: dict[str, dict[str, int]] = {
 
 
 class Mesh(NamedTuple):
-  """All devices of a run, in rows called "data", "fsdp" and "tensor".
+  """All devices of a run, in rows called "data", "fsdp" and "tensor"; of several slices "slice".
 
   Attributes:
     preset: "data" and "pmap" keep the state whole on every device, "fsdp" cuts it over the axis
@@ -37,7 +41,7 @@ class Mesh(NamedTuple):
     devices: how many, those of all processes together.
     mesh: the devices.
     everywhere: the sharding of what every device holds whole.
-    cut: the sharding of what is cut along its first axis, over "data" and "fsdp".
+    cut: the sharding of what is cut along its first axis, over "slice", "data" and "fsdp".
     rules: pairs (regular expression, axes of a parameter), which go before those of the preset.
     least: leaves of fewer entries stay whole.
   """
@@ -50,11 +54,16 @@ class Mesh(NamedTuple):
   rules: Sequence[Any] = ()
   least: int = LEAST
 
+  @property
+  def parts(self) -> int:
+    """In how many parts a batch is cut."""
+    return math.prod(self.mesh.shape[axis] for axis in axes_of(self.cut.spec[0]))
+
   def check(self, batch_size: int, accumulate: int) -> None:
     """Raises `BadInput` where a batch cannot be cut evenly over devices and microbatches."""
     if accumulate < 1:
       raise BadInput(f"accumulate must be at least 1, got {accumulate}")
-    parts = self.mesh.shape["data"] * self.mesh.shape.get("fsdp", 1)
+    parts = self.parts
     if batch_size < 1 or batch_size % (parts * accumulate):
       said = f"{parts} device(s)" + (f" times {accumulate} microbatches" if accumulate > 1 else "")
       raise BadInput(f"batch_size {batch_size} is not divisible by {said}")
@@ -148,10 +157,14 @@ def make_mesh(
   """The mesh that a config's section describes, of all devices unless some are given.
 
   Its `preset` is "data" unless said otherwise; `shape` says how long the axes of the preset are, -1
-  takes what is left; `rules` and `least` are those of `Mesh`.
+  takes what is left; `rules` and `least` are those of `Mesh`. Devices of several slices get an axis
+  "slice" over these, outermost: batches are cut over it, the state never is, so that between slices
+  only sums of gradients travel. `shape` may say another length of it, one of simulated slices or 1
+  for none.
 
   Raises:
-    BadInput: an unknown preset, axis or field, a shape that does not multiply to the devices.
+    BadInput: an unknown preset, axis or field, a shape that does not multiply to the devices, an
+      axis over more or fewer slices than there are.
   """
   section = {name: value for name, value in (section or {}).items() if value is not None}
   known = ("preset", "shape", "rules", "least")
@@ -165,25 +178,57 @@ def make_mesh(
     raise BadInput(f"mesh.rules cut a state that preset {preset!r} keeps whole: use 'fsdp'")
   devices = jax.devices() if devices is None else devices
   shape = {axis: size for axis, size in section.get("shape", {}).items() if size is not None}
-  sizes = _sizes(preset, shape, len(devices))
+  slices = len({slice_of(device) for device in devices})
+  sizes = _sizes(preset, shape, len(devices), slices)
   # `pmap` makes a mesh of one axis; on the same, nothing is moved or traced again.
   axes = ("data",) if preset == "pmap" else AXES
-  lengths, types = [sizes.get(axis, 1) for axis in axes], (AxisType.Auto,) * len(axes)
-  mesh = jax.make_mesh(lengths, axes, axis_types=types, devices=devices)
+  if sizes.get(SLICE, 1) > 1:
+    axes = (SLICE, *AXES)
+  mesh = laid({axis: sizes.get(axis, 1) for axis in axes}, devices)
   return Mesh(
     preset=preset,
     devices=len(devices),
     mesh=mesh,
     everywhere=NamedSharding(mesh, PartitionSpec()),
-    cut=NamedSharding(mesh, PartitionSpec(axes[:2])),
+    cut=NamedSharding(mesh, PartitionSpec(tuple(axis for axis in axes if axis != "tensor"))),
     rules=rules,
     least=section.get("least", LEAST),
   )
 
 
-def _sizes(preset: str, given: Mapping[str, int], devices: int) -> dict[str, int]:
+def slice_of(device: Any) -> int:
+  """Which slice a device is of; hosts of GPUs are slices, those of NVLink's domain together."""
+  return getattr(device, "slice_index", 0)
+
+
+def laid(lengths: Mapping[str, int], devices: Sequence[Any]) -> jax.sharding.Mesh:
+  """Devices in rows, those of one slice together.
+
+  Args:
+    lengths: of each axis by its name, "slice" first where it is there.
+    devices: as many.
+  """
+  sizes, types = list(lengths.values()), (AxisType.Auto,) * len(lengths)
+  if len({slice_of(device) for device in devices}) == 1:
+    return jax.make_mesh(sizes, tuple(lengths), axis_types=types, devices=devices)
+  if SLICE in lengths:
+    ones = [1] * (len(sizes) - 1)
+    rows = mesh_utils.create_hybrid_device_mesh([1, *sizes[1:]], [sizes[0], *ones], devices)
+  else:  # an axis goes over slices as over anything else
+    order = sorted(devices, key=lambda device: (slice_of(device), device.id))
+    rows = np.array(order).reshape(sizes)
+  return jax.sharding.Mesh(rows, tuple(lengths), axis_types=types)
+
+
+def _sizes(preset: str, given: Mapping[str, int], devices: int, slices: int) -> dict[str, int]:
   """How long each of the axes is."""
   usual = dict(PRESETS[preset])
+  if preset != "pmap":
+    usual = {SLICE: slices, **usual}
+  if given.get(SLICE) == -1:
+    given = {**given, SLICE: slices}
+  if slices > 1 and given.get(SLICE, 1) not in (1, slices):
+    raise BadInput(f"mesh.shape.slice={given[SLICE]}: the devices are of {slices} slices")
   for axis, size in given.items():
     if axis not in usual:
       raise unknown(f"axis of preset {preset!r}", axis, usual)
@@ -192,6 +237,8 @@ def _sizes(preset: str, given: Mapping[str, int], devices: int) -> dict[str, int
   if devices % usual.get("tensor", 1):
     usual["tensor"] = 1  # The same config runs on one device.
   sizes = {**usual, **given}
+  if sizes.get(SLICE) == 1 and SLICE not in given:
+    del sizes[SLICE]
   if -1 not in sizes.values() and "data" not in given:
     sizes["data"] = -1
   free = [axis for axis, size in sizes.items() if size == -1]

@@ -82,7 +82,7 @@ def make(
   cut = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=mesh.cut)
   return Step(
     batch_size=config["batch_size"],
-    unit=mesh.mesh.shape["data"] * mesh.mesh.shape["fsdp"] * config.get("accumulate", 1),
+    unit=mesh.parts * config.get("accumulate", 1),
     mesh=mesh,
     dtype=compute_dtype(config),
     state=made.state,

@@ -1,5 +1,6 @@
 """Devices and microbatches change nothing but the order of sums."""
 
+import dataclasses
 import inspect
 import json
 import os
@@ -17,6 +18,7 @@ from maskjax.data.pipeline import batches
 from maskjax.errors import BadInput
 from maskjax.task.base import Task
 from maskjax.train.checkpoints.checkpoint import Checkpoints
+from maskjax.train.mesh import mesh as meshes
 from maskjax.train.mesh.mesh import AXES, PRESETS, make_mesh
 from maskjax.train.run import train
 from maskjax.train.setup.build import make_parts
@@ -40,7 +42,7 @@ EVALS = {
 # A run on eight devices a step at a time, by one preset after the other, then in microbatches.
 RELAY = (
   {"mesh": {"preset": "pmap"}, "evals": EVALS},
-  {"mesh": {"preset": "fsdp", "least": 32}},
+  {"mesh": {"preset": "fsdp", "least": 32, "shape": {"slice": 2}}},
   {"mesh": {"preset": "fsdp_tensor", "least": 32}, "evals": EVALS},
   {"accumulate": 2},
 )
@@ -167,6 +169,11 @@ def test_a_state_is_placed_and_comes_back(preset):
     ({"preset": "pmap"}, {"data": 8}),
     ({"preset": "fsdp"}, {"data": 1, "fsdp": 8, "tensor": 1}),
     ({"preset": "fsdp", "shape": {"fsdp": 4}}, {"data": 2, "fsdp": 4, "tensor": 1}),
+    ({"shape": {"slice": 2}}, {"slice": 2, "data": 4, "fsdp": 1, "tensor": 1}),
+    (
+      {"preset": "fsdp", "shape": {"slice": 2}},
+      {"slice": 2, "data": 1, "fsdp": 4, "tensor": 1},
+    ),
     ({"preset": "fsdp_tensor"}, {"data": 1, "fsdp": 4, "tensor": 2}),
     (
       {"preset": "fsdp_tensor", "shape": {"data": -1, "fsdp": 2}},
@@ -180,12 +187,72 @@ def test_the_shape_of_a_mesh(monkeypatch, section, shape):
   assert dict(make_mesh(section, [None] * 8).mesh.shape) == shape
 
 
+@dataclasses.dataclass(frozen=True)
+class Chip:
+  """A device of a slice, as far as laying it out asks."""
+
+  id: int
+  slice_index: int
+  platform: str = "cpu"
+  device_kind: str = "cpu"
+  process_index: int = 0
+
+
+# Two slices of four, found in another order.
+CHIPS = [Chip(i, i % 2) for i in range(8)]
+
+
+@pytest.fixture
+def rows(monkeypatch):
+  """Meshes of devices that are not there: `rows(section)` gives the slice of each, and the axes."""
+  made = lambda rows, names, **_: (rows, names)
+  monkeypatch.setattr(jax.sharding, "Mesh", made)
+  monkeypatch.setattr(meshes, "NamedSharding", lambda *_: None)
+  return lambda section: make_mesh(section, CHIPS).mesh
+
+
+@pytest.mark.parametrize(
+  ("section", "axes", "shape"),
+  [
+    ({}, ("slice", *AXES), (2, 4, 1, 1)),
+    ({"preset": "fsdp"}, ("slice", *AXES), (2, 1, 4, 1)),
+    ({"preset": "fsdp", "shape": {"slice": -1, "data": 2}}, ("slice", *AXES), (2, 2, 2, 1)),
+    # Where the state is to be cut over slices too.
+    ({"preset": "fsdp", "shape": {"slice": 1}}, AXES, (1, 8, 1)),
+    ({"preset": "pmap"}, ("data",), (8,)),
+  ],
+)
+def test_devices_of_several_slices_lie_together(rows, section, axes, shape):
+  devices, names = rows(section)
+  assert names == axes
+  assert devices.shape == shape
+  slices = [chip.slice_index for chip in devices.flat]
+  assert slices == [0] * 4 + [1] * 4
+  assert len({chip.id for chip in devices.flat}) == 8
+
+
+def test_an_axis_over_more_slices_than_there_are_is_refused(rows):
+  with pytest.raises(BadInput, match=r"mesh.shape.slice=4: the devices are of 2 slices"):
+    rows({"shape": {"slice": 4}})
+
+
+def test_batches_are_cut_over_slices_and_states_are_not():
+  mesh = make_mesh({"preset": "fsdp", "least": 1})
+  abstract = jax.sharding.AbstractMesh((2, 2, 2, 1), ("slice", *AXES))
+  cut = jax.sharding.NamedSharding(abstract, jax.sharding.PartitionSpec(("slice", "data", "fsdp")))
+  eight = mesh._replace(mesh=abstract, cut=cut)
+  assert eight.parts == 8
+  state = {"variables": {"params": {"w": jax.ShapeDtypeStruct((16, 16), np.float32)}}}
+  assert tuple(eight.shardings(state)["variables"]["params"]["w"].spec) == ("fsdp",)
+
+
 @pytest.mark.parametrize(
   ("section", "said"),
   [
     ({"preset": "fdsp"}, "unknown preset of mesh 'fdsp'.*fsdp"),
     ({"presets": "fsdp"}, "unknown field of mesh 'presets'"),
     ({"preset": "data", "shape": {"fsdp": 2}}, "unknown axis of preset 'data' 'fsdp'"),
+    ({"preset": "pmap", "shape": {"slice": 2}}, "unknown axis of preset 'pmap' 'slice'"),
     ({"preset": "fsdp", "shape": {"data": 3, "fsdp": 2}}, "does not multiply to 8"),
     ({"preset": "fsdp", "shape": {"data": 3}}, "data=3 by fsdp=-1 does not multiply to 8"),
     ({"preset": "fsdp_tensor", "shape": {"tensor": 3}}, "does not multiply to 8"),
