@@ -2,7 +2,7 @@
 
 A collective keeps a thread of the client on each simulated device until all processes have come. So
 does the launch of the next program while many are under way: it waits for one of them to end. A
-process that runs ahead of the others, as all do but the first where a checkpoint is gathered, needs
+process that runs ahead of the others, as where many arrays are gathered, needs
 both at once, two threads a device; with fewer its launches have the threads that its collectives
 wait for. XLA reads how many there are from the environment, when jax starts its backend.
 """

@@ -3,8 +3,9 @@
 A run knows local files only. Of a URL it gets a local copy: what the store holds is pulled first,
 values of checkpoints when they are read, and what changes is pushed with every log line (of the
 figures what is new, see `parts`), with every checkpoint before its save counts as done, and at the
-end. A checkpoint's sealed digest goes last and its predecessors after it, so that the store always
-holds a whole one. A store that does not answer is asked again for half a minute, see `store`.
+end. Of several processes each pushes its part of a checkpoint, the first all else. A checkpoint's
+sealed digest goes last, when all parts are there, and its predecessors after it, so that the store
+always holds a whole one. A store that does not answer is asked again for half a minute, see `store`.
 
 Object stores have no locks: that no other machine writes to the same URL is the user's to see to.
 """
@@ -52,7 +53,7 @@ def mirrored(
 ) -> Iterator[str | os.PathLike[str]]:
   """The place itself where it is local, or the local copy of a URL while the block runs.
 
-  With `write` the first process pushes what changes. Errors name the URL, not the copy.
+  With `write` each process pushes what changes and is its own. Errors name the URL, not the copy.
 
   Raises:
     BadInput: the store is unknown, its package is missing, it refuses, or nothing is there; a URL
