@@ -131,8 +131,7 @@ def copies(leaves: Mapping[str, Any], cuts: Mapping[str, Cut]) -> dict[str, Copi
     for _, part in parts:
       if isinstance(part, jax.Array):
         part.copy_to_host_async()
-  # On the CPU backend the host's array is a view of a buffer that the next step may be given: copy.
-  return {name: [(box, _native(part)) for box, part in parts] for name, parts in found.items()}
+  return {name: [(box, native(part)) for box, part in parts] for name, parts in found.items()}
 
 
 def _owned(leaf: Any, cut: Cut) -> Iterator[tuple[Box, Any]]:
@@ -153,7 +152,9 @@ def _owned(leaf: Any, cut: Cut) -> Iterator[tuple[Box, Any]]:
     yield box, part
 
 
-def _native(part: Any) -> np.ndarray:
+def native(part: Any) -> np.ndarray:
+  """A copy in host memory, rows one after the other, in this machine's order of bytes."""
+  # On the CPU backend the host's array is a view of a buffer that the next step may be given: copy.
   array = np.array(part, order="C")
   return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder())
 

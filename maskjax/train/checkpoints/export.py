@@ -12,6 +12,7 @@ import safetensors
 import safetensors.numpy
 
 from maskjax.errors import BadInput, unknown
+from maskjax.train.checkpoints import cuts
 from maskjax.train.checkpoints import leaves as lv
 
 _DTYPES = {
@@ -47,7 +48,8 @@ def export(path: str | os.PathLike[str], tree: Any) -> None:
   temporary = path.with_name(f".{path.name}.{os.getpid()}")
   try:
     metadata = {"keys": json.dumps(keys)} if keys else None
-    safetensors.numpy.save_file(lv.host(leaves), temporary, metadata=metadata)
+    arrays = {name: cuts.native(cuts.data(leaf)) for name, leaf in leaves.items()}
+    safetensors.numpy.save_file(arrays, temporary, metadata=metadata)
     temporary.replace(path)
   except (OSError, safetensors.SafetensorError) as error:
     raise BadInput(f"{path} cannot be written: {error}") from error

@@ -108,7 +108,8 @@ class Job:
       metrics: kept with the step.
       keep: which of the steps on disk stay.
     """
-    error, said = None, {}
+    error: BaseException | None = None
+    said: dict[str, Any]
     try:
       said = {"sums": self._part()}
     except BaseException as own:  # the others wait to hear of it

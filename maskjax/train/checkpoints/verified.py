@@ -140,7 +140,8 @@ def parts(
   if bad := [name for name in old if found[name] != record["leaves"][name]["digest"]]:
     raise DamagedError(_differ(bad))
   for name, array in whole.items():
-    arrays[name] = [array[(*index(box), ...)] for box in wanted[name]]
+    # Of arrays without axes too an array, not a scalar.
+    arrays[name] = [np.asarray(array[index(box)]) for box in wanted[name]]
   return {name: list(zip(boxes, arrays[name], strict=True)) for name, boxes in wanted.items()}
 
 

@@ -181,7 +181,7 @@ def make_mesh(
   slices = len({slice_of(device) for device in devices})
   sizes = _sizes(preset, shape, len(devices), slices)
   # `pmap` makes a mesh of one axis; on the same, nothing is moved or traced again.
-  axes = ("data",) if preset == "pmap" else AXES
+  axes: tuple[str, ...] = ("data",) if preset == "pmap" else AXES
   if sizes.get(SLICE, 1) > 1:
     axes = (SLICE, *AXES)
   mesh = laid({axis: sizes.get(axis, 1) for axis in axes}, devices)

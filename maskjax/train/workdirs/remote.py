@@ -5,7 +5,8 @@ values of checkpoints when they are read, and what changes is pushed with every 
 figures what is new, see `parts`), with every checkpoint before its save counts as done, and at the
 end. Of several processes each pushes its part of a checkpoint, the first all else. A checkpoint's
 sealed digest goes last, when all parts are there, and its predecessors after it, so that the store
-always holds a whole one. A store that does not answer is asked again for half a minute, see `store`.
+always holds a whole one. A store that does not answer is asked again for half a minute, see
+`store`.
 
 Object stores have no locks: that no other machine writes to the same URL is the user's to see to.
 """
