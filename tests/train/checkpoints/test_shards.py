@@ -5,6 +5,7 @@ import pathlib
 import runpy
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -23,18 +24,22 @@ SCRIPT = pathlib.Path(__file__).with_name("check_shards.py")
 
 
 def launch(count, devices, folder, act):
-  """Starts processes and waits; asserts that all end well."""
+  """Starts processes and waits; asserts that all end well. Where one does not the others go too."""
   port = free_port()
+  logs = [folder / f"{act}{i}.log" for i in range(count)]
   processes = [
     subprocess.Popen(
       [sys.executable, str(SCRIPT), *map(str, (i, count, port, devices, folder, act))],
-      stderr=subprocess.PIPE,
-      text=True,
+      stderr=log.open("w"),
     )
-    for i in range(count)
+    for i, log in enumerate(logs)
   ]
-  said = [process.communicate()[1][-3000:] for process in processes]
-  assert [process.returncode for process in processes] == [0] * count, "\n".join(said)
+  while None in (statuses := [process.poll() for process in processes]):
+    if any(statuses):
+      for process in processes:
+        process.kill()
+    time.sleep(0.05)
+  assert statuses == [0] * count, "\n".join(log.read_text()[-3000:] for log in logs)
 
 
 @pytest.fixture(scope="module")
