@@ -24,6 +24,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from maskjax.errors import BadInput, Restart
 from maskjax.train.pod.member import me
+from maskjax.train.workdirs.names import LATER, PARTS, SEAL, UNFINISHED, VALUES, WRITTEN
 from maskjax.train.workdirs.parts import GROWING, PART, Growing
 from maskjax.train.workdirs.store import EXTRAS, Store
 from maskjax.train.workdirs.workdir import claim
@@ -33,15 +34,6 @@ log = logging.getLogger("maskjax")
 Stamp = tuple[int, int]  # when a local file was last written, and its length
 UNKNOWN: Stamp = (-1, -1)  # no local file's: what lies in the store may be anything
 
-# What a run never reads back; the values of checkpoints; the files that make a checkpoint count.
-WRITTEN = re.compile(r"(^|/)(tensorboard|views|profile)/")
-VALUES = re.compile(r"((?:^|.*/)checkpoints/[^/]+)/(?!digest/)")
-PARTS = re.compile(r"(?:^|/)checkpoints/[^/]+/state/ocdbt\.process_(\d+)/")
-SEAL = re.compile(r"(^|/)checkpoints/[^/]+/digest/")
-# Half-written: hidden files, fresh copies about to be renamed, orbax's unfinished steps.
-UNFINISHED = re.compile(r"(^|/)\.|\.new$|\.orbax-checkpoint-tmp")
-# What grows all the time and is not looked at before the next checkpoint.
-LATER = re.compile(r"(^|/)(wandb|profile)/")
 # A URL that went through pathlib, which takes two slashes for one.
 SWALLOWED = re.compile(rf"({'|'.join((*EXTRAS, 'memory', 'file'))}):/(?!/)")
 

@@ -17,6 +17,7 @@ os.environ["XLA_FLAGS"] = (
 )
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -166,6 +167,20 @@ def write_store():
     run.check(3)
 
 
+def read_old():
+  """A checkpoint of before, of one process and with other digests, onto devices of several."""
+  mesh = make_mesh({"preset": "fsdp", "least": 1})
+  w, b = np.arange(24, dtype=np.float32).reshape(4, 6), jnp.full(3, 1.5, jnp.bfloat16)
+  made = lambda: {"w": jnp.zeros((4, 6)), "b": b, "key": jax.random.key(0)}
+  like = {**mesh.state(jax.eval_shape(made)), "position": 0, "empty": np.zeros((0, 2))}
+  step, found = Checkpoints(pathlib.Path(FOLDER) / "old").restore(like)
+  assert (step, found["position"], found["empty"].shape) == (3, 2**40, (0, 2))
+  assert not found["w"].is_fully_addressable
+  np.testing.assert_array_equal(mesh.get(found["w"]), w)
+  np.testing.assert_array_equal(mesh.get(found["b"]), np.asarray(b))
+  assert jax.random.key_data(found["key"]).tolist() == [0, 5]
+
+
 def refuse(path, **options):
   """A store's answer."""
   raise BadInput("no rights on this bucket")
@@ -192,6 +207,7 @@ def main():
       Run(pathlib.Path(FOLDER) / place, preset).check(3)
     run = Run(pathlib.Path(FOLDER) / "fsdp", "fsdp")
     run.save(4)
+    read_old()
   meet()
 
 

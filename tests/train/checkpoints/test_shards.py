@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 import time
+import zipfile
 
 import jax
 import numpy as np
@@ -47,6 +48,8 @@ def written(tmp_path_factory):
   """What two processes with two devices each wrote, and four with one each went on from."""
   folder = tmp_path_factory.mktemp("shards")
   (folder / "scratch").mkdir()
+  with zipfile.ZipFile(SCRIPT.with_name("whole_leaves.zip")) as file:
+    file.extractall(folder / "old")
   launch(2, 2, folder, "write")
   launch(4, 1, folder, "read")
   return folder
