@@ -107,7 +107,7 @@ def read(place: str) -> ConfigDict:
 def note(place: str) -> dict[str, Any]:
   """The NOTE of the config file that a place names; empty where it has none.
 
-  Of a preset with the data of `laptop`, and not those of the default, "scale" is what "laptop" says.
+  Of a preset with the data of `laptop`, not those of the default, "scale" is what "laptop" says.
 
   >>> note("mae")["scale"]["shape"], note("mae:laptop")["scale"]["shape"]
   ((224, 224, 3), (8, 8, 1))
