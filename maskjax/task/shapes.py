@@ -39,11 +39,15 @@ def check(name: str, fn: Callable[..., Any], told: Mapping[str, Any]) -> None:
   arrays = {k: told[k] for k in forms if hasattr(told[k], "shape")}
   with jaxtyped("context"):
     # Each argument binds the sizes that its axes name for those after it.
-    fits = all(isinstance(x, tuple(Shaped[Any, d] for d in forms[k])) for k, x in arrays.items())
+    fits = all(_fits(x, forms[k]) for k, x in arrays.items())
   if not fits:
     takes = ", ".join(f"{k} {' or '.join(f'[{d}]' for d in forms[k])}" for k in arrays)
     got = ", ".join(f"{k} {tuple(x.shape)}" for k, x in arrays.items())
     raise BadInput(f"{name}: {_called(function)} takes {takes}, and was given {got}")
+
+
+def _fits(x: Any, forms: list[str]) -> bool:
+  return any(isinstance(x, Shaped[Any, form]) for form in forms)  # type: ignore[arg-type]
 
 
 def _forms(annotation: Any) -> list[str]:
