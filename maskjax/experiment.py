@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from maskjax.errors import BadInput, unknown
 
@@ -51,6 +51,38 @@ def grid(**values: Iterable[Any]) -> list[dict[str, Any]]:
   """
   names = [name.replace("__", ".") for name in values]
   return [dict(zip(names, point, strict=True)) for point in itertools.product(*values.values())]
+
+
+def common() -> ConfigDict:
+  """The fields of a run that do not depend on what it trains, for `get_config` to begin with.
+
+  >>> common().mesh.preset
+  'data'
+  """
+  c = ConfigDict()
+  c.job = "train"
+  c.task = dict(fn="task.masked")
+  c.seed, c.seeds = 0, 1
+  c.accumulate, c.ema = 1, 0.0
+  c.loader = dict(workers=8, threads=4, prefetch=4)
+  axes = ("slice", "data", "fsdp", "tensor")
+  c.mesh = dict(
+    preset="data",
+    shape={axis: config_dict.placeholder(int) for axis in axes},
+    rules=(),
+    least=config_dict.placeholder(int),
+  )
+  c.checkpoint = dict(every=5000, keep=2, keep_every=0, best="")
+  loggers = dict(
+    tensorboard=dict(fn="train.log.tensorboard"),
+    wandb=dict(fn="train.log.wandb", project=""),
+    mlflow=dict(fn="train.log.mlflow", experiment="", uri=""),
+  )
+  c.log = dict(every=50, loggers=loggers)
+  c.profile = dict(first=10, steps=0)
+  c.resume, c.init_from, c.init_except, c.init_missing = "", "", "", ""
+  c.debug = False
+  return c
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict, config_dict
+from ml_collections import ConfigDict
 
 from maskjax import sections, smoke
 from maskjax.config_files import CONFIGS, locate, nearest_file
 from maskjax.errors import BadInput, nearest, unknown
 from maskjax.experiment import Experiment, of_module
+from maskjax.experiment import common as common  # what config files without a base begin with
 from maskjax.experiment import grid as grid  # what sweeps are made with
 from maskjax.experiment import preset as preset  # what config files mark their presets with
 
@@ -140,40 +141,6 @@ def presets(module: ModuleType) -> dict[str, str]:
       owner = owner.base
     found[name] = said(owner.own[name]) if owner else TWO_STEPS if name == SMOKE else ""
   return found
-
-
-def common() -> ConfigDict:
-  """The fields of a run that do not depend on what it trains, for `get_config` to begin with.
-
-  >>> config = common()
-  >>> assign(config, "mesh.preset", "fsdp")
-  >>> config.mesh.preset
-  'fsdp'
-  """
-  c = ConfigDict()
-  c.job = "train"
-  c.task = dict(fn="task.masked")
-  c.seed, c.seeds = 0, 1
-  c.accumulate, c.ema = 1, 0.0
-  c.loader = dict(workers=8, threads=4, prefetch=4)
-  axes = ("slice", "data", "fsdp", "tensor")
-  c.mesh = dict(
-    preset="data",
-    shape={axis: config_dict.placeholder(int) for axis in axes},
-    rules=(),
-    least=config_dict.placeholder(int),
-  )
-  c.checkpoint = dict(every=5000, keep=2, keep_every=0, best="")
-  loggers = dict(
-    tensorboard=dict(fn="train.log.tensorboard"),
-    wandb=dict(fn="train.log.wandb", project=""),
-    mlflow=dict(fn="train.log.mlflow", experiment="", uri=""),
-  )
-  c.log = dict(every=50, loggers=loggers)
-  c.profile = dict(first=10, steps=0)
-  c.resume, c.init_from, c.init_except, c.init_missing = "", "", "", ""
-  c.debug = False
-  return c
 
 
 def finish(config: ConfigDict, arg: str | None, presets: Presets) -> ConfigDict:
