@@ -7,7 +7,7 @@ The same as `python -m maskjax`, for a tree that is not installed. See `maskjax.
 
 import sys
 
-from maskjax.cli import main
+from maskjax.__main__ import main
 
 if __name__ == "__main__":
   sys.exit(main())

@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 from maskjax import bind, errors, hide, masks, over, recover, reduce, schedule, score, select, units
+from maskjax.extras import needs as _needs
 from maskjax.keys import keys, stream
 
 __version__ = "0.1.0"
@@ -26,7 +27,7 @@ __all__ = [
   "units",
 ]
 
-# The grammar above needs only jax; what trains needs flax, orbax and Grain, so it is imported late.
+# The grammar above needs only jax and jaxtyping; what trains needs the extra "train".
 _LATER = {
   "train": ("maskjax.train.run", "train"),
   "load": ("maskjax.train.checkpoints.load", "load"),
@@ -34,8 +35,14 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-  """Imports `train` and `load` when they are asked for."""
+  """Imports `train` and `load` when they are asked for.
+
+  Raises:
+    AttributeError: maskjax has no such name.
+    BadInput: the extra "train" is not installed.
+  """
   if name not in _LATER:
     raise AttributeError(f"module 'maskjax' has no attribute {name!r}")
   module, attribute = _LATER[name]
-  return getattr(importlib.import_module(module), attribute)
+  with _needs("train", f"maskjax.{name}"):
+    return getattr(importlib.import_module(module), attribute)

@@ -15,6 +15,7 @@ PACKAGE = ROOT / "maskjax"
 LAYERS = [
   (
     "errors",
+    "extras",
     "record",
     "masks",
     "keys",

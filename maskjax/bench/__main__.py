@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from maskjax.bench import harness, table
 from maskjax.errors import BadInput, unknown
+from maskjax.extras import needs
 
 ROWS = (
   "mae_step", "attention", "prune_mask", "random_masks", "mask_share", "data", "sampling", "start",
@@ -27,11 +28,12 @@ def load(name: str) -> harness.Row:
   """The row of a name.
 
   Raises:
-    BadInput: there is none.
+    BadInput: there is none, or what it measures is not installed.
   """
   if name not in ROWS:
     raise unknown("row", name, ROWS)
-  return importlib.import_module(f"maskjax.bench.{name}").ROW
+  with needs("bench", f"the row {name}"):
+    return importlib.import_module(f"maskjax.bench.{name}").ROW
 
 
 def main(argv: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import maskjax
 from maskjax.data.openers import OPENERS
 from maskjax.errors import BadInput
+from maskjax.extras import needs
 
 # In the order of use.
 GRAMMAR = ("score", "select", "hide", "recover", "schedule", "over", "reduce", "masks", "units")
@@ -47,11 +48,12 @@ def write(out: pathlib.Path) -> None:
     out: folder of the pages, of which `index.html` is the first.
 
   Raises:
-    BadInput: a reference in a docstring that leads nowhere.
+    BadInput: a reference in a docstring that leads nowhere; no pdoc.
     UserWarning: whatever pdoc would only warn of.
   """
-  import pdoc
-  from pdoc import render, render_helpers
+  with needs("docs", "the API reference"):
+    import pdoc
+    from pdoc import render, render_helpers
 
   if wrong := broken(pathlib.Path(maskjax.__file__).parent):
     raise BadInput("\n".join(["references in docstrings that lead nowhere:", *wrong]))

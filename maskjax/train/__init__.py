@@ -4,11 +4,14 @@ import sys
 import types
 from typing import Any
 
+from maskjax.extras import needs
+
 
 class _Callable(types.ModuleType):
   def __call__(self, *args: Any, **kwargs: Any) -> Any:
     """`maskjax.train.run.train`, whose name `mj.train` importing this package takes over."""
-    from maskjax.train.run import train
+    with needs("train", "maskjax.train"):
+      from maskjax.train.run import train
 
     return train(*args, **kwargs)
 

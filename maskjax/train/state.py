@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int, Key
 
-from maskjax import weights
+from maskjax import bind
 from maskjax.keys import stream
 from maskjax.task.base import Batch, Task, Variables, with_learned
 from maskjax.task.prepare import PREPARED
@@ -52,7 +52,7 @@ def begun(
 
 def init_opt_state(tx: optax.GradientTransformation, variables: Variables) -> Any:
   """The state of an optimiser that begins; one that chooses masks is told what was prepared."""
-  if isinstance(tx, weights.Selecting):
+  if bind.takes_any(tx.init):
     return tx.init(variables["params"], **variables.get(PREPARED, {}))
   return tx.init(variables["params"])
 

@@ -5,12 +5,11 @@ from maskjax.weights.hold import hold
 from maskjax.weights.patterns import learned_patterns
 from maskjax.weights.reparametrize import Reparametrization, reparametrized
 from maskjax.weights.score import fisher, input_scaled_magnitude, magnitude, random
-from maskjax.weights.update_only import Selecting, update_only
+from maskjax.weights.update_only import update_only
 
 __all__ = [
   "Held",
   "Reparametrization",
-  "Selecting",
   "fisher",
   "hold",
   "input_scaled_magnitude",

@@ -1,21 +1,24 @@
 """Pruning: an optimiser wrapped so that the weights which a selection hides stay exactly zero."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from maskjax import bind
 from maskjax.errors import BadInput
+from maskjax.extras import needs
 from maskjax.weights.choose import OFFERS, choice, choose, nothing
 from maskjax.weights.held import Held, PyTree, masks, zero
 from maskjax.weights.score import magnitude
 
+if TYPE_CHECKING:
+  import optax
+
 
 def hold(
-  tx: optax.GradientTransformation,
+  tx: "optax.GradientTransformation",
   *,
   select: Callable[..., Any],
   score: Callable[..., Any] = magnitude,
@@ -25,7 +28,7 @@ def hold(
   units: Any = None,
   regrow: bool = False,
   seed: int = 0,
-) -> optax.GradientTransformationExtraArgs:
+) -> "optax.GradientTransformationExtraArgs":
   """Wraps an optimiser: after every update the hidden weights are exactly zero, whatever it does.
 
   It is told no gradient of hidden weights, so that clipping and moments know only the living ones,
@@ -60,6 +63,7 @@ def hold(
     BadInput: an argument that cannot work; on `init`, a tree that does not fit the parameters, or
       no weight to hide; on `update`, no parameters.
 
+  >>> import optax
   >>> from functools import partial
   >>> from maskjax.select import top
   >>> tx = hold(optax.sgd(0.1), select=partial(top, ratio=0.5))
@@ -73,6 +77,9 @@ def hold(
   Zhu and Gupta, "To prune, or not to prune", 2017; Mishra et al., "Accelerating sparse deep neural
   networks", 2021 (2:4); Michel et al., "Are sixteen heads really better than one?", 2019.
   """
+  with needs("train", "weights.hold"):
+    import optax
+
   if not isinstance(every, int) or every < 1:
     raise BadInput(f"every must be a positive number of updates, got {every!r}")
   how = choice(

@@ -1,6 +1,8 @@
 """Masks at one bit for each weight."""
 
-import flax.struct
+import dataclasses
+import importlib.util
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, UInt8
@@ -8,7 +10,9 @@ from jaxtyping import Array, Bool, Int, UInt8
 from maskjax import masks
 
 
-class Packed(flax.struct.PyTreeNode):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Packed:
   """A mask of one axis or more, eight entries in a byte along its last axis.
 
   Attributes:
@@ -17,7 +21,17 @@ class Packed(flax.struct.PyTreeNode):
   """
 
   bits: UInt8[Array, "..."]
-  size: int = flax.struct.field(pytree_node=False)
+  size: int = dataclasses.field(metadata=dict(static=True))
+
+
+if importlib.util.find_spec("flax"):  # whoever has it may write an optimiser's state with it
+  from flax import serialization
+
+  serialization.register_serialization_state(
+    Packed,
+    lambda packed: {"bits": serialization.to_state_dict(packed.bits)},
+    lambda packed, state: dataclasses.replace(packed, bits=state["bits"]),
+  )
 
 
 def pack(hidden: Bool[Array, "*b n"]) -> Packed:

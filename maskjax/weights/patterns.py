@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Bool, Float, Integer, Key
 
 from maskjax import bind, hide
@@ -214,8 +213,16 @@ def _groups(name: str, shape: tuple[int, ...], of: int) -> tuple[int, ...]:
 
 
 def _flat(tree: PyTree) -> dict[str, Array]:
-  return dict(flatten_dict(tree, sep="/"))
+  names, leaves, _ = named_leaves(tree)
+  return dict(zip(names, leaves, strict=True))
 
 
 def _tree(leaves: Mapping[str, Array]) -> PyTree:
-  return unflatten_dict(dict(leaves), sep="/")
+  tree: dict[str, Any] = {}
+  for name, leaf in leaves.items():
+    *above, last = name.split("/")
+    node = tree
+    for part in above:
+      node = node.setdefault(part, {})
+    node[last] = leaf
+  return tree

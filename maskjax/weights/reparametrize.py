@@ -1,17 +1,18 @@
 """Masks that are learned through the forward pass: a task whose network sees its weights masked."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 from jaxtyping import Array, Key
 
 from maskjax.errors import BadInput
+from maskjax.extras import needs
 from maskjax.keys import stream
 from maskjax.reduce import Term
-from maskjax.task.answers import wrapped
-from maskjax.task.base import Aux, Batch, Task, Variables
-from maskjax.task.prepare import PREPARED
+
+if TYPE_CHECKING:
+  from maskjax.task.base import Task, Variables
 
 PyTree = Any
 
@@ -40,7 +41,7 @@ class Reparametrization(NamedTuple):
   scalars: Callable[..., Mapping[str, Array]]
 
 
-def reparametrized(task: Task, view: Reparametrization) -> Task:
+def reparametrized(task: "Task", view: Reparametrization) -> "Task":
   """The task with masks over its weights that are learned, the weights being constants.
 
   What is learned is trained like parameters, under "params/masks"; no gradient reaches the weights,
@@ -51,6 +52,10 @@ def reparametrized(task: Task, view: Reparametrization) -> Task:
   Raises:
     BadInput: a network with a part that is called "masks".
   """
+  with needs("train", "weights.reparametrized"):
+    from maskjax.task.answers import wrapped
+    from maskjax.task.base import Aux, Batch, Variables
+    from maskjax.task.prepare import PREPARED
 
   def init(key: Key[Array, ""], batch: Batch) -> Variables:
     variables = task.init(key, batch)
@@ -102,11 +107,11 @@ def reparametrized(task: Task, view: Reparametrization) -> Task:
   )
 
 
-def _together(variables: Variables, learned: PyTree, before: PyTree) -> Variables:
+def _together(variables: "Variables", learned: PyTree, before: PyTree) -> "Variables":
   return {**variables, "params": {**variables["params"], MASKS: learned}, BEFORE: before}
 
 
-def _apart(variables: Variables) -> tuple[Variables, PyTree, PyTree]:
+def _apart(variables: "Variables") -> "tuple[Variables, PyTree, PyTree]":
   """The task's own variables, what is learned, and what that began from."""
   params = {name: part for name, part in variables["params"].items() if name != MASKS}
   plain = {name: part for name, part in variables.items() if name != BEFORE}

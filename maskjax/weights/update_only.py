@@ -1,24 +1,23 @@
 """Sparse fine-tuning: an optimiser wrapped so that only selected parameters are ever changed."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from maskjax import bind
 from maskjax.errors import BadInput
+from maskjax.extras import needs
 from maskjax.weights.choose import OFFERS, choice, choose, nothing
 from maskjax.weights.held import Held, PyTree, masks, zero
 
-
-class Selecting(optax.GradientTransformationExtraArgs):
-  """An optimiser whose `init(params, **given)` chooses masks, from trees given by name."""
+if TYPE_CHECKING:
+  import optax
 
 
 def update_only(
-  tx: optax.GradientTransformation,
+  tx: "optax.GradientTransformation",
   *,
   select: Callable[..., Any],
   score: Callable[..., Any],
@@ -26,7 +25,7 @@ def update_only(
   scope: str = "global",
   units: Any = None,
   seed: int = 0,
-) -> Selecting:
+) -> "optax.GradientTransformationExtraArgs":
   """Wraps an optimiser: the parameters that a selection hides stay what they are, bit for bit.
 
   Masks are of updates, not of weights: hidden = frozen. It is told no gradient of them, so that
@@ -50,6 +49,7 @@ def update_only(
     BadInput: an argument that cannot work; on `init`, a tree that does not fit the parameters, a
       score that needs what is not given, or nothing to freeze; on `update`, no parameters.
 
+  >>> import optax
   >>> from functools import partial
   >>> from maskjax.select import top
   >>> from maskjax.weights.score import fisher
@@ -65,6 +65,9 @@ def update_only(
 
   Sung, Nair, Raffel, "Training Neural Networks with Fixed Sparse Masks", 2021, section 3.
   """
+  with needs("train", "weights.update_only"):
+    import optax
+
   everywhere = lambda params: jax.tree.map(lambda _: True, params)
   how = choice(
     score=score,
@@ -94,4 +97,4 @@ def update_only(
     after = Held(optax.safe_increment(state.step), state.hidden, inner)
     return jax.tree.map(still, updates, masks(state)), after
 
-  return Selecting(init, update)
+  return optax.GradientTransformationExtraArgs(init, update)
