@@ -9,7 +9,7 @@ from maskjax.extras import needs
 def main() -> int:
   """Runs the command line of this process; 2 where what runs need is not installed."""
   try:
-    with needs("train", "the command line"):
+    with needs("train", "the program"):
       from maskjax import cli
   except BadInput as error:
     print(f"error: {error}", file=sys.stderr)

@@ -8,7 +8,6 @@ import pathlib
 import pty
 import shlex
 import sys
-import tomllib
 from types import SimpleNamespace
 
 import pytest
@@ -123,16 +122,6 @@ def test_configs_that_are_not_there(launch, tmp_path, place, says):
   status, out, err = launch(f"--config={place}", "--workdir=w")
   assert (status, out) == (2, "")
   assert err.startswith(f"error: {says}")
-
-
-def test_the_wheel_holds_the_configs_and_the_program():
-  project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-  wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-  inside = {"only-include": ["maskjax", "configs"], "sources": {"configs": "maskjax/configs"}}
-  assert wheel == inside
-  assert project["project"]["scripts"] == {"maskjax": "maskjax.cli:main"}
-  assert config_files.CONFIGS in (ROOT / "configs", ROOT / "maskjax" / "configs")
-  assert (ROOT / "maskjax" / "py.typed").is_file()
 
 
 @pytest.fixture
