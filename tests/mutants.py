@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[1]
 KEPT = ("maskjax", "configs", "tests", "launch.py", "pyproject.toml", "README.md")
+KEPT += ("CHANGELOG.md", "LICENSE")  # what the wheel holds
 LIST = pathlib.Path(__file__).with_suffix(".tsv")
 
 
