@@ -112,9 +112,10 @@ def _check(ratio: float) -> None:
 
 def _calibrated(logits: Float[Array, "r c"], ratio: float) -> Float[Array, "r c"]:
   """Logits of unit deviation in each column, moved so that the mean probability is `ratio`."""
+  # Not by a deviation of 0: the mean of equal numbers may be another by its rounding.
+  equal = jnp.max(logits, axis=0) == jnp.min(logits, axis=0)
   logits = logits - jnp.mean(logits, axis=0)
-  deviation = jnp.std(logits, axis=0)
-  logits = logits / jnp.where(deviation > 0, deviation, 1)
+  logits = jnp.where(equal, 0, logits / jnp.where(equal, 1, jnp.std(logits, axis=0)))
 
   def halve(_, bounds):
     low, high = bounds
