@@ -20,6 +20,7 @@ from maskjax import bind, catalogue, lab
 from maskjax.config_files import CONFIGS
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.flags import HELP, Flags, parse
+from maskjax.recipes import recipe
 from maskjax.train.pod import find, member, threads
 
 DONE, BUG, BAD_INPUT, RESTART = 0, 1, 2, 75
@@ -97,6 +98,8 @@ def command(given: Flags) -> str:
     return HELP
   if given.list is not None:
     return listed(given.list, given.json)
+  if given.recipe is not None:
+    return recipe(given.recipe)
   if given.describe:
     from maskjax.page import page
 

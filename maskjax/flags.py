@@ -52,6 +52,7 @@ class Flags:
   rendezvous_timeout: str = ""
   list: str | None = None  # a family, "" for all of them
   sweep: str | None = None  # the number of a point or "all", "" to list them
+  recipe: str | None = None  # "" for the list of all
   check: bool = False
   json: bool = False
   help: bool = False
@@ -59,13 +60,14 @@ class Flags:
   @property
   def runs(self) -> bool:
     """Whether a job is to be run, which may take several processes."""
-    other = self.help or self.check or self.plan or self.describe or self.list is not None
-    return bool(self.workdir) and not other and self.sweep != ""
+    listed = self.list is not None or self.recipe is not None or self.sweep == ""
+    other = self.help or self.check or self.plan or self.describe or listed
+    return bool(self.workdir) and not other
 
 
 FIELDS = [field.name for field in dataclasses.fields(Flags) if field.name != "changes"]
 SWITCHES = ("check", "json", "help")
-ALONE = ("list", "sweep")  # take a value or none
+ALONE = ("list", "recipe", "sweep")  # take a value or none
 
 
 def parse(words: Sequence[str]) -> Flags:

@@ -41,7 +41,7 @@ LAYERS = [
   ("data",),
   ("view",),
   ("train",),
-  ("note", "catalogue", "page", "cli", "__main__", "pages", "docs"),
+  ("note", "catalogue", "page", "recipes", "cli", "__main__", "pages", "docs"),
   ("bench",),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -17,6 +17,7 @@ import pathlib
 import random
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -70,7 +71,7 @@ class Count:
   kills: collections.Counter = dataclasses.field(default_factory=collections.Counter)
   launches: int = 0
   read: int = 0
-  slowest: float = 0.0
+  seconds: dict[str, list[float]] = dataclasses.field(default_factory=dict)  # to leave, by kill
   faults: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -96,7 +97,7 @@ class Soak:
     command += [f"--coordinator=127.0.0.1:{free_port()}", f"--num_processes={self.processes}"]
     command.append(f"--rendezvous_timeout={ROLL:g}")
     threshold = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
-    package = {"PYTHONPATH": str(pathlib.Path(__file__).parents[3]), "JAX_PLATFORMS": "cpu"}
+    package = {"PYTHONPATH": str(pathlib.Path(__file__).parents[2]), "JAX_PLATFORMS": "cpu"}
     environment = {**threshold, **os.environ, **package}
     with open(self.folder / f"{name}.log", "a") as log:
       return [
@@ -139,7 +140,8 @@ class Soak:
     except ProcessLookupError:
       return
     what = f"{number.name} to a {'child' if child else 'parent'}"
-    self.count.kills[f"{what} while {'starting' if starting else 'running'}"] += 1
+    what += f" while {'starting' if starting else 'running'}"
+    self.count.kills[what] += 1
     self.leave(processes, what)
     self.read()
 
@@ -155,7 +157,7 @@ class Soak:
         continue
       if status not in (DONE, RESTART, -signal.SIGKILL, -signal.SIGTERM):
         self.count.faults.append(f"{what}: a process left with {status}")
-    self.count.slowest = max(self.count.slowest, time.monotonic() - start)
+    self.count.seconds.setdefault(what, []).append(time.monotonic() - start)
 
   def read(self) -> None:
     """Reads every checkpoint that is there."""
@@ -224,10 +226,11 @@ def main() -> int:
     print(f"{soak.count.kills.total()} kills, step {soak.step('killed')}", flush=True)
   soak.end()
   count = soak.count
-  for what, times in sorted(count.kills.items()):
-    print(f"{times:4d} {what}")
+  for what, times in sorted(count.seconds.items()):
+    middle, most = statistics.median(times), max(times)
+    print(f"{len(times):4d} {what}: all gone after {middle:.1f} s, {most:.1f} s at most")
   print(f"{count.kills.total()} kills of {given.processes} processes in {count.launches} launches")
-  print(f"{time.monotonic() - start:.0f} s; the slowest to leave took {count.slowest:.1f} s")
+  print(f"{time.monotonic() - start:.0f} s")
   print(f"{count.read} checkpoints read; {len(count.faults)} faults")
   print("\n".join(count.faults) or "the result equals that of the uninterrupted run, bit by bit")
   return int(bool(count.faults))
