@@ -1,8 +1,7 @@
 """A run on Ray: python on_ray.py --config=mae --workdir=/shared/runs/mae (maskjax[ray]).
 
-A process a node, on all nodes that are there. After status 75 and a lost node it starts anew from
-the last checkpoint, on those that are left; not after bad input (2) or a bug (1). SIGTERM to this
-program makes all save: RAY_JOB_STOP_WAIT_TIME_S=300 gives them time.
+A process a node, on all that are there. After 75 and a lost node anew from the checkpoint on those
+that are left; not after 2 (bad input) or 1 (a bug). On SIGTERM all save: RAY_JOB_STOP_WAIT_TIME_S.
 """
 
 import signal
@@ -23,9 +22,10 @@ class Process:
 
 
 if __name__ == "__main__":
+  import jax
   import ray
 
-  gpus, port, status, asked = 8, ray.init() and 8476, 75, []  # GPUs of a node, jax's first port
+  gpus, port, status, asked = 8, ray.init() and 8476, 75, list[object]()  # GPUs of a node
   while status == 75 and not asked and (port := port + 1) < 8576:
     nodes = [n for n in ray.nodes() if n["Alive"] and n["Resources"].get("GPU", 0) >= gpus]
     kind = ray.remote(num_gpus=gpus, max_concurrency=2)(Process).options
@@ -34,7 +34,7 @@ if __name__ == "__main__":
     place = f"{nodes[0]['NodeManagerAddress']}:{port}", len(nodes)
     try:
       status = max(ray.get([p.run.remote(sys.argv[1:], *place, i) for i, p in enumerate(every)]))
-    except ray.exceptions.RayActorError as error:
+    except (ray.exceptions.RayActorError, jax.errors.JaxRuntimeError) as error:
       print(f"stopped: {error}", file=sys.stderr)
     list(map(ray.kill, every))
   sys.exit(status)

@@ -13,6 +13,7 @@ import types
 
 import pytest
 import yaml
+from jax.errors import JaxRuntimeError
 
 from maskjax import flags, recipes
 from maskjax.cli import main
@@ -183,7 +184,13 @@ class Lost(Exception):  # noqa: N818
 
 
 @pytest.mark.parametrize(
-  ("ends", "starts", "status"), [([75, 0], 2, 0), ([Lost(), 2], 2, 2), ([1], 1, 1)]
+  ("ends", "starts", "status"),
+  [
+    ([75, 0], 2, 0),
+    ([Lost(), 2], 2, 2),
+    ([JaxRuntimeError("reset"), 1], 2, 1),
+    ([1], 1, 1),
+  ],
 )
 def test_ray_starts_anew_on_the_nodes_that_are_left(monkeypatch, ends, starts, status):
   begun, nodes = [], [{"NodeID": i, "NodeManagerAddress": f"n{i}", "Alive": True,
@@ -197,7 +204,7 @@ def test_ray_starts_anew_on_the_nodes_that_are_left(monkeypatch, ends, starts, s
     begun.append(given)
     nodes[0]["Alive"] = False
     end = ends[len(begun) - 1]
-    if isinstance(end, Lost):
+    if isinstance(end, Exception):
       raise end
     return [0, end]
 

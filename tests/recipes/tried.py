@@ -5,7 +5,6 @@ two CPUs (SLURM_CONF), mpirun, or ray beside maskjax. In the end the weights of 
 interrupted are compared, bit by bit, with those of one that was not.
 """
 
-import contextlib
 import os
 import pathlib
 import signal
@@ -13,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import numpy as np
 
 from maskjax.bench.soak import Soak, free_port, result
 from maskjax.recipes import recipe
@@ -143,14 +144,20 @@ def children(pid):
 
 
 def main():
-  """Tries the recipe that is named; 1 where the weights differ."""
+  """Tries the recipe that is named; 1 where the weights differ.
+
+  They do by rounding where one node went on alone.
+  """
   soak = Soak(pathlib.Path(tempfile.mkdtemp(prefix="tried-")), 2, STEPS, 0)
   print(soak.folder, flush=True)
   {"slurm": slurm, "openmpi": openmpi, "ray": ray}[sys.argv[1]](soak)
-  with contextlib.suppress(AssertionError):
-    same = result(soak.folder / "killed") == result(soak.folder / "whole")
-    print("the weights are", "equal, bit by bit" if same else "not equal")
-    return int(not same)
+  killed, whole = (result(soak.folder / name) for name in ("killed", "whole"))
+  if killed == whole:
+    print("the weights are equal, bit by bit")
+    return 0
+  read = lambda found: [np.frombuffer(v, "f4") for k, v in found[1].items() if "params" in k]
+  gaps = [np.abs(a - b).max() for a, b in zip(read(killed), read(whole), strict=True)]
+  print(f"steps {killed[0]} and {whole[0]}; the weights are at most {max(gaps):.1e} apart")
   return 1
 
 
