@@ -1,10 +1,12 @@
 """A small run of several processes, killed again and again until it ends; was anything lost?
 
-python -m maskjax.bench.soak [--kills=25] [--seconds=1200] [--processes=2] [--seed=0]
+python -m maskjax.bench.soak [--kills=25] [--seconds=1200] [--processes=2] [--seed=0] [--bare]
 
 Both signals, to a parent or its child, of any process, while starting or at any step. After each
 kill all must leave with status 75 by themselves and every checkpoint must be readable; in the end
-weights and figures must equal, bit by bit, those of a run that nothing interrupted.
+weights and figures must equal, bit by bit, those of a run that nothing interrupted. `--bare` is a
+run without our parents: each process calls `jax.distributed.initialize`, and of how they leave no
+more is asked than that they do.
 """
 
 import argparse
@@ -35,6 +37,14 @@ ROLL = 30.0  # seconds that a start waits for one killed before it could answer
 PATIENCE = 120.0  # seconds after which those left alone count as hanging
 
 LAUNCH = "import sys\nfrom maskjax.cli import main\nsys.exit(main(sys.argv))\n"
+BARE = f"""
+import sys, jax
+coordinator, count, index = (word.partition("=")[2] for word in sys.argv[-3:])
+jax.distributed.initialize(coordinator, int(count), int(index), heartbeat_timeout_seconds=10,
+  cluster_detection_method="deactivate", initialization_timeout={ROLL:.0f})
+from maskjax.cli import main
+sys.exit(main(sys.argv[:-3]))
+"""
 CONFIG = """
 import json, pathlib
 from ml_collections import ConfigDict
@@ -71,6 +81,7 @@ class Count:
   kills: collections.Counter = dataclasses.field(default_factory=collections.Counter)
   launches: int = 0
   read: int = 0
+  statuses: collections.Counter = dataclasses.field(default_factory=collections.Counter)
   seconds: dict[str, list[float]] = dataclasses.field(default_factory=dict)  # to leave, by kill
   faults: list[str] = dataclasses.field(default_factory=list)
 
@@ -78,8 +89,10 @@ class Count:
 class Soak:
   """A run in a folder of its own, and the figures so far."""
 
-  def __init__(self, folder: pathlib.Path, processes: int, steps: int, seed: int):
-    self.folder, self.processes, self.count = folder, processes, Count()
+  def __init__(
+    self, folder: pathlib.Path, processes: int, steps: int, seed: int, bare: bool = False
+  ):
+    self.folder, self.processes, self.bare, self.count = folder, processes, bare, Count()
     self.random = random.Random(seed)
     images = np.random.default_rng(seed).integers(256, size=(40, 8, 8, 1), dtype=np.uint8)
     np.savez(folder / "images.npz", train_images=images, train_labels=np.arange(40) % 4)
@@ -87,15 +100,15 @@ class Soak:
     config = {**RUN, "data": data, "total_steps": steps}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "config.py").write_text(CONFIG)
-    (folder / "launch.py").write_text(LAUNCH)
+    (folder / "launch.py").write_text(BARE if bare else LAUNCH)
 
   def launch(self, name: str) -> list[subprocess.Popen]:
     """Starts all processes on the workdir `name`."""
     self.count.launches += 1
     command = [sys.executable, str(self.folder / "launch.py")]
     command += [f"--config={self.folder / 'config.py'}", f"--workdir={self.folder / name}"]
+    command += [] if self.bare else [f"--rendezvous_timeout={ROLL:g}"]
     command += [f"--coordinator=127.0.0.1:{free_port()}", f"--num_processes={self.processes}"]
-    command.append(f"--rendezvous_timeout={ROLL:g}")
     threshold = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
     package = {"PYTHONPATH": str(pathlib.Path(__file__).parents[2]), "JAX_PLATFORMS": "cpu"}
     environment = {**threshold, **os.environ, **package}
@@ -127,19 +140,21 @@ class Soak:
     before, processes = self.step("killed"), self.launch("killed")
     starting, until = self.random.random() < 1 / 3, time.monotonic() + self.random.uniform(0, began)
     goal = before + self.random.randint(1, SOON)
-    while time.monotonic() < until if starting else self.step("killed") < goal:
+    early = lambda: time.monotonic() < until and self.step("killed") == before
+    while early() if starting else self.step("killed") < goal:
       time.sleep(0.01)
       if all(process.poll() is not None for process in processes):
         break
     time.sleep(self.random.uniform(0, 0.1))
     number = self.random.choice([signal.SIGTERM, signal.SIGKILL])
     victim = self.random.choice(processes).pid
-    child = self.random.random() < 1 / 2 and children(victim)
+    child = not self.bare and self.random.random() < 1 / 2 and children(victim)
     try:
       os.kill(child[0] if child else victim, number)
     except ProcessLookupError:
       return
-    what = f"{number.name} to a {'child' if child else 'parent'}"
+    whom = "child" if child else "process" if self.bare else "parent"
+    what = f"{number.name} to a {whom}"
     what += f" while {'starting' if starting else 'running'}"
     self.count.kills[what] += 1
     self.leave(processes, what)
@@ -155,7 +170,8 @@ class Soak:
         self.count.faults.append(f"{what}: a process hangs")
         process.kill()
         continue
-      if status not in (DONE, RESTART, -signal.SIGKILL, -signal.SIGTERM):
+      self.count.statuses[status] += 1
+      if status not in (DONE, RESTART, -signal.SIGKILL, -signal.SIGTERM) and not self.bare:
         self.count.faults.append(f"{what}: a process left with {status}")
     self.count.seconds.setdefault(what, []).append(time.monotonic() - start)
 
@@ -216,10 +232,11 @@ def main() -> int:
   parser.add_argument("--seconds", type=float, default=1200.0)
   parser.add_argument("--processes", type=int, default=2)
   parser.add_argument("--seed", type=int, default=0)
+  parser.add_argument("--bare", action="store_true")
   given = parser.parse_args()
   start = time.monotonic()
   folder = pathlib.Path(tempfile.mkdtemp(prefix="soak-"))
-  soak = Soak(folder, given.processes, given.kills * STEPS, given.seed)
+  soak = Soak(folder, given.processes, given.kills * STEPS, given.seed, given.bare)
   began = soak.whole()
   while soak.count.kills.total() < given.kills and time.monotonic() - start < given.seconds:
     soak.kill(began)
@@ -230,7 +247,7 @@ def main() -> int:
     middle, most = statistics.median(times), max(times)
     print(f"{len(times):4d} {what}: all gone after {middle:.1f} s, {most:.1f} s at most")
   print(f"{count.kills.total()} kills of {given.processes} processes in {count.launches} launches")
-  print(f"{time.monotonic() - start:.0f} s")
+  print(f"{time.monotonic() - start:.0f} s; left with {dict(count.statuses)}")
   print(f"{count.read} checkpoints read; {len(count.faults)} faults")
   print("\n".join(count.faults) or "the result equals that of the uninterrupted run, bit by bit")
   return int(bool(count.faults))

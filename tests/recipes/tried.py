@@ -18,8 +18,8 @@ import numpy as np
 from maskjax.bench.soak import Soak, free_port, result
 from maskjax.recipes import recipe
 
-STEPS = 400
-PATIENCE = 600.0  # seconds until an attempt counts as hanging
+STEPS = 100
+PATIENCE = 1800.0  # seconds until an attempt counts as hanging
 
 
 def environment():

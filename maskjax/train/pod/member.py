@@ -1,7 +1,8 @@
 """This process as one of a pod: what it asks of the others, and what its parent asks of it.
 
-A pod is ours, where a small parent started each process, or jax's, where someone else (Ray, a
-user's script) called `jax.distributed.initialize`: then the processes meet through its service.
+They meet through jax's coordination service: its key-value store and its preemption sync point. It
+was initialised by us, where a small parent started each process, or by someone else (Ray, a user's
+script).
 """
 
 import contextlib
@@ -9,8 +10,7 @@ import ctypes
 import json
 import logging
 import os
-import queue
-import selectors
+import select
 import signal
 import socket
 import sys
@@ -25,18 +25,24 @@ from jax.experimental import multihost_utils
 from maskjax.errors import BadInput
 from maskjax.train.pod import find
 from maskjax.train.pod import place as places
-from maskjax.train.pod.gate import Gate
 from maskjax.train.pod.parent import LINK, PLACE
-from maskjax.train.pod.rendezvous import DONE, LATE, RESTART, Message, listed
+from maskjax.train.pod.rendezvous import DONE, RESTART, listed
 from maskjax.train.pod.wire import Wire
 
 log = logging.getLogger("maskjax")
 
+LATE = 60.0  # seconds after which those who wait are told for whom
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 
+STOP = "maskjax/stop"  # who was asked to stop, and how
+FALLBACK = "SIGTERM at one of the processes"
+
+
 class Member:
-  """One of `count` processes; alone, it meets nobody and is never asked to stop by others.
+  """One of `count` processes, which meet through jax's coordination service.
+
+  Alone, without a client of it, a process meets nobody and is never asked to stop by others.
 
   Attributes:
     index: which of them; 0 is the only one to write.
@@ -44,10 +50,10 @@ class Member:
     reason: who asked all to stop, and how; empty while nobody did.
   """
 
-  def __init__(self, index: int = 0, count: int = 1, wire: Wire | None = None):
+  def __init__(self, index: int = 0, count: int = 1, client: Any = None, wire: Wire | None = None):
     self.index, self.count, self.reason = index, count, ""
-    self._wire, self._gate, self._met = wire, Gate(), queue.SimpleQueue[Message]()
-    self._speaking, self._barriers, self._saves = threading.Lock(), 0, False
+    self._client, self._wire, self._saves = client, wire, False
+    self._barriers, self._points = 0, 0
 
   @property
   def ours(self) -> bool:
@@ -60,13 +66,31 @@ class Member:
     return self.index == 0
 
   def leave(self) -> bool:
-    """Passes a point that all processes pass in the same order; True where all are to leave."""
-    return self._wire is not None and self._gate.leave()
+    """Passes a point that all processes pass in the same order; True where all are to leave.
+
+    That is jax's preemption sync point, where its service for this is on, which is the default.
+    """
+    on = self._client is not None and distributed.global_state.preemption_sync_manager is not None
+    if self.reason or not on:
+      return bool(self.reason)
+    self._points += 1
+    if multihost_utils.reached_preemption_sync_point(self._points):
+      self.reason = self._asked()
+    return bool(self.reason)
+
+  def _asked(self) -> str:
+    try:
+      return self._client.key_value_try_get(STOP)
+    except jax.errors.JaxRuntimeError:  # the signal came to the process itself
+      return FALLBACK
 
   @contextlib.contextmanager
   def saving(self) -> Iterator[None]:
-    """A block that comes to points where it can leave; elsewhere nothing is lost by dying."""
-    before, self._saves = self._saves, True
+    """A block that comes to points where it can leave; elsewhere nothing is lost by dying.
+
+    What made an earlier one leave is over.
+    """
+    before, self._saves, self.reason = self._saves, True, ""
     try:
       yield
     finally:
@@ -75,105 +99,10 @@ class Member:
   def barrier(self, name: str, value: Any = None) -> list[Any]:
     """Waits until all are here; returns what each brought, anything JSON can hold.
 
-    Whoever waits for a process that dies dies too, by its parent; of one that is late it is told.
+    Process 0 gathers and tells all: 2 n messages for n processes. Whoever waits is told for whom.
     """
-    if self._wire is None:
+    if self._client is None:
       return [value]
-    self._barriers += 1
-    self._say({"is": "meet", "name": f"{name} ({self._barriers})", "value": value})
-    return self._met.get()["values"]
-
-  def end(self, status: int, line: str, *, said: bool, trace: str = "") -> None:
-    """Tells the parent how the run ends: in one line, `said` already or not, and in a traceback."""
-    if self._wire is not None:
-      last = {"status": status, "line": line, "said": said, "trace": trace[-(1 << 16) :]}
-      self._say({"is": "last", **last})
-
-  def listen(self) -> None:
-    """Answers the parent from a thread of its own, and hands signals to it as soon as they come."""
-    assert self._wire is not None
-    woken, wake = socket.socketpair()
-    woken.setblocking(False)
-    wake.setblocking(False)
-    # Python's own handlers run only between bytecodes of the main thread: not in a collective.
-    signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
-      signal.signal(number, lambda *_: None)
-    threading.Thread(target=self._listen, args=(woken, wake), daemon=True).start()
-
-  def _listen(self, woken: socket.socket, wake: socket.socket) -> None:
-    assert self._wire is not None
-    with selectors.DefaultSelector() as select:
-      select.register(self._wire, selectors.EVENT_READ)
-      select.register(woken, selectors.EVENT_READ)
-      while True:
-        for key, _ in select.select():
-          if key.fileobj is woken:
-            self._pass_signals(woken.recv(64))
-            continue
-          messages = self._wire.receive()
-          if messages is None:  # the parent is dead
-            os.killpg(0, signal.SIGKILL)
-          for message in messages or []:
-            self._hear(message)
-
-  def _pass_signals(self, numbers: bytes) -> None:
-    for number in numbers:
-      if number in (signal.SIGTERM, signal.SIGINT):
-        self._say({"is": "stop", "reason": signal.Signals(number).name})
-
-  def _hear(self, message: Message) -> None:
-    match message["is"]:
-      case "where":
-        self.reason = message["reason"]
-        if not self._saves:
-          line = f"{self.reason}: outside training, where nothing is lost"
-          self.end(RESTART, line, said=False)
-          os._exit(RESTART)
-        self._say({"is": "at", "point": self._gate.hold()})
-      case "until":
-        self._gate.open(message["point"])
-      case "met":
-        self._met.put(message)
-      case "late":
-        log.warning("waiting for %s at %s", message["absent"], message["name"])
-
-  def _say(self, message: Message) -> None:
-    assert self._wire is not None
-    with self._speaking:
-      self._wire.send(message)
-
-
-class Guest(Member):
-  """One of the processes that someone else made of jax: it meets them through jax's own service.
-
-  A SIGTERM at any of them makes all leave at jax's preemption sync point, where its service for
-  this is on, which is the default. When one is lost jax ends the others.
-  """
-
-  def __init__(self, client: Any, index: int, count: int):
-    super().__init__(index, count)
-    self._client, self._points = client, 0
-
-  def leave(self) -> bool:
-    """Passes a point that all processes pass in the same order; True where all are to leave."""
-    if not self.reason and distributed.global_state.preemption_sync_manager is not None:
-      self._points += 1
-      if multihost_utils.reached_preemption_sync_point(self._points):
-        self.reason = "SIGTERM at one of the processes"
-    return bool(self.reason)
-
-  @contextlib.contextmanager
-  def saving(self) -> Iterator[None]:
-    """A block that comes to points where it can leave; what made an earlier one leave is over."""
-    self.reason = ""
-    yield
-
-  def barrier(self, name: str, value: Any = None) -> list[Any]:
-    """Waits until all are here; returns what each brought, anything JSON can hold.
-
-    Process 0 gathers and tells all: 2 n messages for n processes.
-    """
     self._barriers += 1
     place = f"maskjax/{self._barriers}"
     if self.first:
@@ -197,9 +126,38 @@ class Guest(Member):
           raise
       log.warning("waiting for %s at %s", listed([index]), f"{name} ({self._barriers})")
 
+  def end(self, status: int, line: str, *, said: bool, trace: str = "") -> None:
+    """Tells the parent how the run ends: in one line, `said` already or not, and in a traceback."""
+    if self._wire is not None:
+      together = status == RESTART and bool(self.reason)
+      last = {"status": status, "line": line, "said": said, "together": together}
+      self._wire.send({"is": "last", **last, "trace": trace[-(1 << 16) :]})
+
+  def listen(self) -> None:
+    """Takes note of what the parent says, in a thread of its own, and of SIGINT."""
+    threading.Thread(target=self._listen, daemon=True).start()
+    ask = lambda *_: threading.Thread(target=self._stop, args=("SIGINT",), daemon=True).start()
+    signal.signal(signal.SIGINT, ask)
+
+  def _listen(self) -> None:
+    assert self._wire is not None
+    while select.select([self._wire], [], []) and (found := self._wire.receive()) is not None:
+      for message in found:
+        self._stop(message["reason"])
+    os.killpg(0, signal.SIGKILL)  # the parent is dead
+
+  def _stop(self, reason: str) -> None:
+    """Asks all to stop, as SIGTERM here does, and says who."""
+    said = f"{reason} at process {self.index} ({socket.gethostname()})"
+    if not self._saves:
+      self.end(RESTART, f"{said}: outside training, where nothing is lost", said=False)
+      os._exit(RESTART)
+    self._client.key_value_set(STOP, said, allow_overwrite=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
 
 _me = Member()
-_guest: Guest | None = None
+_guest: Member | None = None
 _alone = False  # whether somebody said that this process is a run of its own
 
 
@@ -210,7 +168,7 @@ def me() -> Member:
   if _me.ours or state.client is None or state.num_processes == 1:
     return _me
   if _guest is None or _guest._client is not state.client:
-    _guest = Guest(state.client, jax.process_index(), state.num_processes)
+    _guest = Member(jax.process_index(), state.num_processes, state.client)
   return _guest
 
 
@@ -245,10 +203,7 @@ def join(environment: MutableMapping[str, str] = os.environ) -> Member:
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
   link = socket.socket(fileno=int(environment.pop(LINK)))
   link.set_inheritable(False)
-  wire = Wire(link)
-  _me = Member(place.index, place.count, wire)
-  # The roll stops all at one step; jax's own handler would take the signal away.
-  jax.config.update("jax_enable_preemption_service", False)
+  jax.config.update("jax_enable_preemption_service", True)
   jax.config.update("jax_cpu_collectives_implementation", "gloo")
   jax.distributed.initialize(
     place.coordinator,
@@ -258,6 +213,7 @@ def join(environment: MutableMapping[str, str] = os.environ) -> Member:
     cluster_detection_method="deactivate",
     initialization_timeout=int(place.seconds) + 1,
   )
+  _me = Member(place.index, place.count, distributed.global_state.client, Wire(link))
   _me.listen()
   return _me
 

@@ -1,8 +1,8 @@
 """The small parent of a process: answers the rendezvous, runs the real thing as its child, ends it.
 
-It imports no jax. The child lives at one end of a socket pair; what it says goes to the
-rendezvous, what the rendezvous answers to it. Whatever happens to a child or to another parent,
-this one can still say it in one line and leave with the right status.
+It imports no jax. The child lives at one end of a socket pair: it is told of signals, and says how
+it ends. Whatever happens to a child or to another parent, this one can still say it in one line and
+leave with the right status: where jax's service ends a process, it aborts.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ class Parent:
     self._wire: Wire | None = None
     self._last: Message = {}  # what the child said about its end
     self._signals: list[int] = []  # not yet passed on
-    self._stopping = False
+    self._begun = self._stopping = False
     self._post = post(place, self._select, socket.gethostname())
 
   def run(self) -> int:
@@ -59,24 +59,22 @@ class Parent:
     return self._leave(end)
 
   def _pass_signals(self) -> None:
-    """The first signal asks all to stop; another one, as in a single process, ends it at once."""
+    """The first signal goes to the child, which asks all to stop; another one ends all at once."""
     while self._signals:
       name = signal.Signals(self._signals.pop(0)).name
-      self._post.send({"is": "quit" if self._stopping else "stop", "reason": name})
+      if self._stopping or not self._begun:
+        self._post.send({"is": "quit", "reason": name})
+      elif self._wire is not None:  # else the child has ended, and those of others will
+        self._wire.send({"is": "stop", "reason": name})
       self._stopping = True
 
   def _obey(self, message: Message) -> Message | None:
-    match message["is"]:
-      case "end":
-        return message
-      case "go":
-        self._start()
-      case "where" | "until" | "met" | "late":
-        if self._wire is not None:
-          self._wire.send(message)
-    return None
+    if message["is"] == "go":
+      self._start()
+    return message if message["is"] == "end" else None
 
   def _start(self) -> None:
+    self._begun = True
     ours, theirs = socket.socketpair()
     with theirs:
       environment = {**os.environ, PLACE: places.dumps(self._place), LINK: str(theirs.fileno())}
@@ -94,10 +92,7 @@ class Parent:
       self._wire.close()
       self._wire = None
     for message in messages or []:
-      if message["is"] == "last":
-        self._last = message
-      else:
-        self._post.send(message)
+      self._last = message
 
   def _watch(self) -> None:
     """Says once how the child ended."""
@@ -111,7 +106,8 @@ class Parent:
     if status < 0:
       with contextlib.suppress(ValueError):
         line = signal.Signals(-status).name
-    self._post.send({"is": "gone", "status": status, "line": line})
+    together = self._last.get("together", False)
+    self._post.send({"is": "gone", "status": status, "line": line, "together": together})
 
   def _leave(self, end: Message) -> int:
     status, mine = end["status"], end["of"] == self._place.index

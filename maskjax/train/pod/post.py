@@ -1,4 +1,7 @@
-"""How messages get to where the rendezvous is called and back: by process 0 itself, or over TCP."""
+"""How messages get to where the rendezvous is called and back: by process 0 itself, or over TCP.
+
+Parents speak by sockets of their own: they import no jax, and live when its service is dead.
+"""
 
 import collections
 import contextlib
@@ -139,7 +142,7 @@ class Caller:
     if self._wire is not None:
       if not self._wire.send(message):
         self._lose()
-    elif message["is"] in ("stop", "quit"):
+    elif message["is"] == "quit":
       self._end(f"{message['reason']} before process 0 was reached: {AGAIN}")
 
   def tick(self) -> None:

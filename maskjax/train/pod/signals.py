@@ -1,6 +1,6 @@
 """Being asked to stop: it is noted, and the loop leaves at the end of a step.
 
-Of several processes any may be asked; all leave after the same step.
+Of several processes any may be asked; all leave after the same step, by jax's service: `member`.
 """
 
 import contextlib
@@ -41,8 +41,8 @@ class Stop:
 def asked_to_stop() -> Iterator[Stop]:
   """Notes SIGTERM and SIGINT while the block runs; a second signal has its usual effect at once.
 
-  Outside the main thread Python delivers no signals, and the block runs without. One of several
-  processes has its signals noted for all of them from its start.
+  Outside the main thread Python delivers no signals, and the block runs without. Those of several
+  processes are noted by jax, from its start.
   """
   stop = Stop()
   if me().count > 1:

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import runpy
+import signal
 import subprocess
 import sys
 import threading
@@ -29,9 +30,9 @@ class Service:
   def __init__(self):
     self.held, self.change, self.slow = {}, threading.Condition(), 0
 
-  def key_value_set(self, key, value):
+  def key_value_set(self, key, value, allow_overwrite=False):
     with self.change:
-      assert key not in self.held  # jax's own refuses too
+      assert allow_overwrite or key not in self.held  # jax's own refuses too
       self.held[key] = value
       self.change.notify_all()
 
@@ -42,6 +43,11 @@ class Service:
         raise jax.errors.JaxRuntimeError(f"DEADLINE_EXCEEDED: {key} after {milliseconds} ms")
       assert self.change.wait_for(lambda: key in self.held, 60)
       return self.held[key]
+
+  def key_value_try_get(self, key):
+    if key not in self.held:
+      raise jax.errors.JaxRuntimeError(f"NOT_FOUND: {key}")
+    return self.held[key]
 
   def key_value_delete(self, key):
     with self.change:
@@ -79,7 +85,7 @@ def test_everybody_brings_something_and_gets_what_all_brought():
   service, found = Service(), {}
 
   def work(index):
-    me = member.Guest(service, index, 4)
+    me = member.Member(index, 4, service)
     found[index] = [
       me.barrier("the workdir", {"of": index}),
       me.barrier("the end"),
@@ -99,7 +105,7 @@ def test_everybody_brings_something_and_gets_what_all_brought():
 def test_who_waits_says_for_whom_and_goes_on(caplog):
   service = Service()
   service.slow, service.held = 2, {"maskjax/1": "[1, 2]"}
-  assert member.Guest(service, 1, 2).barrier("the workdir", 2) == [1, 2]
+  assert member.Member(1, 2, service).barrier("the workdir", 2) == [1, 2]
   assert caplog.messages == ["waiting for process 0 at the workdir (1)"] * 2
 
 
@@ -117,6 +123,28 @@ def test_all_leave_at_the_sync_point_of_jax_and_a_later_run_does_not(monkeypatch
   with signals.asked_to_stop() as stop:
     assert not stop.here()
   assert asked == [1, 2, 3, 4]
+
+
+def test_a_parents_word_stops_all_by_a_signal_and_says_who(monkeypatch, initialised):
+  state, sent, killed = initialised(1, 2), [], []
+  me = member.Member(1, 2, state.client, types.SimpleNamespace(send=sent.append))
+  monkeypatch.setattr(os, "kill", lambda *given: killed.append(given))
+  monkeypatch.setattr(os, "_exit", sys.exit)
+  with pytest.raises(SystemExit, match="75"):  # nothing is lost
+    me._stop("SIGINT")
+  assert (sent[0]["line"].partition(" (")[0], sent[0]["together"]) == ("SIGINT at process 1", False)
+  state.preemption_sync_manager = object()
+  monkeypatch.setattr(member.multihost_utils, "reached_preemption_sync_point", lambda p: killed)
+  with me.saving():
+    assert not me.leave()
+    me._stop("SIGINT")
+    assert killed == [(os.getpid(), signal.SIGTERM)]
+    assert me.leave()
+    assert me.reason.startswith("SIGINT at process 1 (")
+    me.end(75, "saved", said=True)
+    assert sent[-1]["together"]
+    me.end(1, "KeyError", said=False)
+    assert not sent[-1]["together"]
 
 
 WORDS = ["launch.py", "--config=mae.py", "--workdir=w"]

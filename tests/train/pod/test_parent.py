@@ -15,31 +15,29 @@ from maskjax.train.pod import place as places
 
 FOLDER = str(pathlib.Path(pod.__file__).parent)
 
-# A run of 200 points of 20 ms, without jax: what `member` does, as plain as can be.
+# A run of 200 steps of 20 ms, without jax: what `member` does, as plain as can be.
 CHILD = f"""
 import os, pathlib, socket, sys, threading, time, types
 bare = types.ModuleType("maskjax")
 bare.__path__ = [{str(pathlib.Path(FOLDER).parents[1])!r}]
 sys.modules["maskjax"] = bare
 from maskjax.train.pod import place as places
-from maskjax.train.pod.gate import Gate
 from maskjax.train.pod.wire import Wire
 place = places.loads(os.environ["MASKJAX_PLACE"])
-wire, gate = Wire(socket.socket(fileno=int(os.environ["MASKJAX_LINK"]))), Gate()
+wire = Wire(socket.socket(fileno=int(os.environ["MASKJAX_LINK"])))
 wire.link.settimeout(None)
 folder = pathlib.Path(sys.argv[1])
 (folder / f"pid{{place.index}}").write_text(str(os.getpid()))
+asked = (folder / "asked").exists
 def listen():
   while (messages := wire.receive()) is not None:
     for message in messages:
-      if message["is"] == "where":
-        wire.send({{"is": "at", "point": gate.hold()}})
-      if message["is"] == "until":
-        gate.open(message["point"])
+      (folder / "asked").write_text(message["reason"])
   os._exit(9)
 threading.Thread(target=listen, daemon=True).start()
-def last(status, line, said=True, trace=""):
-  wire.send({{"is": "last", "status": status, "line": line, "said": said, "trace": trace}})
+def last(status, line, said=True, together=False, trace=""):
+  told = {{"status": status, "line": line, "said": said, "together": together, "trace": trace}}
+  wire.send({{"is": "last", **told}})
   if said:
     print(line, file=sys.stderr)
   sys.stderr.flush()
@@ -47,8 +45,9 @@ def last(status, line, said=True, trace=""):
 exec(sys.argv[2])
 for step in range(200):
   time.sleep(0.02 + 0.01 * place.index)
-  if gate.leave():
-    last(75, f"left at {{step}}")
+  if asked():
+    time.sleep(place.index)  # a save, after which the others still work
+    last(75, f"stopped by {{(folder / 'asked').read_text()}}", together=True)
 """
 
 
@@ -114,19 +113,26 @@ def test_the_parent_imports_no_jax(launch, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("to", [0, 2])
-def test_a_signal_to_one_stops_all_at_the_same_point(launch, tmp_path, to, number):
+def test_a_signal_to_one_gets_to_its_child_and_all_may_save(launch, tmp_path, to, number):
   parents = launch(3)
   running(tmp_path, 3)
   time.sleep(0.3)
   parents[to].send_signal(number)
   statuses, said = ends(parents)
   assert statuses == [75] * 3
-  assert len(set(said)) == 1
-  assert said[0].startswith("left at ")
+  assert said == [f"stopped by {number.name}\n"] * 3
+
+
+def test_a_signal_to_one_whose_work_is_done_ends_nobody_elses(launch, tmp_path):
+  parents = launch(2, "place.index and os._exit(0)")
+  assert gone(running(tmp_path, 2)[1])
+  time.sleep(0.5)
+  parents[1].send_signal(signal.SIGTERM)
+  assert ends(parents) == ([0, 0], ["", ""])
 
 
 def test_a_second_signal_leaves_at_once(launch, tmp_path):
-  parents = launch(2, "gate.leave = lambda: False")  # deaf
+  parents = launch(2, "asked = lambda: False")  # deaf
   children = running(tmp_path, 2)
   parents[1].send_signal(signal.SIGTERM)
   time.sleep(1)

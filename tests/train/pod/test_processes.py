@@ -30,7 +30,7 @@ OF_GRAPH = ("over", "model", "score", "select", "hide", "target", "losses")
 
 # A config file that has everything seen by a process written down, and something done on the way.
 CONFIG = """
-import json, os, pathlib, signal, sys
+import json, os, pathlib, signal, sys, time
 from ml_collections import ConfigDict
 from maskjax.train import loop, run
 from maskjax.train.checkpoints import checkpoint
@@ -43,6 +43,7 @@ def act(kind, now):
     os.kill(os.getpid() if victim == "self" else os.getppid(), int(number))
     if int(number) == signal.SIGKILL:
       signal.pause()
+    time.sleep(3)  # jax looks for a signal once a second
 batches = loop.pipeline.batches
 def seen(*args, batch_size, position=0, **kwargs):
   if "process" not in kwargs:  # one example, for its shapes

@@ -1,22 +1,19 @@
-"""The roll without sockets: who comes, where all stop, what is said of those who are lost."""
+"""The roll without sockets: who comes, who leaves, what is said of those who are lost."""
 
 import itertools
 
-import hypothesis
-import hypothesis.strategies as st
 import pytest
 
-from maskjax.train.pod.gate import Gate
 from maskjax.train.pod.place import place
-from maskjax.train.pod.rendezvous import BEAT, DEAD, HOLD, LATE, Rendezvous
+from maskjax.train.pod.rendezvous import BEAT, DEAD, HOLD, Rendezvous
 
 
 def hello(index, count):
   return {"is": "hello", "host": f"h{index}", "count": count}
 
 
-def gone(status, line=""):
-  return {"is": "gone", "status": status, "line": line}
+def gone(status, line="", together=False):
+  return {"is": "gone", "status": status, "line": line, "together": together}
 
 
 def complete(count, now=0.0):
@@ -128,67 +125,25 @@ def test_all_done():
 def test_a_signal_before_the_start_and_a_second_one_end_at_once():
   roll = Rendezvous(2, seconds=300, now=0.0)
   roll.hear(0, hello(0, 2), 0.0)
-  assert roll.hear(0, {"is": "stop", "reason": "SIGTERM"}, 1.0)[0][1]["status"] == 75
+  ((_, end),) = roll.hear(0, {"is": "quit", "reason": "SIGTERM"}, 1.0)
+  assert end["status"] == 75
+  assert "SIGTERM at process 0 (h0) before all were there" in end["line"]
   roll = complete(2)
-  assert {m["is"] for _, m in roll.hear(0, {"is": "stop", "reason": "SIGTERM"}, 1.0)} == {"where"}
   assert ends(roll.hear(0, {"is": "quit", "reason": "SIGTERM"}, 2.0), 2)[0] == 75
 
 
-def test_one_that_is_done_lets_all_others_end():
+def test_those_who_leave_together_wait_for_each_other():
   roll = complete(3)
-  roll.hear(0, gone(0), 1.0)
-  asked = roll.hear(1, {"is": "stop", "reason": "SIGTERM"}, 1.0)
-  assert [i for i, _ in asked] == [1, 2]
-  roll.hear(1, {"is": "at", "point": 9}, 1.0)
-  # The last to answer ends instead.
-  sends = roll.hear(2, gone(0), 1.0)
-  assert {(m["is"], m["point"]) for _, m in sends} == {("until", None)}
-
-
-@hypothesis.given(
-  st.lists(st.integers(0, 30), min_size=1, max_size=6), st.randoms(use_true_random=False)
-)
-def test_all_stop_at_the_furthest_point_whatever_the_order(passed, random):
-  """Gates and roll together: nobody passes the agreed point, everybody gets to it."""
-  count = len(passed)
-  roll, gates = complete(count), [Gate() for _ in passed]
-  for gate, n in zip(gates, passed, strict=True):
-    assert [gate.leave() for _ in range(n)] == [False] * n
-  mail = [(i, {"is": "stop", "reason": "SIGTERM"}) for i in range(count)][: random.randint(1, 2)]
-  while mail:
-    index, message = mail.pop(random.randrange(len(mail)))
-    for to, answer in roll.hear(index, message, 1.0):
-      if answer["is"] == "where":
-        mail.append((to, {"is": "at", "point": gates[to].hold()}))
-      else:
-        gates[to].open(answer["point"])
-  ends = [next(n for n in itertools.count() if gate.leave()) for gate in gates]
-  assert [n + more for n, more in zip(passed, ends, strict=True)] == [max(passed)] * count
-
-
-def test_a_meeting_waits_for_all_and_says_for_whom():
-  roll = complete(3)
-  meet = lambda index, value, now: roll.hear(
-    index, {"is": "meet", "name": "a", "value": value}, now
-  )
-  assert meet(2, "z", 1.0) == meet(0, "x", 2.0) == []
-  for index in range(3):
-    roll.hear(index, {"is": "beat"}, 1.0 + LATE)
-  late = [(i, m) for i, m in roll.tick(1.0 + LATE) if m["is"] == "late"]
-  assert late == [(i, {"is": "late", "name": "a", "absent": "process 1"}) for i in (2, 0)]
-  met = meet(1, "y", 3.0 + LATE)
-  assert met == [(i, {"is": "met", "name": "a", "values": ["x", "y", "z"]}) for i in range(3)]
-
-
-def test_processes_that_wait_at_different_places_wait_for_ever():
+  assert roll.hear(0, gone(75, "a", together=True), 1.0) == []
+  assert roll.lost(0) == []  # its machine may go
+  assert roll.hear(1, gone(75, "b", together=True), 1.0 + HOLD) == []
+  roll.hear(2, {"is": "beat"}, 1.0 + HOLD)
+  assert [m["is"] for _, m in roll.tick(1.0 + HOLD)] == ["beat"] * 3
+  assert ends(roll.hear(2, gone(75, "c", together=True), 2.0 + HOLD), 3)[0] == 75
   roll = complete(2)
-  roll.hear(0, {"is": "meet", "name": "a", "value": 0}, 1.0)
-  status, line = ends(roll.hear(1, {"is": "meet", "name": "b", "value": 0}, 1.0), 2)
-  assert status == 1
-  assert "process 0 at 'a'; process 1 at 'b'" in line
-  roll = complete(2)
-  roll.hear(0, {"is": "meet", "name": "a", "value": 0}, 1.0)
-  assert ends(roll.hear(1, gone(0), 1.0), 2)[0] == 1
+  roll.hear(0, gone(75, "a", together=True), 1.0)
+  status, line = ends(roll.lost(1), 2)
+  assert (status, line.partition(";")[0]) == (75, "process 1 (h1) vanished")
 
 
 def test_the_roll_is_called_now_and_then():
