@@ -23,12 +23,12 @@ A config is the id of a method or a file.py; then :preset,key=value,… Fields a
 --config.select.ratio=0.6, dotted keys; a value is a Python literal, (64, 64), or plain words.
 A workdir that names functions of your package needs --trust=yourpackage to be continued.
 
-Several machines: the same command on each. On TPU pods, under Slurm, Open MPI and in indexed jobs
-of Kubernetes they find each other. Elsewhere add --coordinator=HOST:PORT --num_processes=N
---process_id=I, HOST of process 0 (or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
-JAX_PROCESS_ID); --num_processes=1 is for a run of its own. They meet at the next port
-(--rendezvous_port; in jobs of Slurm and Open MPI 32768 below) for 300 seconds
-(--rendezvous_timeout).
+Several machines: the same command on each; --recipe=slurm prints a file to copy, --recipe all of
+them. On TPU pods, under Slurm, Open MPI and in indexed jobs of Kubernetes they find each other.
+Elsewhere add --coordinator=HOST:PORT --num_processes=N --process_id=I, HOST of process 0 (or set
+JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID); --num_processes=1 is for a run of
+its own. They meet at the next port (--rendezvous_port; in jobs of Slurm and Open MPI 32768 below)
+for 300 seconds (--rendezvous_timeout).
 
 Exit status: 0 done, 2 bad input, 75 stopped before the end (start again), 1 a bug of ours."""
 

@@ -52,7 +52,7 @@ def test_command_lines_are_ours():
 def test_extras_exist():
   text = " ".join(map(recipes.recipe, recipes.FILES))
   extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-  assert set(re.findall(r"maskjax\[(\w+)\]", text)) == {"ray"} <= set(extras)
+  assert set(re.findall(r"(?:maskjax|whl\))\[(\w+)\]", text)) == {"ray", "gcs"} <= set(extras)
 
 
 @pytest.fixture
