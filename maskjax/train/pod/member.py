@@ -101,7 +101,7 @@ class Member:
 
     Process 0 gathers and tells all: 2 n messages for n processes. Whoever waits is told for whom.
     """
-    if self._client is None:
+    if self.count == 1:
       return [value]
     self._barriers += 1
     place = f"maskjax/{self._barriers}"
@@ -165,7 +165,7 @@ def me() -> Member:
   """This process: what its parent or, where somebody initialised it, jax's service says it is."""
   global _guest
   state = distributed.global_state
-  if _me.ours or state.client is None or state.num_processes == 1:
+  if _me.ours or state.client is None:
     return _me
   if _guest is None or _guest._client is not state.client:
     _guest = Member(jax.process_index(), state.num_processes, state.client)

@@ -41,16 +41,13 @@ class Stop:
 def asked_to_stop() -> Iterator[Stop]:
   """Notes SIGTERM and SIGINT while the block runs; a second signal has its usual effect at once.
 
-  Outside the main thread Python delivers no signals, and the block runs without. Those of several
-  processes are noted by jax, from its start.
+  Outside the main thread Python delivers no signals. There, and of several processes, jax notes
+  SIGTERM, from its start, where somebody initialised its distributed service.
   """
   stop = Stop()
-  if me().count > 1:
+  if me().count > 1 or threading.current_thread() is not threading.main_thread():
     with me().saving():
       yield stop
-    return
-  if threading.current_thread() is not threading.main_thread():
-    yield stop
     return
   before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 

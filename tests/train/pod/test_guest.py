@@ -125,6 +125,25 @@ def test_all_leave_at_the_sync_point_of_jax_and_a_later_run_does_not(monkeypatch
   assert asked == [1, 2, 3, 4]
 
 
+def test_one_process_alone_hears_of_jax_too_beside_the_main_thread(monkeypatch, initialised):
+  """As an actor of Ray that is left over: jax has taken SIGTERM away from Python."""
+  state, found = initialised(0, 1), []
+  state.preemption_sync_manager = object()
+  monkeypatch.setattr(member.multihost_utils, "reached_preemption_sync_point", lambda p: True)
+
+  def work():
+    for _ in range(2):
+      with signals.asked_to_stop() as stop:
+        found.append((bool(stop), stop.here(), stop.reason))
+      state.preemption_sync_manager = None
+
+  thread = threading.Thread(target=work)
+  thread.start()
+  thread.join(60)
+  assert found == [(False, True, member.FALLBACK), (False, False, "")]
+  assert member.me().barrier("the workdir", 3) == [3]
+
+
 def test_a_parents_word_stops_all_by_a_signal_and_says_who(monkeypatch, initialised):
   state, sent, killed = initialised(1, 2), [], []
   me = member.Member(1, 2, state.client, types.SimpleNamespace(send=sent.append))
