@@ -33,8 +33,6 @@ log = logging.getLogger("maskjax")
 
 LATE = 60.0  # seconds after which those who wait are told for whom
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
-
-
 STOP = "maskjax/stop"  # who was asked to stop, and how
 FALLBACK = "SIGTERM at one of the processes"
 
