@@ -37,6 +37,7 @@ from maskjax.train.setup.build import Parts, make_parts
 from maskjax.train.setup.checks import check as check_run
 from maskjax.train.setup.checks import check_identity
 from maskjax.train.setup.initial import first_state, snapshot
+from maskjax.train.setup.remarks import remarks
 from maskjax.train.setup.sections import checked
 from maskjax.train.setup.stages import run_stages
 from maskjax.train.state import State, parameter_count
@@ -103,6 +104,8 @@ def train(
   with _opened(config, workdir, before=check_identity) as (parts, folders), asked_to_stop() as stop:
     for folder in folders.values():
       check_run(parts, folder)  # of all seeds, before any stage is trained
+    for line in remarks(parts) if me().first else ():
+      log.warning("%s", line)
     steps: dict[int, int] = {}
     for seed, folder in folders.items():
       if stop.here():

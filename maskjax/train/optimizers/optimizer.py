@@ -138,7 +138,9 @@ def optimizer(
   if coupled:
     clipping = optax.chain(clipping, _add_decay(weight_decay, own))
   tx = _freeze(optax.chain(clipping, step, scale), trained)
-  head = f"{fn}: peak rate {peak:.4g}, {warmup_steps} steps of warm-up, {total_steps} in all"
+  scaled = f" (learning_rate {learning_rate:.4g} x batch {batch_size} / {scale_by_batch})"
+  said = f"{peak:.4g}{scaled if scale_by_batch else ''}"
+  head = f"{fn}: peak rate {said}, {warmup_steps} steps of warm-up, {total_steps} in all"
   report = (head, *decay_report, *rate_report)
   return Optimizer(tx, rate, report, decays=decays, rates=rates)
 

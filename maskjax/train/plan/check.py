@@ -15,6 +15,7 @@ from maskjax.train.run import JOBS, plain
 from maskjax.train.setup import stages
 from maskjax.train.setup.build import Parts, make_parts
 from maskjax.train.setup.checks import check_data, check_identity, check_saving
+from maskjax.train.setup.remarks import remarks
 from maskjax.train.setup.sections import checked
 from maskjax.train.state import parameter_count
 from maskjax.train.workdirs import remote
@@ -82,6 +83,8 @@ def _facts(config: Config, parts: Parts) -> Iterator[tuple[str, str]]:
   several = f", {seeds} seeds" if seeds > 1 else ""
   yield "steps", f"{parts.total_steps:,} of {batch_size:,} examples, {epochs:.3g} epochs{several}"
   device = parts.mesh.mesh.devices.flat[0]
+  for line in remarks(parts):
+    yield "warning", line
   yield "devices", f"{parts.mesh.devices} x {device.device_kind}"
 
 

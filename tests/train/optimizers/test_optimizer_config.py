@@ -35,7 +35,7 @@ def test_peak_warmup_and_end():
   assert rate(1000) == rate(10**9) == rate(jnp.int32(10**9))
   np.testing.assert_allclose(rate(1000), peak * 0.01, rtol=1e-6)
   assert rates.dtype == jnp.float32
-  assert "peak rate 0.0024" in report[0]
+  assert "peak rate 0.0024 (learning_rate 0.00015 x batch 4096 / 256), 50 steps of" in report[0]
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 19, 20])

@@ -89,6 +89,8 @@ def test_the_name_of_the_test_split_is_enough_and_data_of_before_are_asked_for(t
   said = check(config)
   assert "train 8, validation 4" in said
   assert "evals.knn                    first and last step" in said
+  assert "warning                      'validation' has 4 examples: figures measured" in said
+  assert "a batch of" not in said
   run = tmp_path / "run"
   run.mkdir()
   write_config(run, checked(plain(config)))
