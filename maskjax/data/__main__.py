@@ -53,11 +53,14 @@ def _told() -> Iterator[None]:
 
 def describe(name: str, path: str, options: dict[str, Any]) -> str:
   """The facts of a data set, a line each."""
+  assumed = "size" not in options
   options = {**_LOOK.get(name, {}), **options}
   if "size" in options:
     options["size"] = pipeline.sides(options["size"])
   record, splits = pipeline.opened(name, path, options)
   lines = [f"{path}: data.name={name}, {record.kind}, shape {record.shape}"]
+  if assumed and "size" in options:
+    lines.append("a run needs --config.data.size='(h, w)' where images differ in size")
   if record.rate:
     lines.append(f"rate {record.rate} samples a second")
   if record.vocabulary:

@@ -105,6 +105,8 @@ def open_images(
   mode = decode.vote(merged)
   _tell(merged, mode)
   stored = None if size else _common_size(merged)
+  if size:
+    _log.info("%s, read at %dx%d", _extent(merged), *size)
   channels = decode.CHANNELS[mode]
   width = channels * (2 if mode == "I;16" else 1)
   sources: dict[str, Source] = {}
@@ -162,6 +164,15 @@ def _common_size(heads: Mapping[str, decode.Header]) -> tuple[int, int]:
     if other != size:
       raise _sizes(name, other, first, size)
   return size
+
+
+def _extent(heads: Mapping[str, decode.Header]) -> str:
+  """How large images are as they are stored."""
+  heights, widths = ([head[axis] for head in heads.values()] for axis in (0, 1))
+  if len({*heights}) == len({*widths}) == 1:
+    return f"images of {heights[0]}x{widths[0]}"
+  spread = f"{min(heights)} to {max(heights)} high, {min(widths)} to {max(widths)} wide"
+  return f"images differ in size: {spread}"
 
 
 def _sizes(name: str, size: Sequence[int], first: str, first_size: Sequence[int]) -> BadInput:

@@ -11,6 +11,7 @@ from oddities import Row, ids, laid, png, put
 from PIL import Image, ImageOps
 
 from maskjax.data import files
+from maskjax.data.__main__ import main
 from maskjax.errors import BadInput
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
@@ -131,3 +132,17 @@ def test_paths_that_are_no_folder(tmp_path):
   (tmp_path / "one.png").write_bytes(PNG)
   with pytest.raises(BadInput, match="is a single file: give the folder"):
     files.open(str(tmp_path / "one.png"))
+
+
+def test_a_look_says_how_images_differ_in_size(tmp_path, capsys):
+  sizes = {"a.png": (30, 40), "b.png": (48, 20), "c.png": (30, 40)}
+  large = {name: saved(Image.new("L", (w, h)), "PNG") for name, (h, w) in sizes.items()}
+  path = put(tmp_path / "set", large)
+  assert main([path]) == 0
+  out = capsys.readouterr().out
+  assert "images differ in size: 30 to 48 high, 20 to 40 wide, read at 64x64\n" in out
+  assert "a run needs --config.data.size='(h, w)'" in out
+  assert main([path, "size=(8,6)"]) == 0
+  out = capsys.readouterr().out
+  assert "shape (8, 6, 1)" in out
+  assert "a run needs" not in out
