@@ -2,13 +2,13 @@
 
 import itertools
 import pathlib
+import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from maskjax import lab, note
 from maskjax.errors import BadInput
 
-WIDEST = {"presets": 18, "measured": 20}
 WHOLLY = "wholly"
 BASE = "base"  # the folder of what is no method, but what methods are measured against
 
@@ -16,11 +16,12 @@ BASE = "base"  # the folder of what is no method, but what methods are measured 
 def entries(folder: pathlib.Path) -> list[dict[str, Any]]:
   """One entry per config file below `folder`, sorted by id.
 
-  Each has its `id`, the name of the file; its `family`, the name of the folder, and `kind`, "base"
-  or "method"; of its docstring the paper's `title`, `citation` and `claim`, the `tables` of what
-  was measured and one line of them, `measured`; its `config`, `presets` and the `functions` that
-  its default names; and whether it is `held` "wholly", or "partly: " and what is missing, as its
-  NOTE says.
+  Each has its `id`, the name of the file; its `family`, the name of the folder, `families`, beside
+  that the one which a base is a method of, and `kind`, "base" or "method"; of its docstring the
+  paper's `title`, `citation` and `claim`, the `tables` of what was measured, one line of them,
+  `measured`, and `states`, what became of the claims; its `config`, `presets` and the `functions`
+  that its default names; and whether it is `held` "wholly", or "partly: " and what is missing, as
+  its NOTE says.
 
   Raises:
     BadInput: no configs there, a file whose docstring lacks something, whose NOTE says `held`
@@ -53,10 +54,12 @@ def entry(path: pathlib.Path) -> dict[str, Any]:
     "id": path.stem,
     "kind": BASE if path.parent.name == BASE else "method",
     "family": path.parent.name,
+    "families": list(filter(None, (path.parent.name, note.family(doc)))),
     "title": title,
     "citation": note.citation(doc),
     "claim": claim,
     "measured": f"{note.line(tables)}{f' ({old})' if old else ''}",
+    "states": note.states(doc),
     "tables": [table._asdict() for table in tables],
     "held": held,
     "config": nearby(path),
@@ -96,31 +99,29 @@ def _networks(model: Any) -> Iterator[str]:
     yield from ["network"] if "fn" in model else model
 
 
-def table(rows: Sequence[Mapping[str, Any]], width: int = 100) -> str:
-  """The catalogue as text, one method a line; titles are cut where lines would exceed `width`.
+def table(rows: Sequence[Mapping[str, Any]], family: str = "", width: int = 80) -> str:
+  """The catalogue as text: by family, each method with its title and what became of its claims.
 
-  The config of a method is `configs/FAMILY/ID.py`. A method that is held partly has a star.
+  Args:
+    rows: entries.
+    family: the only one that is shown; "" for all.
+    width: of a line.
 
-  >>> row = dict(id="mae", family="image_mim", presets=["laptop", "smoke"])
-  >>> print(table([row | dict(measured="none", title="Masked Autoencoders")], width=55))
-  id   family     presets       measured  title
-  mae  image_mim  laptop smoke  none      Masked Autoenc…
+  >>> row = dict(id="mae", families=["image_mim"], states=["reproduced"])
+  >>> print(table([row | dict(title="Masked Autoencoders Are Scalable")], width=40))
+  image_mim
+    mae  Masked Autoencoders Are Scalable
+         (reproduced)
   """
-  columns = ("id", "family", "presets", "measured", "title")
-  text = lambda value: value if isinstance(value, str) else " ".join(value)
-  star = lambda row, c: "*" if c == "id" and row.get("held", WHOLLY) != WHOLLY else ""
-  show = lambda row, c: cut(text(row[c]), WIDEST.get(c, width)) + star(row, c)
-  cells = [columns, *(tuple(show(row, c) for c in columns) for row in rows)]
-  widths = [max(len(row[i]) for row in cells) for i in range(len(columns) - 1)]
-  room = max(width - sum(widths) - 2 * len(widths), len("title"))
-  line = lambda row: "  ".join([*map(str.ljust, row, widths), cut(row[-1], room)])
-  return "\n".join(map(line, cells))
-
-
-def cut(text: str, width: int) -> str:
-  """Text of at most `width` characters.
-
-  >>> cut("masked", 4)
-  'mas…'
-  """
-  return text if len(text) <= width else text[: width - 1] + "…"
+  room = max(len(row["id"]) for row in rows) + 2
+  lines = []
+  for name in [family] if family else sorted({name for row in rows for name in row["families"]}):
+    lines.append(name)
+    for row in (row for row in rows if name in row["families"]):
+      part = "" if row.get("held", WHOLLY) == WHOLLY else f"; {row['held']}"
+      said = f"{row['title']} ({', '.join(row['states']) or 'a baseline'}{part})"
+      head = f"  {row['id']:{room}}"
+      below = " " * len(head)
+      made = textwrap.TextWrapper(width, head, below, break_on_hyphens=False)
+      lines.append(made.fill(said))
+  return "\n".join(lines)

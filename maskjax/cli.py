@@ -23,15 +23,16 @@ from maskjax.flags import HELP, Flags, parse
 from maskjax.recipes import recipe
 from maskjax.train.pod import find, member, threads
 
-DONE, BUG, BAD_INPUT, RESTART = 0, 1, 2, 75
+DONE, BUG, BAD_INPUT, RESTART, UNREAD = 0, 1, 2, 75, 141
 EXAMPLE = "--config=mae:laptop --workdir=runs/mae"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs a command line, `argv[0]` being the program; returns the exit status.
 
-  0 done; 2 bad input, said in one line; 75 stopped before the end, to be started again. A bug
-  raises, ours as well as one in a config file. Of several processes each runs this in a child,
+  0 done; 2 bad input, said in one line; 75 stopped before the end, to be started again; 141 nobody
+  read what was printed, as of a shell's program that SIGPIPE ends (a run that is done is done). A
+  bug raises, ours as well as one in a config file. Of several processes each runs this in a child,
   whose parent hears how it ended.
   """
   argv = sys.argv if argv is None else argv
@@ -56,9 +57,8 @@ def attempt(argv: Sequence[str]) -> int:
     given = parse(argv[1:])
     if given.runs:
       join(given, argv)
-    if text := command(given):
-      print(text)
-    return DONE
+    text = command(given)
+    return DONE if printed(text) or given.runs else UNREAD
   except BadInput as error:
     status, word, line = BAD_INPUT, "error", one_line(error)
   except Restart as error:
@@ -69,6 +69,18 @@ def attempt(argv: Sequence[str]) -> int:
   print(f"{word}: {line}", file=sys.stderr)
   member.me().end(status, line, said=True)
   return status
+
+
+def printed(text: str) -> bool:
+  """Prints what there is; False where the reader has left, as `head` does after some lines."""
+  try:
+    if text:
+      print(text, flush=True)
+  except BrokenPipeError:
+    # What is left in the buffer goes nowhere, or Python would raise once more when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return False
+  return True
 
 
 def join(given: Flags, argv: Sequence[str]) -> None:
@@ -195,8 +207,8 @@ def listed(family: str, as_json: bool) -> str:
     families = {entry["family"] for entry in entries}
     if family not in families:
       raise unknown("family", family, families)
-    entries = [entry for entry in entries if entry["family"] == family]
-  return json.dumps(entries, indent=2) if as_json else catalogue.table(entries)
+    entries = [entry for entry in entries if family in entry["families"]]
+  return json.dumps(entries, indent=2) if as_json else catalogue.table(entries, family)
 
 
 class Said(logging.StreamHandler):

@@ -3,6 +3,7 @@
 Its sections begin at the margin with a word and a colon, and their other lines are indented:
 
     Paper: AUTHORS. "TITLE", VENUE YEAR, arXiv:NUMBER; code at ADDRESS.
+    Family: of a base that is also a method of one.
     Claim: the main figure, a sentence that tables show. Further figures.
     Measured: DATA, PRESET, seeds, machine, date and command:
 
@@ -10,7 +11,8 @@ Its sections begin at the margin with a word and a colon, and their other lines 
            |-----------|---------------|--------------|
            | untrained | 0.621 ± 0.030 | not measured |
 
-           What the figures mean, without the figures.
+           What the figures mean, without the figures: *reproduced*, *opposite*, *not visible at
+           this scale* or *not measured*, each of a part of the claim where they are several.
     Run:   COMMAND
 
 "Measured" may hold several tables, each after what it was measured under. Rows are runs, columns
@@ -25,6 +27,7 @@ from typing import NamedTuple
 from maskjax.errors import BadInput
 
 WITHOUT = ("not measured", "-")
+STATES = ("reproduced", "opposite", "not visible at this scale", "not measured")
 WIDTH = 100
 
 
@@ -113,6 +116,25 @@ def outdated(doc: str) -> str:
     r"Measured ((?:before|with) [^;]+); not (?:measured )?since", " ".join(doc.split())
   )
   return said[1] if said else ""
+
+
+def family(doc: str) -> str:
+  """The family that a base belongs to as a method; empty where its section is not there.
+
+  >>> family("Family: latent_prediction\\nClaim: c.")
+  'latent_prediction'
+  """
+  return " ".join(section(doc, "Family")).strip()
+
+
+def states(doc: str) -> list[str]:
+  """What became of the paper's claims here, in the order said: those of `STATES` in asterisks.
+
+  >>> states("Measured: *Reproduced* in kNN, *not visible at\\n       this scale* in the probe.")
+  ['reproduced', 'not visible at this scale']
+  """
+  said = " ".join(" ".join(section(doc, "Measured")).lower().split())
+  return list(dict.fromkeys(re.findall(rf"\*({'|'.join(STATES)})\*", said)))
 
 
 def line(tables: Sequence[Table], width: int = WIDTH) -> str:

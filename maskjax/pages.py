@@ -41,13 +41,17 @@ def fill(page: str, name: str, body: str) -> str:
 
 
 def methods(rows: Sequence[Mapping[str, Any]], folder: str) -> str:
-  """A table of methods for the page in a folder: id, claim, measured."""
-  columns = "claim of the paper", "measured here"
-  lines = [f"| id | {' | '.join(columns)} |", "| --- | --- | --- |"]
+  """A table of methods for the page in a folder: id, claim, what became of it, measured."""
+  columns = "claim of the paper", "here", "measured here"
+  lines = [f"| id | {' | '.join(columns)} |", "| --- | --- | --- | --- |"]
   for row in rows:
-    path = row["config"].removeprefix("configs/").removeprefix(f"{folder}/")
+    path = row["config"].removeprefix("configs/")
+    path = (
+      path.removeprefix(f"{folder}/") if row["family"] == folder or not folder else f"../{path}"
+    )
     part = "" if row["held"] == catalogue.WHOLLY else f" ({row['held']})"
-    lines.append(f"| [`{row['id']}`]({path}){part} | {row['claim']} | {row['measured']} |")
+    told = ", ".join(row["states"]) or "a baseline"
+    lines.append(f"| [`{row['id']}`]({path}){part} | {row['claim']} | {told} | {row['measured']} |")
   return "\n".join(lines)
 
 
@@ -56,7 +60,7 @@ def families(rows: Sequence[Mapping[str, Any]], configs: pathlib.Path) -> str:
   lines = []
   for name in sorted({row["family"] for row in rows}):
     title = (configs / name / "README.md").read_text(encoding="utf-8").partition("\n")[0]
-    ids = [f"`{row['id']}`" for row in rows if row["family"] == name]
+    ids = [f"`{row['id']}`" for row in rows if name in row["families"]]
     more = ", …" if len(ids) > FEW else ""
     page = f"[{title.removeprefix('# ')}](configs/{name}/README.md)"
     lines.append(f"- {page} ({len(ids)}): {', '.join(ids[:FEW])}{more}")
@@ -91,7 +95,7 @@ def pages(root: pathlib.Path) -> dict[pathlib.Path, str]:
   }
   for name in sorted({row["family"] for row in rows}):
     path = configs / name / "README.md"
-    own = [row for row in rows if row["family"] == name]
+    own = [row for row in rows if name in row["families"]]
     made[path] = fill(read(path), "methods", methods(own, name))
   return made
 

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from maskjax import catalogue, pages
+from maskjax import catalogue, note, pages
 from maskjax.bind import resolve
 from maskjax.errors import BadInput
 from maskjax.sections import find
@@ -33,9 +33,13 @@ def test_every_config_of_the_project_is_an_entry():
   entries = catalogue.entries(CONFIGS)
   assert "mae" in [e["id"] for e in entries]
   fields = {"id", "family", "kind", "config", "presets", "functions", "measured", "tables"}
-  fields |= {"title", "citation", "claim", "held"}
+  fields |= {"title", "citation", "claim", "families", "held", "states"}
+  folders = {entry["family"] for entry in entries}
   for entry in entries:
     assert set(entry) == fields
+    assert set(entry["families"]) <= folders
+    # Of bases some have a claim that was looked at; of others nothing but their figures counts.
+    assert entry["states"] or entry["kind"] == "base", f"{entry['id']}: one of {note.STATES}"
     assert {"laptop", "smoke"} <= set(entry["presets"])
     assert pathlib.Path(entry["config"]).is_file()
   mae = next(e for e in entries if e["id"] == "mae")
@@ -108,7 +112,7 @@ def test_what_is_held_partly_says_so(tmp_path):
   path.write_text(NOTE + 'NOTE = dict(held="partly: no depth")')
   row = catalogue.entry(path)
   assert row["held"] == "partly: no depth"
-  assert catalogue.table([row]).splitlines()[1].split()[0] == "a*"
+  assert catalogue.table([row]).endswith("T (a baseline; partly: no depth)")
   assert " (partly: no depth) |" in pages.methods([row], "")
   path.write_text(NOTE + 'NOTE = dict(held="in part")')
   with pytest.raises(BadInput, match="is 'partly: ' and what is missing, got 'in part'"):
@@ -130,10 +134,13 @@ def test_configs_are_named_from_the_current_folder(tmp_path, monkeypatch):
   assert catalogue.entries(pathlib.Path(".."))[0]["config"].endswith("deep/a.py")
 
 
-def test_the_table_has_a_line_for_each_that_fits():
-  long = dict(id="a", family="c", presets=["laptop"], measured="m" * 80, title="t" * 200)
-  rows = [*catalogue.entries(CONFIGS), long]
+def test_the_table_shows_each_whole_in_its_families():
+  rows = catalogue.entries(CONFIGS)
   lines = catalogue.table(rows).splitlines()
-  assert lines[0].split() == ["id", "family", "presets", "measured", "title"]
-  assert len(lines) == 1 + len(rows)
-  assert all(len(line) <= 100 for line in lines)
+  assert all(len(line) <= 80 for line in lines)
+  whole = " ".join(" ".join(lines).split())
+  for row in rows:
+    assert f"{row['id']} {row['title']} ({', '.join(row['states']) or 'a baseline'}" in whole
+  ids = lambda family: {line.split()[0] for line in catalogue.table(rows, family).splitlines()[1:]}
+  assert {"ijepa", "n_jepa"} <= ids("latent_prediction")
+  assert "ijepa" in ids("base")

@@ -54,6 +54,15 @@ def test_words_that_are_no_flags(words, says):
   assert str(error.value).startswith(says)
 
 
+def test_a_reader_that_has_left_ends_the_program_quietly(monkeypatch):
+  read, write = os.pipe()
+  os.close(read)
+  with open(write, "w") as stream:
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert cli.main(["launch.py", "--help"]) == 141
+    stream.write("what is left goes nowhere")
+
+
 @pytest.fixture
 def launch(monkeypatch, capsys):
   """Launches with a stand-in for the jobs: `launch(job, *words) -> status, out, err`."""

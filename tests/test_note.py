@@ -37,6 +37,7 @@ Run:   python launch.py
 
 def test_titles_and_tables_are_read():
   assert note.title(DOC) == "A Title over Two Lines"
+  assert note.states(DOC) == ["reproduced"]
   first, second = note.measured(DOC)
   assert first.under == "digits, `laptop`, three seeds, by the command below"
   assert first.rows == {

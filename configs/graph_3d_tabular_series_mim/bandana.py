@@ -29,7 +29,8 @@ Measured: Cora, `laptop` and `hard`, width 64, 100 epochs, three seeds, f32, sha
 
        Links measured by the cosine of all layers, not since they are ranked by the inner products
        of the last. `hard` has settings of its own now (dropout 0.5, two layers: 0.800 of the
-       validation nodes, seed 0; with 0.8 and three 0.702): whether soft masks lead is open.
+       validation nodes, seed 0; with 0.8 and three 0.702): whether soft masks lead is
+       *not measured*.
        Measured before decay was part of the moments; not measured since.
 Run:   python launch.py --config=configs/graph_3d_tabular_series_mim/bandana.py:laptop
        --workdir=runs/bandana

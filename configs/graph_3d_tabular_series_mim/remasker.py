@@ -28,7 +28,7 @@ Measured: scikit-learn's wine, 178 rows, three seeds of mask and weights, f32, a
        | iterative         | 0.229          |
        | column means      | 0.276          |
 
-       Not measured since half of 13 columns hides seven, not six. Means, kNN and the iterative
+       *Not measured* since half of 13 columns hides seven, not six. Means, kNN and the iterative
        imputer are scikit-learn's.
 Run:   python launch.py --config=configs/graph_3d_tabular_series_mim/remasker.py:laptop
        --workdir=runs/remasker

@@ -18,6 +18,8 @@ Measured: Tiny Shakespeare, `small` (5.5 M parameters, 600 steps) and `longer`, 
        | `longer` (750 steps of 16)                    | 3.056              |
        | `longer` (2400 steps of 16)                   | 2.744              |
        | `laptop`                                      | not measured       |
+
+       Beside earlier diffusion models: *not measured*.
 Run:   python launch.py --config=configs/masked_generative/md4.py:small --workdir=runs/md4
        --config.data.path=tiny_shakespeare.txt.gz
 
