@@ -221,7 +221,16 @@ def check_config(
   if names:
     shown = ", ".join(f"{n} was {show(was, n)}, is now {show(now, n)}" for n in names[:5])
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    raise BadInput(f"the workdir {workdir} holds a run of another config: {shown}{more}")
+    raise BadInput(
+      f"the workdir {workdir} holds a run of another config: {shown}{more}; take another workdir, "
+      f"init_from={str(workdir)!r} begins there from these weights (what may change here: evals, "
+      "log, checkpoint, loader, mesh, seeds)"
+    )
+
+
+def saved(workdir: pathlib.Path) -> bool:
+  """Whether the run in `workdir` has left a checkpoint, good or not."""
+  return any((workdir / "checkpoints").glob("[0-9]*"))
 
 
 def write_record(workdir: str | os.PathLike[str], record: Record) -> None:

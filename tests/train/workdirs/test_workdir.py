@@ -174,6 +174,7 @@ def test_identity_fields_that_differ_are_shown(tmp_path):
     "model.patch was [4, 4], is now absent",
     "model.depth was absent, is now 2",
     "seed was 0, is now 1",
+    f"take another workdir, init_from='{tmp_path}' begins there from these weights",
   ):
     assert part in message
   assert (tmp_path / "config.json").read_bytes() == before
@@ -181,7 +182,7 @@ def test_identity_fields_that_differ_are_shown(tmp_path):
 
 def test_at_most_five_differences_are_shown(tmp_path):
   w.write_config(tmp_path, {"model": {f"f{i}": 0 for i in range(8)}})
-  with pytest.raises(BadInput, match=r"f4 was 0, is now 1 and 3 more$"):
+  with pytest.raises(BadInput, match=r"f4 was 0, is now 1 and 3 more; take"):
     w.check_config(tmp_path, {"model": {f"f{i}": 1 for i in range(8)}}, IDENTITY)
 
 
