@@ -238,12 +238,14 @@ class Run:
 
   def _describe(self, state: State) -> None:
     parts = self.parts
+    if self.seed != parts.config["seed"]:
+      return  # the same as for the first
     for line in overview(state.variables["params"]).splitlines():
       log.info("%s", line)
     for line in parts.optimizer.report:
       log.info("%s", line)
     log.info("%s", parts.mesh.describe(state))
-    log.info("%s, peak %s", jax.devices()[0].device_kind, parts.peak)
+    log.info("peak of a device: %s", parts.peak)
 
 
 def keep_picture(

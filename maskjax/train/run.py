@@ -42,7 +42,7 @@ from maskjax.train.setup.sections import checked
 from maskjax.train.setup.stages import run_stages
 from maskjax.train.state import State, parameter_count
 from maskjax.train.workdirs import remote
-from maskjax.train.workdirs.workdir import changed, claim, flatten, known_record
+from maskjax.train.workdirs.workdir import changed, claim, flatten, known_record, saved
 from maskjax.view.reconstruction import pick, spaced
 
 log = logging.getLogger("maskjax")
@@ -183,7 +183,7 @@ def explain(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
 
 def _begun(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, State]:
   """The step and the state of a run's newest good checkpoint, or what it would begin from."""
-  if any((folder / "checkpoints").glob("[0-9]*")):
+  if saved(folder):
     return trained(parts, folder, seed)
   if not (parts.config.get("init_from") or parts.config.get("resume")):
     raise BadInput(f"{folder} has no checkpoint yet: train first, or name weights by init_from")
@@ -213,19 +213,23 @@ def trained(parts: Parts, folder: pathlib.Path, seed: int) -> tuple[int, State]:
 
 @door
 def view(config: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
-  """Draws the masks of a config on its images and what the model would see, without training."""
+  """Draws the masks of a config on its images and what the model sees; it does not train.
+
+  Where masks depend on a network it is that of the newest good checkpoint, or before step 0.
+  """
   with _opened(config, workdir) as (parts, folders):
     data = parts.data
     show = jax.jit(answer(parts.task, "views", "job=view"))
     split = data.test or data.train
     wanted = spaced(data.record.sizes[split], 8)
     batch = pick(pipeline.examples(data, split, batch_size=64), wanted)
-    seed = next(iter(folders))
-    state = parts.begin(jax.random.key(seed))
+    seed, folder = next(iter(folders.items()))
+    begun = saved(folder)
+    step, state = trained(parts, folder, seed) if begun else (0, parts.begin(jax.random.key(seed)))
     key = stream(stream(jax.random.key(seed), "evaluation"), "view")
     views = parts.mesh.get(show(state.variables, batch, key))
     picture = kinds.linked(data.record, "masks")(views, data.record)
-    path = keep_picture(folders[seed], Writers(()), 0, "masks", picture)
+    path = keep_picture(folder, Writers(()), step, "masks", picture)
     return f"masks: {path}" if me().first else ""
 
 
@@ -253,7 +257,8 @@ def _opened(
   for seed, folder in folders.items():
     before(folder, {**config, "seed": seed})
   with debugging(config.get("debug", False)):
-    parts = make_parts(config, known=None if config.get("job") == "view" else known_record(path))
+    looks = config.get("job") == "view" and not saved(path)
+    parts = make_parts(config, known=None if looks else known_record(path))
     check_evaluators(config.get("evals", {}), parts.data.record, parts.task, parts.data)
     with claim(path) if me().first else contextlib.nullcontext():
       same_everywhere(config)

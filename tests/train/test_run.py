@@ -182,6 +182,12 @@ def test_viewing_draws_masks_and_leaves_nothing_else(toy, tmp_path):
   assert not (tmp_path / "metrics.jsonl").exists()
 
 
+def test_a_view_of_a_run_is_of_its_newest_checkpoint(toy, finished):
+  said = run.run(toy.config(job="view"), finished)
+  newest = max(int(path.name) for path in (finished / "checkpoints").glob("[0-9]*"))
+  assert said == f"masks: {finished / 'views' / f'{newest:08d}_masks.png'}"
+
+
 @pytest.fixture(scope="module")
 def finished(toy, tmp_path_factory):
   """The workdir of a finished run."""

@@ -106,6 +106,14 @@ class Peak(NamedTuple):
   flops: float
   source: str
 
+  def __str__(self) -> str:
+    """As a line of a log.
+
+    >>> str(Peak(197e12, "TPU v5e: data sheet, dense bf16"))
+    '197 TFLOP/s (TPU v5e: data sheet, dense bf16)'
+    """
+    return f"{self.flops / 1e12:.3g} TFLOP/s ({self.source})"
+
 
 # Dense bf16 with f32 accumulation, without sparsity, per JAX device; the first name found in the
 # device's kind counts. TPU v2, v3 and v7 show two devices a chip.

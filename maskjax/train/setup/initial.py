@@ -104,7 +104,8 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
     encoder = getattr(network, "encoder", network)
     patch, grid = (getattr(encoder, name, ()) for name in ("patch", "grid"))
     variables, report = published.load(source, variables, patch=patch, grid=grid)
-    log.info("%s", report)
+    for line in str(report).splitlines():
+      log.log(logging.DEBUG if line.startswith("mapped ") else logging.INFO, "%s", line)
     _check_missing(source, [name for name in report.missing if name not in new], parts.config)
     loaded = flatten_dict(variables, sep="/")
     return unflatten_dict({**loaded, **{name: ours[name] for name in new}}, sep="/")
