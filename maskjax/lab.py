@@ -252,6 +252,8 @@ class Field(NamedTuple):
   def other(self, kind: type, value: Any) -> BadInput:
     """What to raise where it is set to a value of another type."""
     what = "a section, of which single fields can be set" if kind is ConfigDict else kind.__name__
+    if self.key == "evals":
+      what += " (--config.evals.NAME.every=-1 switches one evaluator off)"
     return BadInput(f"config key {self.key} must be {what}, got {value!r}")
 
 

@@ -109,8 +109,8 @@ def measured(doc: str) -> list[Table]:
 def outdated(doc: str) -> str:
   """Before what change the figures were measured; empty where they are of the method as it is.
 
-  >>> outdated("Measured: tables. Measured before tokens decayed; not measured since.")
-  'before tokens decayed'
+  >>> outdated("Measured: tables. Measured before weights decayed; not measured since.")
+  'before weights decayed'
   """
   said = re.search(
     r"Measured ((?:before|with) [^;]+); not (?:measured )?since", " ".join(doc.split())

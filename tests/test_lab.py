@@ -69,6 +69,7 @@ def test_presets_and_pairs(arg, changes):
     ("size=4", "^config key size must be tuple, got 4$"),
     ("width=wide", "^config key width must be int, got 'wide'$"),
     ("select=5", "^config key select must be a section, of which single fields can be set, got 5$"),
+    ("evals={}", r"--config\.evals\.NAME\.every=-1 switches one evaluator off\), got {}$"),
   ],
 )
 def test_what_is_wrong_is_named(arg, says):

@@ -26,7 +26,7 @@ Measured: spoken digits, 600 steps of 64, three seeds, f32, one core, 3 min of i
        %, not the same task), features gain more by MAE's masks and decoder. With normalised values
        they are worse than untrained. Fine-tuning with and without masks: not measured. `plain` has
        the settings of `laptop`, not tuned for it.
-       Measured before class and mask tokens decayed; not measured since.
+       Measured before weight decay was applied to class and mask tokens; not measured since.
 Run:   python launch.py --config=configs/audio_mim/audio_mae.py:laptop --workdir=runs/audio_mae
        --config.data.path=spoken_digit.zip
 

@@ -24,7 +24,7 @@ Measured: CIFAR-10, `laptop`, 300 steps of 32, three seeds, f32, 2 shared cores,
 
        *Not visible at this scale*: two epochs make no features yet, those of an untrained ViT are
        no worse. No collapse.
-       The last table is from before the mask token decayed.
+       The last table is from before weight decay was applied to the mask token.
 Run:   python launch.py --config=configs/base/ijepa.py:laptop --workdir=runs/ijepa
        --config.data.name=zip --config.data.path=cifar10.zip
 

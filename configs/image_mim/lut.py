@@ -1,4 +1,4 @@
-r"""LUT (Kim et al., 2024): of two looks, visible tokens of one predict a teacher's of the other.
+r"""LUT (Kim et al., 2024): of two views, visible tokens of one predict a teacher's of the other.
 
 Paper: Kim, Chun, Heo, Han. "Learning with Unmasked Tokens Drives Stronger Vision Learners", ECCV
        2024, arXiv:2310.13593; code at github.com/naver-ai/lut.
@@ -12,13 +12,13 @@ Measured: CIFAR-10, `laptop`, 400 steps of 64, three seeds, f32, 2 shared cores,
        | MAE (`mae:small`) | 0.328 ± 0.011 | 0.433 ± 0.009 | 0.201 ± 0.002         |
        | `laptop`          | 0.324 ± 0.003 | 0.427 ± 0.012 | 0.201 ± 0.003         |
 
-       *Not visible at this scale*, though looks agree with the teacher (last cosines of seed 0:
+       *Not visible at this scale*, though views agree with the teacher (last cosines of seed 0:
        0.83, 0.80). The effective rank of an image's tokens is no higher: 18.0, MAE's 17.9 (mean of
        200 test images, seed 0).
 Run:   python launch.py --config=configs/image_mim/lut.py:laptop --workdir=runs/lut
        --config.data.name=zip --config.data.path=cifar10.zip
 
-Two looks at an image, the second with other colors, show other quarters of the patches. The mean of
+Two views of an image, the second with other colors, show other quarters of the patches. The mean of
 each look's tokens predicts what an EMA teacher makes of the whole other look; pixels of the first.
 Deviations: batch normalisation is over all 4096 examples, in the public script over the 1024 of
 each microbatch; running variances lack the factor n / (n - 1). The projector is in float32. The
@@ -41,7 +41,7 @@ NOTE = dict(
 
 
 def method(c: ConfigDict) -> None:
-  """Two looks that see other patches; each predicts what an EMA teacher makes of the other."""
+  """Two views that see other patches; each predicts what an EMA teacher makes of the other."""
   c.data.augment = crops = dict(simple=4, flip=True)
   colors = dict(jitter=(0.4, 0.4, 0.2, 0.1), jitter_share=0.8, one_of=("gray", "solarize", "blur"))
   c.data.looks = dict(second=dict(crops, **colors))

@@ -38,7 +38,8 @@ Measured: CIFAR-10, zip of JPEGs, `cifar`, seed 0, f32, 71 min of steps on 4 sha
 
        *Reproduced*: what was pretrained is fine-tuned to a higher accuracy than from scratch. The
        time that is saved: not measured.
-       `cifar`: Measured before class and mask tokens decayed; not measured since.
+       `cifar`: Measured before weight decay was applied to class and mask tokens; not measured
+       since.
 Run:   python launch.py --config=configs/image_mim/mae.py:laptop --workdir=runs/mae
 
 Presets: `laptop` learns scikit-learn's digits, `cifar` is ViT-Ti/4 on CIFAR-10, `small` what

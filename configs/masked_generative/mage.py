@@ -51,7 +51,8 @@ Measured: CIFAR-10, 600 steps of 32 images, three seeds on one tokenizer and one
        Samples are *reproduced*: a network that only ever saw 75 % hidden cannot begin from nothing;
        its features are no worse, so what drawing the share does for them is *opposite* here.
        `token_mae` has the settings of `laptop`, not tuned for it.
-       Measured before gradients were clipped and positions decayed; not measured since.
+       Measured before gradients were clipped and weight decay was applied to positions; not
+       measured since.
 Run:   python launch.py --config=configs/masked_generative/mage.py:laptop --workdir=runs/mage
        --config.data.name=zip --config.data.path=cifar10.zip and, likewise,
        --config.stages.tokenizer.data.… and --config.stages.classifier.data.…; finished stages are

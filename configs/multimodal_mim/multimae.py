@@ -40,7 +40,7 @@ Measured: CIFAR-10, `laptop`, 300 steps of 32, seeds 0 to 2, f32, 2026-11-21, by
        this budget, of which a quarter of what is shown is of the image. The linear probe, longer
        runs, and the paper's scale: not measured. `plain` has the settings of `laptop`, not tuned
        for it.
-       Measured before embeddings of modalities decayed; not measured since.
+       Measured before weight decay was applied to embeddings of modalities; not measured since.
 Run:   python launch.py --config=configs/multimodal_mim/multimae.py:laptop --workdir=runs/multimae
        --config.data.name=zip --config.data.path=cifar10.zip
 

@@ -48,7 +48,7 @@ The default is the public code's ViT-L/16 and wants data.path, a folder or a zip
 with train/, images of any names with x.txt beside x.jpg as img2dataset writes LAION, or a
 metadata.csv or .jsonl, and validation/CLASS/, ImageNet-1k by the words of its classes, or by
 WordNet ids with data.class_names=FILE. Epochs are counted by ImageNet's size. The presets, on
-images without captions, make them of templates over class and looks.
+images without captions, make them of templates over class and appearance.
 Deviations: pieces of words are learned from the captions, as many as BERT's, which are not here; of
 several captions of an image one is drawn once for all epochs. Padding of captions is hidden from
 attention, where the public code shows it. GELU is exact here, the code approximates it. Unmasked

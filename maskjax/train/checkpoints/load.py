@@ -55,6 +55,11 @@ def load(
     trust: packages beside maskjax whose functions the run's config may name: whoever wrote it
       chooses what of them is called.
 
+  Returns:
+    `apply, variables, preprocess`, see `Loaded`. `apply(variables, preprocess(examples))` are
+    features as jax arrays: of an encoder "tokens", `[n, positions, width]`, their "mean",
+    `[n, width]`, and where it has a class token that, "class".
+
   Raises:
     BadInput: no run or no good checkpoint there, or one whose config names functions of a package
       that is not trusted.
