@@ -69,7 +69,6 @@ def test_presets_and_pairs(arg, changes):
     ("size=4", "^config key size must be tuple, got 4$"),
     ("width=wide", "^config key width must be int, got 'wide'$"),
     ("select=5", "^config key select must be a section, of which single fields can be set, got 5$"),
-    ("evals={}", r"--config\.evals\.NAME\.every=-1 switches one evaluator off\), got {}$"),
   ],
 )
 def test_what_is_wrong_is_named(arg, says):
@@ -228,3 +227,8 @@ def test_fields_of_a_smoke_that_refer_to_one_move_together():
   assert (config.select.times, config.let.source.times) == (2, 2)
   with pytest.raises(BadInput, match=r"select\.times must be int"):
     lab.assign(config, "select.times", "often")
+
+
+def test_all_evaluators_at_once_are_refused_with_how_one_is_switched_off():
+  with pytest.raises(BadInput, match=r"--config\.evals\.NAME\.every=-1 switches one .* got {}$"):
+    lab.assign(lab.read("mae:smoke"), "evals", "{}")
