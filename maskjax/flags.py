@@ -5,15 +5,15 @@ from collections.abc import Sequence
 
 from maskjax.errors import BadInput, nearest
 
-RUN = "python -m maskjax"
-HELP = f"""maskjax: the masking methods of papers, one config each. maskjax, {RUN} and
-python launch.py take the same words.
+RUN = "maskjax"
+HELP = f"""maskjax: the masking methods of papers, one config each. `python -m maskjax`
+and `python launch.py` are the same program.
 
   {RUN} --list [FAMILY] [--json]                methods, of all families or of one
   {RUN} --describe mae[:PRESET]                 one: note, figures, presets, graph
   {RUN} --config=mae:laptop --check             build everything, run nothing
   {RUN} --config=mae:laptop --workdir=runs/mae  train
-  {RUN} --workdir=runs/mae                      continue where it stands
+  {RUN} --workdir=runs/mae                      go on with what was interrupted
   {RUN} --workdir=runs/mae --job=evaluate       or view, generate, explain
   {RUN} --config=mae --plan=v5e:16x16 [--json]  time and memory of a step there
   {RUN} --config=mine.py --sweep                points of its sweep(), numbered

@@ -194,7 +194,7 @@ def test_a_run_says_where_its_results_are_and_how_to_go_on(tmp_path):
   record = SimpleNamespace(kind="image", classes=0)
   config = dict(task=dict(fn="task.masked"), evals=dict(a=dict(fn="mine.scores:a", every=-1)))
   parts = SimpleNamespace(config=config, task=task, data=SimpleNamespace(record=record))
-  command = f"python -m maskjax --workdir='{workdir}' --trust=mine"
+  command = f"maskjax --workdir='{workdir}' --trust=mine"
   assert results(parts, workdir).splitlines() == [
     f"results in {workdir}: views",
     f"continue  {command}",
