@@ -19,11 +19,12 @@ Run:   python launch.py --config=configs/image_mim/lut.py:laptop --workdir=runs/
        --config.data.name=zip --config.data.path=cifar10.zip
 
 Two views of an image, the second with other colors, show other quarters of the patches. The mean of
-each look's tokens predicts what an EMA teacher makes of the whole other look; pixels of the first.
+each view's tokens predicts what an EMA teacher makes of the whole other view; pixels of the first.
 Deviations: batch normalisation is over all 4096 examples, in the public script over the 1024 of
 each microbatch; running variances lack the factor n / (n - 1). The projector is in float32. The
-momentum moves by updates, there by microbatches; the rate scales with the batch, there with its
-root, the same at 4096. `laptop` has projectors of width 256, and a teacher that begins at 0.98.
+momentum moves by updates, there by microbatches; the learning rate scales with the batch, there
+with its root, the same at 4096. `laptop` has projectors of width 256, and a teacher that begins at
+0.98.
 """
 
 from ml_collections import ConfigDict

@@ -51,7 +51,7 @@ def method(c: ConfigDict) -> None:
 
 
 def paper(c: ConfigDict) -> None:
-  """ViT-B/16, 800 epochs, from epoch 700 on at a tenth of the rate."""
+  """ViT-B/16, 800 epochs, from epoch 700 on at a tenth of the learning rate."""
   c.batch_size, c.total_epochs, c.data.augment.crop = 2048, 800.0, (0.67, 1.0)
   c.model.encoder.update(size="B", position="relative", layer_scale=0.1)
   c.optimizer.update(learning_rate=1e-4, scale_by_batch=512, warmup_epochs=10.0, b2=0.999, clip=5.0)

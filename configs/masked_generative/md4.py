@@ -115,7 +115,7 @@ def small(c: ConfigDict) -> None:
 
 @lab.preset("small")
 def longer(c: ConfigDict) -> None:
-  """`small` at a higher rate for 2400 steps of 16 windows."""
+  """`small` at a higher learning rate for 2400 steps of 16 windows."""
   c.batch_size, c.total_steps = 16, 2400
   c.optimizer.update(learning_rate=1e-3, warmup_steps=50)
   c.evals.bits.update(every=250, draws=2)
