@@ -53,9 +53,9 @@ Deviations: pieces of words are learned from the captions, as many as BERT's, wh
 several captions of an image one is drawn once for all epochs. Padding of captions is hidden from
 attention, where the public code shows it. GELU is exact here, the code approximates it. Unmasked
 tuning of the code is a run of its own, at a hundredth of the learning rate. In `laptop` equal
-captions are each other's positives (`positives="equal"` of the loss): as they lie at one place, the mean
-over a batch, and its slope, is the same either way, only the shares of the examples differ; it compares
-all pairs, which at 65,536 would be dear.
+captions are each other's positives (`positives="equal"` of the loss): as they lie at one place,
+the mean over a batch, and its slope, is the same either way, only the shares of the examples
+differ; it compares all pairs, which at 65,536 would be dear.
 """
 
 from ml_collections import ConfigDict, config_dict
