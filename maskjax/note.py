@@ -130,7 +130,7 @@ def family(doc: str) -> str:
 def states(doc: str) -> list[str]:
   """What became of the paper's claims here, in the order said: those of `STATES` in asterisks.
 
-  >>> states("Measured: *Reproduced* in kNN, *not visible at\\n  this scale* here, not measured there.")
+  >>> states("Measured: *Reproduced* here, *not visible at\\n  this scale* or not measured there.")
   ['reproduced', 'not visible at this scale']
   """
   said = " ".join(" ".join(section(doc, "Measured")).lower().split())
