@@ -22,7 +22,7 @@ Measured: CIFAR-10, `cifar` and `cifar_vit`, three seeds, f32, 4 shared cores, 2
        | 90 % at once | 0.625 ± 0.011       | 0.492 ± 0.003    |
        | 90 % random  | 0.469 ± 0.003       | 0.365 ± 0.012    |
 
-       *Reproduced*: half of the weights go at no loss; from 80 % on the ResNet loses accuracy.
+       Half of the weights go at no loss; from 80 % on the ResNet loses accuracy.
        Measured before decay was part of the momentum; not measured since.
 Run:   python launch.py --config=configs/base/magnitude.py:laptop --workdir=runs/magnitude
 
