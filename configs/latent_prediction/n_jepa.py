@@ -32,7 +32,8 @@ Measured: CIFAR-10, `laptop`, 300 steps of 32, three seeds, f32, 2 shared cores,
        In this order in every seed: the predictor uses where it is asked as far as it is told.
        Features: *not visible at this scale*, at which neither learns any; after 3,000 steps
        *opposite*. No collapse. The second table is of noise of standard deviation one, and from
-       before weight decay was applied to the mask token. Both have the settings of `ijepa`, not tuned.
+       before weight decay was applied to the mask token. Both have the settings of `ijepa`, not
+       tuned.
 Run:   python launch.py --config=configs/latent_prediction/n_jepa.py:laptop --workdir=runs/n_jepa
        --config.data.name=zip --config.data.path=cifar10.zip
 

@@ -232,8 +232,8 @@ def test_the_step_is_traced_and_compiled_once_for_all_seeds(toy, tmp_path, monke
     return train_step
 
   monkeypatch.setattr(build, "make_step", make_step)
-  caplog.set_level("INFO", "maskjax")
-  with jax.log_compiles(), caplog.at_level("WARNING", "jax"):
+  caplog.set_level("WARNING", "jax")
+  with jax.log_compiles(), caplog.at_level("INFO", "maskjax"):
     run.run(toy.config(seeds=2, total_steps=3), tmp_path)
     # What is the same for all seeds is said once.
     for said in ("total  ", "peak of a device: ", "'test' has 10 examples: figures measured"):
