@@ -111,7 +111,7 @@ def test_a_measured_figure_stands_once(file):
   module = lab.load(file)
   tables = note.measured(module.__doc__)
   assert all(table.under for table in tables)
-  assert re.search(r"20\d\d-\d\d-\d\d.*(by the command|by python launch)", tables[0].under)
+  assert re.search(r"20\d\d-\d\d-\d\d.*(by the command|by maskjax)", tables[0].under)
   figures = {f for t in tables for row in t.rows.values() for f in row.values() if "±" in f}
   prose = " ".join(re.sub(r"^ *\|.*$", "", module.__doc__, flags=re.M).split())
   assert not [f for f in figures if f in prose or f in str(module.NOTE)]

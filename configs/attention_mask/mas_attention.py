@@ -19,8 +19,8 @@ Measured: Tiny Shakespeare, `laptop`, 150 steps of 16 speeches, three seeds, f32
        | even attention     | -                  | 0.493         | 0.865         | -            |
        | the default        | not measured       | not measured  | not measured  | not measured |
 
-       runs/base, one causal network of 0.17 M weights, by python launch.py
-       --config=configs/base/causal_lm.py:laptop,model.width=64,model.depth=3,model.mlp=192
+       runs/base, one causal network of 0.17 M weights, by maskjax
+       --config=causal_lm:laptop,model.width=64,model.depth=3,model.mlp=192
        --config.total_steps=600 --config.optimizer.learning_rate=3e-3 --config.seeds=1
        --workdir=runs/base:
 
@@ -31,7 +31,7 @@ Measured: Tiny Shakespeare, `laptop`, 150 steps of 16 speeches, three seeds, f32
        *Not visible at this scale*.
        Measured before earlier answers were causal and every turn a block of its own; not measured
        since.
-Run:   python launch.py --config=configs/attention_mask/mas_attention.py:laptop --workdir=runs/mas
+Run:   maskjax --config=mas_attention:laptop --workdir=runs/mas
        --config.data.path=tiny_shakespeare.txt.gz
        --config.stages.pretrained.data.path=tiny_shakespeare.txt.gz
 

@@ -34,7 +34,7 @@ Measured: CIFAR-10, zip of JPEGs, `laptop`, ResNet-8, three seeds, f32, one shar
        | carried              | 0.373 ± 0.030 | 0.579 ± 0.042       | 0.528 ± 0.024         |
        | partial convolutions | 0.845 ± 0.027 | not measured        | not measured          |
 
-       The classifiers, 2 epochs, by python launch.py --config=configs/base/supervised.py:cifar
+       The classifiers, 2 epochs, by maskjax --config=supervised:cifar
        --config.data.name=zip --config.data.path=cifar10.zip --config.total_epochs=2.0
        --config.optimizer.warmup_epochs=0.3 --config.seeds=3 --workdir=runs/resnet:
 
@@ -49,7 +49,7 @@ Measured: CIFAR-10, zip of JPEGs, `laptop`, ResNet-8, three seeds, f32, one shar
        foretells itself best, so no gain shows there. Masks carried by partial convolutions are
        below black. Nothing was tuned: one classifier serves all ways of hiding.
        Measured before decay was part of the momentum; not measured since.
-Run:   python launch.py --config=configs/attribution_mask/layer_masking.py:laptop
+Run:   maskjax --config=layer_masking:laptop
        --workdir=runs/layer_masking
 
 Nothing is trained for it: `model.carry="neighbours"` is how a trained network is given a mask.

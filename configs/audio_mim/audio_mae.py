@@ -27,7 +27,7 @@ Measured: spoken digits, 600 steps of 64, three seeds, f32, one core, 3 min of i
        they are worse than untrained. Fine-tuning with and without masks: not measured. `plain` has
        the settings of `laptop`, not tuned for it.
        Measured before weight decay was applied to class and mask tokens; not measured since.
-Run:   python launch.py --config=configs/audio_mim/audio_mae.py:laptop --workdir=runs/audio_mae
+Run:   maskjax --config=audio_mae:laptop --workdir=runs/audio_mae
        --config.data.path=spoken_digit.zip
 
 Presets, all on spoken digits (github.com/Jakobovski/free-spoken-digit-dataset): `laptop`; `plain`,

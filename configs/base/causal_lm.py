@@ -12,7 +12,7 @@ Measured: Tiny Shakespeare, characters, `laptop`, 900 steps, three seeds, f32, o
        | untrained   | 6.71 ± 0.12        |
        | `laptop`    | 2.550 ± 0.006      |
        | the default | not measured       |
-Run:   python launch.py --config=configs/base/causal_lm.py:laptop --workdir=runs/causal_lm
+Run:   maskjax --config=causal_lm:laptop --workdir=runs/causal_lm
        --config.data.path=tiny_shakespeare.txt.gz
 
 Presets: `laptop` and `small` learn the characters of a text file. For pieces

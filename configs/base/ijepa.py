@@ -25,7 +25,7 @@ Measured: CIFAR-10, `laptop`, 300 steps of 32, three seeds, f32, 2 shared cores,
        *Not visible at this scale*: two epochs make no features yet, those of an untrained ViT are
        no worse. No collapse.
        The last table is from before weight decay was applied to the mask token.
-Run:   python launch.py --config=configs/base/ijepa.py:laptop --workdir=runs/ijepa
+Run:   maskjax --config=ijepa:laptop --workdir=runs/ijepa
        --config.data.name=zip --config.data.path=cifar10.zip
 
 A ViT sees a large block without the target blocks; a narrow predictor is told where these lie, one

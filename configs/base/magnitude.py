@@ -5,8 +5,8 @@ Paper: Zhu, Gupta. "To prune, or not to prune: exploring the efficacy of pruning
 Family: weight_mask
 Claim: InceptionV3 on ImageNet-1k: 78.0 % top-1 at 50 % sparsity, 74.6 at 87.5, dense 78.1. At 75 %
        sparsity 76.1 (table 1).
-Measured: CIFAR-10, `cifar` and `cifar_vit`, three seeds, f32, 4 shared cores, 2026-11-21, by python
-       launch.py --config=configs/base/magnitude.py:cifar --config.data.name=zip
+Measured: CIFAR-10, `cifar` and `cifar_vit`, three seeds, f32, 4 shared cores, 2026-11-21, by
+       maskjax --config=magnitude:cifar --config.data.name=zip
        --config.data.path=cifar10.zip --config.init_from=runs/dense --workdir=runs/pruned and the
        changes named below; runs/dense is the run noted in configs/base/supervised.py, for the ViT
        with --config.model.patch=(8,8):
@@ -24,7 +24,7 @@ Measured: CIFAR-10, `cifar` and `cifar_vit`, three seeds, f32, 4 shared cores, 2
 
        Half of the weights go at no loss; from 80 % on the ResNet loses accuracy.
        Measured before decay was part of the momentum; not measured since.
-Run:   python launch.py --config=configs/base/magnitude.py:laptop --workdir=runs/magnitude
+Run:   maskjax --config=magnitude:laptop --workdir=runs/magnitude
 
 The dense network is a stage, trained first; `--config.init_from=DIR` takes a finished one. Others:
 --config.hold.select.ratio.end=0.8; one-shot: --config.hold.select.ratio.start=0.9; random:

@@ -3,8 +3,8 @@ r"""Supervised image classification: the dense base that pruning, explanations a
 Paper: He, Zhang, Ren, Sun. "Deep Residual Learning for Image Recognition", CVPR 2016,
        arXiv:1512.03385. By the recipe of Goyal et al., 2017, arXiv:1706.02677.
 Claim: ResNet-50, 90 epochs of ImageNet-1k: 23.6 % top-1 error (Goyal et al., 2017, table 1).
-Measured: CIFAR-10, zip of JPEGs, 4 epochs, three seeds, f32, 4 shared cores, 2026-11-21, by python
-       launch.py --config=configs/base/supervised.py:cifar --config.data.name=zip
+Measured: CIFAR-10, zip of JPEGs, 4 epochs, three seeds, f32, 4 shared cores, 2026-11-21, by maskjax
+       --config=supervised:cifar --config.data.name=zip
        --config.data.path=cifar10.zip --config.seeds=3 --config.total_epochs=4.0
        --config.evals.accuracy.every=0 --workdir=runs/resnet:
 
@@ -21,7 +21,7 @@ Measured: CIFAR-10, zip of JPEGs, 4 epochs, three seeds, f32, 4 shared cores, 20
        | `laptop`  | 0.986 ± 0.003 |
 
        Measured before decay was part of the momentum; not measured since.
-Run:   python launch.py --config=configs/base/supervised.py:laptop --workdir=runs/supervised
+Run:   maskjax --config=supervised:laptop --workdir=runs/supervised
 
 Presets: `laptop` is a ResNet-8 on scikit-learn's digits; `cifar` and `cifar_vit` are a ResNet-8 and
 a small ViT on CIFAR-10. Deviations: the rate falls by a cosine, not in steps; the classifier's bias

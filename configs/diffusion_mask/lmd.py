@@ -39,7 +39,7 @@ Measured: CIFAR-10, batches of 64, three seeds of everything, f32, one core, 202
        *Reproduced* for a codec that is there: a third of the cost; no gain with its training.
        Learning rates were not tuned.
        Measured with optax's Adan and before weight decay was applied to tokens; not measured since.
-Run:   python launch.py --config=configs/diffusion_mask/lmd.py:laptop --workdir=runs/lmd
+Run:   maskjax --config=lmd:laptop --workdir=runs/lmd
        --config.data.name=zip --config.data.path=cifar10.zip
        --config.stages.codec.data.name=zip --config.stages.codec.data.path=cifar10.zip
 

@@ -45,7 +45,7 @@ Measured: Cora, `laptop` and `hard`, width 64, 100 epochs, three seeds, f32, sha
 
        *Opposite* at this width and budget: with settings of its own hard masks lead, for features
        and for links, by more than the spread.
-Run:   python launch.py --config=configs/graph_3d_tabular_series_mim/bandana.py:laptop
+Run:   maskjax --config=bandana:laptop
        --workdir=runs/bandana
        --config.data.path=cora.npz
 

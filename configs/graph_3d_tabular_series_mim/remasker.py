@@ -30,7 +30,7 @@ Measured: scikit-learn's wine, 178 rows, three seeds of mask and weights, f32, a
 
        *Not measured* since half of 13 columns hides seven, not six. Means, kNN and the iterative
        imputer are scikit-learn's.
-Run:   python launch.py --config=configs/graph_3d_tabular_series_mim/remasker.py:laptop
+Run:   maskjax --config=remasker:laptop
        --workdir=runs/remasker
 
 A table of your own, csv or npz with empty cells or NaN, to be filled in: --config.data.path=FILE

@@ -14,7 +14,7 @@ Measured: CIFAR-10, `laptop`, 400 steps of 64, three seeds, f32, 2 shared cores,
        | `laptop`          | 0.323 ± 0.006 | 0.376 ± 0.007 | 0.199 ± 0.003         |
 
        *Opposite* at this budget in the linear probe, with no difference in kNN or reconstruction.
-Run:   python launch.py --config=configs/image_mim/convmae.py:laptop --workdir=runs/convmae
+Run:   maskjax --config=convmae:laptop --workdir=runs/convmae
        --config.data.name=zip --config.data.path=cifar10.zip
 
 Deviations: only seen cells are computed, with the values of the public code's masked convolutions

@@ -21,7 +21,7 @@ Measured: CIFAR-10, `laptop`, 400 steps of 64, three seeds, f32, shared cores, 2
        | the default   | 4.23     | 10.77     |
 
        Decoding costs 2.5 times less: *reproduced*. MAE's accuracy: *not visible at this scale*.
-Run:   python launch.py --config=configs/image_mim/crossmae.py:laptop --workdir=runs/crossmae
+Run:   maskjax --config=crossmae:laptop --workdir=runs/crossmae
        --config.data.name=zip --config.data.path=cifar10.zip
 Deviations: `asked` is a count, where the public code rounds twice. The encoder's last norm, 1,536
 numbers that it leaves out, is there for features, and frozen.

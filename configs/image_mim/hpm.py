@@ -17,7 +17,7 @@ Measured: CIFAR-10, `laptop`, 400 steps of 64, three seeds, f32, 2 shared cores,
        *Not visible at this scale*: losses are predicted, of hidden patches better than of those in
        plain sight, and features are MAE's at twice its time. `ranked` and longer runs: not
        measured.
-Run:   python launch.py --config=configs/image_mim/hpm.py:laptop --workdir=runs/hpm
+Run:   maskjax --config=hpm:laptop --workdir=runs/hpm
        --config.data.name=zip --config.data.path=cifar10.zip
 
 A second tower of the decoder ranks the hidden patches by how large their losses will be; what it

@@ -15,7 +15,7 @@ Measured: CIFAR-10, `laptop`, 400 steps of 64, three seeds, f32, 2 shared cores,
        *Not visible at this scale*, though views agree with the teacher (last cosines of seed 0:
        0.83, 0.80). The effective rank of an image's tokens is no higher: 18.0, MAE's 17.9 (mean of
        200 test images, seed 0).
-Run:   python launch.py --config=configs/image_mim/lut.py:laptop --workdir=runs/lut
+Run:   maskjax --config=lut:laptop --workdir=runs/lut
        --config.data.name=zip --config.data.path=cifar10.zip
 
 Two views of an image, the second with other colors, show other quarters of the patches. The mean of

@@ -5,7 +5,7 @@ Paper: He, Chen, Xie, Li, Dollár, Girshick. "Masked Autoencoders Are Scalable V
 Claim: ViT-Huge 87.8 % top-1 with ImageNet-1K data only; training 3x or more faster. ViT-L/16, 1600
        epochs: 85.9 % after fine-tuning; ViT-H is at 448 px.
 Measured: CIFAR-10, zip of JPEGs, `cifar`, seed 0, f32, 71 min of steps on 4 shared cores,
-       2026-11-21, by python launch.py --config=configs/image_mim/mae.py:cifar --workdir=runs/cifar
+       2026-11-21, by maskjax --config=mae:cifar --workdir=runs/cifar
        --config.data.name=zip --config.data.path=cifar10.zip (stopped and resumed twice on the way).
        kNN is by cosine, k 20, T 0.07, the linear probe of the mean of patches, the loss that of 5
        steps of the last epoch:
@@ -16,8 +16,8 @@ Measured: CIFAR-10, zip of JPEGs, `cifar`, seed 0, f32, 71 min of steps on 4 sha
        | untrained          | 0.344 | 0.471        | 0.233             | not measured |
        | `cifar` (8 epochs) | 0.456 | 0.567        | 0.303             | 0.435        |
 
-       CIFAR-10, `small`, 400 steps of 64, three seeds, f32, 2 cores, 2026-11-30, by python
-       launch.py --config=mae:small --workdir=runs/small --config.data.name=zip
+       CIFAR-10, `small`, 400 steps of 64, three seeds, f32, 2 cores, 2026-11-30, by maskjax
+       --config=mae:small --workdir=runs/small --config.data.name=zip
        --config.data.path=cifar10.zip:
 
        | run       | kNN           | linear probe  | masked_reconstruction |
@@ -25,8 +25,8 @@ Measured: CIFAR-10, zip of JPEGs, `cifar`, seed 0, f32, 71 min of steps on 4 sha
        | untrained | 0.293 ± 0.003 | 0.391 ± 0.001 | 0.585 ± 0.046         |
        | `small`   | 0.328 ± 0.011 | 0.433 ± 0.009 | 0.201 ± 0.002         |
 
-       scikit-learn's digits, `laptop`, seeds 10 to 12, f32, 2 shared cores, 2026-11-30, by python
-       launch.py --config=mae:laptop --workdir=runs/mae --config.seed=10. The ratio and how all is
+       scikit-learn's digits, `laptop`, seeds 10 to 12, f32, 2 shared cores, 2026-11-30, by maskjax
+       --config=mae:laptop --workdir=runs/mae --config.seed=10. The ratio and how all is
        fine-tuned were chosen on a fifth of train, by six runs. 10 labels a class, probed and then
        fine-tuned; `untrained` is from scratch:
 
@@ -40,7 +40,7 @@ Measured: CIFAR-10, zip of JPEGs, `cifar`, seed 0, f32, 71 min of steps on 4 sha
        time that is saved: not measured.
        `cifar`: Measured before weight decay was applied to class and mask tokens; not measured
        since.
-Run:   python launch.py --config=configs/image_mim/mae.py:laptop --workdir=runs/mae
+Run:   maskjax --config=mae:laptop --workdir=runs/mae
 
 Presets: `laptop` learns scikit-learn's digits, `cifar` is ViT-Ti/4 on CIFAR-10, `small` what
 methods of this family are measured beside.

@@ -13,7 +13,7 @@ Measured: CIFAR-10, `laptop`, 400 steps of 64, three seeds, f32, 2 shared cores,
        | `laptop`          | 0.267 ± 0.004 | 0.388 ± 0.006 | 0.497 ± 0.008 |
 
        *Opposite* at this budget, in kNN below untrained. Fine-tuning, robustness: not measured.
-Run:   python launch.py --config=configs/image_mim/mfm_frequency.py:laptop --workdir=runs/mfm
+Run:   maskjax --config=mfm_frequency:laptop --workdir=runs/mfm
        --config.data.name=zip --config.data.path=cifar10.zip
 Deviations: the public code's learning rate ends at 1/120 of its peak, here at 0; its ViT begins
 otherwise, its keys lack 9,216 biases. `radius` is in cycles a pixel: the same share of a

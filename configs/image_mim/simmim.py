@@ -14,7 +14,7 @@ Measured: CIFAR-10, `laptop`, 400 steps of 64, three seeds, f32, 2 shared cores,
 
        *Opposite* for frozen features (65 tokens are encoded, MAE's 17); fine-tuning: not measured.
        Settings are those of mae:small, not tuned.
-Run:   python launch.py --config=configs/image_mim/simmim.py:laptop --workdir=runs/simmim
+Run:   maskjax --config=simmim:laptop --workdir=runs/simmim
        --config.data.name=zip --config.data.path=cifar10.zip
 Deviations: no drop path (0.1), no Swin; `laptop` has encoder and optimizer of mae:small, not tuned.
 Weights begin as in other ViTs here, the public code's with a deviation of 0.02, less in deep

@@ -18,7 +18,7 @@ Measured: CIFAR-10, `laptop`, 400 steps of 64, three seeds, f32, 2 cores (shared
 
        *Reproduced* at equal steps, with codes, hardly with pixels; *opposite* at equal seconds. No
        setting was tuned: all runs have those of mae:small.
-Run:   python launch.py --config=configs/image_mim/sup_mim.py:laptop --workdir=runs/sup_mim
+Run:   maskjax --config=sup_mim:laptop --workdir=runs/sup_mim
        --config.data.name=zip --config.data.path=cifar10.zip, and --config.stages.tokenizer.data.…
 
 The class is read from the whole image, codes of a frozen tokenizer from what MAE's mask leaves.

@@ -34,7 +34,7 @@ Measured: CIFAR-10, `laptop`, 300 steps of 32, three seeds, f32, 2 shared cores,
        *opposite*. No collapse. The second table is of noise of standard deviation one, and from
        before weight decay was applied to the mask token. Both have the settings of `ijepa`, not
        tuned.
-Run:   python launch.py --config=configs/latent_prediction/n_jepa.py:laptop --workdir=runs/n_jepa
+Run:   maskjax --config=n_jepa:laptop --workdir=runs/n_jepa
        --config.data.name=zip --config.data.path=cifar10.zip
 
 The positions of a target block, which its mask tokens carry, fade into Gaussian noise as data do in

@@ -53,7 +53,7 @@ Measured: CIFAR-10, 600 steps of 32 images, three seeds on one tokenizer and one
        `token_mae` has the settings of `laptop`, not tuned for it.
        Measured before gradients were clipped and weight decay was applied to positions; not
        measured since.
-Run:   python launch.py --config=configs/masked_generative/mage.py:laptop --workdir=runs/mage
+Run:   maskjax --config=mage:laptop --workdir=runs/mage
        --config.data.name=zip --config.data.path=cifar10.zip and, likewise,
        --config.stages.tokenizer.data.… and --config.stages.classifier.data.…; finished stages are
        given by --config.init_from=DIR and --config.evals.frechet.network=DIR.

@@ -20,7 +20,7 @@ Measured: Tiny Shakespeare, `small` (5.5 M parameters, 600 steps) and `longer`, 
        | `laptop`                                      | not measured       |
 
        Beside earlier diffusion models: *not measured*.
-Run:   python launch.py --config=configs/masked_generative/md4.py:small --workdir=runs/md4
+Run:   maskjax --config=md4:small --workdir=runs/md4
        --config.data.path=tiny_shakespeare.txt.gz
 
 Presets: `laptop`, `small` and `longer` learn the characters of a text file.

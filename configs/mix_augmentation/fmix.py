@@ -20,7 +20,7 @@ Measured: CIFAR-10, 1,000 images, ViT/8, `laptop` and `plain`, 50 epochs, three 
 
        *Opposite*, where neither comes near to fitting its training images. `plain` has the settings
        of `laptop`, not tuned for it.
-Run:   python launch.py --config=configs/mix_augmentation/fmix.py:laptop --workdir=runs/fmix
+Run:   maskjax --config=fmix:laptop --workdir=runs/fmix
        --config.data.name=zip --config.data.path=cifar10.zip
 
 Presets: `laptop` is a small ViT/8 on 1,000 images of CIFAR-10, three seeds; `plain`, `white` and

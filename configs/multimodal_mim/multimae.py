@@ -41,7 +41,7 @@ Measured: CIFAR-10, `laptop`, 300 steps of 32, seeds 0 to 2, f32, 2026-11-21, by
        runs, and the paper's scale: not measured. `plain` has the settings of `laptop`, not tuned
        for it.
        Measured before weight decay was applied to embeddings of modalities; not measured since.
-Run:   python launch.py --config=configs/multimodal_mim/multimae.py:laptop --workdir=runs/multimae
+Run:   maskjax --config=multimae:laptop --workdir=runs/multimae
        --config.data.name=zip --config.data.path=cifar10.zip
 
 Of the patches of all modalities a sixth is shown: shares of the modalities from a Dirichlet

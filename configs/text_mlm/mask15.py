@@ -28,7 +28,7 @@ Measured: Tiny Shakespeare, `laptop`, 500 steps of 8 windows of 64 pieces (256,0
        learns (*reproduced*, at a budget at which the network has only begun to learn). Who is asked
        for whole units learns these, and little else. Other prediction rates, BERT's shares, and the
        default: not measured. All shares have the settings of `laptop`, not tuned for any.
-Run:   python launch.py --config=configs/text_mlm/mask15.py:laptop --workdir=runs/mask15
+Run:   maskjax --config=mask15:laptop --workdir=runs/mask15
        --config.data.path=tiny_shakespeare.txt.gz
 
 Rates: --config.select.select.ratio=0.15 is how many tokens are hidden (the corruption rate) and

@@ -24,7 +24,7 @@ Measured: spoken digits, `laptop` and `fourier`, 6,000 steps of 4 half seconds, 
 
        *Opposite* at this budget, 3 hours of sound, in which a basis has to be learned too; the
        learned one still improves. `fourier` has the rate of `laptop`, not tuned for it.
-Run:   python launch.py --config=configs/tf_mask_separation/conv_tasnet.py:laptop
+Run:   maskjax --config=conv_tasnet:laptop
        --workdir=runs/conv_tasnet
        --config.data.path=spoken_digit.zip
 

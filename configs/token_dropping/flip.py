@@ -35,7 +35,7 @@ Measured: CIFAR-10, captions from templates, three seeds, f32, one thread of a s
        At equal steps what is dropped costs no accuracy here and the time is a gain: *reproduced*.
        The gain by unmasked tuning is within what 1,000 images tell. Longer runs, other captions, a
        linear probe: not measured. `clip` has the settings of `laptop`, not tuned for it.
-Run:   python launch.py --config=configs/token_dropping/flip.py:laptop --workdir=runs/flip
+Run:   maskjax --config=flip:laptop --workdir=runs/flip
        --config.data.name=zip --config.data.path=cifar10.zip
        (`quarter` and `clip` likewise; `tuned` with --config.init_from=runs/quarter)
 

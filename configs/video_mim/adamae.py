@@ -30,7 +30,7 @@ Measured: moving digits, `laptop`, 300 steps of 32 clips, three seeds, f32, 2 sh
        learned more than the mean clip (masked_reconstruction 1), so what this does for features is
        *not visible at this scale*. The paper's scale: not measured. `random` and `tube` have the
        settings of `laptop`, not tuned for them.
-Run:   python launch.py --config=configs/video_mim/adamae.py:laptop --workdir=runs/adamae
+Run:   maskjax --config=adamae:laptop --workdir=runs/adamae
 
 The sampler, one transformer block and a linear layer, reads all tokens as the model embeds them and
 says how likely each is to be shown; those shown are drawn without replacement. Its loss is the mean

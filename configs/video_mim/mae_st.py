@@ -23,7 +23,7 @@ Measured: moving digits, `laptop`, 300 steps of 32 clips, three seeds, f32, 2 sh
        Which masks are best is *not visible at this scale*: the linear probe, of the class of what
        moves, stays at chance, and what is filled in is little more than means, as with AdaMAE's
        `random` and `tube` (figures in its file). The paper's scale: not measured.
-Run:   python launch.py --config=configs/video_mim/mae_st.py:laptop --workdir=runs/mae_st
+Run:   maskjax --config=mae_st:laptop --workdir=runs/mae_st
 
 Of each patch one frame is asked for, half of the frames of a clip, normalised by itself.
 

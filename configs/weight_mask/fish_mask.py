@@ -5,8 +5,8 @@ Paper: Sung, Nair, Raffel. "Training Neural Networks with Fixed Sparse Masks", N
 Claim: BERT-large on GLUE: updating 0.5 % of the parameters does what updating all of them does.
 Measured: scikit-learn's digits, `laptop`, a ResNet-8 of 74,352 weights and a head, 200 steps of 64
        on 5 to 9, three seeds, f32, one shared core, 2026-11-21, by the commands below with
-       --config.init_from=runs/five, from python launch.py
-       --config=configs/base/supervised.py:laptop --config.data.classes='(0,1,2,3,4)'
+       --config.init_from=runs/five, from maskjax
+       --config=supervised:laptop --config.data.classes='(0,1,2,3,4)'
        --workdir=runs/five. One test image is 0.006:
 
        | learned                  | accuracy on 5 to 9 | accuracy on 0 to 4 |
@@ -34,7 +34,7 @@ Measured: scikit-learn's digits, `laptop`, a ResNet-8 of 74,352 weights and a he
        FISH goes before random and biases (*reproduced*), not level with all (not so at this scale).
        All have the rate of `laptop`, not tuned for any.
        Measured before decay was part of the momentum; not measured since.
-Run:   python launch.py --config=configs/weight_mask/fish_mask.py:laptop --workdir=runs/fish_mask
+Run:   maskjax --config=fish_mask:laptop --workdir=runs/fish_mask
 
 Before step 0 the empirical Fisher information of the first examples is measured, as many as
 `prepare.squared_gradients.examples` says,

@@ -30,7 +30,7 @@ Measured: Tiny Shakespeare, `laptop`, three dense models of 900 steps and of eac
        | `laptop` | 0.74   | 0.98    | 0.9999   |
 
        *Reproduced*. Every group keeps 2 of 4. The learning rate was not tuned.
-Run:   python launch.py --config=configs/weight_mask/maskllm.py:laptop --workdir=runs/maskllm
+Run:   maskjax --config=maskllm:laptop --workdir=runs/maskllm
        --config.data.path=tiny_shakespeare.txt.gz
        --config.stages.dense.data.path=tiny_shakespeare.txt.gz
 
