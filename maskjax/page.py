@@ -1,5 +1,6 @@
 """A config on one page: its note with what was measured, its presets, commands and graph."""
 
+import re
 from collections.abc import Iterator
 
 from ml_collections import ConfigDict
@@ -37,11 +38,18 @@ def page(place: str, config: ConfigDict) -> str:
   width = max(map(len, told))
   blocks["presets"] = [f"{preset:{width}}  {said}".rstrip() for preset, said in told.items()]
   chosen = (arg or ("laptop" if "laptop" in presets else "")).partition(",")[0]
-  run = f"{RUN} --config={name}:{chosen}".rstrip(":")
-  blocks["run"] = [f"{run} --check", f"{run} --workdir=runs/{path.stem}"]
+  blocks["run"] = _commands(f"{name}:{chosen}".rstrip(":"), path.stem, module.__doc__ or "")
   graph = describe(config.to_dict(), lab.note(place))
   blocks[f"graph of {place}"] = graph.splitlines()
   return "\n\n".join("\n".join(_block(*block)) for block in blocks.items())
+
+
+def _commands(config: str, name: str, note: str) -> list[str]:
+  """What builds a config and what runs it, with the data that the note's own command names."""
+  told = re.search(r"^Run: +(.+?)(\n\n|\Z)", note, re.MULTILINE | re.DOTALL)
+  data = [word for word in (told[1].split() if told else ()) if word.startswith("--config.data")]
+  run = " ".join([RUN, f"--config={config}", *data])
+  return [f"{run} --check", f"{run} --workdir=runs/{name}"]
 
 
 def _block(head: str, lines: list[str]) -> Iterator[str]:

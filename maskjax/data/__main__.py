@@ -60,7 +60,9 @@ def describe(name: str, path: str, options: dict[str, Any]) -> str:
   record, splits = pipeline.opened(name, path, options)
   lines = [f"{path}: data.name={name}, {record.kind}, shape {record.shape}"]
   if assumed and "size" in options:
-    lines.append("a run needs --config.data.size='(h, w)' where images differ in size")
+    lines.append(
+      "a run needs --config.data.size='(h, w)' where images differ in size, and has no default"
+    )
   if record.rate:
     lines.append(f"rate {record.rate} samples a second")
   if record.vocabulary:

@@ -21,7 +21,7 @@ for start in $(seq 100); do
     status=$?
   done
   # 75, or 128 and more where a process was killed: again, from the last checkpoint. 0 done, 2 bad
-  # input, 1 a bug: the end.
-  [ "$status" -gt 2 ] && [ -z "$asked" ] || break
+  # input, 1 a bug, 127 no such program: the end.
+  { [ "$status" -eq 75 ] || [ "$status" -gt 127 ]; } && [ -z "$asked" ] || break
 done
 exit "$status"

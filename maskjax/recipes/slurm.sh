@@ -16,10 +16,11 @@
 #SBATCH --output=maskjax-%j.log
 
 # 0 done, 2 bad input, 1 a bug: the end. 75, or 128 and more where a process was killed: the job
-# goes back into the queue and continues from its last checkpoint.
+# goes back into the queue and continues from its last checkpoint. 126 and 127, no such program: the
+# end; begin with what activates the environment, and add #SBATCH --account, --partition of yours.
 srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" python -m maskjax "$@"
 status=$?
-if [ "$status" -gt 2 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 100 ]; then
+if { [ "$status" -eq 75 ] || [ "$status" -gt 127 ]; } && [ "${SLURM_RESTART_COUNT:-0}" -lt 100 ]; then
   scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$status"

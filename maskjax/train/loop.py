@@ -262,6 +262,16 @@ def keep_picture(
   return path
 
 
+def _unpadded(batch_size: int, sizes: Mapping[str, int], parts: int) -> int:
+  """A batch that a small set does not have to be padded to, in as many parts as there are devices.
+
+  >>> _unpadded(1024, {"train": 55, "test": 5}, parts=8), _unpadded(32, {"train": 55}, parts=8)
+  (56, 32)
+  """
+  most = -(-max(sizes.values(), default=batch_size) // parts) * parts
+  return min(batch_size, max(most, parts))
+
+
 def make_context(
   parts: Parts,
   state: State,
@@ -281,7 +291,9 @@ def make_context(
     step=step,
     data=parts.data,
     mesh=parts.mesh,
-    batch_size=config.get("eval_batch_size", config["batch_size"]),
+    batch_size=_unpadded(
+      config.get("eval_batch_size", config["batch_size"]), parts.data.record.sizes, parts.mesh.parts
+    ),
     picture=picture,
     encode=parts.encode,
     place=partial(stages.place, workdir=workdir, seed=seed),
