@@ -10,8 +10,11 @@ MEANING = ("kind", "shape", "class_names", "vocabulary", "unit", "rate", "column
 # What is measured over the examples: the statistics of a run's first launch are kept.
 STATISTICS = ("mean", "std", "low", "high")
 # What else of the examples a run is made for.
+COUNTED = ("sizes", "peak")
+# What tells that something changed, where nothing else says what.
 DIGESTS = ("labels", "examples")
-COUNTED = ("sizes", *DIGESTS, "peak")
+# Records of before may have none of these: digests of any data, columns of series.
+_LATER = (*DIGESTS, "columns")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Record:
     rate: samples a second of audio, mixtures, and of that which an image is a spectrogram of,
       (time, frequency, 1); 0 for others.
     unit: what a token of text is: "characters", "words" or "bpe"; empty where there is none.
-    columns: names of the columns of a table.
+    columns: names of the columns of a table, of the channels of a series.
     low: smallest value of each column that was there to learn from, in the units of its file: a
       table's 0. Of spectrograms one of about the smallest, which pictures show as dark.
     high: largest, likewise: its 1.
@@ -68,6 +71,15 @@ class Record:
   def classes(self) -> int:
     """Number of classes; 0 without labels."""
     return len(self.class_names)
+
+
+def compared(was: Record, fields: Sequence[str] = MEANING) -> list[str]:
+  """Those of the fields that a record of a first launch has: it may be older than some.
+
+  >>> compared(Record("series", (8, 2), {"train": 4}), ["shape", "columns"])
+  ['shape']
+  """
+  return [name for name in fields if name not in _LATER or getattr(was, name)]
 
 
 def difference(was: Record, now: Record, fields: Sequence[str] = MEANING) -> str:

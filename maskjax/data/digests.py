@@ -29,7 +29,7 @@ def examples(splits: Mapping[str, Source]) -> dict[str, str]:
 
   Text, tables, series and graphs have one of all they hold, their `digest`. Of images, clips and
   recordings `content_of` is asked for 1,000 evenly spaced ones at most: what changed in others is
-  not seen.
+  not seen. The captions of these, where they are read, count too.
   """
   found = {}
   for split, source in splits.items():
@@ -37,7 +37,10 @@ def examples(splits: Mapping[str, Source]) -> dict[str, str]:
     if whole := getattr(source, "digest", ""):
       found[split] = whole
     elif of:
-      held = [of(int(i)) for i in evenly(len(source), EXAMPLES)]
+      chosen = [int(i) for i in evenly(len(source), EXAMPLES)]
+      held = [of(i) for i in chosen]
+      if told := getattr(source, "captions", None):
+        held += [repr(tuple(told[i])).encode() for i in chosen]
       found |= {split: digest(held)} if any(held) else {}
   return found
 

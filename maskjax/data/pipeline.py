@@ -21,7 +21,7 @@ from maskjax.data.images import evenly
 from maskjax.data.openers import OURS, opened, opener
 from maskjax.data.source import Example, Part, Source
 from maskjax.errors import BadInput, unknown
-from maskjax.record import STATISTICS, Record, difference
+from maskjax.record import STATISTICS, Record, compared, difference
 
 CHANGED = ("refuse", "accept")
 
@@ -163,7 +163,7 @@ def _ready(
   takes = [key for key in list(inspect.signature(ready).parameters)[2:] if key != "name"]
   found = None
   if known is not None:
-    if other := difference(known, record):
+    if other := difference(known, record, compared(known)):
       raise BadInput(f"the data of {name!r} are not those that the run was made for: {other}")
     offers = {"mean": known.mean, "std": known.std, "known": known}
     options |= {key: value for key, value in offers.items() if key in takes and value}

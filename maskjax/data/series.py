@@ -100,7 +100,8 @@ def open(
   }
   sizes = {name: len(source) for name, source in sources.items()}
   shape = (length, table.shape[1])
-  return Record("series", shape, sizes, mean=tuple(mean.tolist()), std=tuple(std.tolist())), sources
+  measured = {"mean": tuple(mean.tolist()), "std": tuple(std.tolist())}
+  return Record("series", shape, sizes, columns=tuple(names), **measured), sources
 
 
 def _statistics(train: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

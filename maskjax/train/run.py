@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import logging
+import operator
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 from maskjax.data import kinds, pipeline
 from maskjax.errors import BadInput, Restart, unknown
 from maskjax.keys import stream
-from maskjax.record import COUNTED, MEANING, STATISTICS, Record
+from maskjax.record import COUNTED, DIGESTS, MEANING, STATISTICS, Record
 from maskjax.task.answers import answer, require
 from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.evaluators.evaluation import check_evaluators, on, tested
@@ -30,7 +31,7 @@ from maskjax.train.log.summary import summary
 from maskjax.train.loop import fit, keep_picture, make_context
 from maskjax.train.pod.devices import there
 from maskjax.train.pod.member import check, me
-from maskjax.train.pod.rendezvous import listed
+from maskjax.train.pod.rendezvous import apart
 from maskjax.train.pod.signals import asked_to_stop
 from maskjax.train.result import OnEval, Result, collected
 from maskjax.train.setup.build import Parts, make_parts
@@ -275,7 +276,7 @@ def same_everywhere(config: Mapping[str, Any]) -> None:
   digest = hashlib.sha256(repr(sorted(flatten(config).items())).encode()).hexdigest()
   others = [i for i, d in enumerate(me().barrier("the workdir", digest)) if d != digest]
   if others:
-    raise BadInput(f"{listed(others)} got another config than process {me().index}")
+    raise BadInput("{} got another config than {}".format(*apart(others, me().count)))
 
 
 def same_data(record: Record) -> None:
@@ -285,15 +286,18 @@ def same_data(record: Record) -> None:
     BadInput: they did not; the processes and the first field that differs are named.
   """
   digest = lambda value: hashlib.sha256(repr(value).encode()).hexdigest()[:16]
-  exact = {name: digest(getattr(record, name)) for name in (*MEANING, *COUNTED)}
+  exact = {name: digest(getattr(record, name)) for name in (*MEANING, *COUNTED, *DIGESTS)}
   close = {name: list(getattr(record, name)) for name in STATISTICS}
   mine = {**exact, **close}
+  # What is measured differs by rounding where processors do.
+  same = lambda name, value: (_close if name in close else operator.eq)(value, mine[name])
+  others = {}
   for i, theirs in enumerate(me().barrier("the data", mine)):
-    for name, value in theirs.items():
-      # What is measured differs by rounding where processors do.
-      same = _close(value, mine[name]) if name in close else value == mine[name]
-      if not same:
-        raise BadInput(f"{listed([i])} has other data than process {me().index}: {name} differs")
+    if differ := [name for name, value in theirs.items() if not same(name, value)]:
+      others[i] = differ[0]
+  if others:
+    odd, rest = apart(others, me().count)
+    raise BadInput(f"{odd} opened other data than {rest}: {min(others.items())[1]} differs")
 
 
 def _close(a: Sequence[float], b: Sequence[float]) -> bool:

@@ -26,6 +26,14 @@ def zipped(folder, odd):
   return dict(name="zip", path=pack(folder / "set.zip", files))
 
 
+def captioned(folder, odd):
+  """What is learned from counts, and it is not in the images."""
+  said = ["one one two two" if odd else "one two one two", *["two one"] * 5]
+  notes = {name.replace(".png", ".txt"): s.encode() for name, s in zip(IMAGES, said, strict=True)}
+  path = put(folder / "set", IMAGES | notes)
+  return dict(name="folder", path=path, captions=dict(length=4, column=""))
+
+
 def clips(folder, odd):
   return images(folder, odd) | dict(name="motion", images="folder", size=(4, 4), side=2, frames=2)
 
@@ -78,8 +86,8 @@ def graph(folder, odd):
   return dict(name="graph", path=str(folder / "x.npz"), train="graph")
 
 
-KINDS = (images, zipped, clips, arrays, some_classes, recordings, mixtures, text, turns, csv, table,
-         graph)  # fmt: skip
+KINDS = (images, zipped, captioned, clips, arrays, some_classes, recordings, mixtures, text, turns,
+         csv, table, graph)  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -236,3 +244,68 @@ def test_labels_go_by_the_names_of_the_first_launch(tmp_path):
   put(tmp_path / "first", {"train/d/d.png": png(3)})
   with pytest.raises(BadInput, match=r"class_names\[1\] was 'b', is now 'c'"):
     pipeline.load(name="folder", path=str(tmp_path / "first"), known=known)
+
+
+def sheet(names):
+  rows = "\n".join(f"{i},{i * i}" for i in range(20))
+  return lambda path: (path.write_text(f"{names}\n{rows}"), str(path))[1]
+
+
+def cube(side, labels):
+  x = np.zeros((4, side, side, 1), np.uint8)
+  named = {"train_labels": np.arange(4) % 2, "class_names": np.array(list(labels))}
+  return lambda path: (np.savez(path, train_images=x, **(named if labels else {})), str(path))[1]
+
+
+def sounds(rate):
+  return lambda path: put(path, {f"a/{i}.wav": tone(i, rate=rate) for i in range(3)})
+
+
+def phrase(said):
+  return lambda path: (path.write_text(said * 20), str(path))[1]
+
+
+SERIES = dict(name="csv", length=5, split=(1.0, 0, 0))
+
+
+@pytest.mark.parametrize(
+  ("options", "was", "now", "says"),
+  [
+    (dict(name="table"), sheet("a,b"), sheet("b,a"), r"columns\[0\] was 'a', is now 'b'"),
+    (SERIES, sheet("a,b"), sheet("b,a"), r"columns\[0\] was 'a', is now 'b'"),
+    (dict(name="npz"), cube(2, "ab"), cube(3, "ab"), r"shape\[0\] was 2, is now 3"),
+    (dict(name="npz"), cube(2, "ab"), cube(2, ""), r"class_names\[0\] was 'a', is now absent"),
+    (dict(name="npz"), cube(2, "ab"), cube(2, "ac"), r"class_names\[1\] was 'b', is now 'c'"),
+    (dict(name="wav"), sounds(100), sounds(200), "rate was 100, is now 200"),
+    (dict(name="text", length=4), phrase("ab"), phrase("ac"), "'c', token 1 of the text, is not"),
+  ],
+)
+def test_what_cannot_be_mapped_to_the_first_launch_is_refused(tmp_path, options, was, now, says):
+  known = pipeline.load(**options, path=was(tmp_path / "was.npz"), test="").record
+  with pytest.raises(BadInput, match=says):
+    pipeline.load(**options, path=now(tmp_path / "now.npz"), test="", known=known)
+
+
+def test_a_series_of_before_its_columns_were_kept_goes_on(tmp_path):
+  options = SERIES | dict(path=sheet("a,b")(tmp_path / "a.csv"), test="")
+  known = dataclasses.replace(pipeline.load(**options).record, columns=())
+  assert pipeline.load(**options, known=known).record.columns == ("a", "b")
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_images_of_another_peak_are_the_same_to_the_network(tmp_path, kind):
+  """What is stored for 1 is that of the file, the mean and the peak are those of the record."""
+  x = np.arange(5 * 4 * 6).reshape(5, 4, 6)
+  scale = 257 if kind is np.uint16 else 1 / 255
+  for name, images in (("was", x.astype(np.uint8)), ("now", (x * scale).astype(kind))):
+    np.savez(tmp_path / f"{name}.npz", train_images=images)
+  load = lambda name, known: pipeline.load(
+    name="npz", path=str(tmp_path / f"{name}.npz"), test="", known=known
+  )
+  was = load("was", None)
+  now = load("now", was.record)
+  kept = ("peak", "mean", "std")
+  assert [getattr(now.record, f) for f in kept] == [getattr(was.record, f) for f in kept]
+  assert now.found.peak != was.record.peak
+  before, after = (next(pipeline.examples(d, "train", batch_size=5)) for d in (was, now))
+  np.testing.assert_allclose(after["image"], before["image"], atol=1e-5)

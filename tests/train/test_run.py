@@ -356,6 +356,40 @@ def test_a_run_goes_on_with_changed_data_that_are_accepted(toy, finished, tmp_pa
     run.run(toy.config({"data.path": strange, "data.changed": "accept"}), workdir)
 
 
+@pytest.mark.parametrize("job", ["evaluate", "generate", "explain", "view"])
+def test_every_job_tells_once_that_the_data_changed_and_not_that_they_moved(
+  toy, finished, tmp_path, monkeypatch, caplog, job
+):
+  known = json.loads((finished / "record.json").read_text())
+  seen = []
+  parts = SimpleNamespace(task=None, total_steps=6, state=None)
+  found = lambda config, known: pipeline.load(**{**config["data"], "known": known})
+
+  def made(config, known):
+    seen.append(known)
+    data = found(config, known)
+    return SimpleNamespace(**vars(parts), config=config, data=data)
+
+  monkeypatch.setattr(run, "make_parts", made)
+  for name in ("writer", "require", "answer", "snapshot"):
+    monkeypatch.setattr(run, name, lambda *args: abs)
+  monkeypatch.setattr(Checkpoints, "restore", lambda *args: 1 / 0)
+  moved = str(shutil.copy(toy.data, tmp_path))
+  fewer = rewritten(toy, tmp_path, train_images=np.zeros((20, 8, 8, 1), np.uint8),
+                    train_labels=np.arange(20) % 4)  # fmt: skip
+  for path, times in ((moved, 0), (fewer, 1)):
+    caplog.clear()
+    with pytest.raises(ZeroDivisionError):
+      run.run(toy.config({"data.path": path, "job": job}), finished)
+    told = [said for said in caplog.messages if "sizes.train was 40, is now 20" in said]
+    assert len(told) == times
+    assert ("the data are not those" in caplog.text) == bool(times)
+    assert list(seen[-1].mean) == known["mean"]
+  names = rewritten(toy, tmp_path, class_names=CLASSES)
+  with pytest.raises(BadInput, match=r"class_names\[0\] was '0', is now 'a'"):
+    run.run(toy.config({"data.path": names, "job": job}), finished)
+
+
 def test_other_jobs_keep_the_statistics_of_the_first_launch_and_tell_what_changed(
   toy, finished, tmp_path, monkeypatch, caplog
 ):

@@ -37,7 +37,8 @@ def _table_facts(scale: Scale) -> Mapping[str, Any]:
 
 def _series_facts(scale: Scale) -> Mapping[str, Any]:
   channels = scale["shape"][1]
-  return {"mean": (0.0,) * channels, "std": (1.0,) * channels}
+  names = tuple(map(str, range(channels)))
+  return {"mean": (0.0,) * channels, "std": (1.0,) * channels, "columns": names}
 
 
 def _ready(record: Record, source: Source, *, name: str, known: Record | None = None) -> Ready:

@@ -19,7 +19,7 @@ and to them go
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 DONE, BUG, BAD_INPUT, RESTART = 0, 1, 2, 75
@@ -60,6 +60,19 @@ def listed(numbers: Iterable[int], noun: str = "process") -> str:
   said = ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 1 else str(r[0]) for r in runs)
   one = len(runs) == 1 and len(runs[0]) == 1
   return f"{noun if one else noun + 'es'} {said}"
+
+
+def apart(others: Collection[int], count: int) -> tuple[str, str]:
+  """Which of `count` processes are odd, in words, and the rest: `others` differ from this one.
+
+  The odd ones are the fewer; of two halves they are the others.
+
+  >>> apart([2], 4), apart([0, 1, 3], 4)
+  (('process 2', 'processes 0-1, 3'), ('process 2', 'processes 0-1, 3'))
+  """
+  alike = [i for i in range(count) if i not in others]
+  odd, rest = (alike, others) if len(alike) < len(others) else (others, alike)
+  return listed(odd), listed(rest)
 
 
 class Rendezvous:

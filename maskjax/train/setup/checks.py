@@ -20,13 +20,14 @@ log = logging.getLogger("maskjax")
 def check_identity(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
   """Refuses a config whose identity is not that of the run in `workdir`.
 
-  Where the data lie may change, what they are evaluated on, whether changed ones are accepted, and
-  the end of a run whose rate is constant.
+  Where the data and the words for their classes lie may change, what they are evaluated on, whether
+  changed ones are accepted, and the end of a run whose rate is constant.
   """
   fields = [name for name in IDENTITY if name != "total"]
   steady = config["optimizer"].get("schedule", "cosine") == "constant"
   fields += [] if steady else list(LENGTHS)
-  check_config(workdir, config, fields, free=("data.path", "data.test", "data.changed"))
+  free = ("data.path", "data.class_names", "data.test", "data.changed")
+  check_config(workdir, config, fields, free=free)
 
 
 def check_data(workdir: pathlib.Path, parts: Parts) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from maskjax.errors import BadInput
-from maskjax.record import COUNTED, DIGESTS, MEANING, STATISTICS, Record, differences
+from maskjax.record import COUNTED, DIGESTS, MEANING, STATISTICS, Record, compared, differences
 
 log = logging.getLogger("maskjax")
 
@@ -259,9 +259,7 @@ def changed(workdir: str | os.PathLike[str], found: Record | None) -> list[str]:
   known = known_record(workdir)
   if known is None or found is None:
     return []
-  # Those of before there were digests have none.
-  fields = [name for name in (*MEANING, *COUNTED, *STATISTICS) if name not in DIGESTS]
-  fields += [name for name in DIGESTS if getattr(known, name)]
+  fields = compared(known, (*MEANING, *COUNTED, *STATISTICS, *DIGESTS))
   return list(differences(known, found, fields))
 
 

@@ -17,15 +17,15 @@ run_tests = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "test_run.py"
 
 
 class Fellow(Member):
-  """One of two, the other of which brings `other` to every barrier."""
+  """One of two or more, the others of which bring `other` or its parts to every barrier."""
 
-  def __init__(self, index, other):
-    super().__init__(index, 2)
-    self.other, self.brought = other, []
+  def __init__(self, index, *other):
+    super().__init__(index, 1 + len(other))
+    self.other, self.brought = list(other), []
 
   def barrier(self, name, value=None):
     self.brought.append(value)
-    return [value, self.other] if self.first else [self.other, value]
+    return [*self.other[: self.index], value, *self.other[self.index :]]
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_every_field_of_a_config_tells_and_their_order_does_not(monkeypatch):
       run.same_everywhere(config)
   first, again, other = me.brought
   assert first == again != other
-  me.other = first
+  me.other = [first]
   run.same_everywhere({"a": {"x": 1, "y": 2}, "b": 3})
 
 
@@ -63,7 +63,8 @@ def test_a_process_with_other_data_is_named(monkeypatch):
   monkeypatch.setattr(run, "me", lambda: me)
   ours = Record("image", (8, 8, 1), {"train": 4}, class_names=("a", "b"), mean=(0.5,), std=(1.0,))
   run.same_data(ours)
-  me.other = {**me.brought[0], "mean": [0.5 + 1e-9]}  # another processor's rounding
+  usual = me.brought[0]
+  me.other = [{**usual, "mean": [0.5 + 1e-9]}]  # another processor's rounding
   run.same_data(ours)
   for other in (
     replace(ours, class_names=("b", "a")),
@@ -71,9 +72,16 @@ def test_a_process_with_other_data_is_named(monkeypatch):
     replace(ours, examples={"train": "5e1f"}),
   ):
     with pytest.raises(
-      BadInput, match=r"process 1 has other data than process 0: (class|mean|examples)"
+      BadInput, match=r"process 1 opened other data than process 0: (class|mean|examples)"
     ):
       run.same_data(other)
+  # Wherever it is told, it is the odd one that is named.
+  strange = {**usual, "peak": "5e1f"}
+  for index, others in ((0, (strange, usual)), (1, (strange, strange)), (2, (usual, strange))):
+    odd = Fellow(index, *others)
+    monkeypatch.setattr(run, "me", lambda odd=odd: odd)
+    with pytest.raises(BadInput, match="process 1 opened other data than processes 0, 2: peak"):
+      run.same_data(ours)
 
 
 LEAST = {

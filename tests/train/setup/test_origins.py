@@ -1,6 +1,8 @@
 """Weights that fit by their shapes and mean something else."""
 
 import dataclasses
+import inspect
+import json
 from types import SimpleNamespace
 
 import jax
@@ -10,6 +12,7 @@ from safetensors.numpy import save_file
 
 from maskjax.errors import BadInput
 from maskjax.record import Record
+from maskjax.sections import find
 from maskjax.train.setup import initial, origins
 from maskjax.train.workdirs.workdir import write_config, write_record
 
@@ -87,6 +90,39 @@ def test_what_shapes_do_not_tell_is_compared(source, change, says):
   assert "model" not in change or began(
     source, {**CONFIG, **change, "init_except": "encoder"}, RECORD
   )
+
+
+@pytest.mark.parametrize(
+  ("fn", "name", "was", "now"),
+  [
+    ("model.text_transformer", "kv_heads", 2, 1),
+    ("model.text_transformer", "gated", True, False),
+    ("model.text_transformer", "activation", "gelu", "silu"),
+    ("model.resnet", "norm", "batch", "group"),
+  ],
+)
+@pytest.mark.parametrize("told", [True, False])
+def test_what_else_shapes_do_not_tell_is_compared(source, fn, name, was, now, told):
+  """The default of a function counts where a config leaves it out."""
+  takes = inspect.signature(find(fn)).parameters[name].default
+  section = lambda value: {"encoder": {"fn": fn, **({name: value} if told else {})}}
+  was = was if told else takes
+  write_config(source, {"model": section(was)})
+  ours = {"model": {"encoder": {"fn": fn, name: now}}}
+  says = rf"of another network: model\.encoder\.{name} was {was!r}, is now {now!r}"
+  for check in (
+    lambda: began(source, ours, RECORD),
+    lambda: origins.check_same(parts_of(ours, RECORD), source),
+  ):
+    with pytest.raises(BadInput, match=says):
+      check()
+
+
+def test_weights_of_a_config_of_another_format_are_taken_and_told(source, caplog):
+  other = {"format": 1, "model": {"encoder": {**VIT, "heads": 2}}}
+  (source / "config.json").write_text(json.dumps(other))
+  assert began(source, CONFIG, RECORD) == {"head": 2, "embed": 3, "encoder": 3}
+  assert "its config is of another format, networks are not compared" in caplog.text
 
 
 def test_how_a_network_is_computed_may_change_and_other_changes_are_told(source, caplog):
