@@ -100,8 +100,8 @@ def open(
   }
   sizes = {name: len(source) for name, source in sources.items()}
   shape = (length, table.shape[1])
-  measured = {"mean": tuple(mean.tolist()), "std": tuple(std.tolist())}
-  return Record("series", shape, sizes, columns=tuple(names), **measured), sources
+  measured = Record("series", shape, sizes, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+  return dataclasses.replace(measured, columns=tuple(names)), sources
 
 
 def _statistics(train: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

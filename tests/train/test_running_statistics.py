@@ -16,7 +16,7 @@ sys.path.append(str(pathlib.Path(__file__).parents[1]))
 from user_package.parts import normed
 
 from maskjax.record import Record
-from maskjax.task.networks import changes_of, networks_of
+from maskjax.task.networks import changes_of, learned_of, networks_of
 from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.checkpoints.load import stored
 from maskjax.train.setup.build import make_task
@@ -156,6 +156,9 @@ def test_statistics_of_a_frozen_network_stay(frozen):
     place: {"net": variables["params"]},
     "batch_stats": {"net": variables["batch_stats"]},
   }
-  networks = networks_of({"net": module}, {"params": {}, **variables}, frozen={"net": frozen})
+  variables = {"params": {}, **variables}
+  found = learned_of({"net": module}, {**variables, "teachers": {}, "sampler": {}}, {"net": frozen})
+  assert {name for name, tree in found.items() if tree} == (set() if frozen else {*FREE})
+  networks = networks_of({"net": module}, variables, frozen={"net": frozen})
   networks["net"](IMAGES[0], train=True)
   assert changes_of(networks, variables).keys() == (set() if frozen else {"batch_stats"})
