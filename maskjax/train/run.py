@@ -43,7 +43,7 @@ from maskjax.train.setup.sections import checked
 from maskjax.train.setup.stages import run_stages
 from maskjax.train.state import State, parameter_count
 from maskjax.train.workdirs import remote
-from maskjax.train.workdirs.workdir import changed, claim, flatten, known_record, saved
+from maskjax.train.workdirs.workdir import changed, claim, flatten, known_record, read_record, saved
 from maskjax.view.reconstruction import pick, spaced
 
 log = logging.getLogger("maskjax")
@@ -258,8 +258,10 @@ def _opened(
   for seed, folder in folders.items():
     before(folder, {**config, "seed": seed})
   with debugging(config.get("debug", False)):
+    # Statistics of a run that left a checkpoint are never measured anew.
+    known = read_record(path) if saved(path) else known_record(path)
     looks = config.get("job") == "view" and not saved(path)
-    parts = make_parts(config, known=None if looks else known_record(path))
+    parts = make_parts(config, known=None if looks else known)
     check_evaluators(config.get("evals", {}), parts.data.record, parts.task, parts.data)
     with claim(path) if me().first else contextlib.nullcontext():
       same_everywhere(config)

@@ -390,6 +390,16 @@ def test_every_job_tells_once_that_the_data_changed_and_not_that_they_moved(
     run.run(toy.config({"data.path": names, "job": job}), finished)
 
 
+@pytest.mark.parametrize("job", ["train", "evaluate", "view"])
+def test_a_trained_run_without_its_record_is_refused(toy, finished, tmp_path, job):
+  """Its statistics would be measured anew."""
+  workdir = shutil.copytree(finished, tmp_path / "run")
+  (workdir / "record.json").unlink()
+  with pytest.raises(BadInput, match=r"record\.json cannot be read: .*No such file"):
+    run.run(toy.config(job=job), workdir)
+  assert not (workdir / "record.json").exists()
+
+
 def test_other_jobs_keep_the_statistics_of_the_first_launch_and_tell_what_changed(
   toy, finished, tmp_path, monkeypatch, caplog
 ):
