@@ -73,7 +73,7 @@ def shell(tmp_path):
   return call
 
 
-@pytest.mark.parametrize(("status", "again"), [(0, 0), (1, 0), (2, 0), (75, 1), (137, 1)])
+@pytest.mark.parametrize(("status", "again"), [(0, 0), (1, 0), (2, 0), (127, 0), (75, 1), (137, 1)])
 def test_slurm_requeues_what_is_to_be_started_again(shell, status, again):
   srun = f'shift; echo "$@"; exit {status}'
   said = shell("slurm", *WORDS, status=status, srun=srun, scontrol='echo "$@"')
