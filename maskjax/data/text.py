@@ -49,7 +49,7 @@ def open(
   each is followed by the token `tokens.END`. Line ends of Windows are read as "\\n".
 
   `turns` is the separator of turns, which ends each but the last: windows are then prompts and
-  answers, see `Turns`.
+  answers, see maskjax/data/turns.py.
 
   `unit` ("characters", "words" or "bpe") is what a token is and `vocabulary` how many there are at
   most, those that mark something included (characters: all of the training part). Windows are

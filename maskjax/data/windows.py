@@ -73,9 +73,9 @@ def assemble(
   turns: bool = False,
   known: Record | None = None,
 ) -> tuple[Record, dict[str, Source]]:
-  """Record and windows of the texts of each split, of which "train" is one; see `open`.
+  """Record and windows of the texts of each split, of which "train" is one.
 
-  With `turns` each text is a turn.
+  Arguments are those of maskjax/data/text.py. With `turns` each text is a turn.
   """
   whole("length", length, least=1)
   whole("stride", stride, least=0)

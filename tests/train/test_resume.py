@@ -126,7 +126,9 @@ def test_a_damaged_newest_checkpoint_costs_one_warning(
   caplog.clear()
   with caplog.at_level(logging.WARNING, "maskjax"):
     train(config, tmp_path)
-  assert [f"step {newest.name} is bad" in r.getMessage() for r in caplog.records] == [True]
+  # Beside what is said of the data, whose test split is small.
+  said = [m for m in map(logging.LogRecord.getMessage, caplog.records) if "checkpoint" in m]
+  assert [f"step {newest.name} is bad" in message for message in said] == [True]
   assert tiny.final(tmp_path) == tiny.final(reference)
   assert tiny.rows(tmp_path) == tiny.rows(reference)
 

@@ -1,7 +1,7 @@
 """Legends show every colour whole, in order, above a picture that they leave as it is."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskjax.view import grid as layout
@@ -14,6 +14,7 @@ def lightness(colour):
   return float(np.dot(colour, (0.3, 0.59, 0.11)))
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_scale_gets_darker(one, other):
   low, high = sorted((one, other))

@@ -3,7 +3,7 @@
 import statistics
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskjax.view.table import NOTE, results
@@ -18,6 +18,7 @@ ROWS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_lines_are_as_wide_as_the_header_and_numbers_are_there(rows):
   header, *lines = results(rows).split("\n")

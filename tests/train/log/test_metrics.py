@@ -9,7 +9,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tensorboardX.crc32c import crc32c
@@ -62,6 +62,7 @@ def test_rows_are_json_with_step_first_and_on_disk_at_once(tmp_path):
   assert [row["step"] for row in rows(path)] == [0, 0]
 
 
+@settings(deadline=None)
 @given(
   killed=st.integers(0, 9), start=st.integers(0, 9), cut=st.integers(0, 60), again=st.booleans()
 )

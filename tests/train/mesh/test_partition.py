@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import PartitionSpec
 
@@ -107,6 +107,7 @@ def test_rules_that_cannot_be_followed_are_refused(rule, said):
     specs(rules=(rule,))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 12), max_size=3).map(tuple), st.integers(1, 6), st.integers(1, 200))
 def test_the_largest_axis_that_can_be_is_cut(shape, fsdp, least):
   spec = by_size(shape, {"fsdp": fsdp}, least)

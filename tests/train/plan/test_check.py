@@ -5,6 +5,7 @@ import pytest
 
 from maskjax import lab
 from maskjax.errors import BadInput
+from maskjax.train.log.loggers import bind_loggers
 from maskjax.train.plan.check import check
 from maskjax.train.run import plain
 from maskjax.train.setup.build import make_parts
@@ -46,7 +47,9 @@ def built(*fields):
   try:
     for field in fields:
       lab.assign(config, field, "None")
-    make_parts(checked(plain(config)))
+    made = checked(plain(config))
+    make_parts(made)
+    bind_loggers(made)
   except BadInput as error:
     return str(error)
   return ""

@@ -1,11 +1,12 @@
 """The line to the largest batch."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskjax.train.plan.memory import largest_batch
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**9), st.integers(1, 10**6), st.integers(1, 64), st.integers(0, 10**11))
 def test_the_largest_batch_fits_and_one_more_unit_does_not(fixed, each, unit, memory):
   takes = lambda batch: fixed + each * batch

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskjax.train.plan import hlo
@@ -50,6 +50,7 @@ def test_a_batched_product_as_a_tpu_writes_it():
 sizes = st.integers(1, 6)
 
 
+@settings(deadline=None)
 @given(sizes, sizes, st.integers(1, 3), st.integers(0, 3), st.integers(1, 3), st.integers(1, 3))
 def test_meetings_are_the_ones_of_a_dilated_convolution(
   inputs, taps, stride, pad, dilation, spread

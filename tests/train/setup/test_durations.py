@@ -1,7 +1,7 @@
 """Durations: units, rounding, precedence, and what is refused."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict, config_dict
 
@@ -11,6 +11,7 @@ from maskjax.train.setup.durations import UNITS, duration, steps
 BASE = {"batch_size": 256, "examples": 50_000}
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**7), st.integers(1, 4096), st.integers(1, 10**7))
 def test_epochs_equal_examples_and_round_to_nearest(epochs, batch_size, examples):
   base = {"batch_size": batch_size, "examples": examples}

@@ -8,7 +8,7 @@ import fsspec
 import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_store import URL, HttpError, LostError, failing
 
@@ -269,6 +269,7 @@ def test_parts_after_another_whole_count_no_more(store, tmp_path):
   assert store.find("/bucket/run") == ["/bucket/run/metrics.jsonl"]
 
 
+@settings(deadline=None)
 @given(
   st.lists(
     st.tuples(st.sampled_from(["line", "part", "whole", "rewrite", "lose"]), st.integers(0, 3)),
