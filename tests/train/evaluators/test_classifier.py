@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
@@ -22,6 +22,7 @@ def along(turned, x, y, l2, **options):
 
 
 @settings(max_examples=8, deadline=None)
+@example(seed=224, l2=1e-3, flips=0.0)
 @given(seed=st.integers(0, 10**6), l2=st.sampled_from([1e-3, 1e-2, 1.0]), flips=st.floats(0, 0.5))
 def test_same_optimum_as_scikit_learn(seed, l2, flips):
   rng = np.random.default_rng(seed)
@@ -31,9 +32,11 @@ def test_same_optimum_as_scikit_learn(seed, l2, flips):
   y = np.where(rng.random(120) < flips, rng.integers(0, 3, 120), y).astype(np.int32)
   x = scaling(x.astype(np.float32))(x.astype(np.float32))
   theirs = LogisticRegression(C=1 / (l2 * len(x)), tol=1e-8, max_iter=5000).fit(x, y)
-  fitted = ours(x, y, l2)
-  assert float(fitted.gradient) <= 1e-4
-  np.testing.assert_allclose(fitted.weight.T, theirs.coef_, atol=5e-3, rtol=5e-3)
+  fitted = ours(x, y, l2, tolerance=2e-5)
+  assert float(fitted.gradient) <= 2e-5
+  # Where classes are far apart only the penalty bends the loss: a gradient g is g / l2 away.
+  near = 5e-3 + 2 * float(fitted.gradient) / l2
+  np.testing.assert_allclose(fitted.weight.T, theirs.coef_, atol=near, rtol=5e-3)
   logits = x @ fitted.weight + fitted.bias
   probabilities = np.exp(logits - logits.max(1, keepdims=True))
   probabilities /= probabilities.sum(1, keepdims=True)
