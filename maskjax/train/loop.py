@@ -68,7 +68,8 @@ def fit(
     bar = stack.enter_context(contextlib.closing(progress.Progress(parts.total_steps)))
     run = Run(parts, workdir, seed, checkpoints, writers, stop, clock, bar, on_eval)
     if step < parts.total_steps or run.unevaluated(step):
-      return run.train(state, position)
+      step = run.train(state, position)
+    checkpoints.prune()
     return step
 
 

@@ -126,9 +126,10 @@ def test_a_damaged_newest_checkpoint_costs_one_warning(
   caplog.clear()
   with caplog.at_level(logging.WARNING, "maskjax"):
     train(config, tmp_path)
-  # Beside what is said of the data, whose test split is small.
-  said = [m for m in map(logging.LogRecord.getMessage, caplog.records) if "checkpoint" in m]
-  assert [f"step {newest.name} is bad" in message for message in said] == [True]
+  # The other is about the data.
+  small, bad = map(logging.LogRecord.getMessage, caplog.records)
+  assert small.startswith("'test' has 10 examples")
+  assert f"step {newest.name} is bad" in bad
   assert tiny.final(tmp_path) == tiny.final(reference)
   assert tiny.rows(tmp_path) == tiny.rows(reference)
 
@@ -160,3 +161,13 @@ def test_a_longer_run_continues_a_constant_rate_exactly(tiny, whole, tmp_path):
   config, workdir = whole  # its rate is a cosine's
   with pytest.raises(BadInput, match="total_steps was 10, is now 12"):
     train({**config, "total_steps": 12}, workdir)
+
+
+def test_what_was_to_be_let_go_of_goes_when_a_finished_run_is_begun_again(tiny, tmp_path):
+  """A run that dies between its last checkpoint and the deletion of older ones saves no more."""
+  steps = lambda: sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+  config = tiny.config(total_steps=4)
+  train({**config, "checkpoint": {"every": 2, "keep": 2}}, tmp_path)
+  assert steps() == ["2", "4"]
+  train({**config, "checkpoint": {"every": 2, "keep": 1}}, tmp_path)
+  assert steps() == ["4"]

@@ -125,10 +125,15 @@ class Checkpoints:
     except OSError as error:
       raise self._unwritten(step, error) from error
     if not there:
-      keep = lambda steps: preserved(
-        steps, keep=self._keep, keep_every=self._keep_every, best=self._best_step()
-      )
-      self._pending = step, self._writer.submit(job.write, metrics, keep)
+      self._pending = step, self._writer.submit(job.write, metrics, self._kept)
+
+  def prune(self) -> None:
+    """Lets the steps go that are not to be kept, as each save does.
+
+    A run that died while it let them go may have ended otherwise: its relaunch saves nothing.
+    """
+    self.wait()
+    saving.prune(self._directory, Exchange("the checkpoints to keep"), self._kept)
 
   def wait(self) -> None:
     """Waits for the last save.
@@ -231,6 +236,11 @@ class Checkpoints:
     newest = next((s for s in reversed(self.steps()) if self._good(s)), None)
     last = "there is no good one" if newest is None else f"the last good one is step {newest}"
     return BadInput(f"{told}; {last}")
+
+  def _kept(self, steps: Sequence[int]) -> Sequence[int]:
+    """Those of some steps that stay."""
+    best = self._best_step()
+    return preserved(steps, keep=self._keep, keep_every=self._keep_every, best=best)
 
   def _best_step(self) -> int | None:
     values = {}

@@ -14,6 +14,8 @@ from maskjax.train.checkpoints.exchange import Exchange
 from maskjax.train.pod.member import me
 from maskjax.train.workdirs import remote
 
+Keep = Callable[[Sequence[int]], Sequence[int]]
+
 
 class Job:
   """One step that is written.
@@ -99,9 +101,7 @@ class Job:
       return "bad"
     return "same" if all(value["same"] for value in values) else "other"
 
-  def write(
-    self, metrics: Mapping[str, float], keep: Callable[[Sequence[int]], Sequence[int]]
-  ) -> None:
+  def write(self, metrics: Mapping[str, float], keep: Keep) -> None:
     """Writes, reads back, and only then deletes what may go; runs in a thread of its own.
 
     Args:
@@ -120,10 +120,7 @@ class Job:
       if not self._shared:
         sweep(self._directory)
       raise error or told from None
-    if not (self._shared or me().first):
-      for step in set(steps(self._directory)) - set(kept):
-        shutil.rmtree(self._directory / str(step), ignore_errors=True)
-      remote.push(self._directory)
+    _follow(self._directory, kept)
 
   def _part(self) -> verified.Sums:
     """Writes this process' part, reads it back and, in a copy of a store, puts it there."""
@@ -146,7 +143,7 @@ class Job:
     values: Sequence[Mapping[str, Any]],
     error: BaseException | None,
     metrics: Mapping[str, float],
-    keep: Callable[[Sequence[int]], Sequence[int]],
+    keep: Keep,
   ) -> list[int]:
     """At the first process, once all have written: makes the step count, lets older ones go."""
     try:
@@ -161,14 +158,39 @@ class Job:
     except BaseException:
       sweep(self._directory)
       raise
-    kept = keep(there := steps(self._directory))
-    for old in set(there) - set(kept):
-      # Renamed first: a step is there whole or not at all, wherever the process dies.
-      path = self._directory / str(old)
-      path.rename(path.with_suffix(files.TEMPORARY))
-    sweep(self._directory)
-    remote.push(self._directory)
-    return list(kept)
+    return _let_go(self._directory, keep)
+
+
+def prune(directory: pathlib.Path, talk: Exchange, keep: Keep) -> None:
+  """Lets steps go as a save does: who died while doing so left them, and may have no step to save.
+
+  Args:
+    directory: with a folder a step.
+    talk: between all processes.
+    keep: which of the steps on disk stay.
+  """
+  _follow(directory, talk.agree(None, lambda _: _let_go(directory, keep)))
+
+
+def _let_go(directory: pathlib.Path, keep: Keep) -> list[int]:
+  """Deletes, at the first process, the steps that do not stay; returns those that do."""
+  kept = keep(there := steps(directory))
+  for old in set(there) - set(kept):
+    # Renamed first: a step is there whole or not at all, wherever the process dies.
+    path = directory / str(old)
+    path.rename(path.with_suffix(files.TEMPORARY))
+  sweep(directory)
+  remote.push(directory)
+  return list(kept)
+
+
+def _follow(directory: pathlib.Path, kept: Sequence[int]) -> None:
+  """Deletes the same steps where another process has a copy of its own."""
+  if me().first or not remote.apart(directory):
+    return
+  for step in set(steps(directory)) - set(kept):
+    shutil.rmtree(directory / str(step), ignore_errors=True)
+  remote.push(directory)
 
 
 def _added(values: Sequence[verified.Sums]) -> verified.Sums:
