@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +9,8 @@ import jax
 from jax._src import distributed
 
 from maskjax.errors import BadInput, Restart
+from maskjax.train.pod import service
 
-log = logging.getLogger("maskjax")
-
-EVERY = 60.0  # seconds from one word about who is late to the next
 KINDS = {"BadInput": BadInput, "Restart": Restart}
 
 _numbers = itertools.count()
@@ -57,14 +54,11 @@ class Exchange:
     assert client is not None
     if me:
       client.key_value_set(f"{place}/{me}", json.dumps(value))
-      told = json.loads(self._heard(client, place, 0))
+      told = service.heard(client, place, 0, self._about)
       if "error" in told:
         raise KINDS.get(told["kind"], ElsewhereError)(told["error"])
       return told["value"]
-    values = [value]
-    for index in range(1, count):
-      values.append(json.loads(self._heard(client, f"{place}/{index}", index)))
-      client.key_value_delete(f"{place}/{index}")
+    values = service.gathered(client, place, value, count, self._about)
     # All are here, so all have read what was told before.
     client.key_value_delete(f"{self._place}/{self._rounds - 1}")
     try:
@@ -75,12 +69,3 @@ class Exchange:
       raise
     client.key_value_set(place, json.dumps({"value": made}))
     return made
-
-  def _heard(self, client: Any, key: str, index: int) -> str:
-    while True:
-      try:
-        return client.blocking_key_value_get(key, int(EVERY * 1000))
-      except jax.errors.JaxRuntimeError as error:
-        if "DEADLINE_EXCEEDED" not in str(error):
-          raise
-      log.warning("waiting for process %d at %s", index, self._about)

@@ -8,7 +8,6 @@ script).
 import contextlib
 import ctypes
 import json
-import logging
 import os
 import select
 import signal
@@ -23,15 +22,12 @@ from jax._src import distributed
 from jax.experimental import multihost_utils
 
 from maskjax.errors import BadInput
-from maskjax.train.pod import find
+from maskjax.train.pod import find, service
 from maskjax.train.pod import place as places
 from maskjax.train.pod.parent import LINK, PLACE
-from maskjax.train.pod.rendezvous import DONE, RESTART, listed
+from maskjax.train.pod.rendezvous import DONE, RESTART
 from maskjax.train.pod.wire import Wire
 
-log = logging.getLogger("maskjax")
-
-LATE = 60.0  # seconds after which those who wait are told for whom
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 STOP = "maskjax/stop"  # who was asked to stop, and how
 FALLBACK = "SIGTERM at one of the processes"
@@ -102,27 +98,15 @@ class Member:
     if self.count == 1:
       return [value]
     self._barriers += 1
-    place = f"maskjax/{self._barriers}"
+    place, about = f"maskjax/{self._barriers}", f"{name} ({self._barriers})"
     if self.first:
-      values = [value]
-      for index in range(1, self.count):
-        values.append(json.loads(self._heard(f"{place}/{index}", name, index)))
-        self._client.key_value_delete(f"{place}/{index}")
+      values = service.gathered(self._client, place, value, self.count, about)
       self._client.key_value_set(place, json.dumps(values))
       # All are here, so all have read what was told before.
       self._client.key_value_delete(f"maskjax/{self._barriers - 1}")
       return values
     self._client.key_value_set(f"{place}/{self.index}", json.dumps(value))
-    return json.loads(self._heard(place, name, 0))
-
-  def _heard(self, key: str, name: str, index: int) -> str:
-    while True:
-      try:
-        return self._client.blocking_key_value_get(key, int(LATE * 1000))
-      except jax.errors.JaxRuntimeError as error:
-        if "DEADLINE_EXCEEDED" not in str(error):
-          raise
-      log.warning("waiting for %s at %s", listed([index]), f"{name} ({self._barriers})")
+    return service.heard(self._client, place, 0, about)
 
   def end(self, status: int, line: str, *, said: bool, trace: str = "") -> None:
     """Tells the parent how the run ends: in one line, `said` already or not, and in a traceback."""
