@@ -1,6 +1,5 @@
 """A config on one page: its note with what was measured, its presets, commands and graph."""
 
-import re
 from collections.abc import Iterator
 
 from ml_collections import ConfigDict
@@ -8,6 +7,7 @@ from ml_collections import ConfigDict
 from maskjax import catalogue, lab
 from maskjax.config_files import ids, locate
 from maskjax.flags import RUN
+from maskjax.note import section
 
 
 def page(place: str, config: ConfigDict) -> str:
@@ -46,8 +46,8 @@ def page(place: str, config: ConfigDict) -> str:
 
 def _commands(config: str, name: str, note: str) -> list[str]:
   """What builds a config and what runs it, with the data that the note's own command names."""
-  told = re.search(r"^Run: +(.+?)(\n\n|\Z)", note, re.MULTILINE | re.DOTALL)
-  data = [word for word in (told[1].split() if told else ()) if word.startswith("--config.data")]
+  words = " ".join(section(note, "Run")).split()
+  data = [word for word in words if word.startswith("--config.data")]
   run = " ".join([RUN, f"--config={config}", *data])
   return [f"{run} --check", f"{run} --workdir=runs/{name}"]
 

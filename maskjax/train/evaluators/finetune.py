@@ -112,7 +112,7 @@ def finetune(
     weight_decay=weight_decay,
     layer_decay=layer_decay,
   )
-  advance, classify, scores, value = None, jax.jit(logits), [], 0.0
+  classify, scores, value = jax.jit(logits), [], 0.0
   for i in range(draws):
     key = stream(context.key, "draw", i) if i else context.key
     seed = int(jax.random.randint(key, (), 0, np.iinfo(np.int32).max))
@@ -120,9 +120,12 @@ def finetune(
     batches = context.batches(batch_size, seed, total) if drawn is None else drawn
     batches = map(context.mesh.put_whole, itertools.islice(batches, total))
     first = next(batches)
-    params = start(first, classes)
-    tx = tuning(params).tx
-    advance = advance or _advance(loss, tx)
+    if not i:
+      begun = start(first, classes)
+      tx = tuning(begun).tx
+      advance = _advance(loss, tx)
+    # A copy, as a step takes the memory of what it is given.
+    params = jax.tree.map(jnp.copy, begun)
     params, value = _tuned(advance, params, tx.init(params), itertools.chain([first], batches))
     scores.append(_score(context, classify, params, test, batch_size))
   found = {"accuracy": float(np.mean(scores)), "loss": value}
@@ -193,7 +196,7 @@ def _hiding(
 def _features(
   context: Context, pooling: str
 ) -> tuple[Callable[[Batch, int], Leaves], Callable[..., Float[Array, "b d"]]]:
-  """What training starts from, a copy of what pooled features read and a head; and the features."""
+  """What training starts from, all that pooled features read and a head; and the features."""
   # A teacher's features are what a teacher's task comes to, and it is these that are trained.
   variables = context.task.final(context.variables)
   encode = answer(context.task, "features", "finetune")
@@ -208,8 +211,7 @@ def _features(
 
   def start(batch: Batch, classes: int) -> Leaves:
     read = _read(lambda leaves: pooled(leaves, batch), whole)
-    # Copies, as the training step gives the memory of its arguments away.
-    params = {name: jnp.copy(leaf) for name, leaf in whole.items() if name in read}
+    params = {name: leaf for name, leaf in whole.items() if name in read}
     width = jax.eval_shape(pooled, params, batch).shape[-1]
     head = {"head/kernel": jnp.zeros((width, classes)), "head/bias": jnp.zeros(classes)}
     return params | head
