@@ -4,6 +4,7 @@ import ctypes
 import gc
 import importlib.util
 import logging
+import math
 import os
 import pathlib
 import sys
@@ -40,6 +41,9 @@ os.environ["XLA_FLAGS"] = " ".join((*FAST_TO_COMPILE, os.environ.get("XLA_FLAGS"
 # Tracing makes many small objects that live on; every 700 of them Python would look for cycles, in
 # an eighth of the suite's time.
 gc.set_threshold(10_000, 10, 10)
+
+# Bytes that a worker may take before it forgets what it compiled.
+MOST_RESIDENT = 3e9
 
 
 def beside(name):
@@ -109,14 +113,27 @@ def compile_cache(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def forgotten():
-  """Forgets a file's compiled functions once it is done: over a suite they fill the memory."""
+  """Forgets compiled functions after a file if much memory is taken: over a suite they fill it.
+
+  Not after each: the next would trace and load anew what both call, a third of its time.
+  """
   yield
   import jax
 
+  if resident() < MOST_RESIDENT:
+    return
   jax.clear_caches()
   # glibc keeps what the compiler's many threads gave back.
   if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
     libc.malloc_trim(0)
+
+
+def resident():
+  """Bytes of memory that this process takes; without end where the system does not say."""
+  statm = pathlib.Path("/proc/self/statm")
+  return (
+    int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else math.inf
+  )
 
 
 @pytest.fixture(autouse=True)
