@@ -21,6 +21,7 @@ from maskjax.train.optimizers.groups import grouped
 from maskjax.train.optimizers.optimizer import Optimizer
 from maskjax.train.optimizers.rules import match
 from maskjax.train.plan import flops
+from maskjax.train.setup.by_kind import by_kind
 from maskjax.train.setup.durations import duration
 from maskjax.train.state import State, begun, init_opt_state, start
 from maskjax.train.step import make_step
@@ -89,6 +90,8 @@ def build(config: Config, record: Record, example: Mapping[str, Any], mesh: Mesh
   batch_size, accumulate, ema = config["batch_size"], config.get("accumulate", 1), ema_of(config)
   mesh.check(batch_size, accumulate)
   task = mesh.reading(make_task(config, record))
+  # Traced once, here for shapes and then for the state.
+  task = task._replace(init=jax.jit(task.init, inline=True))
   total_steps = run_lengths(config, record).total_steps
   examples = record.sizes[config["data"].get("train", "train")]
   key = jax.random.key(0)
@@ -131,7 +134,7 @@ class Parts(NamedTuple):
     mesh: the devices, and how arrays lie on them.
     example: a batch of one example, from which variables are made.
     state: shapes and dtypes of the run's state, on their devices.
-    begin: `key -> State`, compiled once.
+    begin: `key -> State`, compiled once for each kind of leaf.
     init_opt_state: `variables -> the optimiser's state` where it begins from these.
     step: `(state, batch) -> (state, metrics)`, compiled once; gives its state's memory away.
     encode: `(variables, batch) -> features`, compiled once.
@@ -235,7 +238,7 @@ def make_parts(
     mesh=mesh,
     example=example,
     state=made.state,
-    begin=jax.jit(partial(made.begin, batch=example), out_shardings=lies),
+    begin=by_kind(partial(made.begin, batch=example), lies),
     init_opt_state=jax.jit(partial(init_opt_state, tuning.tx), out_shardings=lies.opt_state),
     step=mesh.compile(made.step),
     encode=jax.jit(task.answers.get("features", _no_features)),
