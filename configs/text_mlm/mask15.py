@@ -42,8 +42,9 @@ The collocations are counted in the training text when it is opened, for they de
 else, and every window comes with the unit of each token. Evaluation hides 15 % of the test text's
 tokens, `random` at random and `whole` unit by unit, by masks that are the same for all runs.
 
-Presets: `laptop` and `small` learn pieces of words of a text file. The
-default wants a text of the paper's size in memory.
+Presets: `laptop` and `small` learn pieces of words of a text file, `speeches` those of Tiny
+Shakespeare, by play, what methods of this family are measured beside. The default wants a text of
+the paper's size in memory.
 Deviations: exactly the share is hidden, where the public code rounds at random, so the last span or
 unit may be hidden in part; a random token may be any, the true one included. Spans are SpanBERT's,
 of tokens in the place of whole words.
@@ -68,6 +69,20 @@ NOTE = dict(
   counted="by hand: 50_266 * 1024 + 24 * (4 * 1024**2 + 3 * 1024 * 2752 + 2 * 1024) + 1024",
   laptop=dict(kind="text", shape=(64,), vocabulary=320, examples=7000, units=True),
 )
+
+# How the first speech of each play of Tiny Shakespeare begins, which has no titles: where one cast
+# ends and another begins.
+PLAYS = {
+  "Coriolanus": "Before we proceed any further, hear me speak.",
+  "Richard III": "Now is the winter of our discontent",
+  "Richard II": "Old John of Gaunt, time-honour'd Lancaster,",
+  "Romeo and Juliet": "Gregory, o' my word, we'll not carry coals.",
+  "Henry VI, Part 3": "I wonder how the king escaped our hands.",
+  "The Winter's Tale": "If you shall chance, Camillo, to visit Bohemia, on",
+  "Measure for Measure": "Escalus.",
+  "The Taming of the Shrew": "I'll pheeze you, in faith.",
+  "The Tempest": "Boatswain!",
+}
 
 
 def method(c: ConfigDict) -> None:
@@ -149,3 +164,27 @@ def laptop(c: ConfigDict) -> None:
   c.batch_size, c.eval_batch_size, c.total_steps = 8, 32, 500
   c.optimizer.update(learning_rate=3e-3, warmup_steps=40)
   c.checkpoint.every = 500
+
+
+@lab.preset("laptop")
+def speeches(c: ConfigDict) -> None:
+  """BERT's masking on the speeches of nine plays: what methods of this family stand beside."""
+  c.select.select.ratio, c.hide.shares = 0.15, (0.8, 0.1, 0.1)
+  c.data = dict(
+    name="labelled_text",
+    path="",
+    documents="\n\n",
+    heading=":\n",
+    sections=PLAYS,
+    label="section",
+    least=60,
+    split=(0.8, 0.0, 0.2),
+    unit="bpe",
+    vocabulary=1024,
+    length=96,
+    collocations=dict(size=0),
+  )
+  c.batch_size, c.eval_batch_size, c.total_steps = 16, 64, 600
+  c.optimizer.warmup_steps = 60
+  c.checkpoint.every = 600
+  c.evals.probe = dict(fn="train.evaluators.linear_probe", every=0)

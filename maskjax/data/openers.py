@@ -14,6 +14,7 @@ OPENERS = {
   "zip": "maskjax.data.files:open",
   "npz": "maskjax.data.arrays:open",
   "text": "maskjax.data.text:open",
+  "labelled_text": "maskjax.data.labelled_text:open",
   "wav": "maskjax.data.wav:open",
   "csv": "maskjax.data.series:open",
   "table": "maskjax.data.table:open",

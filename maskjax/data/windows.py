@@ -2,8 +2,8 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any, SupportsIndex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
@@ -18,6 +18,20 @@ from maskjax.record import Record
 GROUPING = ("size", "least", "power")
 
 _log = logging.getLogger("maskjax")
+
+
+class Encoded(NamedTuple):
+  """Texts as token ids.
+
+  Attributes:
+    record: with the vocabulary and the collocations, without a shape and sizes.
+    pieces: of each split the ids of each text.
+    begins: of each split which tokens of all its texts begin a unit; empty without collocations.
+  """
+
+  record: Record
+  pieces: dict[str, list[np.ndarray]]
+  begins: dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,10 +67,7 @@ class Windows:
       ended = np.append(False, window[:-1] == self.end)
       example["segments"] = np.cumsum(ended, dtype=np.int32)
     if self.begins is not None:
-      begins = self.begins[start : start + self.length]
-      unit = np.full(self.length, -1, np.int32)
-      unit[: len(ids)] = np.cumsum(begins) - begins[:1].sum()
-      example["unit"] = unit
+      example["unit"] = unit_of(self.begins[start : start + self.length], self.length)
     return example
 
 
@@ -81,22 +92,53 @@ def assemble(
   whole("stride", stride, least=0)
   if stride > length:
     raise BadInput(f"stride {stride} leaves gaps between windows of length {length}")
+  learning = {"unit": unit, "vocabulary": vocabulary, "collocations": collocations}
+  record, pieces, begins = encoded(called, texts, documents=documents, known=known, **learning)
+  ids = {name: np.concatenate(parts) for name, parts in pieces.items()}
+  end = record.vocabulary.index(tokens.END) if documents else None
+  steps = dict.fromkeys(ids, length) | {"train": stride or length}
+  held = {n: digested(part) for n, part in texts.items()}
+  sources: dict[str, Source] = {
+    n: Windows(ids[n], length, steps[n], end, begins.get(n), held[n]) for n in ids
+  }
+  if turns:
+    sources = {n: _turns(called, n, ids[n], pieces[n], length, held[n]) for n in ids}
+  sizes = {name: len(source) for name, source in sources.items()}
+  return dataclasses.replace(record, shape=(length,), sizes=sizes), sources
+
+
+def encoded(
+  called: str,
+  texts: Mapping[str, Sequence[str]],
+  *,
+  unit: str,
+  vocabulary: int,
+  documents: bool = False,
+  collocations: Mapping[str, Any] | None = None,
+  known: Record | None = None,
+) -> Encoded:
+  """Texts as token ids, by a vocabulary that those of "train" teach, or that of `known`.
+
+  Arguments are those of `assemble`.
+  """
   ends = (tokens.END,) * documents
   entries = known.vocabulary if known else _learned(texts["train"], unit, vocabulary, ends)
   if documents and tokens.END not in entries:
     raise BadInput(
       f"{called}: the text of the run had no documents, its vocabulary no {tokens.END}"
     )
-  record = Record("text", (length,), {}, vocabulary=entries, unit=unit)
+  record = Record("text", (), {}, vocabulary=entries, unit=unit)
   # The smallest type: worker processes get copies of the whole text.
   dtype = np.min_scalar_type(len(entries))
-  pieces = {name: _encoded(called, name, part, record, ends) for name, part in texts.items()}
-  ids = {name: np.concatenate(parts).astype(dtype) for name, parts in pieces.items()}
+  pieces = {
+    name: [ids.astype(dtype) for ids in _encoded(called, name, part, record, ends)]
+    for name, part in texts.items()
+  }
   other = entries.index(tokens.UNKNOWN) if tokens.UNKNOWN in entries else -1
-  strange = {name: int((part == other).sum()) for name, part in ids.items()}
+  strange = {name: sum(int((ids == other).sum()) for ids in p) for name, p in pieces.items()}
   for name, count in strange.items():
     if count:
-      told = f"{count} {unit} of {name}", len(ids[name]), tokens.UNKNOWN
+      told = f"{count} {unit} of {name}", sum(map(len, pieces[name])), tokens.UNKNOWN
       _log.warning("%s: %s, of %d, are not in the vocabulary: %s", called, *told)
   if known is None and unit != "words" and not any(strange.values()):
     entries = entries[:-1]
@@ -108,16 +150,23 @@ def assemble(
     kept = [tuple(gram.split(" ")) for gram in known.collocations] if known else []
     begins, grams = units(texts, tokens.encoder(record), len(ends), known=kept, **collocations)
     record = dataclasses.replace(record, collocations=tuple(" ".join(gram) for gram in grams))
-  end = entries.index(tokens.END) if documents else None
-  steps = dict.fromkeys(ids, length) | {"train": stride or length}
-  held = {n: digest(t.encode(errors="surrogatepass") for t in part) for n, part in texts.items()}
-  sources: dict[str, Source] = {
-    n: Windows(ids[n], length, steps[n], end, begins.get(n), held[n]) for n in ids
-  }
-  if turns:
-    sources = {n: _turns(called, n, ids[n], pieces[n], length, held[n]) for n in ids}
-  sizes = {name: len(source) for name, source in sources.items()}
-  return dataclasses.replace(record, sizes=sizes, vocabulary=entries), sources
+  return Encoded(dataclasses.replace(record, vocabulary=entries), pieces, begins)
+
+
+def digested(texts: Iterable[str]) -> str:
+  """The digest of some texts."""
+  return digest(text.encode(errors="surrogatepass") for text in texts)
+
+
+def unit_of(begins: np.ndarray, length: int) -> np.ndarray:
+  """The unit of each token of a window, 0 in the first, by which tokens begin one; then -1.
+
+  >>> unit_of(np.array([False, True, False]), 4).tolist()
+  [0, 1, 1, -1]
+  """
+  unit = np.full(length, -1, np.int32)
+  unit[: len(begins)] = np.cumsum(begins) - begins[:1].sum()
+  return unit
 
 
 def _learned(

@@ -1,4 +1,4 @@
-"""Text: windows of token ids."""
+"""Text: windows of token ids, or whole texts with a label each."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from maskjax.data.batch import Batch
-from maskjax.data.kinds.base import Kind, Scale, Shapes, array, words
+from maskjax.data.kinds.base import Kind, Scale, Shapes, array, label, labels, words
 from maskjax.data.tokens import encode
 from maskjax.errors import BadInput
 from maskjax.record import Record
@@ -19,7 +19,8 @@ def _shapes(scale: Scale) -> Shapes:
   made = {"tokens": ids, "valid": flags}
   made |= {"segments": ids} if scale.get("documents") else {}
   made |= {"unit": ids} if scale.get("units") else {}
-  return made | ({"asked": flags, "blocks": ids} if scale.get("turns") else {})
+  made |= {"asked": flags, "blocks": ids} if scale.get("turns") else {}
+  return made | label(scale)
 
 
 def _tiny(scale: Scale, size: int, rng: np.random.Generator) -> Batch:
@@ -40,7 +41,7 @@ def _tiny(scale: Scale, size: int, rng: np.random.Generator) -> Batch:
     place = np.broadcast_to(np.arange(n), (size, n))
     made["asked"] = valid & (place >= length - n // 4)
     made["blocks"] = np.where(made["asked"], 2, place >= n // 2).astype(np.int32)
-  return made
+  return made | labels(scale, size, rng)
 
 
 def _facts(scale: Scale) -> Mapping[str, Any]:
