@@ -70,7 +70,8 @@ class Context:
     """Frozen features `[n, d]` and labels `[n]` of a split, computed once for all evaluators.
 
     Labels are -1 where a split has none.
-    Of all that is `valid`: examples, at most `limit` evenly spaced ones, or the nodes of graphs.
+    Of all that is `valid`: examples, at most `limit` evenly spaced ones, or the nodes of graphs. An
+    example with one label for all its positions is there if one of these is.
     """
     if (split, limit) not in self.cache:
       self.cache[split, limit] = self._encode(split, limit)
@@ -85,6 +86,8 @@ class Context:
     parts: list[dict[str, np.ndarray]] = []
     for batch in self.examples(split, self.batch_size, limit):
       valid = batch.pop("valid")
+      if "label" in batch and batch["label"].ndim < valid.ndim:
+        batch["valid"], valid = valid, valid.any(axis=tuple(range(1, valid.ndim)))
       pooled = self.mesh.get(self.encode(self.variables, self.mesh.put_whole(batch)))
       part = {k: v[valid] for k, v in pooled.items() if v.ndim == valid.ndim + 1}
       if "label" in batch:

@@ -25,6 +25,7 @@ from maskjax.train.evaluators.evaluation import (
   check_evaluators,
   evaluate,
 )
+from maskjax.train.mesh.mesh import make_mesh
 from maskjax.train.setup.build import make_parts
 
 shared = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "test_run.py"))
@@ -273,3 +274,19 @@ def test_evaluators_are_refused_for_data_that_they_cannot_look_at(tiny, name, ki
 def test_nothing_to_evaluate_is_said(tiny, tmp_path):
   with pytest.raises(BadInput, match="no checkpoint yet"):
     run.run(tiny.config(EVALUATED, job="evaluate"), tmp_path)
+
+
+def test_features_of_texts_are_told_which_tokens_are_there_and_have_a_label_each(tmp_path):
+  path, texts = tmp_path / "a.csv", ["abcdefgh", "ab", "abcd", "b", "abc"]
+  path.write_text("text,label\n" + "".join(f"{t},{len(t) % 2}\n" for t in texts))
+  data = pipeline.load(
+    name="labelled_text", path=str(path), length=6, unit="characters", split=(1.0, 0, 0)
+  )
+  count = lambda variables, batch: {"mean": batch["valid"].sum(-1, keepdims=True) * 1.0}
+  fields = {field.name: None for field in dataclasses.fields(Context)[:13]}
+  mesh = make_mesh()
+  known = dict(record=data.record, data=data, mesh=mesh, batch_size=8, encode=jax.jit(count))
+  context = Context(**{**fields, **known, "pause": lambda: None, "cache": {}})
+  x, y = context.features("train", "mean")
+  assert x[:, 0].tolist() == [6, 2, 4, 1, 3]
+  assert y.tolist() == [0, 0, 0, 1, 1]
