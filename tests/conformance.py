@@ -131,6 +131,12 @@ ROWS = {
   "score.antithetic": Row(
     lambda i: score.antithetic(jax.random.key(0), i, BATCH), lambda rng: (whole(rng, 0, BATCH),)
   ),
+  "score.bernoulli": Row(score.bernoulli, one(own, lambda rng: (even(rng, N),))),
+  # Candidates lead, which is no axis of examples.
+  "score.best_of": Row(
+    lambda s, w: score.best_of(jnp.moveaxis(s, -2, 0), jnp.moveaxis(w, -1, 0)),
+    lambda rng: (smooth(rng, 3, N), smooth(rng, 3)),
+  ),
   "score.gumbel": Row(score.gumbel, one(own, scores)),
   "score.gumbel/each": Row(
     lambda k, s, t: score.gumbel(k, s, temperature=1 + t), one(own, scores, share)

@@ -1,6 +1,8 @@
 """Score: how much hiding is wanted at each position; high means hide first."""
 
 from maskjax.score.band import band
+from maskjax.score.bernoulli import bernoulli
+from maskjax.score.best_of import best_of
 from maskjax.score.box import box
 from maskjax.score.draw import Draw, draw_kept
 from maskjax.score.filtered import color_noise, filtered
@@ -18,6 +20,8 @@ __all__ = [
   "Draw",
   "antithetic",
   "band",
+  "bernoulli",
+  "best_of",
   "blocks",
   "box",
   "color_noise",

@@ -25,6 +25,7 @@ from maskjax.task.networks import Network, changes_of, learned_of, networks_of, 
 from maskjax.task.node import MAIN
 from maskjax.task.normalised import NORMALISATION, declared, unknown_of
 from maskjax.task.partner import partners
+from maskjax.task.prepare import PREPARED
 from maskjax.task.reader import DETACHED, Parts, Reader
 from maskjax.task.run import Run
 from maskjax.task.values import features
@@ -129,6 +130,7 @@ class Masked:
       "record": self.record,
       **({"grid": parts.over.grid} if parts.over.grid else {}),
       **parts.facts,
+      **(variables or {}).get(PREPARED, {}),
       DETACHED: self._fixed(variables, networks, None),
       **{name: self._fixed(variables, networks, name) for name in parts.teachers},
       **{self._given(name): network for name, network in networks.items()},
@@ -137,10 +139,13 @@ class Masked:
     states = (variables or {}).get(STATE)
     return Run(parts.graph, known, known=own, key=key, states=states, keep=keep), networks
 
-  def init(self, key: Key[Array, ""], batch: Batch) -> Variables:
-    """All variables, made by one run of all losses."""
+  def init(
+    self, key: Key[Array, ""], batch: Batch, prepared: Mapping[str, Any] | None = None
+  ) -> Variables:
+    """All variables, made by one run of all losses, which may name statistics of the data."""
     size = max((v.keeps[-1] for v in _values(self.parts) if v.keeps), default=None)
-    run, networks = self.run(None, batch, key, 0, train=True, keep=size, init=key)
+    made: Any = {"train": True, "keep": size, "init": key, "given": prepared}
+    run, networks = self.run(None, batch, key, 0, **made)
     run.all(self._wanted())
     example = jnp.zeros((1, *self.record.shape))
     examples = dict.fromkeys(self.parts.codecs, example)

@@ -1,7 +1,7 @@
 """What is measured before step 0: statistics over a bounded number of training examples.
 
-A statistic is kept with the variables, in the collection "prepared" under its function's name, and
-what names it as an argument is told it: a score of weights, say.
+A statistic is kept with the variables, in the collection "prepared" under its name in the config,
+and what names it as an argument is told it: a score of weights, say, or a value of the graph.
 """
 
 import math
@@ -29,22 +29,26 @@ class Statistic(NamedTuple):
 
   Attributes:
     examples: how many are looked at, the first of the run's order.
-    begin: `variables -> total`, of nothing.
+    begin: `variables -> total`, of nothing; of no variables where values of the graph name it.
     add: `(total, variables, batch, counts) -> total`, where `counts: Bool[b]` are the examples to
       add. The batch lies whole on every device.
     end: `total -> result`, of the same shapes whatever was added.
+    named: whether values of the graph may name it: then `begin` is given None for the variables,
+      which there are none of yet.
   """
 
   examples: int
-  begin: Callable[[Variables], Any]
+  begin: Callable[[Any], Any]
   add: Callable[[Any, Variables, Batch, Bool[Array, "b"]], Any]
   end: Callable[[Any], Any]
+  named: bool = False
 
 
 def prepared(task: Task, **statistics: Statistic) -> Task:
   """The task with statistics that `prepare` measures and nothing changes after.
 
-  Until then they are those of no examples. What the task itself prepares goes before.
+  Until then they are those of no examples. What the task itself prepares goes before; each sees
+  those before it, in the order in which they are given.
 
   Raises:
     BadInput: a statistic of no examples.
@@ -54,15 +58,18 @@ def prepared(task: Task, **statistics: Statistic) -> Task:
       raise BadInput(f"{name} needs examples, got {statistic.examples}")
 
   def init(key: Key[Array, ""], batch: Batch) -> Variables:
-    variables = task.init(key, batch)
-    none = {name: s.end(s.begin(variables)) for name, s in statistics.items()}
-    return {**variables, PREPARED: {**variables.get(PREPARED, {}), **none}}
+    none = {name: s.end(s.begin(None)) for name, s in statistics.items() if s.named}
+    variables = task.init(key, batch, **({PREPARED: none} if none else {}))
+    more = {n: s.end(s.begin(variables)) for n, s in statistics.items() if not s.named}
+    return {**variables, PREPARED: {**variables.get(PREPARED, {}), **none, **more}}
 
   def prepare(variables: Variables, batches: Iterable[Batch]) -> Variables:
     if task.prepare is not None:
       variables = task.prepare(variables, batches)
-    found = {name: measure(s, variables, batches) for name, s in statistics.items()}
-    return {**variables, PREPARED: {**variables[PREPARED], **found}}
+    for name, statistic in statistics.items():
+      found = measure(statistic, variables, batches)
+      variables = {**variables, PREPARED: {**variables[PREPARED], name: found}}
+    return variables
 
   return task._replace(init=init, prepare=prepare)
 

@@ -115,7 +115,8 @@ class Reader:
     # What callers of answers hand over may have any name.
     handed = [name for takes in answers.values() for name in takes or () if name not in OF_RUN]
     given = [*named, *functions, *teachers, DETACHED]
-    given += [name for name in (*GIVEN, *of_run, *handed) if name not in {*values, *given}]
+    known = (*GIVEN, *of_run, *handed, *self._section("prepare"))
+    given += [name for name in known if name not in {*values, *given}]
     outside = [f"{told}{LOSS}{loss.name}" for loss in losses for told in ("", TOLD)]
     graph = Graph(values, dict.fromkeys(given), branches, outside)
     self._check(graph, teachers)

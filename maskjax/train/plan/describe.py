@@ -1,6 +1,6 @@
 """The graph of a config, printed: a line for each value, with its shape and where its keys go."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from maskjax.task.masked import Masked
 from maskjax.task.node import MAIN
 from maskjax.task.reader import Parts, Reader
 from maskjax.train.plan.program import abstract_data
-from maskjax.train.setup.build import run_lengths
+from maskjax.train.setup.build import run_lengths, with_statistics
 
 
 def describe(config: Mapping[str, Any], note: Mapping[str, Any]) -> str:
@@ -37,7 +37,9 @@ def describe(config: Mapping[str, Any], note: Mapping[str, Any]) -> str:
   record, example = abstract_data(config, note)
   parts = Reader(config, record, run_lengths(config, record)).parts()
   used = _used(parts)
-  shapes = _shapes(Masked(parts, record), example, used)
+  task = Masked(parts, record)
+  init = with_statistics(task.task(), config, record).init
+  shapes = _shapes(task, init, example, used)
   rows = [
     f"{line}\n    {shapes.get(node, 'of what a caller hands over')}{_stream(parts.graph, node)}"
     for line, node in zip(parts.graph.describe(), parts.graph.order, strict=True)
@@ -52,11 +54,23 @@ def describe(config: Mapping[str, Any], note: Mapping[str, Any]) -> str:
 
 def _used(parts: Parts) -> set[tuple[str, str]]:
   """What losses, answers, scalars and values with a state are made from."""
-  graph, found = parts.graph, set[tuple[str, str]]()
+  return _behind(parts.graph, [*_own(parts), *(f"{ANSWER}{name}" for name in parts.answers)])
+
+
+def _own(parts: Parts) -> list[str]:
+  """What a run makes without a caller: losses, scalars, values with a state, plain answers."""
   asked = [f"{LOSS}{loss.name}" for loss in parts.losses]
-  asked += [*(f"{ANSWER}{name}" for name in parts.answers), *parts.scalars.values()]
-  todo = [graph.address(reference).node for reference in asked]
-  todo += [node for node, made in graph.nodes.items() if "state" in bind.needs(made.value.fn)]
+  asked += [
+    f"{ANSWER}{k}" for k, takes in parts.answers.items() if not set(takes or ()) - {*OF_RUN}
+  ]
+  kept = [n for n, made in parts.graph.nodes.items() if "state" in bind.needs(made.value.fn)]
+  return [*asked, *parts.scalars.values(), *(n if b == MAIN else f"{b}.{n}" for b, n in kept)]
+
+
+def _behind(graph: Graph, references: Iterable[str]) -> set[tuple[str, str]]:
+  """The values that some are made from, and these."""
+  found = set[tuple[str, str]]()
+  todo = [graph.address(reference).node for reference in references]
   while todo:
     node = todo.pop()
     if node in graph.nodes and node not in found:
@@ -66,20 +80,19 @@ def _used(parts: Parts) -> set[tuple[str, str]]:
 
 
 def _shapes(
-  task: Masked, example: Mapping[str, Any], used: set[tuple[str, str]]
+  task: Masked, init: Callable[..., Any], example: Mapping[str, Any], used: set[tuple[str, str]]
 ) -> dict[tuple[str, str], str]:
   """What each value is for one example, in a few words; nothing of what callers must give."""
   graph, found = task.parts.graph, dict[tuple[str, str], str]()
 
   def run(key: Any, batch: Any) -> None:
-    made, _ = task.run(task.init(key, batch), batch, key, 0, train=True)
+    made, _ = task.run(init(key, batch), batch, key, 0, train=True)
     absent = [(MAIN, name) for name in graph.given if (MAIN, name) not in made.known]
-    # A caller's own mask need not have the shape of the graph's, whose name it takes.
-    handed = {
-      graph.address(f"{ANSWER}{name}").node
-      for name, takes in task.parts.answers.items()
-      if set(takes or ()) - set(OF_RUN)
-    }
+    # A caller's own mask need not have the shape of the graph's, whose name it takes: of what
+    # answers alone make of it nothing is known.
+    taken = [takes for takes in task.parts.answers.values() if set(takes or ()) - set(OF_RUN)]
+    given = {graph.whole(name) for takes in taken for name in takes if name not in OF_RUN}
+    handed = graph.dependents(given) - _behind(graph, _own(task.parts))
     later = {*graph.dependents(absent), *handed}
     nodes = [node for node in graph.order if node in used and node not in later]
     values = made.all(n if b == MAIN else f"{b}.{n}" for b, n in nodes)

@@ -172,13 +172,26 @@ def make_task(config: Config, record: Record) -> Task:
   task, offers = bound(config["task"]), {"config": config, "record": record, "lengths": lengths}
   bind.check(task, offers, "the config")
   made: Task = bind.call(task, offers)
-  statistics = {name: bound(section) for name, section in (config.get("prepare") or {}).items()}
-  for statistic in statistics.values():
-    bind.check(statistic, ("task",), "the config")
-  if statistics:
-    made = prepared(made, **{name: fn(task=made) for name, fn in statistics.items()})
+  made = with_statistics(made, config, record)
   section = config.get("reparametrize")
   return reparametrized(made, section, lengths) if section else made
+
+
+def with_statistics(made: Task, config: Config, record: Record) -> Task:
+  """The task with the statistics of `config.prepare`.
+
+  Raises:
+    BadInput: an unknown function or argument.
+  """
+  statistics = {name: bound(section) for name, section in (config.get("prepare") or {}).items()}
+  told = {"task": made, "record": record}
+  for statistic in statistics.values():
+    bind.check(statistic, told, "the config")
+  if statistics:
+    # Those of the data alone come first: those of the task may depend on them.
+    order = sorted(statistics, key=lambda name: "task" in bind.needs(statistics[name]))
+    made = prepared(made, **{name: bind.call(statistics[name], told) for name in order})
+  return made
 
 
 def reparametrized(made: Task, section: Config, lengths: Lengths) -> Task:

@@ -1,10 +1,13 @@
 """The graph of a config is printed as it will be run."""
 
 import pytest
+from built import FILES
 from user_package import configs
 
+from maskjax import lab
 from maskjax.errors import BadInput
 from maskjax.train.plan.describe import describe
+from maskjax.train.run import plain
 
 NOTE = dict(scale=dict(shape=(8, 8, 1), examples=4))
 
@@ -46,3 +49,13 @@ def test_a_mask_of_the_callers_own_has_no_shape_though_the_graph_has_one_of_its_
 def test_a_task_that_is_no_graph_is_refused():
   with pytest.raises(BadInput, match="few is no graph"):
     describe(dict(task=dict(fn="user_package.parts:few")), NOTE)
+
+
+def test_what_an_answer_alone_makes_of_a_callers_mask_may_have_any_shape():
+  """The mask of the graph has an axis of views, that of who asks has none."""
+  lines = describe(plain(lab.read(f"{FILES['mask15']}:laptop")), lab.load(FILES["mask15"]).NOTE)
+  lines = lines.splitlines()
+  at = next(i for i, line in enumerate(lines) if "told.masked = hide.token(" in line)
+  assert lines[at + 1] == "    of what a caller hands over"
+  at = next(i for i, line in enumerate(lines) if line.startswith("hidden = "))
+  assert lines[at + 1].startswith("    bool[1, 1, 64]")
