@@ -123,6 +123,13 @@ def graph(path):
   return data, dict(kind="graph", shape=(10, 4), classes=3, edges=20, held=2)
 
 
+def labelled(path):
+  (path / "x.csv").write_text("text,label\n" + "".join(f'"{WORDS}",{c}\n' for c in "abab"))
+  more = dict(collocations=dict(size=0), split=(0.5, 0.0, 0.5))
+  data = dict(name="labelled_text", path=path / "x.csv", length=16, unit="characters", **more)
+  return data, dict(kind="text", shape=(16,), vocabulary=1, units=True, classes=2)
+
+
 READ = {
   "image": images,
   "video": clips,
@@ -132,6 +139,7 @@ READ = {
   "units": lambda path: windows(path, units=True),
   "turns": lambda path: windows(path, turns=True),
   "documents": lambda path: windows(path, documents=True),
+  "labelled": labelled,
   "table": table,
   "series": series,
   "graph": graph,

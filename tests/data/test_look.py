@@ -51,6 +51,10 @@ def test_a_look_knows_each_kind(tmp_path, capsys, kind, how):
 
 NAMED = {
   "table": ({"a.csv": b"a,b\n1,2\n3,4\n"}, "table: float32 (2, 1)"),
+  "labelled_text": (
+    {"a.jsonl": b'{"text": "a", "label": "x"}\n{"text": "b", "label": "x"}\n'},
+    "train: 1 examples (x 1)\ntest: 1 examples (x 1)",
+  ),
   "mixtures": (SPEAKERS, "sources: float32 (2, 2)"),
   "motion": ({f"train/{c}/x.png": png(1) for c in "ab"}, "train: 2 examples (a 1, b 1)"),
   "digits": ({}, "image: uint8 (8, 8, 1)"),
@@ -62,7 +66,7 @@ NAMED = {
 def test_a_look_at_what_has_to_be_named(tmp_path, capsys, name):
   content, says = NAMED[name]
   path = put(tmp_path / "set", content)
-  path = f"{path}/{next(iter(content))}" if name == "table" else path
+  path = f"{path}/{next(iter(content))}" if name in ("table", "labelled_text") else path
   options = {"mixtures": ["length=2"], "motion": ["images=folder"]}.get(name, [])
   assert main([path, f"name={name}", *options]) == 0
   assert says in capsys.readouterr().out
