@@ -32,7 +32,7 @@ WITHOUT = ("small",)
 
 NOTE = dict(
   scale=dict(
-    kind="text", shape=(128,), vocabulary=50_265, examples=31_400_000, parameters=123_553_536
+    kind="text", shape=(128,), vocabulary=50_265, examples=31_400_000, parameters=123_558_144
   ),
   counted="by hand: 50_266 * 768 + 12 * (4 * 768**2 + 3 * 768 * 2048 + 2 * 768) + 768",
   laptop=dict(kind="text", shape=(96,), vocabulary=1024, examples=3128, classes=9, units=True),
