@@ -280,7 +280,12 @@ def test_features_of_texts_are_told_which_tokens_are_there_and_have_a_label_each
   path, texts = tmp_path / "a.csv", ["abcdefgh", "ab", "abcd", "b", "abc"]
   path.write_text("text,label\n" + "".join(f"{t},{len(t) % 2}\n" for t in texts))
   data = pipeline.load(
-    name="labelled_text", path=str(path), length=6, unit="characters", split=(1.0, 0, 0)
+    name="labelled_text",
+    path=str(path),
+    length=6,
+    unit="characters",
+    split=(1.0, 0, 0),
+    test="train",
   )
   count = lambda variables, batch: {"mean": batch["valid"].sum(-1, keepdims=True) * 1.0}
   fields = {field.name: None for field in dataclasses.fields(Context)[:13]}
