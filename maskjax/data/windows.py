@@ -92,7 +92,7 @@ def assemble(
   whole("stride", stride, least=0)
   if stride > length:
     raise BadInput(f"stride {stride} leaves gaps between windows of length {length}")
-  learning = {"unit": unit, "vocabulary": vocabulary, "collocations": collocations}
+  learning: dict[str, Any] = {"unit": unit, "vocabulary": vocabulary, "collocations": collocations}
   record, pieces, begins = encoded(called, texts, documents=documents, known=known, **learning)
   ids = {name: np.concatenate(parts) for name, parts in pieces.items()}
   end = record.vocabulary.index(tokens.END) if documents else None

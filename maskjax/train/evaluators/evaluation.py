@@ -87,7 +87,8 @@ class Context:
     for batch in self.examples(split, self.batch_size, limit):
       valid = batch.pop("valid")
       if "label" in batch and batch["label"].ndim < valid.ndim:
-        batch["valid"], valid = valid, valid.any(axis=tuple(range(1, valid.ndim)))
+        batch["valid"] = valid
+        valid = np.asarray(valid.any(axis=tuple(range(1, valid.ndim))))
       pooled = self.mesh.get(self.encode(self.variables, self.mesh.put_whole(batch)))
       part = {k: v[valid] for k, v in pooled.items() if v.ndim == valid.ndim + 1}
       if "label" in batch:

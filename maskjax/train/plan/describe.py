@@ -90,7 +90,7 @@ def _shapes(
     absent = [(MAIN, name) for name in graph.given if (MAIN, name) not in made.known]
     # A caller's own mask need not have the shape of the graph's, whose name it takes: of what
     # answers alone make of it nothing is known.
-    taken = [takes for takes in task.parts.answers.values() if set(takes or ()) - set(OF_RUN)]
+    taken = [takes for takes in task.parts.answers.values() if takes is not None]
     given = {graph.whole(name) for takes in taken for name in takes if name not in OF_RUN}
     handed = graph.dependents(given) - _behind(graph, _own(task.parts))
     later = {*graph.dependents(absent), *handed}
