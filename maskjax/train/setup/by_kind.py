@@ -76,7 +76,8 @@ class _Part(NamedTuple):
   @property
   def folds(self) -> np.ndarray:
     """The numbers that `keys` fold in."""
-    return np.array([e.invars[1].val for e in self.keys], np.uint32)
+    numbers = [e.invars[1] for e in self.keys]
+    return np.array([v.val for v in numbers if isinstance(v, Literal)], np.uint32)
 
 
 class _Kind(NamedTuple):
@@ -91,7 +92,7 @@ def _kinds(closed: ClosedJaxpr, shardings: Sequence[Any]) -> list[_Kind]:
   needed = [True] * len(closed.jaxpr.outvars)
   jaxpr, _ = partial_eval.dce_jaxpr(closed.jaxpr, needed, instantiate=True)
   closed = closed.replace(jaxpr=jaxpr)
-  groups: dict[Hashable, list[_Part]] = {}
+  groups: dict[tuple[Hashable, tuple[Any, ...]], list[_Part]] = {}
   for part in _parts(jaxpr):
     lie = tuple(shardings[number] for number in part.outputs)
     groups.setdefault((_form(jaxpr, part), lie), []).append(part)
