@@ -107,7 +107,7 @@ def pyramidal(shapes: Shapes, *, density: float, order: Sequence[str] = ()) -> D
   low, high = 0.0, 1.0
   while low < (r := (low + high) / 2) < high:  # until no float lies between them
     low, high = (r, high) if kept(r) < density * sum(sizes) else (low, r)
-  return {name: high ** (1 + depth.index(name)) for name in shapes}
+  return {name: low ** (1 + depth.index(name)) for name in shapes}
 
 
 def _rank(name: str, order: Sequence[str]) -> int:
