@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int, Key
 
-from maskjax import bind
+from maskjax import bind, weights
 from maskjax.keys import stream
 from maskjax.task.base import Batch, Task, Variables, with_learned
 from maskjax.task.prepare import PREPARED
@@ -45,9 +45,16 @@ def begun(
   task: Task, tx: optax.GradientTransformation, key: Key[Array, ""], variables: Variables, ema: bool
 ) -> State:
   """The state before the first step of variables as they were initialised."""
+  opt_state = init_opt_state(tx, variables)
+  variables = with_held(variables, opt_state)
   # Its own buffers: the train step gives its state's memory away.
   average = jax.tree.map(jnp.copy, task.learned(variables)) if ema else {}
-  return State(jnp.int32(0), key, variables, init_opt_state(tx, variables), average)
+  return State(jnp.int32(0), key, variables, opt_state, average)
+
+
+def with_held(variables: Variables, opt_state: Any) -> dict[str, Any]:
+  """The variables, zero where an optimiser holds weights from the first step on."""
+  return {**variables, "params": weights.begun(variables["params"], opt_state)}
 
 
 def init_opt_state(tx: optax.GradientTransformation, variables: Variables) -> Any:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from maskjax import bind
 from maskjax.errors import BadInput, unknown
 from maskjax.keys import stream
+from maskjax.select import count_of, top
 from maskjax.weights import units as by_unit
 from maskjax.weights.held import PyTree, named_leaves
 from maskjax.weights.packed import Packed, pack, unpack
@@ -31,6 +32,9 @@ class Choice(NamedTuple):
   units: Any
   regrow: bool
   seed: int
+  within: Callable[[Mapping[str, Array]], Mapping[str, Array]] | None = None
+  drop: Any = 0.0
+  grow: functools.partial | None = None
 
 
 def choice(
@@ -49,7 +53,12 @@ def choice(
   elif scope == "global":
     raise BadInput("scope 'global' wants a selection from a tree, such as top without an axis")
   bind.check(select, ("scores",), "hold")
-  return Choice(score, select, scope=scope, **rest)
+  how = Choice(score, select, scope=scope, **rest)
+  if how.units is not None and (how.within or how.grow):
+    raise BadInput("units are hidden whole: neither within given masks nor dropped and grown")
+  if (how.grow is None) != (not isinstance(how.drop, bind.Moving) and how.drop == 0):
+    raise BadInput(f"drop and grow go together, got drop={how.drop!r} and grow={how.grow!r}")
+  return how
 
 
 def nothing(choice: Choice, params: PyTree) -> PyTree:
@@ -67,17 +76,36 @@ def nothing(choice: Choice, params: PyTree) -> PyTree:
   return jax.tree.unflatten(tree, map(empty, leaves, chosen))
 
 
+def outer(choice: Choice, params: PyTree) -> PyTree:
+  """The masks that `within` gives, `Packed`, of the chosen leaves; None where nothing is given.
+
+  Raises:
+    BadInput: a mask for another leaf, or none for one of them.
+  """
+  empty = nothing(choice, params)
+  if choice.within is None:
+    return None
+  names, leaves, tree = named_leaves(params)
+  chosen = [mask is not None for mask in tree.flatten_up_to(empty)]
+  mine = {name: leaf for name, leaf, has in zip(names, leaves, chosen, strict=True) if has}
+  found = choice.within(mine)
+  if set(found) != set(mine):
+    raise BadInput(f"masks are wanted of {sorted(mine)}, got some of {sorted(found)}")
+  return jax.tree.unflatten(tree, [pack(found[n]) if n in mine else None for n in names])
+
+
 def choose(
   choice: Choice,
   params: PyTree,
   hidden: PyTree,
   step: Int[Array, ""],
   given: Mapping[str, PyTree],
+  outer: PyTree = None,
 ) -> PyTree:
   """The masks after `step` updates, from the parameters by then and the masks before, `hidden`.
 
   `given` are trees shaped as the parameters, gradients or statistics, by the name under which a
-  score knows its leaf; those that it does not name may be anything.
+  score knows its leaf; those that it does not name may be anything. What `outer` hides stays so.
 
   Raises:
     BadInput: one that it names has another shape.
@@ -85,18 +113,49 @@ def choose(
   names, leaves, tree = named_leaves(params)
   before = tree.flatten_up_to(hidden)
   units = _units(choice, params, [mask is not None for mask in before], tree)
-  wanted = [name for name in bind.needs(choice.score) if name in given]
+  ever = [None] * len(before) if outer is None else tree.flatten_up_to(outer)
+  asked = {**bind.needs(choice.score), **(bind.needs(choice.grow) if choice.grow else {})}
+  wanted = [name for name in asked if name in given]
   named = {name: _like(tree, given[name], name) for name in wanted}
   offers = [dict(zip(named, parts, strict=True)) for parts in zip(*named.values(), strict=True)]
-  parts = zip(names, leaves, before, units, offers or [{}] * len(leaves), strict=True)
+  offers = offers or [{}] * len(leaves)
+  parts = zip(names, leaves, before, ever, units, offers, strict=True)
   scores = [_score(choice, step, *part) for part in parts]
   select = bind.at(choice.select, step)
   if choice.scope == "global":
     masks = select(scores)
   else:
     masks = [value if value is None else select(value) for value in scores]
-  chosen = map(_whole, masks, units, leaves)
+  chosen = list(map(_whole, masks, units, leaves))
+  chosen = [m if o is None else m | unpack(o) for m, o in zip(chosen, ever, strict=True)]
+  if choice.grow is not None:
+    parts = zip(names, leaves, chosen, scores, ever, offers, strict=True)
+    chosen = [_regrown(choice, step, *part) for part in parts]
   return jax.tree.unflatten(tree, [mask if mask is None else pack(mask) for mask in chosen])
+
+
+def _regrown(
+  choice: Choice,
+  step: Int[Array, ""],
+  name: str,
+  leaf: Float[Array, "..."],
+  hidden: Bool[Array, "..."] | None,
+  scores: Float[Array, "..."],
+  ever: Packed | None,
+  given: Mapping[str, Any],
+) -> Bool[Array, "..."] | None:
+  """As many hidden as before: a share of the living is dropped, the same number comes back."""
+  if hidden is None or choice.grow is None:
+    return hidden
+  key = stream(stream(jax.random.key(choice.seed), name), "grow", step)
+  wanted = bind.call(
+    bind.at(choice.grow, step), {**given, "params": leaf, "key": key, "step": step}
+  )
+  living = jnp.sum(~hidden, dtype=jnp.int32)
+  count = count_of(living, ratio=bind.now(choice.drop, step), rounding="up")
+  dropped = hidden | top(scores, count=count, allowed=~hidden, axis=None)
+  room = dropped if ever is None else dropped & ~unpack(ever)
+  return dropped & ~top(-wanted, count=count, allowed=room, axis=None)
 
 
 def _score(
@@ -105,6 +164,7 @@ def _score(
   name: str,
   leaf: Float[Array, "..."],
   before: Packed | None,
+  ever: Packed | None,
   unit: by_unit.Unit | None,
   given: Mapping[str, Any],
 ) -> Float[Array, "..."] | None:
@@ -114,8 +174,9 @@ def _score(
   key = stream(jax.random.key(choice.seed), name)
   offers = {**given, "params": leaf, "key": key, "step": step}
   scores = bind.call(bind.at(choice.score, step), offers)
-  if not choice.regrow:
-    scores = jnp.where(unpack(before), jnp.inf, scores)
+  last = ever if choice.regrow else before
+  if last is not None:
+    scores = jnp.where(unpack(last), jnp.inf, scores)
   return scores if unit is None else by_unit.scores_of(scores, unit)
 
 

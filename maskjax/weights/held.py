@@ -21,11 +21,14 @@ class Held(NamedTuple):
     step: number of updates made.
     hidden: a tree shaped as the parameters: a `Packed` mask, or None for a leaf without one.
     inner: the state of the optimiser itself.
+    outer: like `hidden`, what is hidden from before the first step on and for good; None where
+      masks are not given so.
   """
 
   step: Int[Array, ""]
   hidden: PyTree
   inner: Any
+  outer: PyTree = None
 
 
 def masks(state: Any) -> PyTree:
@@ -47,6 +50,41 @@ def zero(tree: PyTree, state: Any) -> PyTree:
   """
   clear = lambda leaf, mask: leaf if mask is None else jnp.where(mask, 0, leaf)
   return jax.tree.map(clear, tree, masks(state))
+
+
+def begun(params: PyTree, state: Any) -> PyTree:
+  """The parameters as they are before the first step: zero what is hidden from then on.
+
+  Args:
+    params: the parameters from which `state` was made.
+    state: of an optimiser; one that holds nothing so leaves them as they are.
+  """
+  for held in _find(state):
+    if held.outer is not None:
+      params = zero(params, held._replace(hidden=held.outer))
+  return params
+
+
+def forgotten(inner: Any, params: PyTree, grown: PyTree) -> Any:
+  """The state of an optimiser with zeros in all that it keeps of the weights that are `grown`.
+
+  An array belongs to the parameter whose path its own ends with, of the same shape: moments,
+  traces, accumulated gradients.
+
+  Args:
+    inner: the state.
+    params: the parameters.
+    grown: a tree like them: Bool, or None for a leaf of which nothing is forgotten.
+  """
+  paths, tree = jax.tree_util.tree_flatten_with_path(params)
+  masks = {path: m for (path, _), m in zip(paths, tree.flatten_up_to(grown), strict=True)}
+
+  def clear(path: tuple[Any, ...], leaf: Any) -> Any:
+    owner = next((path[i:] for i in range(len(path)) if path[i:] in masks), None)
+    mask = None if owner is None else masks[owner]
+    return leaf if mask is None or jnp.shape(leaf) != mask.shape else jnp.where(mask, 0, leaf)
+
+  return jax.tree_util.tree_map_with_path(clear, inner)
 
 
 def settle(average: PyTree, params: PyTree, state: Any) -> PyTree:

@@ -1,5 +1,6 @@
 """Pruning: an optimiser wrapped so that the weights which a selection hides stay exactly zero."""
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,8 @@ import jax.numpy as jnp
 from maskjax import bind
 from maskjax.errors import BadInput
 from maskjax.extras import needs
-from maskjax.weights.choose import OFFERS, choice, choose, nothing
-from maskjax.weights.held import Held, PyTree, masks, zero
+from maskjax.weights.choose import OFFERS, choice, choose, nothing, outer
+from maskjax.weights.held import Held, PyTree, forgotten, masks, zero
 from maskjax.weights.score import magnitude
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ def hold(
   every: int = 1,
   units: Any = None,
   regrow: bool = False,
+  within: Callable[..., Any] | None = None,
+  drop: Any = 0.0,
+  grow: Callable[..., Any] | None = None,
   seed: int = 0,
 ) -> "optax.GradientTransformationExtraArgs":
   """Wraps an optimiser: after every update the hidden weights are exactly zero, whatever it does.
@@ -57,6 +61,14 @@ def hold(
       its weights', and what the selection counts are units.
     regrow: whether a hidden weight may come back for one with a higher score. Otherwise it stays
       hidden unless the selection hides fewer than before.
+    within: `{name: leaf} -> {name: hidden}`, masks of the chosen leaves by their names, such as
+      `partial(weights.fixed_masks, density=0.2)`. What they hide is hidden from before the first
+      step on, see `begun`, and for good; what `select` hides counts it, and comes beside it.
+    drop: the share of the living weights of each leaf that is exchanged at each choice, rounded up,
+      after `select` has hidden its own: those of the highest score. May move.
+    grow: their exchange, as many hidden weights, the ones just dropped among them: those of the
+      lowest score, such as `weights.gradient`. Its key is another at each step. A weight that comes
+      back begins at zero, and with it all that the optimiser keeps of it.
     seed: of the keys that random scores draw from.
 
   Raises:
@@ -83,13 +95,16 @@ def hold(
   if not isinstance(every, int) or every < 1:
     raise BadInput(f"every must be a positive number of updates, got {every!r}")
   how = choice(
-    score=score, select=select, where=where, scope=scope, units=units, regrow=regrow, seed=seed
-  )
-  bind.check(how.score, (*OFFERS, "gradients"), "hold")
+    score=score, select=select, where=where, scope=scope, units=units, regrow=regrow, seed=seed,
+    within=within, drop=drop, grow=None if grow is None else functools.partial(grow),
+  )  # fmt: skip
+  for named in filter(None, (how.score, how.grow)):
+    bind.check(named, (*OFFERS, "gradients"), "hold")
   tx = optax.with_extra_args_support(tx)
 
   def init(params: PyTree) -> Held:
-    return Held(jnp.zeros((), jnp.int32), nothing(how, params), tx.init(params))
+    ever, none = outer(how, params), nothing(how, params)
+    return Held(jnp.zeros((), jnp.int32), none if ever is None else ever, tx.init(params), ever)
 
   def update(
     gradients: PyTree, state: Held, params: PyTree | None = None, **extra: Any
@@ -101,15 +116,20 @@ def hold(
 
     def chosen() -> PyTree:
       updated = zero(optax.apply_updates(params, updates), state)
-      return choose(how, updated, state.hidden, step, {"gradients": gradients})
+      return choose(how, updated, state.hidden, step, {"gradients": gradients}, state.outer)
 
     if every == 1:
       hidden = chosen()
     else:
       hidden = jax.lax.cond(step % every == 0, chosen, lambda: state.hidden)
-    after = Held(step, hidden, inner)
-    # p + (-p) is exactly zero in every float: the caller adds in the wider of the two types.
-    erase = lambda p, u, mask: u if mask is None else jnp.where(mask, -p, u)
-    return jax.tree.map(erase, params, updates, masks(after)), after
+    gone, held = masks(Held(step, hidden, inner)), masks(state)
+    if regrow or grow is not None:
+      back = lambda was, now: None if was is None else was & ~now
+      grown = jax.tree.map(back, held, gone, is_leaf=lambda x: x is None)
+      inner = forgotten(inner, params, grown)
+    # p + (-p) is exactly zero in every float: the caller adds in the wider of the two types. A
+    # weight that comes back is zero too, whatever the optimiser made of it while it was hidden.
+    erase = lambda p, u, was, now: u if now is None else jnp.where(was | now, -p, u)
+    return jax.tree.map(erase, params, updates, held, gone), Held(step, hidden, inner, state.outer)
 
   return optax.GradientTransformationExtraArgs(init, update)

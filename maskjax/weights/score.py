@@ -33,6 +33,17 @@ def random(params: Float[Array, "*b"], key: Key[Array, ""]) -> Float[Array, "*b"
   return jax.random.uniform(key, params.shape)
 
 
+def gradient(gradients: Float[Array, "*b"]) -> Float[Array, "*b"]:
+  r"""The least gradient first: $-|g|$, in float32; of a hidden weight that of the dense layer.
+
+  >>> gradient(jnp.array([-2.0, 0.5])).tolist()
+  [-2.0, -0.5]
+
+  Evci et al., "Rigging the Lottery: Making All Tickets Winners", 2020, section 3 (growth).
+  """
+  return magnitude(gradients)
+
+
 def fisher(squared_gradients: Float[Array, "*b"]) -> Float[Array, "*b"]:
   r"""The least informative weights first: $-F$, the diagonal of the Fisher information.
 

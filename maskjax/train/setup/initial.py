@@ -23,7 +23,7 @@ from maskjax.train.setup.build import Parts
 from maskjax.train.setup.normalisation import normalisation
 from maskjax.train.setup.origins import check_same, strange
 from maskjax.train.setup.stages import origin
-from maskjax.train.state import State
+from maskjax.train.state import State, with_held
 from maskjax.train.workdirs import remote
 
 log = logging.getLogger("maskjax")
@@ -69,7 +69,9 @@ def first_state(
     state = with_variables(parts.task, state, parts.task.prepare(variables, batches))
   if state is not begun:
     variables = parts.mesh.place(state.variables, parts.state.variables)
-    state = state._replace(variables=variables, opt_state=parts.init_opt_state(variables))
+    opt_state = parts.init_opt_state(variables)
+    variables = jax.jit(with_held)(variables, opt_state)
+    state = with_variables(parts.task, state, variables)._replace(opt_state=opt_state)
   return parts.mesh.place(state, parts.state), 0
 
 
