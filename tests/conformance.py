@@ -242,6 +242,13 @@ ROWS = {
     ),
     one(scores, ragged),
   ),
+  "select.limited": Row(
+    lambda s, h, r, a: select.limited(s, h, ratio=r, allowed=a), one(scores, ragged, share, ragged)
+  ),
+  "select.limited/all": Row(
+    jnp.vectorize(partial(select.limited, ratio=0.5, axis=None), signature="(n),(n)->(n)"),
+    one(scores, exact),
+  ),
   "select.harden": Row(select.harden, scores),
   "select.harden/counts": Row(
     lambda g, c, a: select.harden(g, count=c, allowed=a), one(scores, counts, ragged)

@@ -5,6 +5,7 @@ from maskjax.select.blocks import Views, block_size, multiblock
 from maskjax.select.gate import harden, shares, sigmoid, softmax, straight_through
 from maskjax.select.groups import n_of_m, per_block, per_section, whole
 from maskjax.select.ideal import ideal_binary, ideal_ratio
+from maskjax.select.limited import limited
 from maskjax.select.regions import rectangles, spread
 from maskjax.select.top import count_of, threshold, top, top_up
 from maskjax.select.views import again, complement, disjoint, nested, union
@@ -19,6 +20,7 @@ __all__ = [
   "harden",
   "ideal_binary",
   "ideal_ratio",
+  "limited",
   "multiblock",
   "n_of_m",
   "nested",
