@@ -10,6 +10,8 @@ def check_refusals():
   x, ints = jnp.ones((3, 2)), jnp.array([1, 0, 1])
   takers = {
     "top": lambda: select.top(x[:, 0], count=1, allowed=ints),
+    "limited": lambda: select.limited(x[:, 0], ints),
+    "limited among": lambda: select.limited(x[:, 0], x[:, 0] > 0, allowed=ints),
     "threshold": lambda: select.threshold(x[:, 0], above=0.5, allowed=ints),
     "top_up": lambda: select.top_up(x[:, 0], count=1, allowed=ints),
     "per_axis": lambda: select.per_axis(x[:, 0], grid=(3,), counts=(1,), allowed=ints),

@@ -16,7 +16,7 @@ def limited(
   allowed: Bool[Array, "*b n"] | None = None,
   axis: int | None = -1,
 ) -> Bool[Array, "*b n"]:
-  r"""Hides as many as before, of the highest scores, but exchanges at most a share of what it would.
+  r"""Hides the highest scores, as many as before, but makes at most a share of the exchanges.
 
   The mask of as many positions with the highest scores differs from `before` by p pairs, a shown
   one and a hidden one of a lower score each. Of them $\lceil r\,p \rceil$ are exchanged: the

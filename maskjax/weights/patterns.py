@@ -1,7 +1,7 @@
 """N:M sparsity that is learned: a distribution over the patterns of every group of M weights."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,8 @@ from maskjax.keys import stream
 from maskjax.reduce import Term
 from maskjax.score import gumbel
 from maskjax.weights.choose import OFFERS, choice, choose, nothing
-from maskjax.weights.held import PyTree, named_leaves
+from maskjax.weights.held import PyTree
+from maskjax.weights.leaves import chosen, flat, shown, tree_of
 from maskjax.weights.packed import unpack
 from maskjax.weights.reparametrize import Reparametrization
 from maskjax.weights.score import magnitude
@@ -97,23 +98,23 @@ def learned_patterns(
 
   def init(params: PyTree, key: Key[Array, ""]) -> tuple[PyTree, PyTree]:
     logits = {}
-    for name, leaf, _ in _chosen(params, nothing(how, params)):
+    for name, leaf, _ in chosen(params, nothing(how, params)):
       shape = (*_groups(name, leaf.shape, of), len(book))
       logits[name] = deviation * jax.random.normal(stream(key, name), shape)
     none = {name: jnp.zeros(leaf.shape[:-1], jnp.uint8) for name, leaf in logits.items()}
-    return _tree(logits), _tree(none)
+    return tree_of(logits), tree_of(none)
 
   def begin(params: PyTree, learned: PyTree, given: Mapping[str, PyTree]) -> tuple[PyTree, PyTree]:
     bind.check(how.score, (*OFFERS, *given), "learned_patterns")
     masks = choose(how, params, nothing(how, params), jnp.zeros((), jnp.int32), given)
-    logits, before = _flat(learned), {}
-    for name, _, packed in _chosen(params, masks):
+    logits, before = flat(learned), {}
+    for name, _, packed in chosen(params, masks):
       before[name] = pattern_of(unpack(packed), book)
       logits[name] = nearer(logits[name], before[name], book, prior)
-    return _tree(logits), _tree(before)
+    return tree_of(logits), tree_of(before)
 
   def soft(
-    params: PyTree, learned: PyTree, key: Key[Array, ""], step: Any
+    params: PyTree, learned: PyTree, before: PyTree, key: Key[Array, ""], step: Any
   ) -> tuple[PyTree, dict[str, Term]]:
     kappa, worth, gates = bind.now(scale, step), bind.now(reward, step), bind.at(select, step)
     norms = []
@@ -125,18 +126,18 @@ def learned_patterns(
       norms.append(jnp.sum(jnp.square(seen.astype(jnp.float32))))
       return seen
 
-    seen = _masked(mask, params, learned)
+    seen = shown(mask, params, learned)
     return seen, {"norm": Term(-worth * sum(norms), jnp.float32(1))}
 
-  def hard(params: PyTree, learned: PyTree) -> PyTree:
+  def hard(params: PyTree, learned: PyTree, before: PyTree) -> PyTree:
     def mask(name: str, leaf: Float[Array, "..."], logits: Float[Array, "..."]) -> Array:
       hidden = along_inputs(jnp.asarray(book)[jnp.argmax(logits, axis=-1)])
       return hide.fill(jnp.asarray(leaf)[..., None], hidden, 0.0)[..., 0]
 
-    return _masked(mask, params, learned)
+    return shown(mask, params, learned)
 
   def scalars(learned: PyTree, before: PyTree, step: Any) -> dict[str, Array]:
-    logits, first, kappa = _flat(learned), _flat(before), bind.now(scale, step)
+    logits, first, kappa = flat(learned), flat(before), bind.now(scale, step)
     size = sum(leaf.size for leaf in first.values())
     changed = sum(jnp.sum(jnp.argmax(x, -1) != first[name]) for name, x in logits.items())
     likeliest = lambda x: jnp.sum(jnp.max(jax.nn.softmax(kappa * x, axis=-1), axis=-1))
@@ -190,39 +191,8 @@ def nearer(
   return logits + strength * jnp.std(logits, ddof=1) * shift
 
 
-def _masked(mask: Callable[..., Array], params: PyTree, learned: PyTree) -> PyTree:
-  """The parameters, those with logits as `mask(name, leaf, logits)` shows them."""
-  names, leaves, tree = named_leaves(params)
-  logits = _flat(learned)
-  seen = lambda name, leaf: mask(name, leaf, logits[name]) if name in logits else leaf
-  return jax.tree.unflatten(tree, [seen(*pair) for pair in zip(names, leaves, strict=True)])
-
-
-def _chosen(params: PyTree, masks: PyTree) -> Iterator[tuple[str, Array, Any]]:
-  """Name, weights and packed mask of every leaf that has one."""
-  names, leaves, tree = named_leaves(params)
-  rows = zip(names, leaves, tree.flatten_up_to(masks), strict=True)
-  return (row for row in rows if row[-1] is not None)
-
-
 def _groups(name: str, shape: tuple[int, ...], of: int) -> tuple[int, ...]:
   """The shape of the groups of a weight."""
   if len(shape) < 2 or shape[-2] % of:
     raise BadInput(f"groups of {of} inputs do not divide axis -2 of {name} {shape}")
   return (*shape[:-2], shape[-2] // of, shape[-1])
-
-
-def _flat(tree: PyTree) -> dict[str, Array]:
-  names, leaves, _ = named_leaves(tree)
-  return dict(zip(names, leaves, strict=True))
-
-
-def _tree(leaves: Mapping[str, Array]) -> PyTree:
-  tree: dict[str, Any] = {}
-  for name, leaf in leaves.items():
-    *above, last = name.split("/")
-    node = tree
-    for part in above:
-      node = node.setdefault(part, {})
-    node[last] = leaf
-  return tree

@@ -16,22 +16,26 @@ if TYPE_CHECKING:
 
 PyTree = Any
 
-# Where the learned numbers lie among the parameters, and what they began from beside them.
-MASKS, BEFORE = "masks", "before"
+# Where the learned numbers lie among the parameters, and what else the masks are made of.
+MASKS, STATE = "masks", "mask_state"
 
 
 class Reparametrization(NamedTuple):
-  """How masks are learned; pure functions of arrays. `params` are the weights, which stay as given.
+  """How masks are learned; pure functions of arrays. `params` are the weights.
 
   Attributes:
-    init: `(params, key) -> learned, before`, the numbers to train, as a tree of arrays without
-      holes, and what they begin from, which nothing changes.
-    begin: `(params, learned, given) -> learned, before` of the same shapes, once before step 0,
-      from the weights that the run begins with and the statistics `given` by name.
-    soft: `(params, learned, key, step) -> params, terms`, what the network sees in training, and
-      terms that the loss gets beside its own.
-    hard: `(params, learned) -> params`, what it sees everywhere else: hidden weights are zero.
-    scalars: `(learned, before, step) -> {name: number}`, what the masks have come to.
+    init: `(params, key) -> learned, state`, the numbers to train and what else the masks are made
+      of (those of before, what they began from), as trees of arrays without holes.
+    begin: `(params, learned, given) -> learned, state` of the same shapes, once before step 0, from
+      the weights that the run begins with and the statistics `given` by name.
+    soft: `(params, learned, state, key, step) -> params, terms`, what the network sees in training,
+      and terms that the loss gets beside its own.
+    hard: `(params, learned, state) -> params`, what it sees everywhere else: hidden weights are
+      zero.
+    scalars: `(learned, state, step) -> {name: number}`, what the masks have come to.
+    update: `(params, learned, state, step) -> state`, once after each update of the parameters.
+    learns: whether the weights are trained too, by the gradient that `soft` lets through to them;
+      otherwise none reaches them.
   """
 
   init: Callable[..., tuple[PyTree, PyTree]]
@@ -39,15 +43,19 @@ class Reparametrization(NamedTuple):
   soft: Callable[..., tuple[PyTree, Mapping[str, Term]]]
   hard: Callable[..., PyTree]
   scalars: Callable[..., Mapping[str, Array]]
+  update: Callable[..., PyTree] = lambda params, learned, state, step: state
+  learns: bool = False
 
 
 def reparametrized(task: "Task", view: Reparametrization) -> "Task":
-  """The task with masks over its weights that are learned, the weights being constants.
+  """The task whose network sees its weights through masks that are learned.
 
-  What is learned is trained like parameters, under "params/masks"; no gradient reaches the weights,
-  and an optimiser that decays them must be told to leave them alone (`rate_rules`). The masks of a
-  step are drawn once for the whole batch. Every answer sees the hard masks, and `final` gives
-  variables that hold nothing but weights, of which the hidden ones are exactly zero.
+  What is learned is trained like parameters, under "params/masks"; where the view does not say that
+  the weights learn, no gradient reaches them, and an optimiser that decays them must be told to
+  leave them alone (`rate_rules`). The masks of a step are drawn once for the whole batch, and what
+  else they are made of changes once a step, after its last microbatch. Every answer sees the hard
+  masks, and `final` gives variables that hold nothing but weights, of which the hidden ones are
+  exactly zero; a moving average of the weights is seen through the masks of the last step.
 
   Raises:
     BadInput: a network with a part that is called "masks".
@@ -73,26 +81,27 @@ def reparametrized(task: "Task", view: Reparametrization) -> "Task":
   def loss(
     variables: Variables, batch: Batch, key: Key[Array, ""], step: Any
   ) -> tuple[Mapping[str, Term], Aux]:
-    plain, learned, _ = _apart(variables)
-    weights = jax.lax.stop_gradient(plain["params"])
-    seen, further = view.soft(weights, learned, stream(key, MASKS, step), step)
+    plain, learned, state = _apart(variables)
+    weights = plain["params"] if view.learns else jax.lax.stop_gradient(plain["params"])
+    seen, further = view.soft(weights, learned, state, stream(key, MASKS, step), step)
     terms, aux = task.loss({**plain, "params": seen}, batch, key, step)
     return {**terms, **further}, aux
 
   def final(variables: Variables) -> Variables:
     if MASKS not in variables["params"]:
       return task.final(variables)
-    plain, learned, _ = _apart(variables)
-    return task.final({**plain, "params": view.hard(plain["params"], learned)})
+    plain, learned, state = _apart(variables)
+    return task.final({**plain, "params": view.hard(plain["params"], learned, state)})
 
   def update(variables: Variables, step: Any) -> Variables:
-    plain, learned, before = _apart(variables)
-    return _together(task.update(plain, step), learned, before)  # type: ignore[misc]
+    plain, learned, state = _apart(variables)
+    state = view.update(plain["params"], learned, state, step)
+    return _together(plain if task.update is None else task.update(plain, step), learned, state)
 
   def scalars(variables: Variables, step: Any) -> Mapping[str, Array]:
-    plain, learned, before = _apart(variables)
+    plain, learned, state = _apart(variables)
     own = {} if task.scalars is None else task.scalars(plain, step)
-    return {**own, **view.scalars(learned, before, step)}
+    return {**own, **view.scalars(learned, state, step)}
 
   def read(function: Callable[..., Any], variables: Variables, *rest: Any, **named: Any) -> Any:
     return function(final(variables), *rest, **named)
@@ -103,16 +112,16 @@ def reparametrized(task: "Task", view: Reparametrization) -> "Task":
     loss=loss,
     final=final,
     scalars=scalars,
-    update=update if task.update is not None else None,
+    update=update,
   )
 
 
-def _together(variables: "Variables", learned: PyTree, before: PyTree) -> "Variables":
-  return {**variables, "params": {**variables["params"], MASKS: learned}, BEFORE: before}
+def _together(variables: "Variables", learned: PyTree, state: PyTree) -> "Variables":
+  return {**variables, "params": {**variables["params"], MASKS: learned}, STATE: state}
 
 
 def _apart(variables: "Variables") -> "tuple[Variables, PyTree, PyTree]":
-  """The task's own variables, what is learned, and what that began from."""
+  """The task's own variables, what is learned, and what else masks are made of."""
   params = {name: part for name, part in variables["params"].items() if name != MASKS}
-  plain = {name: part for name, part in variables.items() if name != BEFORE}
-  return {**plain, "params": params}, variables["params"][MASKS], variables[BEFORE]
+  plain = {name: part for name, part in variables.items() if name != STATE}
+  return {**plain, "params": params}, variables["params"][MASKS], variables[STATE]

@@ -45,7 +45,7 @@ def test_the_prior_is_that_of_the_public_code():
   def begin(params, noise, logits):
     learned, before = view.begin(params, {"kernel": noise}, {})
     hidden = along_inputs(jnp.asarray(BOOK)[before["kernel"]])
-    kept = view.hard(params, {"kernel": logits})["kernel"] != 0
+    kept = view.hard(params, {"kernel": logits}, before)["kernel"] != 0
     return learned["kernel"], before["kernel"], hidden, pattern_of(hidden, BOOK), kept
 
   logits = our_logits("logits")
@@ -67,7 +67,7 @@ def test_soft_masks_their_gradients_and_the_reward_are_those_of_the_public_code(
   weight, slope = jnp.asarray(ours("weight")), ours("slope")
 
   def loss(logits):
-    seen, terms = view.soft({"kernel": weight}, {"kernel": logits}, KEY, step)
+    seen, terms = view.soft({"kernel": weight}, {"kernel": logits}, {}, KEY, step)
     return jnp.sum(seen["kernel"] * slope) + terms["norm"].sum / terms["norm"].count, seen
 
   gradient, seen = jax.jit(jax.grad(loss, has_aux=True))(our_logits("logits"))
@@ -84,7 +84,7 @@ def test_hard_masks_keep_exactly_so_many_of_every_group_and_soft_ones_as_much(ke
   @jax.jit
   def draw(params, key):
     learned, _ = view.init(params, key)
-    return learned, view.soft(params, learned, key, 0)[0], view.hard(params, learned)
+    return learned, view.soft(params, learned, {}, key, 0)[0], view.hard(params, learned, {})
 
   learned, soft, hard = jax.device_get(draw(params, KEY))
   assert learned["a"].shape == (16 // of, 5, len(patterns(keep, of)))
@@ -106,7 +106,7 @@ def test_cold_masks_are_drawn_as_often_as_their_probability():
   @jax.jit
   def draw(key):
     many = jnp.broadcast_to(logits, (1, 20_000, 6))
-    seen, _ = view.soft({"kernel": jnp.ones((4, 20_000))}, {"kernel": many}, key, 0)
+    seen, _ = view.soft({"kernel": jnp.ones((4, 20_000))}, {"kernel": many}, {}, key, 0)
     return seen["kernel"], pattern_of(seen["kernel"] < 0.5, BOOK)
 
   (seen, drawn), (again, _) = (jax.device_get(draw(jax.random.key(seed))) for seed in (0, 1))

@@ -71,7 +71,7 @@ def test_only_masks_are_trained_and_everything_but_the_loss_reads_hard_ones():
   assert set(metrics) == {"loss", "terms/square", "terms/norm", "gradient", "parameters"}
   assert metrics["terms/norm"] < 0
   assert after.variables["seen"]["steps"] == 1
-  assert set(after.variables) == {"params", "seen", "before"}
+  assert set(after.variables) == {"params", "seen", "mask_state"}
 
   plain = task.final(after.variables)
   kernel = plain["params"]["dense"]["kernel"]
