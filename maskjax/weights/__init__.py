@@ -7,6 +7,7 @@ from maskjax.weights.patterns import learned_patterns
 from maskjax.weights.ratios import balanced, erk, pyramidal, uniform
 from maskjax.weights.reparametrize import Reparametrization, reparametrized
 from maskjax.weights.score import fisher, gradient, input_scaled_magnitude, magnitude, random
+from maskjax.weights.scores import learned_scores
 from maskjax.weights.update_only import update_only
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
   "hold",
   "input_scaled_magnitude",
   "learned_patterns",
+  "learned_scores",
   "magnitude",
   "masks",
   "pyramidal",

@@ -8,10 +8,18 @@ from maskjax.task.base import FROZEN, STATISTICS, TEACHERS
 from maskjax.task.normalised import NORMALISATION
 
 # In the order in which they are applied: collections of the first format of config.json.
-OLD = ((r"^teacher/", "teachers/teacher/"), (r"^modalities/(\w+)/", r"fitted/\1_map/"))
+OLD = (
+  (r"^teacher/", "teachers/teacher/"),
+  (r"^modalities/(\w+)/", r"fitted/\1_map/"),
+  (r"^before/", "mask_state/"),
+)
 
 # Fields of the state, as checkpoints of formats 1 and 2 have them.
-OLD_STATE = ((r"^state/moments/", "state/opt_state/"), (r"^state/average/", "state/ema/"))
+OLD_STATE = (
+  (r"^state/moments/", "state/opt_state/"),
+  (r"^state/average/", "state/ema/"),
+  (r"^state/variables/before/", "state/variables/mask_state/"),
+)
 # What states of before did not have; all zeros say that nothing is known, see `task.normalised`.
 ADDED = f"state/variables/{NORMALISATION}/"
 # Where averages of networks lie in a checkpoint, each a tree of collections.
