@@ -25,7 +25,7 @@ from maskjax.task.node import MAIN, named
 from maskjax.task.run import Run
 from maskjax.train.run import plain
 from maskjax.train.setup.build import make_optimizer, make_task, run_lengths
-from maskjax.train.state import State, init_opt_state
+from maskjax.train.state import State, init_opt_state, with_held
 from maskjax.train.step import make_step
 from maskjax.weights.held import Held
 
@@ -236,10 +236,10 @@ class Built:
 
     def run(variables: Any, batch: Any, steps: Any) -> Any:
       variables = {**variables, "params": join(variables["params"])}
+      opt_state = init_opt_state(tx, variables)
+      variables = with_held(variables, opt_state)
       average = own(variables) if ema else {}
-      state = State(
-        jnp.int32(0), jax.random.key(0), variables, init_opt_state(tx, variables), average
-      )
+      state = State(jnp.int32(0), jax.random.key(0), variables, opt_state, average)
       state, rest = jax.lax.scan(lambda state, at: one(state, batch, at), state, steps)
       return state._replace(variables=apart(state.variables)), rest
 

@@ -111,6 +111,7 @@ def check_trees():
   for name, hide in {
     "top of a tree": lambda s: select.top(s, ratio=0.4, axis=None),
     "top of a tree, allowed": lambda s: select.top(s, count=1500, allowed=allowed, axis=None),
+    "limited": lambda s: select.limited(s, allowed, ratio=0.4, axis=None),
   }.items():
     exchange(name, jax.jit(hide, out_shardings=shardings), jax.jit(hide), placed, tree)
 
@@ -118,6 +119,11 @@ def check_trees():
     tx = weights.hold(optax.sgd(0.1), select=partial(select.top, ratio=0.4), scope=scope)
     move = lambda p, tx=tx: tx.update(p, tx.init(p), p)[0]
     exchange(f"hold, {scope}", jax.jit(move, out_shardings=shardings), jax.jit(move), placed, tree)
+  within = partial(weights.fixed_masks, density=0.7, score=weights.magnitude)
+  rest = dict(within=within, drop=0.3, grow=weights.gradient)
+  tx = weights.hold(optax.sgd(0.1), select=partial(select.top, ratio=0.4), **rest)
+  move = lambda p: tx.update(jax.tree.map(jnp.sin, p), tx.init(p), p)[0]
+  exchange("hold, grown", jax.jit(move, out_shardings=shardings), jax.jit(move), placed, tree)
 
 
 def exchange(name, sharded, plain, placed, tree):

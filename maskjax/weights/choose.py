@@ -13,7 +13,8 @@ from jaxtyping import Array, Bool, Float, Int
 from maskjax import bind
 from maskjax.errors import BadInput, unknown
 from maskjax.keys import stream
-from maskjax.select import count_of, top
+from maskjax.select.each import counted, each
+from maskjax.select.limited import share_of
 from maskjax.weights import units as by_unit
 from maskjax.weights.held import PyTree, named_leaves
 from maskjax.weights.packed import Packed, pack, unpack
@@ -127,35 +128,32 @@ def choose(
   else:
     masks = [value if value is None else select(value) for value in scores]
   chosen = list(map(_whole, masks, units, leaves))
-  chosen = [m if o is None else m | unpack(o) for m, o in zip(chosen, ever, strict=True)]
+  both = zip(chosen, ever, strict=True)
+  chosen = [m if m is None or o is None else m | unpack(o) for m, o in both]
   if choice.grow is not None:
-    parts = zip(names, leaves, chosen, scores, ever, offers, strict=True)
-    chosen = [_regrown(choice, step, *part) for part in parts]
+    rows = list(zip(names, leaves, chosen, scores, ever, offers, strict=True))
+    chosen = _regrown(choice, step, rows)
   return jax.tree.unflatten(tree, [mask if mask is None else pack(mask) for mask in chosen])
 
 
-def _regrown(
-  choice: Choice,
-  step: Int[Array, ""],
-  name: str,
-  leaf: Float[Array, "..."],
-  hidden: Bool[Array, "..."] | None,
-  scores: Float[Array, "..."],
-  ever: Packed | None,
-  given: Mapping[str, Any],
-) -> Bool[Array, "..."] | None:
-  """As many hidden as before: a share of the living is dropped, the same number comes back."""
-  if hidden is None or choice.grow is None:
-    return hidden
-  key = stream(stream(jax.random.key(choice.seed), name), "grow", step)
-  wanted = bind.call(
-    bind.at(choice.grow, step), {**given, "params": leaf, "key": key, "step": step}
-  )
-  living = jnp.sum(~hidden, dtype=jnp.int32)
-  count = count_of(living, ratio=bind.now(choice.drop, step), rounding="up")
-  dropped = hidden | top(scores, count=count, allowed=~hidden, axis=None)
-  room = dropped if ever is None else dropped & ~unpack(ever)
-  return dropped & ~top(-wanted, count=count, allowed=room, axis=None)
+def _regrown(choice: Choice, step: Int[Array, ""], rows: list[tuple[Any, ...]]) -> list[Any]:
+  """As many hidden as before: a share of the living is dropped, the same number comes back.
+
+  `rows` are name, weights, mask, scores, outer mask and offers of each leaf.
+  """
+  own = [row for row in rows if row[2] is not None]
+  counts, wanted = [], []
+  for name, leaf, hidden, _, _, given in own:
+    counts.append(share_of(counted(~hidden, None), bind.now(choice.drop, step)))
+    key = stream(stream(jax.random.key(choice.seed), name), "grow", step)
+    offers = {**given, "params": leaf, "key": key, "step": step}
+    wanted.append(-bind.call(bind.at(choice.grow, step), offers))  # type: ignore[arg-type]
+  least = each([row[3] for row in own], [~row[2] for row in own], counts, None)
+  dropped = [row[2] | gone for row, gone in zip(own, least, strict=True)]
+  room = [x if row[4] is None else x & ~unpack(row[4]) for row, x in zip(own, dropped, strict=True)]
+  back = each(wanted, room, counts, None)
+  after = iter(x & ~b for x, b in zip(dropped, back, strict=True))
+  return [None if row[2] is None else next(after) for row in rows]
 
 
 def _score(

@@ -77,7 +77,8 @@ def forgotten(inner: Any, params: PyTree, grown: PyTree) -> Any:
     grown: a tree like them: Bool, or None for a leaf of which nothing is forgotten.
   """
   paths, tree = jax.tree_util.tree_flatten_with_path(params)
-  masks = {path: m for (path, _), m in zip(paths, tree.flatten_up_to(grown), strict=True)}
+  each = tree.flatten_up_to(grown)  # type: ignore[attr-defined]
+  masks = {path: mask for (path, _), mask in zip(paths, each, strict=True)}
 
   def clear(path: tuple[Any, ...], leaf: Any) -> Any:
     owner = next((path[i:] for i in range(len(path)) if path[i:] in masks), None)

@@ -1,11 +1,11 @@
 """Masks by scores that are learned: a number for each weight, trained straight through the mask."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Key
 
 from maskjax import bind, hide
 from maskjax import select as selects
@@ -14,7 +14,7 @@ from maskjax.reduce import Term
 from maskjax.weights.choose import OFFERS, choice, choose, nothing, outer
 from maskjax.weights.held import PyTree
 from maskjax.weights.leaves import chosen, flat, shown, tree_of
-from maskjax.weights.packed import Packed, pack, unpack
+from maskjax.weights.packed import unpack
 from maskjax.weights.reparametrize import Reparametrization
 from maskjax.weights.score import magnitude
 
@@ -78,16 +78,15 @@ def learned_scores(
 
   def _begun(params: PyTree, masks: PyTree, ever: PyTree) -> tuple[PyTree, PyTree]:
     rows = {name: unpack(mask) for name, _, mask in chosen(params, masks)}
-    bits = {name: pack(hidden).bits for name, hidden in rows.items()}
-    outside = {name: mask.bits for name, _, mask in chosen(params, ever)}
+    outside = {name: unpack(mask) for name, _, mask in chosen(params, ever)}
     numbers = {name: 1 - jnp.float32(gap) * hidden for name, hidden in rows.items()}
-    state = {"hidden": bits, "first": bits, "outer": outside}
+    state = {"hidden": rows, "first": rows, "outer": outside}
     return tree_of(numbers), {name: tree_of(part) for name, part in state.items()}
 
   def seen(
     params: PyTree, learned: PyTree, state: PyTree, key: Any = None, step: Any = None
   ) -> PyTree:
-    hidden = _masks(learned, state, "hidden")
+    hidden = flat(state["hidden"])
 
     def mask(name: str, leaf: Float[Array, "..."], numbers: Float[Array, "..."]) -> Array:
       gate = selects.straight_through(numbers.astype(leaf.dtype), hidden[name])
@@ -99,24 +98,16 @@ def learned_scores(
     return seen(*arguments), {}
 
   def update(params: PyTree, learned: PyTree, state: PyTree, step: Any) -> PyTree:
-    before, ever = _masks(learned, state, "hidden"), _masks(learned, state, "outer")
-    follow = partial(selects.limited, ratio=bind.now(change, step), axis=None)
-    after = {
-      name: follow(-numbers, before[name], allowed=~ever[name])
-      for name, numbers in flat(learned).items()
-    }
-    return {**state, "hidden": tree_of({name: pack(mask).bits for name, mask in after.items()})}
+    wished = jax.tree.map(jnp.negative, learned)
+    inside = jax.tree.map(jnp.logical_not, state["outer"])
+    share = bind.now(change, step)
+    hidden = selects.limited(wished, state["hidden"], ratio=share, allowed=inside, axis=None)
+    return {**state, "hidden": hidden}
 
   def scalars(learned: PyTree, state: PyTree, step: Any) -> dict[str, Array]:
-    now, first = _masks(learned, state, "hidden"), _masks(learned, state, "first")
+    now, first = jax.tree.leaves(state["hidden"]), jax.tree.leaves(state["first"])
     count = lambda masks: sum(jnp.sum(mask, dtype=jnp.int32) for mask in masks)
-    both = count(~first[name] & ~now[name] for name in first)
-    return {"kept_of_first": both / jnp.maximum(count(~mask for mask in first.values()), 1)}
+    both = count(~was & ~mask for was, mask in zip(first, now, strict=True))
+    return {"kept_of_first": both / jnp.maximum(count(~mask for mask in first), 1)}
 
   return Reparametrization(init, begin, soft, seen, scalars, update, learns)
-
-
-def _masks(learned: PyTree, state: PyTree, name: str) -> dict[str, Bool[Array, "..."]]:
-  """The masks of the leaves by name, of which the state has the bits."""
-  sizes = {leaf: numbers.shape[-1] for leaf, numbers in flat(learned).items()}
-  return {leaf: unpack(Packed(bits, sizes[leaf])) for leaf, bits in flat(state[name]).items()}

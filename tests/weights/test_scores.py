@@ -1,4 +1,4 @@
-"""Learned scores: straight-through gradients, masks that follow them slowly, what is read of them."""
+"""Learned scores: gradients straight through, masks that follow slowly, what is read of them."""
 
 import functools
 from functools import partial
@@ -90,8 +90,7 @@ def runs():
 
 def hidden(variables, name, which="hidden"):
   """A mask of a leaf from the state, with the steps in front where there are any."""
-  bits = variables["mask_state"][which][name]["kernel"]
-  return np.unpackbits(bits, axis=-1)[..., : SHAPES[name][-1]].astype(bool)
+  return variables["mask_state"][which][name]["kernel"]
 
 
 @pytest.mark.parametrize("case", CASES)

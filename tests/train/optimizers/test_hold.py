@@ -11,7 +11,9 @@ import pytest
 from maskjax import weights
 from maskjax.errors import BadInput
 from maskjax.train import run
+from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.checkpoints.load import stored
+from maskjax.train.setup.initial import first_state
 
 tiny = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "test_run.py"))["toy"]
 RATIO = {"fn": "schedule.polynomial", "start": 0.0, "end": 0.75, "stop": 0.5}
@@ -83,6 +85,20 @@ def test_other_weights_and_unpruned_runs_have_no_zeros(tiny, pruned):
     weights.masks(parts.state.opt_state)
   begun = run.make_parts(tiny.config(PRUNING)).begin(jax.random.key(0)).variables["params"]
   assert all((np.asarray(begun[layer]["kernel"]) != 0).all() for layer in ("embed", "mix"))
+
+
+def test_a_run_from_given_weights_begins_with_zeros_where_masks_are_given(tiny, pruned, tmp_path):
+  within = {"fn": "weights.fixed_masks", "density": 0.5, "ratios": {"fn": "weights.erk"}}
+  given = {**PRUNING, "hold": {**HOLD, "within": within}, "init_from": str(pruned)}
+  parts = run.make_parts(tiny.config(given))
+  state, _ = first_state(parts, Checkpoints(tmp_path), 0, tmp_path)
+  masks = weights.masks(state.opt_state)
+  for tree in (state.variables["params"], state.ema["params"]):
+    for layer in ("embed", "mix"):
+      hidden = np.asarray(masks[layer]["kernel"])
+      assert 0.3 < hidden.mean() < 0.7
+      assert (np.asarray(tree[layer]["kernel"])[hidden] == 0).all()
+    assert (np.asarray(tree["out"]["kernel"]) != 0).all()
 
 
 @pytest.mark.parametrize(
