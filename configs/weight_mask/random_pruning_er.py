@@ -4,13 +4,22 @@ Paper: Gadhikar, Mukherjee, Burkholz. "Why Random Pruning Is All We Need to Star
        2023, arXiv:2210.02412; code at github.com/RelationalML/sparse_to_sparse.
 Claim: a random mask with good layer ratios trains to what pruned networks reach, and whatever
        prunes a dense network does as well within such a mask.
-Measured: CIFAR-10, `cifar`:
+Measured: digits of scikit-learn, a ResNet-8, 500 steps of 64, a tenth of the weights, three seeds,
+       f32, shared cores, 2026-11-30, by the command below and its changes; magnitude is
+       magnitude:laptop, 300 steps dense and 200 of pruning, its first layer dense:
 
-       | run     | accuracy     |
-       |---------|--------------|
-       | `cifar` | not measured |
+       | run                        | accuracy      |
+       |----------------------------|---------------|
+       | magnitude, dense to sparse | 0.977 ± 0.011 |
+       | `laptop` (ERK)             | not measured  |
+       | uniform                    | not measured  |
+       | balanced                   | not measured  |
+       | `pruned`                   | not measured  |
+       | `grown`                    | not measured  |
+       | `tickets`                  | not measured  |
+       | `cifar`                    | not measured  |
 
-       *Not measured.*
+       *not measured*.
 Run:   maskjax --config=random_pruning_er:laptop --workdir=runs/random_pruning_er
 
 A random mask hides all but a fifth of the weights before the first step and for good, classifier
