@@ -11,7 +11,8 @@ Measured: digits of scikit-learn, a ResNet-8, 500 steps of 64, a tenth of the we
        | run                        | accuracy      |
        |----------------------------|---------------|
        | magnitude, dense to sparse | 0.977 ± 0.011 |
-       | `laptop` (ERK)             | not measured  |
+       | untrained                  | 0.104 ± 0.002 |
+       | `laptop` (ERK)             | 0.984 ± 0.003 |
        | uniform                    | not measured  |
        | balanced                   | not measured  |
        | `pruned`                   | not measured  |
@@ -19,7 +20,8 @@ Measured: digits of scikit-learn, a ResNet-8, 500 steps of 64, a tenth of the we
        | `tickets`                  | not measured  |
        | `cifar`                    | not measured  |
 
-       *not measured*.
+       A tenth of the weights, drawn at random, does as well as a tenth pruned from the dense network in
+       as many steps: *reproduced* on digits. Other ratios, and what lives within: *not measured*.
 Run:   maskjax --config=random_pruning_er:laptop --workdir=runs/random_pruning_er
 
 A random mask hides all but a fifth of the weights before the first step and for good, classifier
@@ -50,6 +52,7 @@ WITHOUT = ("cifar_vit",)
 NOTE = dict(
   scale=dict(shape=(32, 32, 3), classes=10, examples=50_000, parameters=11_173_962),
   counted="by hand: 11_159_232 + 9600 + 5130",
+  held="partly: figures for one ratio rule on digits; what lives within the masks is not measured",
 )
 
 
