@@ -5,8 +5,8 @@ Paper: Zhang, Lin, Zhong, Chao, Ji. "Lottery Jackpots Exist in Pre-trained Model
 Claim: ResNet-32 on CIFAR-10, 90 % of the weights hidden, the others untrained: 93.70 % after 30
        epochs of search, 94.39 after 160 (public code). ResNet-50 on ImageNet-1k: above 70 % top-1
        after 5 epochs.
-Measured: scikit-learn's digits, a ResNet-8 of 75,002 parameters, 300 steps dense, then 200 of 64, 90 %
-       hidden, three seeds, f32, shared cores, 2026-11-30, by the command below with
+Measured: digits of scikit-learn, a ResNet-8 of 75,002 parameters, 300 steps dense, then 200 of 64,
+       90 % hidden, three seeds, f32, shared cores, 2026-11-30, by the command below with
        --config.init_from=runs/dense, a run of supervised:laptop; magnitude is magnitude:laptop from
        the same:
 
