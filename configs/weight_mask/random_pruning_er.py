@@ -20,7 +20,7 @@ Measured: digits of scikit-learn, a ResNet-8, 500 steps of 64, a tenth of the we
        | `tickets`                  | not measured  |
        | `cifar`                    | not measured  |
 
-       A tenth of the weights, drawn at random, does as well as a tenth pruned from the dense network
+       A tenth of the weights, drawn at random, does as well as one pruned from the dense network
        in as many steps: *reproduced* on digits. Other ratios, what lives within: *not measured*.
 Run:   maskjax --config=random_pruning_er:laptop --workdir=runs/random_pruning_er
 
