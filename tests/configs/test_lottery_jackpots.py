@@ -46,11 +46,13 @@ def test_search_goes_on_from_the_smallest_weights_of_all_layers_ever_more_slowly
   assert size[hidden].max() <= size[~hidden].min()
 
   shares = (1 - made.steps / made.total_steps) ** 4
-  for name, masks in later.items():
-    before, numbers = first[name] == 0, noisy[name]
+  part = lambda name: 0 < (first[name] == 0).mean() < 1
+  open_ = [name for name in later if part(name)]
+  assert len(open_) > 4  # Weights as drawn are smaller where more inputs are: such a layer may go.
+  for name in open_:
+    before, numbers, masks = first[name] == 0, noisy[name], later[name]
     cut = np.sort(numbers, axis=None)[before.sum()]  # The lowest number that is to be kept.
     pairs = (before & (numbers >= cut)).sum()
-    assert pairs > 3, name
     for mask, share in zip(masks, shares, strict=True):
       assert mask.sum() == before.sum()
       assert (before & ~mask).sum() == np.ceil(share * pairs), name
