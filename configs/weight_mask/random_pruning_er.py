@@ -71,7 +71,8 @@ def method(c: ConfigDict) -> None:
       seed=0,
     ),
     score=dict(fn="weights.magnitude"),
-    select=dict(fn="select.top", ratio=0.0),
+    # No score of what is shown is positive: nothing more is hidden.
+    select=dict(fn="select.threshold", above=0.0),
   )
   c.reparametrize = config_dict.placeholder(dict)
   c.evals.sparsity = dict(fn="train.evaluators.sparsity", every=0)
@@ -102,15 +103,15 @@ def cifar(c: ConfigDict) -> None:
 def pruned(c: ConfigDict) -> None:
   """`laptop` from half of the weights, pruned within them to a tenth."""
   c.hold.every, c.hold.within.density, c.hold.scope = 10, 0.5, "global"
-  c.hold.select.ratio = dict(
-    fn="schedule.polynomial", start=0.5, end=0.9, power=3.0, begin=0.0, stop=0.75, by="step"
-  )
+  ratio = dict(fn="schedule.polynomial", start=0.5, end=0.9, power=3.0, begin=0.0, stop=0.75)
+  c.hold.select = dict(fn="select.top", ratio=dict(ratio, by="step"))
 
 
 @lab.preset("laptop")
 def grown(c: ConfigDict) -> None:
   """`laptop` with a tenth that moves within a half: the smallest go, by gradients others come."""
-  c.hold.every, c.hold.within.density, c.hold.select.ratio = 25, 0.5, 0.9
+  c.hold.every, c.hold.within.density = 25, 0.5
+  c.hold.select = dict(fn="select.top", ratio=0.9)
   c.hold.drop = dict(fn="schedule.cosine", start=0.5, end=0.005, begin=0.0, stop=0.75, by="step")
   c.hold.grow = dict(fn="weights.gradient")
 

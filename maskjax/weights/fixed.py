@@ -5,11 +5,12 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from maskjax import bind
 from maskjax.keys import stream
-from maskjax.select import top
+from maskjax.select.each import each
 from maskjax.weights.ratios import Densities, uniform
 from maskjax.weights.score import random
 
@@ -37,7 +38,6 @@ def fixed_masks(
   Raises:
     BadInput: a density that is none, a score that needs more.
 
-  >>> import jax.numpy as jnp
   >>> hidden = fixed_masks({"a": jnp.ones((4, 4)), "b": jnp.ones((8, 8))}, density=0.5)
   >>> {name: int(mask.sum()) for name, mask in hidden.items()}
   {'a': 8, 'b': 32}
@@ -46,8 +46,9 @@ def fixed_masks(
   bind.check(score, ("params", "key"), "fixed_masks")
   kept = ratios({name: leaf.shape for name, leaf in leaves.items()}, density=density)
 
-  def masked(name: str, leaf: Float[Array, "..."]) -> Bool[Array, "..."]:
-    scores = bind.call(score, {"params": leaf, "key": stream(jax.random.key(seed), name)})
-    return top(scores, count=leaf.size - round(kept[name] * leaf.size), axis=None)
-
-  return {name: masked(name, leaf) for name, leaf in leaves.items()}
+  offers = lambda name, leaf: {"params": leaf, "key": stream(jax.random.key(seed), name)}
+  scores = [bind.call(score, offers(name, leaf)) for name, leaf in leaves.items()]
+  hides = [x.size - round(kept[name] * x.size) for name, x in leaves.items()]
+  rooms = [jnp.full((1,) * x.ndim, n, jnp.int32) for x, n in zip(scores, hides, strict=True)]
+  masks = each(scores, [jnp.ones_like(x, jnp.bool_) for x in scores], rooms, None)
+  return dict(zip(leaves, masks, strict=True))
