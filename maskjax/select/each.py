@@ -48,7 +48,7 @@ def each(
     parts = zip(ties, places, tried, left, cuts, strict=True)
     return [jnp.where(counted(t & (p < c), axis) <= k, c, b) for t, p, c, k, b in parts]
 
-  cuts = jax.lax.fori_loop(0, last, further, [jnp.zeros_like(x) for x in low])
+  cuts = jax.lax.fori_loop(0, last, further, [x & jnp.uint32(0) for x in low])
   parts = zip(above, ties, places, cuts, strict=True)
   return [x | (t & (p < c)) for x, t, p, c in parts]
 
@@ -67,7 +67,10 @@ def levels(
     parts = zip(keys, among, tried, rooms, low, strict=True)
     return [jnp.where(counted(a & (k >= t), axis) >= r, t, x) for k, a, t, r, x in parts]
 
-  return jax.lax.fori_loop(0, 32, higher, [jnp.zeros(r.shape, jnp.uint32) for r in rooms])
+  # Zeros that vary over the devices of a shard_map as what they are compared with.
+  zero = lambda k, a, r: (0 * (counted(a & (k > 0), axis) + r)).astype(jnp.uint32)
+  start = [zero(*part) for part in zip(keys, among, rooms, strict=True)]
+  return jax.lax.fori_loop(0, 32, higher, start)
 
 
 def counted(where: Bool[Array, "..."], axis: int | None) -> Int[Array, "..."]:
