@@ -8,7 +8,7 @@ Claim: ResNet-32 on CIFAR-10, 90 % of the weights hidden, the others untrained: 
 Measured: digits of scikit-learn, a ResNet-8 of 75,002 parameters, 300 steps dense, then 200 of 64,
        90 % hidden, three seeds, f32, shared cores, 2026-11-30, by the command below with
        --config.init_from=runs/dense, a run of supervised:laptop; magnitude is magnitude:laptop from
-       the same:
+       the same, settings of the presets, not tuned:
 
        | run                         | accuracy      | first mask kept |
        |-----------------------------|---------------|-----------------|

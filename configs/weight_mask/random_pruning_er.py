@@ -6,7 +6,7 @@ Claim: a random mask with good layer ratios trains to what pruned networks reach
        prunes a dense network does as well within such a mask.
 Measured: digits of scikit-learn, a ResNet-8, 500 steps of 64, a tenth of the weights, three seeds,
        f32, shared cores, 2026-11-30, by the command below and its changes; magnitude is
-       magnitude:laptop, 300 steps dense and 200 of pruning, its first layer dense:
+       magnitude:laptop, 300 steps dense and 200 of pruning, its first layer dense; not tuned:
 
        | run                        | accuracy      |
        |----------------------------|---------------|
