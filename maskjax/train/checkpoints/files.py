@@ -1,8 +1,9 @@
 """The arrays of a step on disk, in orbax's sharded format: a database of each process' cells.
 
 Below `state/` each process writes `ocdbt.process_INDEX`, which holds whole cells of arrays in
-zarr's layout. Where all see one folder the first merges the indices of these databases into one
-that orbax reads; here cells are read from the database of whoever wrote them.
+zarr's layout. Where all see these the first merges their indices into one that orbax reads; here
+cells are read from the database of whoever wrote them. A workdir in a store has its arrays there,
+not in the local copy: `remote.values` says where.
 """
 
 import asyncio
@@ -24,8 +25,9 @@ from etils import epath
 
 from maskjax.train.checkpoints import leaves as lv
 from maskjax.train.checkpoints.cuts import Box, Copies, Cut, index, whole
+from maskjax.train.workdirs import direct, remote
+from maskjax.train.workdirs.names import TEMPORARY
 
-TEMPORARY = ".orbax-checkpoint-tmp"
 PART = "ocdbt.process_"
 Pieces = dict[tuple[str, int], list[tuple[int, Box]]]
 _MANIFEST = "manifest.ocdbt"
@@ -70,40 +72,61 @@ class Cells:
 
 
 class _Handler(ocp.type_handlers.NumpyHandler):
-  """Orbax's handler of numpy arrays, for those of which a process writes some cells."""
+  """Orbax's handler of numpy arrays, for those of which a process writes some cells.
+
+  Args:
+    base: of the database, see `_base`.
+  """
+
+  def __init__(self, base: Mapping[str, Any]):
+    super().__init__()
+    self._base, self._context = base, ts.Context(direct.CONTEXT)
 
   async def serialize(
     self, values: Sequence[Any], infos: Sequence[Any], args: Sequence[Any] | None = None
   ) -> Sequence[Any]:
     """Writes the cells into the database of this process; nothing is left to wait for."""
     del args
-    await asyncio.gather(*(_write(*pair) for pair in zip(values, infos, strict=True)))
+    pairs = zip(values, infos, strict=True)
+    await asyncio.gather(*(self._write(cells, info.name) for cells, info in pairs))
     return []
 
+  async def _write(self, cells: Cells, name: str) -> None:
+    if not cells.copies:
+      return
+    spec = {
+      **_spec(self._base, name),
+      "metadata": {"compressor": {"id": "zstd", "level": 1}},
+      "store_data_equal_to_fill_value": True,
+    }
+    store = await ts.open(
+      spec,
+      create=True,
+      open=True,
+      context=self._context,
+      dtype=cells.dtype.name,
+      shape=cells.cut.shape,
+      chunk_layout=ts.ChunkLayout(chunk_shape=cells.cut.cell),
+    )
+    await asyncio.gather(*(store[index(box)].write(array) for box, array in cells.copies))
 
-async def _write(cells: Cells, info: Any) -> None:
-  if not cells.copies:
+
+@contextlib.contextmanager
+def _base(place: direct.Place) -> Iterator[dict[str, Any]]:
+  """Tensorstore's words for a folder, or for what is in a store."""
+  if isinstance(place, dict):
+    yield place
     return
-  spec = {
-    **_spec(pathlib.Path(info.parent_dir) / part(), info.name),
-    "metadata": {"compressor": {"id": "zstd", "level": 1}},
-    "store_data_equal_to_fill_value": True,
-  }
-  store = await ts.open(
-    spec,
-    create=True,
-    open=True,
-    context=info.ts_context,
-    dtype=cells.dtype.name,
-    shape=cells.cut.shape,
-    chunk_layout=ts.ChunkLayout(chunk_shape=cells.cut.cell),
-  )
-  await asyncio.gather(*(store[index(box)].write(array) for box, array in cells.copies))
+  with _named_safely(place) as path:
+    yield {"driver": "file", "path": f"{path}/"}
 
 
-def _spec(database: pathlib.Path, name: str) -> dict[str, Any]:
-  base = {"driver": "file", "path": f"{database}/"}
-  return {"driver": "zarr", "kvstore": {"driver": "ocdbt", "base": base, "path": f"{name}/"}}
+def _database(base: Mapping[str, Any]) -> dict[str, Any]:
+  return {"driver": "ocdbt", "base": base}
+
+
+def _spec(base: Mapping[str, Any], name: str) -> dict[str, Any]:
+  return {"driver": "zarr", "kvstore": {**_database(base), "path": f"{name}/"}}
 
 
 def part(process: int | None = None) -> str:
@@ -111,9 +134,9 @@ def part(process: int | None = None) -> str:
   return f"{PART}{jax.process_index() if process is None else process}"
 
 
-def _handler() -> ocp.PyTreeCheckpointHandler:
+def _handler(base: Mapping[str, Any]) -> ocp.PyTreeCheckpointHandler:
   # The layout that `read` expects, whatever orbax's defaults become.
-  registry = ocp.type_handlers.create_type_handler_registry((Cells, _Handler()))
+  registry = ocp.type_handlers.create_type_handler_registry((Cells, _Handler(base)))
   return ocp.PyTreeCheckpointHandler(
     use_ocdbt=True,
     use_zarr3=False,
@@ -126,20 +149,32 @@ def put(step: pathlib.Path, cells: Mapping[str, Cells]) -> None:
   """Writes what this process has of a step's arrays; the first says in a file what there are."""
   state = step / "state"
   state.mkdir(parents=True, exist_ok=True)
+  written = remote.values(state / part())
   # Orbax refuses empty arrays and empty trees; the record tells all about them.
   if full := {name: one for name, one in cells.items() if 0 not in one.cut.shape}:
-    with _named_safely(state) as place:
-      _handler().save(epath.Path(place), args=ocp.args.PyTreeSave(full))
-  written = state / part()
-  if written.exists():
+    with _named_safely(state) as place, _base(written) as base, remote.answered(step, "written"):
+      _handler(base).save(epath.Path(place), args=ocp.args.PyTreeSave(full))
+  if isinstance(written, pathlib.Path) and written.exists():
     sync((*written.rglob("*"), written))
 
 
-def merge(step: pathlib.Path) -> None:
-  """Makes one index of the databases that lie in a step, for whoever reads it with orbax."""
-  if any((step / "state").glob(f"{PART}*")):
-    with _named_safely(step / "state") as place:
-      _handler().finalize(epath.Path(place))
+def merge(step: pathlib.Path, owners: Iterable[int]) -> None:
+  """Makes one index of the databases of a step, for whoever reads it with orbax.
+
+  Args:
+    step: the folder.
+    owners: of cells.
+  """
+  # Cells are not copied but referred to: all have to be of one context, and below the index.
+  context, transaction = ts.Context(direct.CONTEXT), ts.Transaction(atomic=True)
+  with remote.answered(step, "written"), _base(remote.values(step / "state")) as base:
+    bases = [base, *(direct.below(base, part(owner)) for owner in sorted(owners))]
+    opening = [ts.KvStore.open(_database(base), context=context) for base in bases]
+    joined, *parts = (store.result() for store in opening)
+    merged = joined.with_transaction(transaction)
+    for copying in [one.experimental_copy_range_to(merged) for one in parts]:
+      copying.result()
+    transaction.commit_async().result()
 
 
 def sync(paths: Iterable[pathlib.Path]) -> None:
@@ -186,13 +221,14 @@ def read(
   Raises:
     DamagedError: an array is of another type or shape.
   """
-  state, context = step / "state", ts.Context()
+  state, context = step / "state", ts.Context(direct.CONTEXT)
   used = {(name, owner) for (name, _), found in pieces.items() for owner, _ in found}
   with contextlib.ExitStack() as stack:
-    enter = lambda path: stack.enter_context(_named_safely(path))
-    place = {o: enter(_one(state) if o < 0 else state / part(o)) for o in {o for _, o in used}}
+    stack.enter_context(remote.answered(step, "read"))
+    enter = lambda path: stack.enter_context(_base(remote.values(path)))
+    bases = {o: enter(_one(state) if o < 0 else state / part(o)) for o in {o for _, o in used}}
     opening = {
-      (name, owner): ts.open(_spec(place[owner], names[name]), read=True, context=context)
+      (name, owner): ts.open(_spec(bases[owner], names[name]), read=True, context=context)
       for name, owner in used
     }
     stores = {key: store.result() for key, store in opening.items()}

@@ -1,5 +1,6 @@
 """The writing of one step by all processes together, each its part."""
 
+import contextlib
 import pathlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from maskjax.errors import BadInput
+from maskjax.errors import BadInput, Restart
 from maskjax.train.checkpoints import cuts, faults, files, sums, verified
 from maskjax.train.checkpoints import leaves as lv
 from maskjax.train.checkpoints.exchange import Exchange
@@ -32,7 +33,7 @@ class Job:
   ):
     self._directory, self._path, self._talk = directory, directory / str(step), talk
     self._step, self._kinds = step, kinds
-    self._shared = not remote.apart(directory)  # whether all processes see what each writes
+    self._shared = not remote.apart(directory)  # whether all processes have one folder
     self._cells: dict[str, files.Cells] = {}
 
   def copy(self, leaves: Mapping[str, Any]) -> None:
@@ -68,6 +69,7 @@ class Job:
   def _later(self) -> list[int]:
     """The steps from this one on that are on disk, once what was half-written is gone."""
     sweep(self._directory)
+    remote.sweep(self._directory)
     return [step for step in steps(self._directory) if step >= self._step]
 
   def _found(self, path: pathlib.Path) -> dict[str, Any]:
@@ -95,9 +97,7 @@ class Job:
     if bad:
       aside = path.with_suffix(".bad")
       shutil.rmtree(aside, ignore_errors=True)
-      path.rename(aside)
-      # Before others put files under these names into the store.
-      remote.push(self._directory)
+      remote.rename(path, aside)  # before others write under this name
       return "bad"
     return "same" if all(value["same"] for value in values) else "other"
 
@@ -153,10 +153,12 @@ class Job:
       faults.refuse(values)
       totals = _added([value["sums"] for value in values])
       record = verified.record(self._kinds, self._cells, totals, metrics)
-      verified.write(self._path, record, self._shared or len(values) == 1)
+      verified.write(self._path, record)
       verified.read_record(self._path)
     except BaseException:
       sweep(self._directory)
+      with contextlib.suppress(BadInput, Restart):  # the next save sweeps too
+        remote.sweep(self._directory)
       raise
     return _let_go(self._directory, keep)
 
@@ -181,6 +183,7 @@ def _let_go(directory: pathlib.Path, keep: Keep) -> list[int]:
     path.rename(path.with_suffix(files.TEMPORARY))
   sweep(directory)
   remote.push(directory)
+  remote.sweep(directory)
   return list(kept)
 
 

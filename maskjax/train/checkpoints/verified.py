@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from maskjax.errors import BadInput, Restart
 from maskjax.train.checkpoints import files, sums
 from maskjax.train.checkpoints import leaves as lv
 from maskjax.train.checkpoints.cuts import Box, Copies, Cut, index
@@ -68,17 +69,17 @@ def record(
   return {"leaves": fields, "metrics": dict(metrics)}
 
 
-def write(path: pathlib.Path, record: Record, shared: bool) -> None:
+def write(path: pathlib.Path, record: Record) -> None:
   """Makes a step whole whose parts all processes have written: sealed, then under its name.
 
   Args:
     path: of the step; its parts lie at `temporary(path)`, or here in a copy of a store.
     record: what it holds.
-    shared: whether all parts lie here.
   """
   place = path if path.exists() else temporary(path)
-  if shared:
-    files.merge(place)
+  owners = {o for c in cuts(record).values() if 0 not in c.shape for o in c.owners}
+  if owners and (remote.seen(path) or owners == {0}):
+    files.merge(place, owners)
   (place / "digest").mkdir(exist_ok=True)
   # Hidden while it is half-written: it is what makes a step count.
   fresh = place / "digest" / ".metadata"
@@ -156,7 +157,7 @@ def check_part(path: pathlib.Path, record: Record, ours: Mapping[str, Copies], s
       found = parts(path, record, {name: [box for box, _ in copies]})
       if digests(found, record)[name] != sums[name]:
         raise DamagedError(_differ([name]))
-  except DamagedError:
+  except (DamagedError, BadInput, Restart):
     raise
   except Exception as error:
     first = str(error).partition("\n")[0]

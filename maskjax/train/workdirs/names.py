@@ -9,6 +9,7 @@ VALUES = re.compile(r"((?:^|.*/)checkpoints/[^/]+)/(?!digest/)")
 PARTS = re.compile(r"(?:^|/)checkpoints/[^/]+/state/ocdbt\.process_(\d+)/")
 SEAL = re.compile(r"(^|/)checkpoints/[^/]+/digest/")
 # Half-written: hidden files, fresh copies about to be renamed, orbax's unfinished steps.
-UNFINISHED = re.compile(r"(^|/)\.|\.new$|\.orbax-checkpoint-tmp")
+TEMPORARY = ".orbax-checkpoint-tmp"
+UNFINISHED = re.compile(rf"(^|/)\.|\.new$|{re.escape(TEMPORARY)}")
 # What grows all the time and is not looked at before the next checkpoint.
 LATER = re.compile(r"(^|/)(wandb|profile)/")

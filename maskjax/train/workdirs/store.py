@@ -70,12 +70,18 @@ class Store:
       log.warning("%s; trying again in %g s", said, wait)
       time.sleep(wait * random.uniform(0.5, 1))  # not all processes at once
 
-  def remove(self, path: str) -> None:
-    """Takes a file away; one that is gone, by an attempt whose answer was lost say, is no fault."""
+  def remove(self, path: str, *, recursive: bool = False) -> None:
+    """Takes a file away; one that is gone, by an attempt whose answer was lost say, is no fault.
+
+    With `recursive` it is a folder with all that lies below it.
+    """
 
     def call() -> None:
       try:
-        self.files.rm_file(path)
+        if recursive:
+          self.files.rm(path, recursive=True)
+        else:
+          self.files.rm_file(path)
       except FileNotFoundError:
         log.debug("%s is gone already", path)
 
