@@ -102,12 +102,12 @@ class Soak:
     (folder / "config.py").write_text(CONFIG)
     (folder / "launch.py").write_text(BARE if bare else LAUNCH)
 
-  def launch(self, name: str) -> list[subprocess.Popen]:
-    """Starts all processes on the workdir `name`."""
+  def launch(self, name: str, *more: str) -> list[subprocess.Popen]:
+    """Starts all processes on the workdir `name`; of words given twice the last counts."""
     self.count.launches += 1
     command = [sys.executable, str(self.folder / "launch.py")]
     command += [f"--config={self.folder / 'config.py'}", f"--workdir={self.folder / name}"]
-    command += [] if self.bare else [f"--rendezvous_timeout={ROLL:g}"]
+    command += [*more] if self.bare else [f"--rendezvous_timeout={ROLL:g}", *more]
     command += [f"--coordinator=127.0.0.1:{free_port()}", f"--num_processes={self.processes}"]
     threshold = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
     package = {"PYTHONPATH": str(pathlib.Path(__file__).parents[2]), "JAX_PLATFORMS": "cpu"}

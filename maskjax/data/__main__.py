@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from maskjax.data import guess, pipeline
-from maskjax.errors import BadInput
+from maskjax.data import fetched, guess, pipeline
+from maskjax.errors import BadInput, Restart
 
 # So that a look does not ask for what only a run decides.
 _LOOK: dict[str, dict[str, Any]] = {
@@ -27,12 +27,13 @@ def main(arguments: Sequence[str]) -> int:
       raise BadInput("usage: python -m maskjax.data PATH [name=KIND] [key=value ...]")
     path, *settings = arguments
     options = dict(map(_setting, settings))
-    name = options.pop("name", None) or guess.kind(path)
+    with fetched.local(path) as place:
+      name = options.pop("name", None) or guess.kind(place)
     with _told():
       print(describe(name, path, options))
-  except BadInput as error:
+  except (BadInput, Restart) as error:
     print(f"error: {error}", file=sys.stderr)
-    return 2
+    return 2 if isinstance(error, BadInput) else 75
   return 0
 
 

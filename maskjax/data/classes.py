@@ -7,6 +7,7 @@ from typing import SupportsIndex
 
 import numpy as np
 
+from maskjax.data import fetched
 from maskjax.data.source import Example, Source, content_of
 from maskjax.errors import BadInput, unknown
 from maskjax.record import Record
@@ -114,7 +115,8 @@ def spoken(record: Record, path: str) -> Record:
     BadInput: no such file, or a class that is not in it.
   """
   try:
-    lines = pathlib.Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+    with fetched.local(path) as place:
+      lines = pathlib.Path(place).expanduser().read_text(encoding="utf-8").splitlines()
   except (OSError, UnicodeDecodeError) as error:
     raise BadInput(f"data.class_names={path!r} cannot be read: {error}") from error
   parts = (line.split(maxsplit=1) for line in lines)

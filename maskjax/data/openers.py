@@ -1,10 +1,12 @@
 """What opens data by a short name, `data.name`; any other function is named in full."""
 
+import contextlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from maskjax import bind
+from maskjax.data import fetched
 from maskjax.data.source import Source
 from maskjax.errors import BadInput, nearest
 from maskjax.record import Record
@@ -34,6 +36,7 @@ def opened(
 
   Raises:
     BadInput: no such kind, an argument that it does not take, or data that it cannot read.
+    Restart: a store in which they lie does not answer.
   """
   open_, takes = opener(name)
   allowed = [key for key in list(takes)[1:] if key not in OURS]  # the path is given in front
@@ -48,7 +51,10 @@ def opened(
     if needed and key not in kwargs:
       raise BadInput(f"data of {name!r} need data.{key}")
   ours = {"name": name, "known": known}
-  return open_(path, **{key: ours[key] for key in ours if key in takes}, **kwargs)
+  more = {key: ours[key] for key in ours if key in takes}
+  # Functions of others, and TFDS, know what to do with a URL.
+  with fetched.local(path) if name in OPENERS else contextlib.nullcontext(path) as place:
+    return open_(place, **more, **kwargs)
 
 
 def opener(name: str) -> tuple[Callable[..., Any], Mapping[str, inspect.Parameter]]:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from maskjax.data.store import EXPIRED, WAITS, Store
 from maskjax.errors import BadInput, Restart
-from maskjax.train.workdirs.store import EXPIRED, WAITS, Store
 
 Place = pathlib.Path | dict[str, Any]  # a folder, or what tensorstore calls a key-value store
 

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from maskjax.data.store import Store
 from maskjax.train.pod.member import me
 from maskjax.train.workdirs import direct
 from maskjax.train.workdirs.names import (
@@ -17,7 +18,6 @@ from maskjax.train.workdirs.names import (
   WRITTEN,
 )
 from maskjax.train.workdirs.parts import GROWING, PART, Growing
-from maskjax.train.workdirs.store import Store
 
 Stamp = tuple[int, int]  # when a local file was last written, and its length
 UNKNOWN: Stamp = (-1, -1)  # no local file's: what lies in the store may be anything

@@ -12,7 +12,7 @@ import re
 import zlib
 from collections.abc import Iterable
 
-from maskjax.train.workdirs.store import Store
+from maskjax.data.store import Store
 
 GROWING = re.compile(r"(^|/)metrics\.jsonl$")
 PART = re.compile(r"^(.*metrics\.jsonl)\.parts/([0-9a-f]{8})-(\d{12})$")

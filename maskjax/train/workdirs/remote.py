@@ -23,11 +23,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
+from maskjax.data.store import EXTRAS
 from maskjax.errors import BadInput, Restart
 from maskjax.train.pod.member import me
 from maskjax.train.workdirs import direct
 from maskjax.train.workdirs.mirror import Mirror
-from maskjax.train.workdirs.store import EXTRAS
 from maskjax.train.workdirs.workdir import claim
 
 log = logging.getLogger("maskjax")

@@ -5,7 +5,7 @@ import tempfile
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from maskjax.train.workdirs import store as stores
+from maskjax.data import store as stores
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_store import URL, HttpError, LostError, failing
 
+from maskjax.data import store as stores
 from maskjax.errors import BadInput, Restart
 from maskjax.train.checkpoints import checkpoint
 from maskjax.train.workdirs import remote
-from maskjax.train.workdirs import store as stores
 from maskjax.train.workdirs.parts import Growing
 
 # Local copies of each test's own.
