@@ -4,6 +4,7 @@ Of several processes any may be asked; all leave after the same step, by jax's s
 """
 
 import contextlib
+import contextvars
 import signal
 import threading
 from collections.abc import Iterator
@@ -37,9 +38,30 @@ class Stop:
       raise Stopped
 
 
+_within: contextvars.ContextVar[Stop | None] = contextvars.ContextVar("stop", default=None)
+
+
 @contextlib.contextmanager
 def asked_to_stop() -> Iterator[Stop]:
   """Notes SIGTERM and SIGINT while the block runs; a second signal has its usual effect at once.
+
+  A block within another, a run of a sweep say, has the other's `Stop`: what came too late for one
+  run to leave is known to the next.
+  """
+  if (outer := _within.get()) is not None:
+    yield outer
+    return
+  with _noted() as stop:
+    token = _within.set(stop)
+    try:
+      yield stop
+    finally:
+      _within.reset(token)
+
+
+@contextlib.contextmanager
+def _noted() -> Iterator[Stop]:
+  """As `asked_to_stop`, of a block that lies in no other.
 
   Outside the main thread Python delivers no signals. There, and of several processes, jax notes
   SIGTERM, from its start, where somebody initialised its distributed service.

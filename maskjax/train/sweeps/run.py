@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import jax
 from ml_collections import ConfigDict
 
-from maskjax.errors import BadInput
+from maskjax.errors import BadInput, Restart
 from maskjax.train.pod.member import me
+from maskjax.train.pod.signals import Stop, asked_to_stop
 from maskjax.train.run import train
 from maskjax.train.sweeps import rows
 from maskjax.train.sweeps.points import Point
@@ -39,8 +40,20 @@ def run(points: Sequence[Point], workdir: str, results: str | os.PathLike[str] =
   place = results or os.path.join(workdir, "results.json")
   if others := [p.number for p in points if p.config.get("job", "train") != "train"]:
     raise BadInput(f"rows are of trained runs: point {others[0]} is to do another job")
+  # One block for all: a signal between two points, or in the last step of one, is not lost.
+  with asked_to_stop() as stop:
+    _trained(points, workdir, place, stop)
+  return _said(points, place) if me().first else ""
+
+
+def _trained(
+  points: Sequence[Point], workdir: str, place: str | os.PathLike[str], stop: Stop
+) -> None:
   failed = {}
   for i, point in enumerate(points):
+    if stop.here():
+      before = f"before point {point.number}"
+      raise Restart(f"{stop.reason} {before}: the same command goes on from there")
     there = rows.known(place) if me().first else []
     mine = [rows.finished(there, point), rows.steps(there, point) if point.seconds else 0]
     done, steps = me().barrier("the rows", mine)[0]
@@ -62,7 +75,6 @@ def run(points: Sequence[Point], workdir: str, results: str | os.PathLike[str] =
   if failed:
     said = "; ".join(f"{number}: {error}" for number, error in failed.items())
     raise BadInput(f"{len(failed)} of {len(points)} points could not be trained: {said}")
-  return _said(points, place) if me().first else ""
 
 
 def lasting(point: Point, steps: int) -> ConfigDict:

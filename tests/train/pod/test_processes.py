@@ -1,10 +1,9 @@
-"""Two and four real processes on loopback: one order of the data, one step to stop at, no loss."""
+"""Real processes on loopback: one order of the data, one step to stop at, no loss."""
 
 import json
 import os
 import pathlib
 import runpy
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 from maskjax.bench.soak import free_port
-from maskjax.train import run
+from maskjax.train import loop, run
 from maskjax.train.pod import place as places
 from maskjax.train.pod import threads
 
@@ -205,17 +204,13 @@ def stopped(site):
 
 @pytest.fixture(scope="module")
 def resumed(site, stopped):
-  """The same run, killed in a save and then let go on to its end; what became of both.
+  """The same run, let go on to its end; what was said.
 
-  The processes that end it do the other jobs too, of what they read from the store. Killed as a
-  folder of this machine: what two processes put into the store is a whole run.
+  The processes that end it do the other jobs too, of what they read from the store.
   """
-  workdir, url, *_ = stopped
-  killed = site("store/run", 2, act=f"0 save 9 parent {int(signal.SIGKILL)}")
-  half = [p for p in (workdir / "checkpoints").iterdir() if "tmp" in p.name]
-  statuses, said = site(url, 2, THEN="evaluate view")
+  statuses, said = site(stopped[1], 2, THEN="evaluate view")
   assert statuses == [0, 0], last_lines(said)
-  return *killed, half, said
+  return said
 
 
 def named(statuses, said, wanted, lost):
@@ -234,17 +229,11 @@ def test_a_signal_to_one_saves_one_step_for_all(stopped):
   assert len(set(lines)) == 1
   assert "SIGTERM at process 1" in lines[0]
   step = int(lines[0].partition(" at step ")[2].partition(":")[0])
-  assert 5 <= step < 9  # so that what follows finds a step 9 to be killed in
+  assert 5 <= step < 9
   assert saved == bytes([step])
 
 
-def test_who_was_killed_in_a_save_is_named(resumed):
-  statuses, said, half, _ = resumed
-  named(statuses, said, [-9, 75], "process 0 (%s) vanished")
-  assert half  # what was half-written
-
-
-def test_what_was_stopped_and_killed_ends_as_if_it_had_not_been(stopped, resumed, whole):
+def test_what_was_stopped_ends_as_if_it_had_not_been(stopped, resumed, whole):
   assert final(stopped[0]) == final(whole[0])
   trained = rows(whole[0])
   assert rows(stopped[0])[: len(trained)] == trained
@@ -252,7 +241,7 @@ def test_what_was_stopped_and_killed_ends_as_if_it_had_not_been(stopped, resumed
 
 def test_the_other_jobs_read_a_store(stopped, resumed, whole):
   workdir, url, *_ = stopped
-  before, said = rows(whole[0]), resumed[-1]
+  before, said = rows(whole[0]), resumed
   evaluation, _, views = printed(said)[0].partition("masks: ")
   assert evaluation.strip()
   assert views.startswith(f"{url}/views")
@@ -266,23 +255,29 @@ def evaluated(found):
   return {k: v for k, v in found[-1].items() if k.startswith("eval/")}
 
 
-def test_a_run_goes_on_with_other_counts_of_processes_and_devices(site, monkeypatch):
+def test_who_is_killed_in_a_save_is_named_and_another_count_goes_on(site, whole, monkeypatch):
   # Cut over devices of both processes, of which each writes its cells.
   words = ["--config.mesh.preset=fsdp"]
-  act = f"1 step 7 self {int(signal.SIGKILL)}"
+  act = f"0 save 9 parent {int(signal.SIGKILL)}"
   statuses, said = site("2x2", 2, devices=2, act=act, words=words)
-  named(statuses, said, [75, 75], "process 1 (%s) was killed by SIGKILL")
-  assert f"2 devices simulated with {threads.needed(2)} threads: PJRT_NPROC" in said[0][1]
-  copies = [site.folder / name for name in ("1x1", "4x1")]
-  for copy in copies:
-    shutil.copytree(site.folder / "2x2", copy)
+  named(statuses, said, [-9, 75], "process 0 (%s) vanished")
+  assert f"2 devices simulated with {threads.needed(2)} threads: PJRT_NPROC" in said[1][1]
+  workdir, order, batches = site.folder / "2x2", read(site, 2), loop.pipeline.batches
+  assert [p for p in (workdir / "checkpoints").iterdir() if "tmp" in p.name]  # half-written
+
+  def seen(*args, position=0, **kwargs):
+    for batch in batches(*args, position=position, **kwargs):
+      if "process" in kwargs:
+        order.update(zip(range(position, position + BATCH), batch["label"].tolist(), strict=True))
+      position += BATCH
+      yield batch
+
+  monkeypatch.setattr(loop.pipeline, "batches", seen)
   monkeypatch.syspath_prepend(BESIDE.parent)
-  run.run(json.loads((site.folder / "config.json").read_text()), copies[0])
-  statuses, said = site("4x1", 4)
-  assert statuses == [0] * 4, last_lines(said)
-  check_order({**read(site, 2), **read(site, 4)})
-  one, four = map(rows, copies)
-  assert [row["step"] for row in one] == [row["step"] for row in four]
-  for ours, theirs in zip(one, four, strict=True):
-    assert ours.keys() == theirs.keys()
-    np.testing.assert_allclose([*ours.values()], [*theirs.values()], rtol=1e-3, atol=1e-5)
+  run.run(json.loads((site.folder / "config.json").read_text()), workdir)
+  check_order(order)
+  ours, theirs = rows(workdir), rows(whole[0])
+  assert [row["step"] for row in ours] == [row["step"] for row in theirs]
+  for one, two in zip(ours, theirs, strict=True):
+    assert one.keys() == two.keys()
+    np.testing.assert_allclose([*one.values()], [*two.values()], rtol=1e-3, atol=1e-5)

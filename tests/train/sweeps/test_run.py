@@ -1,16 +1,20 @@
 """A sweep that is trained: rows, going on, and tables."""
 
+import contextlib
 import json
+import os
 import pathlib
 import runpy
 import shutil
+import signal
 
 import pytest
 from ml_collections import ConfigDict
 
-from maskjax.errors import BadInput
+from maskjax.errors import BadInput, Restart
 from maskjax.train import result
 from maskjax.train.log import compare
+from maskjax.train.pod.signals import asked_to_stop
 from maskjax.train.sweeps import points, rows, run
 
 toy = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "test_run.py"))["toy"]
@@ -87,6 +91,28 @@ def test_the_command_goes_on_with_what_has_no_row(toy, trained, tmp_path, monkey
   new[0].config.job = "evaluate"
   with pytest.raises(BadInput, match="point 0 is to do another job"):
     run.run(new[:1], str(tmp_path))
+
+
+@pytest.mark.parametrize("when", ["in a run", "between runs"])
+def test_a_signal_that_comes_too_late_for_a_point_keeps_the_next_from_beginning(
+  toy, tmp_path, monkeypatch, when
+):
+  found, done, signals = swept(toy, {"ema": 0.0}, {"ema": 0.5}), [], [signal.SIGTERM]
+
+  def train(config, folder):
+    done.append(config.ema)
+    with asked_to_stop() if when == "in a run" else contextlib.nullcontext():
+      if signals:
+        os.kill(os.getpid(), signals.pop())
+    return result.Result(folder, 2, {}, "", {0: {"eval/knn/accuracy": 1.0}}, 3)
+
+  monkeypatch.setattr(run, "train", train)
+  with pytest.raises(Restart, match="SIGTERM before point 1: the same command goes on"):
+    run.run(found, str(tmp_path))
+  assert len(rows.read(tmp_path / "results.json")) == 1
+  run.run(found, str(tmp_path))
+  assert done == [0.0, 0.5]
+  assert len(rows.read(tmp_path / "results.json")) == 2
 
 
 def test_points_of_equal_seconds_take_their_steps_from_a_row(toy, trained, tmp_path, monkeypatch):

@@ -15,7 +15,8 @@ from toy_store import URL, HttpError, LostError, failing
 from maskjax.data import store as stores
 from maskjax.errors import BadInput, Restart
 from maskjax.train.checkpoints import checkpoint
-from maskjax.train.workdirs import remote
+from maskjax.train.pod.member import Member
+from maskjax.train.workdirs import mirror, remote
 from maskjax.train.workdirs.parts import Growing
 
 # Local copies of each test's own.
@@ -76,6 +77,23 @@ def test_two_launches_of_one_machine(store):
     remote.mirrored(URL, write=True),
   ):
     pass
+
+
+def test_each_process_puts_its_part_and_the_first_all_else(store, names, monkeypatch):
+  state = "checkpoints/1/state"
+  for index in (1, 0):
+    monkeypatch.setattr(mirror, "me", lambda index=index: Member(index, 2))
+    with remote.mirrored(URL, write=True) as place:
+      for name in ("config.json", f"{state}/_METADATA", f"{state}/ocdbt.process_{index}/d/x"):
+        path = pathlib.Path(place) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    if index:
+      assert names() == {f"{state}/ocdbt.process_1/d/x"}
+  assert names() == {"config.json", *(f"{state}/{x}" for x in HELD)}
+
+
+HELD = ("_METADATA", "ocdbt.process_0/d/x", "ocdbt.process_1/d/x")
 
 
 class ClientError(Exception):

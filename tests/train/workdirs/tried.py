@@ -31,6 +31,7 @@ from maskjax.bench.soak import Soak, result
 from maskjax.train.workdirs import remote
 
 STEPS = 60
+WIDTH = 64  # so that there are arrays of which each process writes a part
 
 
 def made(url):
@@ -70,6 +71,10 @@ def main():
   url = sys.argv[1].rstrip("/")
   soak = Soak(pathlib.Path(tempfile.mkdtemp(prefix="tried-")), 2, STEPS, 0)
   print(soak.folder, flush=True)
+  json_file = soak.folder / "config.json"
+  config = json.loads(json_file.read_text())
+  config["model"]["encoder"]["width"] = WIDTH
+  json_file.write_text(json.dumps(config))
   soak.whole()
   print("on this disk: done", flush=True)
   os.environ["TMPDIR"] = tempfile.tempdir = str(soak.folder / "scratch")
