@@ -179,7 +179,7 @@ def become_parent(where: Place, argv: Sequence[str]) -> None:
   if xla_bridge.backends_are_initialized() or list(argv) != sys.argv:
     begun = "jax has begun" if xla_bridge.backends_are_initialized() else "another program runs"
     raise BadInput(
-      f"process {where.index} of {where.count} cannot start where {begun}: start launch.py by "
+      f"process {where.index} of {where.count} cannot start where {begun}: start maskjax by "
       "itself, or call jax.distributed.initialize first"
     )
   sys.stdout.flush()

@@ -261,7 +261,7 @@ def test_who_is_killed_in_a_save_is_named_and_another_count_goes_on(site, whole,
   act = f"0 save 9 parent {int(signal.SIGKILL)}"
   statuses, said = site("2x2", 2, devices=2, act=act, words=words)
   named(statuses, said, [-9, 75], "process 0 (%s) vanished")
-  assert f"2 devices simulated with {threads.needed(2)} threads: PJRT_NPROC" in said[1][1]
+  assert f"2 devices simulated with {threads.needed(2)} threads: PJRT_NPROC" in said[0][1]
   workdir, order, batches = site.folder / "2x2", read(site, 2), loop.pipeline.batches
   assert [p for p in (workdir / "checkpoints").iterdir() if "tmp" in p.name]  # half-written
 
