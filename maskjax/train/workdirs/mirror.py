@@ -89,8 +89,12 @@ class Mirror:
     if self.direct is not None and self.writes:
       old, new = (self._path(p.relative_to(self.folder).as_posix()) for p in (path, to))
       self._store.remove(f"{new}/state", recursive=True)
-      move = self._store.files.mv
-      self._store.ask("written", lambda: move(f"{old}/state", f"{new}/state", recursive=True))
+
+      def move() -> None:
+        with contextlib.suppress(FileNotFoundError):  # of a step whose values are lost
+          self._store.files.mv(f"{old}/state", f"{new}/state", recursive=True)
+
+      self._store.ask("written", move)
 
   def sweep(self, path: pathlib.Path) -> None:
     """Takes values away that no seal in a local folder of checkpoints makes count."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -133,6 +134,16 @@ def test_a_bad_step_is_set_aside_with_its_values(tmp_path):
   aside = there / "2.bad" / part.relative_to(there / "2")
   assert aside.read_bytes() == data
   assert (there / "2.bad" / "digest" / "metadata").exists()
+
+
+def test_a_step_whose_values_are_lost_is_written_anew(tmp_path):
+  there = tmp_path / "run" / "checkpoints"
+  with saved((tmp_path / "run").as_uri(), 1, 2):
+    pass
+  shutil.rmtree(there / "2" / "state")
+  with saved((tmp_path / "run").as_uri(), 2) as (_, checkpoints):
+    assert checkpoints.restore(tree(0))[0] == 2
+  assert [path.name for path in (there / "2.bad").iterdir()] == ["digest"]
 
 
 def size(path):

@@ -30,7 +30,7 @@ import fsspec
 from maskjax.bench.soak import Soak, result
 from maskjax.train.workdirs import remote
 
-STEPS = 60
+STEPS = 36
 WIDTH = 64  # so that there are arrays of which each process writes a part
 
 
