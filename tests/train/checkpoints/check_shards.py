@@ -1,5 +1,7 @@
 """One of some processes that write and read checkpoints together; test_shards.py starts them.
 
+They are made by `jax.distributed.initialize`, as Ray's or a user's are, and train a sweep too.
+
 Argued with: process, how many, port, devices of each, folder, and what they do: "write" or "read".
 """
 
@@ -8,6 +10,7 @@ import logging
 import math
 import os
 import pathlib
+import runpy
 import sys
 import tempfile
 import traceback
@@ -193,7 +196,7 @@ def refuse(path, **options):
 
 def main():
   """Exits with an error where something is not as it should be, or after minutes of waiting."""
-  faulthandler.dump_traceback_later(240, exit=True)
+  faulthandler.dump_traceback_later(480, exit=True)
   handler = logging.Handler()
   handler.emit = lambda record: said.append(record.getMessage())
   logging.getLogger("maskjax").addHandler(handler)
@@ -207,6 +210,8 @@ def main():
     write_shared("data")
     write_damaged(write_shared("fsdp"))
     write_store()
+    check = pathlib.Path(__file__).parents[1] / "pod" / "check_sweep.py"
+    runpy.run_path(str(check))["main"](pathlib.Path(FOLDER))
   else:
     for preset, place in (("data", "fsdp"), ("fsdp", "fsdp")):
       Run(pathlib.Path(FOLDER) / place, preset).check(3)

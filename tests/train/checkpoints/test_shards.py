@@ -1,6 +1,7 @@
 """Checkpoints of several processes: each writes and reads its part, and all are one."""
 
 import itertools
+import json
 import pathlib
 import runpy
 import subprocess
@@ -50,6 +51,8 @@ def written(tmp_path_factory):
   (folder / "scratch").mkdir()
   with zipfile.ZipFile(SCRIPT.with_name("whole_leaves.zip")) as file:
     file.extractall(folder / "old")
+  images = np.random.default_rng(0).integers(256, size=(40, 8, 8, 1), dtype=np.uint8)
+  np.savez(folder / "images.npz", train_images=images, train_labels=np.arange(40))
   launch(2, 2, folder, "write")
   launch(4, 1, folder, "read")
   return folder
@@ -66,6 +69,14 @@ def test_what_two_and_four_processes_wrote_one_reads_bit_for_bit(written, monkey
     assert (found, check["shown"](tree)) == (step, check["shown"](check["tree"](step)))
     record = written / workdir / "checkpoints" / str(step) / "digest" / "metadata"
     assert record.exists()
+
+
+def test_two_processes_of_somebody_elses_train_a_sweep(written):
+  folders = sorted((written / "sweep").glob("*-*"))  # the rest is asserted there
+  for folder, steps in zip(folders, ([1, 2, 3, 4], [1, 2]), strict=True):
+    rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    assert [row["step"] for row in rows if "train/loss" in row] == steps
+    assert Checkpoints(folder).steps() == steps[-1:]
 
 
 def test_orbax_itself_reads_what_several_processes_wrote(written):

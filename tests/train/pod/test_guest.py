@@ -1,27 +1,18 @@
 """Processes that somebody else made of jax: who is the first, how they meet, what they may end."""
 
-import json
 import os
-import pathlib
-import runpy
 import signal
-import subprocess
 import sys
 import threading
 import types
 
 import jax
-import numpy as np
 import pytest
 
 from maskjax import cli
-from maskjax.bench.soak import free_port
 from maskjax.errors import BadInput
 from maskjax.train import run
 from maskjax.train.pod import find, member, signals
-
-BESIDE = pathlib.Path(__file__)
-run_tests = runpy.run_path(str(BESIDE.parents[1] / "test_run.py"))
 
 
 class Service:
@@ -205,80 +196,3 @@ def test_no_job_begins_where_each_process_would_be_the_first(
   monkeypatch.setenv("JAX_NUM_PROCESSES", "1")
   with pytest.raises(BadInput, match="the config needs a field"):
     run.JOBS[name]({}, tmp_path / "w")
-
-
-# What somebody writes who knows jax, and nothing of our processes: a sweep, with a signal in the
-# last step of its first point, and again; the second point ends itself after an evaluation.
-SCRIPT = """
-import json, os, pathlib, signal, sys, time
-import jax
-folder, coordinator, index = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-jax.distributed.initialize(coordinator, 2, index)
-import maskjax as mj
-from ml_collections import ConfigDict
-from maskjax.errors import Restart
-from maskjax.train import loop
-from maskjax.train.pod.member import me
-from maskjax.train.sweeps import points, run
-sys.path.append(os.environ["BESIDE"])
-config = json.loads((folder / "config.json").read_text())
-step, count = loop.Run._step, 0
-def stepping(self, *args, **kwargs):
-  global count
-  count += 1
-  out = step(self, *args, **kwargs)
-  if count == 4:  # of the first point
-    if index == 1:
-      os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(3)  # jax looks for a signal once a second
-  return out
-loop.Run._step = stepping
-knn = {"fn": "train.evaluators.knn", "k": 3, "test": "train", "every": 2}
-of_points = ({"ema": 0.0}, {"ema": 0.5, "total_steps": 50, "evals": {"knn": knn}})
-swept = [points.Point(i, "toy", c, ConfigDict({**config, **c})) for i, c in enumerate(of_points)]
-asked = lambda step, metrics: index == 0 and "eval/knn/accuracy" in metrics and step >= 2
-run.train = lambda config, folder: mj.train(config, folder, on_eval=asked)
-for _ in range(2):
-  try:
-    said = run.run(swept, str(folder / "sweep"))
-    print("done:", me().first, bool(said), flush=True)
-  except Restart as stopped:
-    print("stopped:", stopped, flush=True)
-"""
-
-
-def test_two_processes_of_somebody_elses(tmp_path):
-  images = np.random.default_rng(0).integers(256, size=(40, 8, 8, 1), dtype=np.uint8)
-  np.savez(tmp_path / "images.npz", train_images=images, train_labels=np.arange(40))
-  of_graph = ("over", "model", "score", "select", "hide", "target", "losses")
-  tiny = {name: value for name, value in run_tests["TINY"].items() if name not in of_graph}
-  changes = {"data.path": str(tmp_path / "images.npz"), "data.test": "", "total_steps": 4}
-  changes |= {"task.fn": "smallest:linear", "checkpoint.every": 100, "batch_size": 8, "evals": {}}
-  config = run_tests["merged"](tiny, {**changes, "mesh": {"preset": "data", "least": 8}})
-  (tmp_path / "config.json").write_text(json.dumps(config))
-  coordinator = f"127.0.0.1:{free_port()}"
-  processes = [
-    subprocess.Popen(
-      [sys.executable, "-c", SCRIPT, str(tmp_path), coordinator, str(index)],
-      env={**os.environ, "BESIDE": str(BESIDE.parent), "XLA_FLAGS": ""},
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
-    )
-    for index in range(2)
-  ]
-  try:
-    said = [process.communicate(timeout=300) for process in processes]
-  finally:
-    for process in processes:
-      process.kill()
-  ends = [process.returncode for process in processes]
-  assert ends == [0, 0], "".join(err[-3000:] for _, err in said)
-  lines = [[x for x in out.splitlines() if x.startswith(("done", "stopped"))] for out, _ in said]
-  stop = f"stopped: {member.FALLBACK} before point 1: the same command goes on from there"
-  assert lines == [[stop, "done: True True"], [stop, "done: False False"]]
-  rows = json.loads((tmp_path / "sweep" / "results.json").read_text())
-  assert [(row["overrides"]["ema"], row["step"]) for row in rows] == [(0.0, 4), (0.5, 2)]
-  one, two = sorted((tmp_path / "sweep").glob("*-*"))
-  assert [row["step"] for row in run_tests["rows"](one) if "train/loss" in row] == [1, 2, 3, 4]
-  assert [run_tests["final"](folder)["step"] for folder in (one, two)] == [bytes([4]), bytes([2])]
