@@ -7,8 +7,7 @@ tests. On loopback:
   AWS_ENDPOINT_URL=http://127.0.0.1:5555 AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=b \
     AWS_REGION=us-east-1 python tests/train/workdirs/tried.py s3://bucket/runs
 
-  pip install git+https://github.com/googleapis/storage-testbench
-  python testbench_run.py 127.0.0.1 5556 4    # in its checkout
+  pip install gcp-storage-emulator && python tests/train/workdirs/gcs_server.py 5556
   STORAGE_EMULATOR_HOST=http://127.0.0.1:5556 GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT=false \
     python tests/train/workdirs/tried.py gs://bucket/runs
 
