@@ -68,11 +68,13 @@ class Mirror:
 
   def fetch(self, path: pathlib.Path, below: Sequence[str]) -> None:
     """Gets what begins so below a local path and is not local yet, put by other processes too."""
+    if self.direct is not None:  # what is read array by array is not listed as often
+      below = [start for start in below if start.startswith("digest/")]
+    if not below:
+      return
     place = f"{path.relative_to(self.folder).as_posix()}/"
     names = [f"{place}{name}" for name in self._store.ask("read", self._found, place)]
     wanted = [name for name in names if name.startswith(tuple(place + start for start in below))]
-    if self.direct is not None:
-      wanted = [name for name in wanted if not VALUES.match(name)]
     self._get([name for name in wanted if self._there.get(name) is None])
 
   def values(self, path: pathlib.Path) -> direct.Place:

@@ -12,7 +12,7 @@ from toy_store import failing
 from maskjax.errors import BadInput, Restart
 from maskjax.train.checkpoints import files
 from maskjax.train.checkpoints.checkpoint import Checkpoints
-from maskjax.train.workdirs import direct, remote
+from maskjax.train.workdirs import direct, mirror, remote
 
 pytestmark = pytest.mark.usefixtures("scratch")
 
@@ -116,6 +116,20 @@ def test_values_lie_in_the_store_alone_and_go_with_their_step(tmp_path):
     step, found = checkpoints.restore(tree(0))
   assert step == 3
   np.testing.assert_array_equal(found["a"], tree(3)["a"])
+
+
+def test_a_save_lists_no_more_for_more_arrays(tmp_path, monkeypatch):
+  listed, found = [], mirror.Mirror._found
+  monkeypatch.setattr(mirror.Mirror, "_found", lambda *given: listed.append(given) or found(*given))
+  counts = []
+  for arrays in (1, 9):
+    url = (tmp_path / str(arrays)).as_uri()
+    with remote.mirrored(url, write=True) as place, Checkpoints(place) as checkpoints:
+      listed.clear()
+      checkpoints.save(1, {str(i): np.arange(3) for i in range(arrays)})
+      checkpoints.wait()
+      counts.append(len(listed))
+  assert counts[0] == counts[1] <= 3
 
 
 def test_a_bad_step_is_set_aside_with_its_values(tmp_path):
