@@ -20,6 +20,8 @@ def check_refusals():
     "fill": lambda: hide.fill(x, ints, 0.0),
     "mix": lambda: hide.mix(x, ints, x),
     "noise": lambda: hide.noise(x, ints, None, alpha=0.5),
+    "project": lambda: hide.project(x, ints, ints, ints > 0),
+    "signs": lambda: hide.project(x, ints > 0, ints, ints),
     "smooth_l1": lambda: recover.smooth_l1(x, x, ints),
     "average": lambda: hide.mean(x, ints),
     "blur": lambda: hide.blur(x, ints, grid=(3,), sigma=1.0),

@@ -250,6 +250,8 @@ ROWS = {
     one(scores, exact),
   ),
   "select.harden": Row(select.harden, scores),
+  "select.deal": Row(partial(select.deal, count=2), scores),
+  "select.deal/ratios": Row(lambda s, r: select.deal(s, ratio=r), one(scores, share)),
   "select.harden/counts": Row(
     lambda g, c, a: select.harden(g, count=c, allowed=a), one(scores, counts, ragged)
   ),
@@ -296,6 +298,8 @@ ROWS = {
   ),
   "hide.neighbours": Row(partial(hide.neighbours, grid=GRID, steps=1), one(tokens, ragged)),
   "hide.neighbours/all": Row(partial(hide.neighbours, grid=(N,), steps=N + 4), one(tokens, ragged)),
+  "hide.project": Row(hide.project, one(tokens, ragged, unit, ragged)),
+  "hide.reject": Row(hide.reject, one(tokens, ragged, unit, ragged)),
   "hide.token": Row(partial(hide.token, mask_id=0), one(ids, ragged)),
   "recover.absolute_error": Row(recover.absolute_error, one(tokens, tokens, ragged), sums=True),
   "recover.squared_error": Row(recover.squared_error, one(tokens, tokens, ragged), sums=True),

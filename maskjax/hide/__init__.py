@@ -7,6 +7,7 @@ from maskjax.hide.gate import gate
 from maskjax.hide.mix import mix
 from maskjax.hide.noise import noise
 from maskjax.hide.pairs import Pair, blocks, both, causal, either, prefix, segments, window, within
+from maskjax.hide.project import project, reject
 from maskjax.hide.token import corrupt, drop_label, token
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
   "neighbours",
   "noise",
   "prefix",
+  "project",
+  "reject",
   "restore",
   "segments",
   "token",

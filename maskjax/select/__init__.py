@@ -2,6 +2,7 @@
 
 from maskjax.select.axes import per_axis
 from maskjax.select.blocks import Views, block_size, multiblock
+from maskjax.select.deal import deal
 from maskjax.select.gate import harden, shares, sigmoid, softmax, straight_through
 from maskjax.select.groups import n_of_m, per_block, per_section, whole
 from maskjax.select.ideal import ideal_binary, ideal_ratio
@@ -16,6 +17,7 @@ __all__ = [
   "block_size",
   "complement",
   "count_of",
+  "deal",
   "disjoint",
   "harden",
   "ideal_binary",
