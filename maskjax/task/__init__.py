@@ -1,5 +1,6 @@
 """Tasks: compositions that hold the grammar's words together; few of them serve all methods."""
 
+from maskjax.task.blurred import blurred
 from maskjax.task.decoded import blank, cached, logits_of, where_given
 from maskjax.task.edge_values import (
   broadcast_like,
@@ -96,6 +97,7 @@ __all__ = [
   "black",
   "blank",
   "blocks_read",
+  "blurred",
   "broadcast_like",
   "cached",
   "clipped",
