@@ -44,7 +44,9 @@ def project(
   size = jnp.sum(together, axis=-1, keepdims=True, dtype=jnp.float32)
   sign_i, sign_j = pair(jnp.where(negative, jnp.float32(-1), jnp.float32(1)))
   projection = jnp.where(together, sign_i * sign_j / size, 0)
-  return (projection @ x.astype(jnp.float32)).astype(x.dtype)
+  # In full float32 on accelerators too: a loss is of what is left over.
+  left = jnp.matmul(projection, x.astype(jnp.float32), precision="highest")
+  return left.astype(x.dtype)
 
 
 def reject(
