@@ -39,6 +39,7 @@ BASE = lab.base("image_mim/simmim")
 NOTE = dict(
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=86_265_168),
   counted="public code: ropim.safetensors parameters_of_base + 9_216",
+  held="partly: measured on two seeds, not three",
 )
 
 
