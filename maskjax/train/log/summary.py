@@ -8,7 +8,12 @@ from maskjax.view.table import results
 
 
 def summary(folders: Sequence[pathlib.Path]) -> str:
-  """A table of the first and last evaluations over all seeds, and where the newest pictures lie."""
+  """A table of the first and last evaluations over all seeds, and where the newest pictures lie.
+
+  Of several seeds also how far each one came from its own beginning: an evaluator draws alike at
+  every step of a seed (few labels, their order, masks), so that the deviation of these differences
+  is without what the draws alone do to both.
+  """
   runs = [read_metrics(folder / "metrics.jsonl") for folder in folders]
   last = [max(run) for run in runs if run]
   rows: dict[str, dict[str, list[float]]] = {}
@@ -22,6 +27,10 @@ def summary(folders: Sequence[pathlib.Path]) -> str:
     _add(rows, "untrained", {k: v for k, v in start.items() if "/pixels/" not in k})
     if end:
       _add(rows, f"trained, step {end}", run[end])
+  for run, end in zip(filter(None, runs), last, strict=True) if len(last) > 1 else ():
+    start = run.get(0, {}) if end else {}
+    there = [k for k, v in run[end].items() if None not in (v, start.get(k))]
+    _add(rows, "trained minus untrained", {k: run[end][k] - start[k] for k in there})
   table = results([(name, row) for name, row in rows.items() if row])
   pictures = sorted((folders[0] / "views").glob("*.png"))
   return "\n\n".join([table, *(f"picture: {path}" for path in pictures[-1:])]).strip("\n")

@@ -54,6 +54,21 @@ def test_seeds_are_averaged(tmp_path):
   assert trained[3:] == ["0.600", "±", "0.141"]
 
 
+def test_seeds_are_compared_each_with_its_own_beginning(tmp_path):
+  """What a seed's draws do to both falls out: the deviation is that of the differences."""
+  folders = [
+    write(
+      tmp_path / str(i),
+      {"step": 0, "eval/knn/accuracy": value, "eval/knn/pixels/accuracy": 0.5},
+      {"step": 9, "eval/knn/accuracy": value + gain, "eval/mean/x": 1.0},
+    )
+    for i, (value, gain) in enumerate([(0.25, 0.25), (0.55, 0.27)])
+  ]
+  (found,) = [line for line in lines(summary(folders)) if line[:2] == ["trained", "minus"]]
+  assert found[3:] == ["0.260", "±", "0.014", "-"]
+  assert "minus" not in summary(folders[:1])
+
+
 def test_only_the_first_figure_of_an_evaluator_is_shown(tmp_path):
   row = {"step": 9, "eval/kshot/accuracy": 0.5, "eval/kshot/std": 0.1}
   assert "std" not in summary([write(tmp_path / "a", START, row)])
