@@ -202,6 +202,15 @@ def test_a_run_says_where_its_results_are_and_how_to_go_on(tmp_path):
   ]
   config["evals"]["a"]["every"] = 0
   assert f"evaluate  {command} --job=evaluate" in results(parts, workdir).splitlines()
+  # What flatters a figure is said below the table that it stands in.
+  parts.task = task._replace(told="the true mean")
+  config["evals"]["a"]["fn"] = "train.evaluators.knn"
+  assert "note" not in results(parts, workdir)
+  config["evals"]["a"]["fn"] = "train.evaluators.masked_reconstruction"
+  last = results(parts, workdir).splitlines()[-1]
+  assert last.split(maxsplit=1) == [
+    "note", "predictions are shown and measured given the true mean, which flatters them",
+  ]  # fmt: skip
 
 
 def test_on_a_terminal_what_is_logged_leaves_the_moving_line_whole(monkeypatch):

@@ -54,4 +54,4 @@ def frame_pixels(*, over: Over, normalise: bool = True, eps: float = 1e-6) -> Ta
     shown = inner.decode(prediction, frame(patches))
     return jnp.tile(shown, side)
 
-  return Target(lambda patches: inner.encode(frame(patches)), decode)
+  return Target(lambda patches: inner.encode(frame(patches)), decode, told=inner.told)

@@ -18,10 +18,13 @@ class Target(NamedTuple):
     encode: `patches -> target`, what the loss compares a prediction with.
     decode: `(prediction, patches) -> patches`, a prediction as something to look at; `patches` are
       the true ones, for what the prediction leaves out.
+    told: what decoding takes from the true patches, in words; "" for nothing. It is said wherever
+      decoded predictions are shown or measured.
   """
 
   encode: Callable[[Patches], Patches]
   decode: Callable[[Patches, Patches], Patches]
+  told: str = ""
 
 
 def pixels(*, normalise: bool = True, eps: float = 1e-6, apart: int = 1) -> Target:
@@ -75,7 +78,7 @@ def pixels(*, normalise: bool = True, eps: float = 1e-6, apart: int = 1) -> Targ
     mean, deviation = statistics(split(patches))
     return (split(prediction) * deviation + mean).reshape(prediction.shape)
 
-  return Target(encode, decode)
+  return Target(encode, decode, told="each patch's true mean and deviation")
 
 
 def latents(*, normalise: bool = True, eps: float = 1e-5) -> Target:
@@ -112,4 +115,4 @@ def latents(*, normalise: bool = True, eps: float = 1e-5) -> Target:
     mean, deviation = statistics(tokens)
     return prediction * deviation + mean
 
-  return Target(encode, decode)
+  return Target(encode, decode, told="each token's true mean and deviation")

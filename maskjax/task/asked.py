@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from maskjax.errors import unknown
 from maskjax.over import rest_hidden
 from maskjax.task.grammar import ANSWER, OF_RUN
+from maskjax.task.node import MAIN
+from maskjax.task.reader import Parts
 
 # What a caller may hand over, unless the answer says what it takes; of answers that are well known
 # to evaluators, see `maskjax.task.answers`, what these hand over by place.
@@ -83,3 +85,14 @@ def answer_of(task: Any, name: str, takes: tuple[str, ...] | None) -> Callable[.
 def _unsaid(name: str) -> dict[str, Any]:
   """What an argument is where a caller does not say."""
   return {"default": 0 if name == "step" else None}
+
+
+def told(parts: Parts) -> str:
+  """What predictions are given of the truth on their way into `views`, in words; see `Task.told`.
+
+  It is nothing where views are made otherwise, or no target is decoded for them.
+  """
+  shown = f"{ANSWER}views" if "views" in parts.answers else "pictures"
+  source, graph = (MAIN, "predicted_values"), parts.graph
+  there = parts.aim is not None and source in graph.nodes
+  return parts.aim.told if there and (MAIN, shown) in graph.dependents([source]) else ""

@@ -59,6 +59,8 @@ class Task(NamedTuple):
       `with_learned`; all other state, as queues and teachers, is the method's.
     trains: patterns (`re.search`) of the names of the parameters that a term trains, by the name of
       the term, or what stands before its "/"; one that is not named trains all.
+    told: what the predictions of its `views` take from the truth, in words; "" for nothing. It
+      flatters them, and is said with pictures and figures.
     written_out: `() -> task`, the same whose networks neither loop over their layers nor compute
       them again, for what looks at each layer by itself; None where they never do.
   """
@@ -77,6 +79,7 @@ class Task(NamedTuple):
   trains: Mapping[str, tuple[str, ...]] = {}
   learned: Callable[[Variables], Variables] = lambda variables: {"params": variables["params"]}
   written_out: Callable[[], "Task"] | None = None
+  told: str = ""
 
 
 def with_learned(variables: Variables, whole: Variables) -> dict[str, Any]:

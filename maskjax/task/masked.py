@@ -17,7 +17,7 @@ from maskjax.keys import stream
 from maskjax.record import Record
 from maskjax.reduce import Term
 from maskjax.sections import Lengths
-from maskjax.task.asked import answer_of
+from maskjax.task.asked import answer_of, told
 from maskjax.task.base import FROZEN, TEACHERS, Aux, Batch, Task, Variables, with_learned
 from maskjax.task.fitted import fitted, fitting
 from maskjax.task.grammar import LOSS, Loss
@@ -89,6 +89,7 @@ class Masked:
       network=parts.modules.get("encoder", parts.modules.get("network")),
       answers=answers,
       written_out=self.written_out,
+      told=told(parts),
     )
 
   def written_out(self) -> Task:

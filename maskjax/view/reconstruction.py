@@ -42,6 +42,7 @@ def reconstruction(
   scale of colours from 0 to 1, nothing is stretched to fit, and spectrograms lie on their side
   (`view.spectrogram`). Of losses, predicted or true, the order within an image is drawn. A clip is
   shown by some of its frames. What moves over a run (a ratio) is as at the step of the weights.
+  What predictions take from the truth (`Task.told`) is written above them.
 
   Args:
     context: offers `examples`, `task`, `variables`, `key`, `step`, `mesh`, `record` and `picture`
@@ -67,7 +68,10 @@ def reconstruction(
   with jax.debug_nans(False):
     shown = partial(bind.call, show, {"step": context.step})
     views = context.mesh.get(jax.jit(shown)(context.variables, batch, context.key))
-  context.picture("reconstruction", draw(views, context.record))
+  picture = draw(views, context.record)
+  if told := context.task.told:
+    picture = under_legend(picture, [[f"predictions are given {told}, which flatters them"]])
+  context.picture("reconstruction", picture)
   return {}
 
 

@@ -7,12 +7,14 @@ import re
 import sys
 
 import pytest
+from user_package.configs import small
 
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.task.answers import around, lacks, needed, needs, require, wrapped
 from maskjax.task.base import Task
 from maskjax.train import evaluators
+from maskjax.train.setup.build import make_task
 
 EVALUATORS = [getattr(evaluators, name) for name in evaluators.__all__]
 LABELLED = ("cat", "dog")
@@ -95,3 +97,20 @@ def test_what_an_evaluator_asks_for_it_has_declared(module):
   assert all(name in mine[who].answers for who, name in asked)
   classes = set(re.findall(r'labelled\(context, "(\w+)"\)', source))
   assert classes == {who for who, wanted in mine.items() if wanted.labels}
+
+
+@pytest.mark.parametrize(
+  ("normalise", "views", "flattered"),
+  [
+    (False, None, False),
+    (True, None, True),
+    (True, dict(fn="task.extended", of=dict(named="pictures")), True),
+    (True, dict(fn="task.together", of=dict(input="batch.image")), False),
+  ],
+  ids=["plain pixels", "normalised pixels", "within views of one's own", "never shown"],
+)
+def test_a_task_says_what_its_pictures_take_from_the_truth(normalise, views, flattered):
+  answers = {} if views is None else {"views": views}
+  config = small(target=dict(fn="recover.pixels", normalise=normalise), answers=answers)
+  task = make_task(config, Record("image", (8, 8, 1), {"train": 4}))
+  assert task.told == ("each patch's true mean and deviation" if flattered else "")

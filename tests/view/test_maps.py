@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from maskjax.record import Record
+from maskjax.task.base import Task
 from maskjax.view import grid as layout
 from maskjax.view.heat import tints
 from maskjax.view.reconstruction import draw, ordered, reconstruction
@@ -47,7 +48,7 @@ def test_views_that_ask_for_the_step_are_told_it():
 
   def shown(step):
     pictures = {}
-    task = SimpleNamespace(answers={"views": views})
+    task = Task(init=None, loss=None, answers={"views": views})
     batch = {"image": np.zeros((3, 8, 8, 1)), "valid": np.ones(3, bool)}
     mesh = SimpleNamespace(get=jax.device_get)
     fields = dict(task=task, variables={}, key=None, record=RECORD, step=step, mesh=mesh)

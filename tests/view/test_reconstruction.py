@@ -108,6 +108,18 @@ def test_prediction_looks_like_the_input_not_like_its_normalised_target():
   assert abs(columns(pictures["reconstruction"], 5)[2] - stored).mean() > 20
 
 
+def test_what_flatters_a_prediction_stands_above_it():
+  (run, plain), (other, flattered) = context(), context()
+  reconstruction(run, examples=5)
+  other.task = other.task._replace(told="each patch's true mean")
+  reconstruction(other, examples=5)
+  plain, flattered = plain["reconstruction"], flattered["reconstruction"]
+  above = len(flattered) - len(plain)
+  assert above > 0
+  np.testing.assert_array_equal(flattered[above:, : plain.shape[1]], plain)
+  assert len(np.unique(flattered[:above])) > 2
+
+
 @pytest.mark.parametrize("batch_size", [1, 4, 21, 64])
 def test_picture_does_not_depend_on_the_batch_size(batch_size):
   (run, pictures), (other, expected) = context(), context()

@@ -8,7 +8,8 @@ from typing import Any
 
 from maskjax.errors import BadInput
 from maskjax.flags import RUN
-from maskjax.task.answers import lacks
+from maskjax.sections import find
+from maskjax.task.answers import lacks, needed
 from maskjax.train.evaluators.evaluation import on
 from maskjax.train.jobs import explanation
 from maskjax.train.jobs.generation import writer
@@ -32,15 +33,25 @@ def jobs(parts: Parts) -> Iterator[str]:
 
 
 def results(parts: Parts, workdir: pathlib.Path) -> str:
-  """Where the results of a run lie, and the commands that continue, evaluate and view it."""
+  """Where the results of a run lie, the commands that continue, evaluate and view it, and a note.
+
+  The note is on what flatters its pictures and errors, see `Task.told`.
+  """
   written = ("config.json", "metrics.jsonl", "checkpoints", "views", "seeds")
   there = [name for name in written if (workdir / name).exists()]
   packages = ",".join(sorted({*_packages(parts.config)} - {*OWN}))
   command = f"{RUN} --workdir={shlex.quote(str(workdir))}"
   command += f" --trust={packages}" if packages else ""
   commands = {"continue": command, **{job: f"{command} --job={job}" for job in jobs(parts)}}
+  if (told := parts.task.told) and any(map(_shows, parts.config.get("evals", {}).values())):
+    commands["note"] = f"predictions are shown and measured given {told}, which flatters them"
   lines = [f"{name:8}  {words}" for name, words in commands.items()]
   return "\n".join([f"results in {workdir}: {', '.join(there)}", *lines])
+
+
+def _shows(section: Mapping[str, Any] | None) -> bool:
+  """Whether an evaluator runs that looks at a task's views."""
+  return on(section) and "views" in needed(find(section["fn"])).answers
 
 
 def _packages(section: Mapping[str, Any]) -> Iterator[str]:
