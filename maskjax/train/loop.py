@@ -89,7 +89,9 @@ class Run:
   ended: bool = False  # by `on_eval`
 
   def train(self, state: State, position: int) -> int:
-    """Steps to the end; every row of a step is written before that step's checkpoint.
+    """Steps to the end; what a step logs is written before its checkpoint.
+
+    A run that is killed while it evaluates a step that was saved evaluates it when it goes on.
 
     Returns:
       The last step.
@@ -171,14 +173,21 @@ class Run:
     return self.parts.config.get("evals", {})
 
   def _milestone(self, state: State, step: int, position: int, scalars: Any) -> None:
-    """Logs, evaluates, saves and leaves, whichever is due at this step, in this order."""
+    """Logs, saves, evaluates and leaves, whichever is due at this step, in this order.
+
+    Where the best step stays, a checkpoint holds its scores, and is written after them.
+    """
     last, every = step == self.parts.total_steps, self._every("checkpoint")
     log_every = self._every("log", 50)
     if last or (log_every and step % log_every == 0):
       self._log(step, position, jax.device_get(scalars))
+    due = last or (every and step % every == 0)
+    early = due and not self.parts.config.get("checkpoint", {}).get("best")
+    if early:
+      self._save(state, step, position)
     results = self._evaluate(state, step)
     self.stop.here()
-    if last or self.stop or self.ended or (every and step % every == 0):
+    if (due or self.stop or self.ended) and not early:
       self._save(state, step, position, results)
     if self.stop and not self.ended and (results is None or not last):
       self._leave(state, step, position)

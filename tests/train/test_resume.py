@@ -87,6 +87,25 @@ def test_a_killed_process_ends_bitwise_equal(tiny, whole, tmp_path):
   assert tiny.rows(tmp_path) == tiny.rows(reference)
 
 
+def test_a_run_that_dies_in_its_last_evaluation_keeps_its_end(tiny, whole, tmp_path, monkeypatch):
+  config, reference = whole
+  with monkeypatch.context() as patch:
+    true = loop.evaluate
+
+    def evaluate(context, *rest):
+      if context.step == 10:
+        raise UnpluggedError
+      return true(context, *rest)
+
+    patch.setattr(loop, "evaluate", evaluate)
+    with pytest.raises(UnpluggedError):
+      train(config, tmp_path)
+  assert tiny.final(tmp_path) == tiny.final(reference)
+  dying(monkeypatch, 1)  # if it took another step
+  train(config, tmp_path)
+  assert tiny.rows(tmp_path) == tiny.rows(reference)
+
+
 def test_a_checkpoint_holds_all_that_moves(tiny, whole):
   leaves = set(tiny.final(whole[1]))
   assert {"position", "state/key", "state/step"} <= leaves
