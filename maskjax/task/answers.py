@@ -6,7 +6,8 @@ else lists them. The mesh and learned weights wrap all of them alike (`wrapped`)
 well known: evaluators and jobs ask for them by these names, and expect these signatures.
 
   features: `(variables, batch, hidden=None) -> {pooling: Float[b, d]}`, representations of whole
-    examples; with a mask of the network's `grid`, of what is left to see.
+    examples; with a mask of the network's `grid`, of what is left to see. It may name `keep`, the
+    number of positions that the mask leaves visible, and compute no others.
   predict: `(variables, batch, hidden=None) -> Float[b, classes]`, logits; `hidden` as above.
   views: `(variables, batch, key) -> {name: array}`, what pictures are made from. It may name
     `step`, 0 unless said, for what moves over a run, and `hidden`, a mask of the caller's own.

@@ -220,10 +220,17 @@ class Masked:
     return dict(zip(self.parts.scalars, run.all(self.parts.scalars.values()), strict=True))
 
   def features(
-    self, variables: Variables, batch: Batch, hidden: Bool[Array, "b n"] | None = None
+    self,
+    variables: Variables,
+    batch: Batch,
+    hidden: Bool[Array, "b n"] | None = None,
+    keep: int | None = None,
   ) -> Mapping[str, Array]:
-    """Of the encoder: "tokens", their "mean", and "class"; of what is left to see."""
-    run, _ = self.run(variables, batch, None, 0, keep=self.whole())
+    """Of the encoder: "tokens", their "mean", and "class"; of what is left to see.
+
+    `keep` promises that no more positions are visible: no others are computed.
+    """
+    run, _ = self.run(variables, batch, None, 0, keep=keep or self.whole())
     gone = run.take("nothing") if hidden is None else hidden
     return features(run.ask("out", hidden=gone))
 

@@ -1,5 +1,6 @@
 """End-to-end fine-tuning of an encoder with a linear head."""
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +17,7 @@ from maskjax import bind
 from maskjax.errors import BadInput, unknown
 from maskjax.keys import keys, stream
 from maskjax.task.answers import answer, needs
+from maskjax.task.buckets import kept
 from maskjax.train.evaluators.context import Batch, Context, labelled
 from maskjax.train.evaluators.few import few
 from maskjax.train.optimizers.optimizer import optimizer
@@ -92,8 +94,8 @@ def finetune(
     raise BadInput(f"finetune: {labels=}, {draws=}: several draws are of some labels of each class")
   total = steps if steps > 0 else _steps(context, train, epochs, batch_size, labels * classes)
   context.mesh.check(batch_size, 1)
-  hide = _hiding(context, score, select)
-  start, pooled = _features(context, pooling)
+  hide, keep = _hiding(context, score, select)
+  start, pooled = _features(context, pooling, keep)
 
   def logits(params: Leaves, batch: Batch, *hidden: Array) -> Float[Array, "b c"]:
     x = pooled(params, batch, *hidden).astype(jnp.float32)
@@ -174,10 +176,13 @@ def _hiding(
   context: Context,
   score: functools.partial[Any] | None,
   select: functools.partial[Any] | None,
-) -> Callable[[Batch, Any], tuple[Array, ...]]:
-  """`(batch, step)` to what is hidden, Bool[b, n], or to nothing where there is nothing to hide."""
+) -> tuple[Callable[[Batch, Any], tuple[Array, ...]], int | None]:
+  """`(batch, step)` to what is hidden, Bool[b, n], or to nothing where there is nothing to hide.
+
+  Also how many positions stay visible, None where the selection does not fix that.
+  """
   if not score and not select:
-    return lambda batch, step: ()
+    return lambda batch, step: (), None
   if not score or not select:
     raise BadInput("finetune hides what a score and a selection say: evals.finetune needs both")
   grid = getattr(getattr(context.task, "network", None), "grid", None)
@@ -190,21 +195,24 @@ def _hiding(
     scores = bind.call(score, {"keys": drawn, "grid": grid, "step": step})
     return (bind.call(select, {"grid": grid}, scores),)
 
-  return hide
+  with contextlib.suppress(BadInput):  # no fixed number
+    return hide, kept(None, select, grid)[0]
+  return hide, None
 
 
 def _features(
-  context: Context, pooling: str
+  context: Context, pooling: str, keep: int | None = None
 ) -> tuple[Callable[[Batch, int], Leaves], Callable[..., Float[Array, "b d"]]]:
   """What training starts from, all that pooled features read and a head; and the features."""
   # A teacher's features are what a teacher's task comes to, and it is these that are trained.
   variables = context.task.final(context.variables)
   encode = answer(context.task, "features", "finetune")
+  fewer = {"keep": keep} if keep and "keep" in bind.needs(encode) else {}
   whole = traverse_util.flatten_dict(variables["params"], sep="/")
 
   def pooled(leaves: Leaves, batch: Batch, *hidden: Array) -> Float[Array, "b d"]:
     params = traverse_util.unflatten_dict({**whole, **leaves}, sep="/")
-    features = encode({**variables, "params": params}, batch, *hidden)
+    features = encode({**variables, "params": params}, batch, *hidden, **(fewer if hidden else {}))
     if pooling not in features:
       raise unknown("pooling", pooling, features)
     return features[pooling]

@@ -28,7 +28,8 @@ def context(seen, grid=GRID):
   image = rng.normal(size=(SIZE, 12)).astype(np.float32)
   label = (image[:, 0] > 0).astype(np.int32)
 
-  def features(variables, batch, hidden=None):
+  def features(variables, batch, hidden=None, keep=None):
+    assert keep == (None if hidden is None else 6)
     if hidden is not None:
       jax.debug.callback(lambda h: seen.append(np.array(h)), hidden)
     there = jnp.ones(batch["image"].shape, bool) if hidden is None else ~hidden
@@ -97,13 +98,18 @@ def test_hidden_patches_change_no_feature():
 
   @jax.jit
   def features(variables, image):
-    found = task.answers["features"](variables, {"image": image}, jnp.asarray(hidden))["mean"]
+    gone = jnp.asarray(hidden)
+    found, cut = (
+      task.answers["features"](variables, {"image": image}, gone, **keep)["mean"]
+      for keep in ({}, {"keep": 9})
+    )
     index = jnp.broadcast_to(jnp.arange(3, 12), (2, 9))
     own = {name: leaves["encoder"] for name, leaves in variables.items()}
     patches = patchify(image, (2, 2))[:, 3:]
-    return found, task.network.apply(own, patches, index=index)[:, 1:].mean(-2)
+    return found, cut, task.network.apply(own, patches, index=index)[:, 1:].mean(-2)
 
-  found, alone = features(variables, image)
+  found, cut, alone = features(variables, image)
+  np.testing.assert_allclose(cut, found, atol=1e-5)
   image[:, :2] = np.nan
   np.testing.assert_array_equal(found, features(variables, image)[0])
   np.testing.assert_allclose(found, alone, atol=1e-5)
