@@ -158,9 +158,14 @@ def center_crop(image: np.ndarray, size: Size) -> np.ndarray:
 
 
 def resize(image: np.ndarray, size: Size) -> np.ndarray:
-  """Bicubic resize with antialiasing, [h, w, c] to [*size, c] of the same dtype."""
+  """Bicubic resize with antialiasing, [h, w, c] to [*size, c] of the same dtype.
+
+  What is int32 are labels, of which the nearest one is taken.
+  """
   if image.shape[:2] == tuple(size):
     return image
+  if image.dtype == np.int32:
+    return np.stack([_nearest(image[..., c], size) for c in range(image.shape[2])], axis=-1)
   if image.dtype == np.uint8 and image.shape[2] == 3:
     return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
   # Pillow takes a fourth channel for transparency and has no other counts: one channel at a time.
@@ -180,6 +185,20 @@ def normalise(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -
 def peak(dtype: np.dtype) -> float:
   """The stored value that stands for 1."""
   return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
+
+
+def geometry(augment: Mapping[str, Any] | None) -> dict[str, Any]:
+  """Those keys of an `augment` that move pixels and leave their values.
+
+  >>> geometry(dict(flip=True, jitter=0.4))
+  {'flip': True}
+  """
+  return {key: value for key, value in (augment or {}).items() if key not in color.KEYS}
+
+
+def _nearest(channel: np.ndarray, size: Size) -> np.ndarray:
+  image = Image.fromarray(np.ascontiguousarray(channel))
+  return np.asarray(image.resize(size[::-1], Image.Resampling.NEAREST))
 
 
 def _resize_channel(channel: np.ndarray, size: Size) -> np.ndarray:

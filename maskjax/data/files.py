@@ -8,6 +8,7 @@ from maskjax.data.decode import SUFFIXES, Reading, colour
 from maskjax.data.images import Images, open_images
 from maskjax.data.layout import lay_out
 from maskjax.data.listing import listed
+from maskjax.data.maps import beside
 from maskjax.data.source import Source
 from maskjax.data.splits import Chosen
 from maskjax.data.stored import Subset, stored
@@ -28,6 +29,7 @@ def open(
   on_error: str = "raise",
   cache_bytes: int = CACHE_BYTES,
   captions: str | None = None,
+  maps: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Record, dict[str, Source]]:
   """Images in a folder or a zip: `split/class/x.jpg`, `class/x.jpg`, `split/x.jpg` or `x.jpg`.
 
@@ -48,6 +50,8 @@ def open(
     cache_bytes: what decoded images of a split may take to be kept in memory.
     captions: the column of the captions that come with the images, see `told.captions_of`; None
       reads none. Splits without any stay without.
+    maps: by name what each image has a map of, `dict(path=…)` or `dict(path=…, classes=…)`; see
+      `maps.beside`.
 
   Raises:
     BadInput: nothing to read, or what can be read in two ways; the key that settles it is named.
@@ -74,4 +78,4 @@ def open(
       if any(each):
         told.check(split, each, names)
         source.captions = each
-  return record, sources
+  return record, beside(sources, maps) if maps else sources

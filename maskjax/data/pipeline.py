@@ -69,6 +69,7 @@ def load(
   std: Sequence[float] | None = None,
   mel: Mapping[str, Any] | None = None,
   captions: Mapping[str, Any] | None = None,
+  maps: Mapping[str, Mapping[str, Any]] | None = None,
   scale: Mapping[str, Any] | None = None,
   changed: str = "refuse",
   known: Record | None = None,
@@ -85,9 +86,10 @@ def load(
   are further fields by name, the same image each augmented by itself while training. `mean`
   and `std` replace those of the training split. `mel` makes images of audio, see `spectrograms.of`;
   `captions` describes images, see `captions.of`; with a `column` it reads those that come with
-  them, see `captions.read`. Other arguments are those of the kind's opener. "tiny" makes examples
-  of `scale`, see `tiny.source`, as they come out of all this: other arguments change their shape at
-  most. No other name reads `scale`.
+  them, see `captions.read`; `maps` are those that come with images, see `maps.beside`. Other
+  arguments are those of the kind's opener. "tiny" makes examples of `scale`, see `tiny.source`, as
+  they come out of all this: other arguments change their shape at most. No other name reads
+  `scale`.
 
   `known` is the record of the data that a network was trained on: its vocabulary, its classes by
   name and its statistics are used in place of learned and measured ones, and what ids, labels and
@@ -99,13 +101,15 @@ def load(
     raise unknown("data.changed", changed, CHANGED)
   size = sides(size)
   if name == "tiny":
-    kwargs = {"scale": tiny.fitted(scale or {}, {**kwargs, "size": size})}
+    kwargs = {"scale": tiny.fitted(scale or {}, {**kwargs, "size": size, "maps": maps})}
     kwargs["splits"] = [split for split in (train, test) if split]
     size, limit, classes, mel, captions, on_error = None, None, None, None, None, "raise"
   given = {k: v for k, v in [("size", size), ("on_error", on_error)] if v not in (None, "raise")}
   if captions is not None and "column" in captions:
     captions = dict(captions)
     given["captions"] = captions.pop("column")
+  if maps and name != "tiny":
+    given["maps"] = maps
   record, splits = opened(name, os.path.expanduser(path), {**given, **kwargs}, known)
   train, test = by.find(train, splits), by.find(test, splits)
   for role, split in (("train", train), ("test", test)):
@@ -132,6 +136,7 @@ def load(
   if limit is not None:
     record, splits = _limited(record, splits, train, limit)
   options = {"augment": augment, "looks": looks or None, "mean": mean, "std": std}
+  options["maps"] = maps or None
   return _ready(name, record, splits, (train, test), options, known, unseen)
 
 

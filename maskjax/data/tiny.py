@@ -48,7 +48,7 @@ def name_of(scale: Scale) -> str:
 def fitted(scale: Scale, data: Mapping[str, Any]) -> Scale:
   """The scale with a shape as a config's section `data` has it, where that names its axes.
 
-  `size` names height and width, `looks` further fields of an image.
+  `size` names height and width, `looks` and `maps` further fields of an image.
 
   >>> fitted(dict(shape=(224, 224, 3), examples=9), dict(size=(32, 48)))["shape"]
   (32, 48, 3)
@@ -57,7 +57,9 @@ def fitted(scale: Scale, data: Mapping[str, Any]) -> Scale:
   named = {**data, **dict(zip(("height", "width"), data.get("size") or (), strict=False))}
   axes = zip(kind_of(scale).axes, scale["shape"], strict=True)
   looks = {"looks": tuple(sorted(data["looks"]))} if data.get("looks") else {}
-  return {**scale, "shape": tuple(named.get(axis) or size for axis, size in axes), **looks}
+  maps = {"maps": {k: v.get("classes") or 0 for k, v in (data.get("maps") or {}).items()}}
+  shape = tuple(named.get(axis) or size for axis, size in axes)
+  return {**scale, "shape": shape, **looks, **(maps if data.get("maps") else {})}
 
 
 def record(scale: Scale, split: str = "train") -> Record:

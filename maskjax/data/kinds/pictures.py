@@ -1,5 +1,6 @@
 """Images and videos."""
 
+import copy
 import dataclasses
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -11,19 +12,27 @@ import numpy as np
 from maskjax.data import augment as augmentations
 from maskjax.data.batch import Batch
 from maskjax.data.kinds.base import Kind, Ready, Scale, Shapes, array, label, labels, words
+from maskjax.data.maps import checked, standardised
 from maskjax.data.source import Example, Source, same
 from maskjax.data.statistics import mean_std
 from maskjax.errors import BadInput
 from maskjax.record import Record
 
 TAKEN = ("position", "valid", "other")  # fields that a batch gets beside those of its examples
+OWN = ("image", "label", "caption")
 
 
 def _image_shapes(scale: Scale) -> Shapes:
-  """float32 [h, w, c], also of further looks, and with a caption its ids, -1 behind the last."""
+  """float32 [h, w, c], also of further looks, and with a caption its ids, -1 behind the last.
+
+  Of a map float32 [h, w, 1], or int32 where it has labels.
+  """
   caption = {"caption": array(np.int32, scale["caption"])} if scale.get("caption") else {}
   names = ("image", *scale.get("looks", ()))
-  return dict.fromkeys(names, array(np.float32, *scale["shape"])) | label(scale) | caption
+  side = (*scale["shape"][:2], 1)
+  kind = lambda classes: np.int32 if classes else np.float32
+  maps = {name: array(kind(n), *side) for name, n in scale.get("maps", {}).items()}
+  return dict.fromkeys(names, array(np.float32, *scale["shape"])) | label(scale) | caption | maps
 
 
 def _tiny_images(scale: Scale, size: int, rng: np.random.Generator) -> Batch:
@@ -37,6 +46,10 @@ def _tiny_images(scale: Scale, size: int, rng: np.random.Generator) -> Batch:
     ids = rng.integers(0, scale["words"], (size, caption), dtype=np.int32)
     length = rng.integers(1, caption + 1, (size, 1))
     made["caption"] = np.where(np.arange(caption) < length, ids, np.int32(-1))
+  for name, classes in scale.get("maps", {}).items():
+    numbers = rng.uniform(-1, 1, (size, h, w, 1)).astype(np.float32)
+    drawn = rng.integers(0, classes or 1, (size, h, w, 1), dtype=np.int32)
+    made[name] = drawn if classes else numbers
   for name in scale.get("looks", ()):
     made[name] = (a * y + b * x + rng.uniform(-1, 1, (size, h, w, c))).astype(np.float32)
   return made
@@ -71,20 +84,26 @@ def _image_ready(
   looks: Mapping[str, Mapping[str, Any]] | None = None,
   mean: Sequence[float] | None = None,
   std: Sequence[float] | None = None,
+  maps: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Ready:
   """Images are fitted to the record's size, or augmented to it, and normalised.
 
   `looks` names further fields of a training example, each the same image augmented by itself.
+  `maps` are fields that are cropped and flipped as the image is; numbers are standardised map by
+  map, see `maps.standardised`.
   """
   size = record.shape[0], record.shape[1]
   if looks and (taken := {*source[0], *TAKEN} & {*looks}):
     raise BadInput(f"data.looks: an example has a field {min(taken)!r} already; give another name")
   bound = {name: augmentations.bind(own, size) for name, own in (looks or {}).items()}
-  fn = augmentations.bind(augment, size)
-  random = partial(_augment, fn=fn, looks=bound) if augment or looks else None
-  prepare = partial(_fit, size=size)
+  fn, classes = augmentations.bind(augment, size), checked(maps or {}, (*OWN, *bound, *TAKEN))
+  alike = dict.fromkeys(classes, augmentations.bind(augmentations.geometry(augment), size))
+  random = partial(_augment, fn=fn, looks=bound, maps=alike) if augment or looks else None
+  prepare = partial(_fit, size=size, names=("image", *classes))
   made = _normalised("image", record, source, mean, std, prepare, tuple(bound))
-  return made._replace(augment=random)
+  numbers = [name for name, labels in classes.items() if not labels]
+  finish = partial(_standardise, finish=made.finish, names=numbers) if numbers else made.finish
+  return made._replace(augment=random, finish=finish)
 
 
 def _video_ready(
@@ -124,16 +143,26 @@ def _augment(
   *,
   fn: Callable[..., np.ndarray],
   looks: Mapping[str, Callable[..., np.ndarray]],
+  maps: Mapping[str, Callable[..., np.ndarray]],
 ) -> Example:
-  """Looks draw far behind the image in the stream of its position, each at a place of its name."""
+  """Looks draw far behind the image in the stream of its position, each at a place of its name.
+
+  Maps draw what the image draws: where it is cut and whether it is flipped, before its colours.
+  """
   image: Any = example["image"]
   apart = lambda name: rng.bit_generator.jumped(1 + zlib.crc32(name.encode()))  # type: ignore[attr-defined]
   further = {name: look(image, np.random.Generator(apart(name))) for name, look in looks.items()}
-  return {**example, "image": fn(image, rng), **further}
+  alike: Any = {name: own(example[name], copy.deepcopy(rng)) for name, own in maps.items()}
+  return {**example, **alike, "image": fn(image, rng), **further}
 
 
-def _fit(example: Example, *, size: tuple[int, int]) -> Example:
-  return {**example, "image": augmentations.fit(np.asarray(example["image"]), size)}
+def _fit(example: Example, *, size: tuple[int, int], names: Sequence[str] = ("image",)) -> Example:
+  fit = lambda name: augmentations.fit(np.asarray(example[name]), size)
+  return {**example, **{name: fit(name) for name in names}}
+
+
+def _standardise(batch: Batch, *, finish: Callable[[Batch], Batch], names: Sequence[str]) -> Batch:
+  return finish({**batch, **{name: standardised(batch[name]) for name in names}})
 
 
 def _normalise(
