@@ -49,23 +49,23 @@ distribution, then random patches of each. One encoder sees them all; each modal
 whose queries look at everything encoded, so each is predicted from the others too.
 
 Presets: `laptop` shows 43 of 256 patches of CIFAR-10's images, their edges, a band of detail and a
-segmentation by eight colours; `even` is `laptop` with patches hidden at random whatever their
-modality; `plain` is MAE of the images alone at equal steps; `cifar` has the sizes and the budget of
-MAE's `cifar`.
-Modalities are functions of the image (`maskjax.modalities`), each in a network of its own: in
+segmentation by eight colours; `given` has depth and labels that come with the images of a folder or
+zip, in files of the same names at --config.data.maps.depth.path and .semseg.path, the latter with
+its number of labels as `classes` (not measured: no such data here); `even` is `laptop` with patches
+hidden at random whatever their modality; `plain` is MAE of the images alone at equal steps; `cifar`
+has the sizes and the budget of MAE's `cifar`.
+Modalities of the others are functions of the image (`maskjax.modalities`), each in a network: in
 --config.model.depth_map.modality.fn=mypackage.labels:depth one that was trained to tell depth, say.
-Deviations: maps that come with the data (depth, labels) are not read, some 150 lines: a kind of
-several arrays an example (in folders rgb/, depth/ and semseg/ of the same names), crops and flips
-that act on all alike, with nearest neighbours for labels, and classes and deviations of each map in
-the record. Queries, keys and values are drawn as one matrix, in the public code as three, whose
-Xavier bounds are wider. Positions are a table whose first half encodes the column, theirs the row.
-The paper's depth and semantic labels come of networks (DPT-Hybrid, Mask2Former with 133 classes);
-in their place stand, of the same shape, a band of detail (one channel, absolute error) and a
-segmentation by 133 colours at a quarter of the resolution. So depth is scaled by the mean and
-deviation of the training images, not by those of each map without its extreme tenths. The encoder
-and each decoder end in a normalisation (3,584 numbers of 97,920,656). The decoder of labels
-computes in bfloat16 as the others do, its logits are float32. Statistics and colours are those of
-the first 1,024 training images, as augmented.
+Deviations: labels of no class (a value above the others) are refused. Queries, keys and values are
+drawn as one matrix, in the public code as three, whose Xavier bounds are wider. Positions are a
+table whose first half encodes the column, theirs the row. The paper's depth and semantic labels
+come of networks (DPT-Hybrid, Mask2Former with 133 classes); in their place stand, of the same
+shape, a band of detail (one channel, absolute error) and a segmentation by 133 colours at a quarter
+of the resolution. So this depth is scaled by the mean and deviation of the training images; that of
+`given`, as theirs, by those of each map without its extreme tenths. The encoder and each decoder
+end in a normalisation (3,584 numbers of 97,920,656). The decoder of labels computes in bfloat16 as
+the others do, its logits are float32. Statistics and colours are those of the first 1,024 training
+images, as augmented.
 """
 
 from typing import Any
@@ -95,7 +95,6 @@ def asked(
 LABELS = "recover.patch_cross_entropy"
 
 NOTE = dict(
-  held="partly: maps that come with the data are not read, all are functions of the image",
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=97_920_656),
   counted="public code: beside_multimae.py",
   laptop=dict(shape=(32, 32, 3), classes=10, examples=5000),
@@ -222,6 +221,20 @@ def laptop(c: ConfigDict) -> None:
   c.evals.masked_reconstruction.update(masks)
   c.evals.modalities.examples = 512
   c.checkpoint.every, c.log.every = 0, 50
+
+
+@lab.preset("laptop")
+def given(c: ConfigDict) -> None:
+  """`laptop` of depth and labels that come with the images, at --config.data.maps.depth.path."""
+  c.data.name, c.data.size = "folder", (32, 32)
+  c.data.maps = dict(depth=dict(path=""), semseg=dict(path="", classes=8))
+  modalities(c, (4, 4))
+  c.over.order = ("image", "depth", "semseg")
+  c.over.parts.depth = dict(fn="over.patches", patch=(4, 4), field="depth", channels=1)
+  c.over.parts.semseg = dict(fn="over.labels", patch=(4, 4), field="semseg")
+  c.over.parts.semseg.classes = c.data.maps.semseg.get_ref("classes")
+  c.losses.depth = asked("depth", loss="recover.absolute_error")
+  c.losses.semseg = asked("semseg", loss=LABELS)
 
 
 @lab.preset("laptop")

@@ -19,6 +19,7 @@ def patches(
   patch: Sequence[int],
   field: str = "",
   shape: Sequence[int] | None = None,
+  channels: int | None = None,
 ) -> Over:
   """Patches of a field: $x \\in \\mathbb{R}^{space \\times c} \\to [n, p]$, in row-major order.
 
@@ -30,6 +31,7 @@ def patches(
     patch: sides of a patch, one for each axis of space.
     field: of the batch; that of the kind of data unless said.
     shape: of the field, `(*space, channels)`; the record's unless said.
+    channels: of a field that has others than the record says.
 
   Returns:
     Positions of `p = prod(patch) · channels` values, "nhwpqc" as published MAE weights have it.
@@ -43,8 +45,9 @@ def patches(
   ((2, 2), 6, (1, 4, 6))
   """
   sides, whole = tuple(patch), tuple(record.shape if shape is None else shape)
-  grid, channels = patch_grid(whole[:-1], sides), whole[-1]
-  width = math.prod(sides) * channels
+  whole = whole if channels is None else (*whole[:-1], channels)
+  grid, deep = patch_grid(whole[:-1], sides), whole[-1]
+  width = math.prod(sides) * deep
 
   def read(batch: Batch) -> Positions:
     values = field_of(record, field, batch)
@@ -56,7 +59,7 @@ def patches(
     return Positions(jnp.where(there[..., None], cut, 0), there)
 
   def back(values: Array) -> Array:
-    return unpatchify(values, sides, grid, values.shape[-1] * channels // width)
+    return unpatchify(values, sides, grid, values.shape[-1] * deep // width)
 
   return Over(grid, width, read, back, cell=sides, shape=whole)
 
@@ -76,16 +79,16 @@ def labels(
     patch: sides of a patch, one for each axis of space.
     classes: how many labels there are.
     field: of the batch that holds the map.
-    shape: of the field, `(*space, 1)`; the record's unless said.
+    shape: of the field, `(*space, 1)`; the space of the record unless said.
 
   Raises:
     BadInput: as `patches`.
 
-  >>> labels(record=Record("image", (4, 6, 3), {}), patch=(2, 3), classes=5, field="map",
-  ...        shape=(4, 6, 1)).classes
-  5
+  >>> made = labels(record=Record("image", (4, 6, 3), {}), patch=(2, 3), classes=5, field="map")
+  >>> made.classes, made.shape
+  (5, (4, 6, 1))
   """
-  made = patches(record=record, patch=patch, field=field, shape=shape)
+  made = patches(record=record, patch=patch, field=field, shape=shape, channels=1)
   return made._replace(classes=classes)
 
 
