@@ -33,6 +33,7 @@ def finetune(
   steps: int = 0,
   labels: int = 0,
   draws: int = 1,
+  scratch: bool = False,
   batch_size: int = 256,
   learning_rate: float = 1e-3,
   warmup: float = 0.1,
@@ -64,6 +65,9 @@ def finetune(
     steps: optimiser steps; overrides `epochs` if positive.
     labels: examples of each class to train on; 0: all.
     draws: how often these are drawn and trained on.
+    scratch: whether at step 0 each draw begins from an initialisation of its own: what comes of
+      training from scratch is then a mean over these too, which differ by more than the labels do.
+      Not for runs that begin from given weights.
     batch_size: examples in a batch, in training and in scoring.
     learning_rate: peak rate for a batch of 256.
     warmup: share of the steps in which the rate rises.
@@ -126,8 +130,9 @@ def finetune(
       begun = start(first, classes)
       tx = tuning(begun).tx
       advance = _advance(loss, tx)
+    own = _fresh(context, key, first, begun) if scratch and context.step == 0 else begun
     # A copy, as a step takes the memory of what it is given.
-    params = jax.tree.map(jnp.copy, begun)
+    params = jax.tree.map(jnp.copy, own)
     params, value = _tuned(advance, params, tx.init(params), itertools.chain([first], batches))
     scores.append(_score(context, classify, params, test, batch_size))
   found = {"accuracy": float(np.mean(scores)), "loss": value}
@@ -225,6 +230,14 @@ def _features(
     return params | head
 
   return start, pooled
+
+
+def _fresh(context: Context, key: Any, batch: Batch, begun: Leaves) -> Leaves:
+  """The parameters that training starts from, initialised anew; the head, which is zero, stays."""
+  made = context.task.final(jax.jit(context.task.init)(stream(key, "init"), batch))["params"]
+  anew = traverse_util.flatten_dict(made, sep="/")
+  placed: Leaves = context.mesh.place({k: anew.get(k, leaf) for k, leaf in begun.items()}, begun)
+  return placed
 
 
 def _read(function: Callable[[Leaves], Any], leaves: Mapping[str, Array]) -> set[str]:

@@ -132,6 +132,32 @@ def test_several_draws_of_labels_are_trained_on_one_by_one(context, monkeypatch)
   assert seeds[3] == seeds[0]
 
 
+def test_from_scratch_each_draw_has_an_initialisation_of_its_own(context, monkeypatch):
+  keys, begun = [], []
+
+  def init(key, batch):
+    keys.append(key)
+    params = jax.tree.map(lambda x: x + jax.random.uniform(key), context.variables["params"])
+    return {"params": params}
+
+  context.task.init = init
+  tuned = lambda advance, params, *_: (begun.append(params) or params, 0.0)
+  monkeypatch.setitem(finetune.__globals__, "_tuned", tuned)
+  settings = dict(labels=8, draws=3, steps=3, scratch=True, **SETTINGS)
+  finetune(context, **settings)
+  start = np.asarray(context.variables["params"]["encoder"]["embed"]["kernel"])
+  moved = [np.asarray(p["encoder/embed/kernel"]) - start for p in begun]
+  assert len({x.tobytes() for x in moved}) == 3
+  assert all(np.ptp(x) < 1e-6 < x.min() for x in moved)
+  assert not any(p["head/kernel"].any() for p in begun)
+  # What was trained begins as it is, with the same labels.
+  context.step = 9
+  finetune(context, **settings)
+  for params in begun[3:]:
+    np.testing.assert_array_equal(params["encoder/embed/kernel"], start)
+  assert len(begun) == 6
+
+
 def test_padding_is_not_counted(context):
   odd = finetune(context, steps=1, **{**SETTINGS, "batch_size": 56})  # 192 = 3 · 56 + 24
   real = context.examples
