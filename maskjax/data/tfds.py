@@ -1,5 +1,7 @@
 """TFDS sets of images or text by name, read at random and without TensorFlow."""
 
+import contextlib
+import contextvars
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -18,6 +20,7 @@ from maskjax.errors import BadInput, nearest, unknown
 from maskjax.record import Record
 
 _OURS = ("digits",)
+_DOWNLOADS = contextvars.ContextVar("downloads", default=True)
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
@@ -128,6 +131,16 @@ def open(
   return made
 
 
+@contextlib.contextmanager
+def not_downloaded() -> Iterator[None]:
+  """Within it a set that is not on this machine is refused, not downloaded."""
+  before = _DOWNLOADS.set(False)
+  try:
+    yield
+  finally:
+    _DOWNLOADS.reset(before)
+
+
 def _texts_in(value: Any, path: Sequence[str]) -> Iterator[str]:
   """All texts at a path of nested features, some of which are sequences."""
   if isinstance(value, Mapping):
@@ -204,6 +217,9 @@ def _builder(tfds: Any, name: str, data_dir: str | None) -> Any:
 def _prepare(create: Callable[[], Any], name: str) -> Any:
   """The builder of a set that is there, prepared now or before, by this process or another."""
   builder = create()
+  if not _DOWNLOADS.get() and name not in _OURS and not builder.is_prepared():
+    said = "a run downloads it, a check does not; data.name='tiny' checks all but the data"
+    raise BadInput(f"data set {name!r} is not prepared on this machine: {said}")
   try:
     builder.download_and_prepare(file_format="array_record")
   except ImportError as error:

@@ -181,6 +181,16 @@ def test_a_set_that_another_process_prepared_meanwhile_is_used():
   assert source._prepare(lambda: next(builders), "x") is later
 
 
+def test_within_a_check_nothing_is_downloaded():
+  there = Builder(AssertionError("downloads"), there=True)
+  with source.not_downloaded():
+    with pytest.raises(BadInput, match="'x' is not prepared on this machine: a run downloads it"):
+      source._prepare(lambda: Builder(AssertionError("downloads")), "x")
+    assert source._prepare(lambda: there, "x") is there
+  with pytest.raises(BadInput, match="could not be prepared: no route"):
+    source._prepare(lambda: Builder(OSError("no route")), "x")
+
+
 def test_captions_lie_in_features_or_in_sequences_of_them():
   said = lambda example, feature: source._Files([example], "set", "image", "").captions(feature)
   assert said({"text": b"a cat"}, "text") == [("a cat",)]

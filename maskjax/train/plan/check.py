@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from maskjax.data import tfds
 from maskjax.errors import unknown
 from maskjax.sections import find
 from maskjax.task.answers import Needs, needed
@@ -27,6 +28,8 @@ Config = Mapping[str, Any]
 def check(config: Config, workdir: str = "") -> str:
   """Opens the data and builds task, parameters and optimizer as a run would; nothing is written.
 
+  Nothing is downloaded either: a data set of TFDS that is not on this machine is refused.
+
   Args:
     config: of a run.
     workdir: where it would run, "" for nowhere yet: a run there must be of the same identity, on
@@ -42,16 +45,16 @@ def check(config: Config, workdir: str = "") -> str:
   job = config.get("job", "train")
   if job not in JOBS:
     raise unknown("job", job, JOBS)
-  with remote.mirrored(workdir or os.devnull) as place:
+  with remote.mirrored(workdir or os.devnull) as place, tfds.not_downloaded():
     folder = pathlib.Path(place)
     check_identity(folder, config)
     first = stages.needed(config, folder)
     parts = make_parts(config, known=known_record(folder))
     check_data(folder, parts)
-  said = [_said(config, parts)]
-  for path, stage in first.items():
-    config = checked(plain(stage))
-    said.append(f"stage {path.name}\n{_said(config, make_parts(config))}")
+    said = [_said(config, parts)]
+    for path, stage in first.items():
+      config = checked(plain(stage))
+      said.append(f"stage {path.name}\n{_said(config, make_parts(config))}")
   return "\n\n".join(said)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from maskjax import lab
+from maskjax.data import tfds as data_sets
 from maskjax.errors import BadInput
 from maskjax.train.log.loggers import bind_loggers
 from maskjax.train.plan.check import check
@@ -107,3 +108,13 @@ def test_the_name_of_the_test_split_is_enough_and_data_of_before_are_asked_for(t
   config.optimiser = {}
   with pytest.raises(BadInput, match="unknown config field 'optimiser'"):
     check(config)
+
+
+def test_it_downloads_nothing(monkeypatch):
+  asked = []
+  monkeypatch.setattr(
+    data_sets, "_prepare", lambda *_: asked.append(data_sets._DOWNLOADS.get()) or 1 / 0
+  )
+  with pytest.raises(ZeroDivisionError):
+    check(lab.read("mae:laptop"))
+  assert asked == [False]
