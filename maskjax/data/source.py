@@ -1,6 +1,7 @@
 """What all data looks like to the pipeline: a sequence of examples, each a dictionary of arrays."""
 
 import operator
+import os
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Protocol, SupportsIndex, runtime_checkable
@@ -59,6 +60,24 @@ class Part:
 def same(value: Any) -> Any:
   """What was given."""
   return value
+
+
+def no_paths(examples: Any, what: str, cure: str) -> None:
+  """Refuses names of files where `preprocess` takes what is in them.
+
+  Raises:
+    BadInput: a path, or a list with one in it.
+
+  >>> no_paths(["cat.jpg"], "images", "PIL.Image.open(path)")
+  Traceback (most recent call last):
+  ...
+  maskjax.errors.BadInput: preprocess takes images, got the path 'cat.jpg': PIL.Image.open(path)
+  """
+  path = (str, bytes, os.PathLike)
+  several = examples if isinstance(examples, list | tuple) else ()
+  for one in (examples, *several):
+    if isinstance(one, path):
+      raise BadInput(f"preprocess takes {what}, got the path {os.fspath(one)!r}: {cure}")
 
 
 def inside(index: SupportsIndex, size: int) -> int:

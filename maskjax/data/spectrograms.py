@@ -13,7 +13,7 @@ from maskjax.data import kinds
 from maskjax.data.augment import normalise
 from maskjax.data.batch import Batch
 from maskjax.data.images import evenly
-from maskjax.data.source import Example, Source, inside, whole
+from maskjax.data.source import Example, Source, inside, no_paths, whole
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.spectrogram import log_mel
@@ -134,8 +134,9 @@ def preprocess(
     **mel: as in `of`.
 
   Raises:
-    BadInput: a single recording, or values that are no samples; the cure is named.
+    BadInput: a single recording, a path, or values that are no samples; the cure is named.
   """
+  no_paths(recordings, "recordings", "[soundfile.read(path)[0] for path in paths]")
   if isinstance(recordings, np.ndarray) and recordings.ndim == 1:
     raise BadInput("preprocess takes a list of recordings, got a single one: [recording]")
   audio = [_audio(recording)[:length] for recording in recordings]

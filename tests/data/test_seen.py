@@ -2,6 +2,7 @@
 
 import functools
 import io
+import pathlib
 import types
 
 import numpy as np
@@ -78,6 +79,8 @@ def test_what_a_trained_run_takes(image):
     ([KNOWN.astype(np.int64) * 300], r"integers of an image lie in \[0, 255\]"),
     ([KNOWN[..., :1]], r"1 channels, the run's have 3: image\.convert\('RGB'\)"),
     ([KNOWN[..., 0]], "1 channels, the run's have 3"),
+    ("a.jpg", r"got the path 'a.jpg': \[PIL.Image.open\(path\)"),
+    ([KNOWN, pathlib.Path("a.jpg")], "got the path 'a.jpg'"),
     ([np.zeros(7)], r"numbers \[h, w\] or \[h, w, c\]"),
     ([np.full((5, 4, 3), np.nan)], "floats of an image"),
   ],

@@ -125,6 +125,7 @@ def test_a_run_on_spectrograms_takes_recordings(tmp_path):
     ([np.full(9, 300.0)], r"lie in \[-1, 1\], got up to 300: divide them"),
     ([np.full(9, np.nan)], r"lie in \[-1, 1\]"),
     ([np.zeros((2, 3, 4))], r"samples \[n\] or \[n, channels\], got float64 \(2, 3, 4\)"),
+    (["a.wav"], r"got the path 'a.wav': \[soundfile.read\(path\)"),
     ([np.zeros(0)], r"got float64 \(0,\)"),
     ([np.zeros(9, np.uint8)], "got uint8"),
   ],

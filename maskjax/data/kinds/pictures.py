@@ -13,7 +13,7 @@ from maskjax.data import augment as augmentations
 from maskjax.data.batch import Batch
 from maskjax.data.kinds.base import Kind, Ready, Scale, Shapes, array, label, labels, words
 from maskjax.data.maps import checked, standardised
-from maskjax.data.source import Example, Source, same
+from maskjax.data.source import Example, Source, no_paths, same
 from maskjax.data.statistics import mean_std
 from maskjax.errors import BadInput
 from maskjax.record import Record
@@ -188,9 +188,10 @@ def _preprocess(images: Sequence[Any], record: Record) -> Batch:
   """Images of any size are resized, cropped at the centre and normalised.
 
   Raises:
-    BadInput: a single image, another number of channels, or values out of the range that the run's
-      images have; the cure is named.
+    BadInput: a single image, a path, another number of channels, or values out of the range that
+      the run's images have; the cure is named.
   """
+  no_paths(images, "images", "[PIL.Image.open(path) for path in paths]")
   channels, dims = record.shape[-1], getattr(images, "ndim", 0)
   last = images.shape[-1] if isinstance(images, np.ndarray) else 0
   if hasattr(images, "convert") or dims == 2 or (dims == 3 and last == channels):
