@@ -55,8 +55,8 @@ class WithMaps:
 
   def content_of(self, index: int) -> bytes:
     """What changes where one of the files does."""
-    each = [self.images, *(own.files for own in self.maps.values())]
-    return b"".join(files.content_of(index) for files in each)
+    maps = b"".join(own.files.content_of(index) for own in self.maps.values())
+    return self.images.content_of(index) + maps
 
 
 def checked(maps: Mapping[str, Mapping[str, Any]], taken: Sequence[str] = ()) -> dict[str, int]:

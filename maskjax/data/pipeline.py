@@ -104,7 +104,8 @@ def load(
     kwargs = {"scale": tiny.fitted(scale or {}, {**kwargs, "size": size, "maps": maps})}
     kwargs["splits"] = [split for split in (train, test) if split]
     size, limit, classes, mel, captions, on_error = None, None, None, None, None, "raise"
-  given = {k: v for k, v in [("size", size), ("on_error", on_error)] if v not in (None, "raise")}
+  of_reader: list[tuple[str, Any]] = [("size", size), ("on_error", on_error)]
+  given = {k: v for k, v in of_reader if v not in (None, "raise")}
   if captions is not None and "column" in captions:
     captions = dict(captions)
     given["captions"] = captions.pop("column")

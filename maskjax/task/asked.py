@@ -94,5 +94,6 @@ def told(parts: Parts) -> str:
   """
   shown = f"{ANSWER}views" if "views" in parts.answers else "pictures"
   source, graph = (MAIN, "predicted_values"), parts.graph
-  there = parts.aim is not None and source in graph.nodes
-  return parts.aim.told if there and (MAIN, shown) in graph.dependents([source]) else ""
+  if parts.aim is None or source not in graph.nodes:
+    return ""
+  return parts.aim.told if (MAIN, shown) in graph.dependents([source]) else ""

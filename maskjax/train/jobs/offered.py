@@ -51,7 +51,7 @@ def results(parts: Parts, workdir: pathlib.Path) -> str:
 
 def _shows(section: Mapping[str, Any] | None) -> bool:
   """Whether an evaluator runs that looks at a task's views."""
-  return on(section) and "views" in needed(find(section["fn"])).answers
+  return section is not None and on(section) and "views" in needed(find(section["fn"])).answers
 
 
 def _packages(section: Mapping[str, Any]) -> Iterator[str]:
