@@ -13,6 +13,7 @@ Measured: CIFAR-10, photographs, a stand-in for ultrasound, `laptop`, 400 steps 
        | `laptop`          | not measured  | not measured  | not measured          |
        | `sharp`           | not measured  | not measured  | not measured          |
 
+       What the blur is worth: *not measured*.
 Run:   maskjax --config=deblurring_mae:laptop --workdir=runs/deblurring
        --config.data.name=zip --config.data.path=cifar10.zip
 
