@@ -22,6 +22,7 @@ collect_ignore_glob = [
   "golden/parts_*.py",
   "check_*.py",
   "*/check_*.py",
+  "*/gcs_server.py",
 ]
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -43,7 +44,7 @@ os.environ["XLA_FLAGS"] = " ".join((*FAST_TO_COMPILE, os.environ.get("XLA_FLAGS"
 gc.set_threshold(10_000, 10, 10)
 
 # Bytes that a worker may take before it forgets what it compiled.
-MOST_RESIDENT = 3e9
+MOST_RESIDENT = 1e9
 
 
 def beside(name):

@@ -180,20 +180,18 @@ def laptop(c: ConfigDict) -> None:
 def speeches(c: ConfigDict) -> None:
   """BERT's masking on the speeches of nine plays: what methods of this family stand beside."""
   c.select.select.ratio, c.hide.shares = 0.15, (0.8, 0.1, 0.1)
-  c.data = dict(
+  c.data.update(
     name="labelled_text",
-    path="",
     documents="\n\n",
     heading=":\n",
     sections=PLAYS,
     label="section",
     least=60,
     split=(0.8, 0.0, 0.2),
-    unit="bpe",
     vocabulary=1024,
     length=96,
-    collocations=dict(size=0),
   )
+  c.data.collocations.size = 0
   c.batch_size, c.eval_batch_size, c.total_steps = 16, 64, 600
   c.optimizer.warmup_steps = 60
   c.checkpoint.every = 600

@@ -81,7 +81,7 @@ def open(
   r"""Opens texts with labels: a table, lines of JSON, a folder, or one file cut into texts.
 
   - `x.csv`, `x.tsv`, `x.jsonl` (zipped by gzip too), or a folder or zip of them: a row a text, its
-    columns "text" and "label". Files called `train.csv`, `test.jsonl` and so on are the splits.
+    columns "text" and "label". Files that are called after splits, train.csv say, are these.
   - A folder or zip of text files: `split/class/x.txt` or `class/x.txt`, as images lie.
   - A text file: `documents` separates its texts. With `heading` each begins with one, which is cut
     off; labels are these headings, or `sections`, told by the words with which the first text of

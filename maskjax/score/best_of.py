@@ -15,8 +15,8 @@ def best_of(scores: Float[Array, "s *b n"], worth: Float[Array, "s *b"]) -> Floa
   Returns:
     The scores of one candidate an example.
 
-  >>> best_of(jnp.array([[0.1, 0.9], [0.7, 0.3]]), jnp.array([1.0, 2.0])).round(1).tolist()
-  [0.7, 0.3]
+  >>> best_of(jnp.array([[0.25, 0.75], [0.5, 0.125]]), jnp.array([1.0, 2.0])).tolist()
+  [0.5, 0.125]
 
   Source: Sadeq, Xu, McAuley, "InforMask", 2022, section 3, where candidates are random masks.
   """

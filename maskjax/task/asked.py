@@ -88,7 +88,7 @@ def _unsaid(name: str) -> dict[str, Any]:
 
 
 def told(parts: Parts) -> str:
-  """What predictions are given of the truth on their way into `views`, in words; see `Task.told`.
+  """What predictions are given of the truth on their way into `views`, in words.
 
   It is nothing where views are made otherwise, or no target is decoded for them.
   """

@@ -94,7 +94,9 @@ def pyramidal(shapes: Shapes, *, density: float, order: Sequence[str] = ()) -> D
   Raises:
     BadInput: a density outside [0, 1], or a leaf that no pattern of `order` names.
 
-  >>> pyramidal({"last": (4, 4), "first": (4, 4)}, density=0.375, order=("first", "last"))
+  >>> layers = {"last": (4, 4), "first": (4, 4)}
+  >>> found = pyramidal(layers, density=0.375, order=("first", "last"))
+  >>> {name: round(share, 6) for name, share in found.items()}
   {'last': 0.25, 'first': 0.5}
 
   Gadhikar, Mukherjee, Burkholz, "Why Random Pruning Is All We Need to Start Sparse", 2023,

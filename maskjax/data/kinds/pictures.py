@@ -90,7 +90,7 @@ def _image_ready(
 
   `looks` names further fields of a training example, each the same image augmented by itself.
   `maps` are fields that are cropped and flipped as the image is; numbers are standardised map by
-  map, see `maps.standardised`.
+  map, see `maskjax.data.maps`.
   """
   size = record.shape[0], record.shape[1]
   if looks and (taken := {*source[0], *TAKEN} & {*looks}):

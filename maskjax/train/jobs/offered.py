@@ -35,7 +35,7 @@ def jobs(parts: Parts) -> Iterator[str]:
 def results(parts: Parts, workdir: pathlib.Path) -> str:
   """Where the results of a run lie, the commands that continue, evaluate and view it, and a note.
 
-  The note is on what flatters its pictures and errors, see `Task.told`.
+  The note is on what flatters its pictures and errors, see `maskjax.task.base.Task.told`.
   """
   written = ("config.json", "metrics.jsonl", "checkpoints", "views", "seeds")
   there = [name for name in written if (workdir / name).exists()]

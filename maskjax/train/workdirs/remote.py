@@ -7,7 +7,7 @@ at the end. Arrays go straight to the store and back where tensorstore can, see 
 stores they are copied when they are read, and pushed. Of several processes each writes its part of
 a checkpoint, the first all else. A checkpoint's sealed digest goes last, when all parts are there,
 and its predecessors after it, so that the store always holds a whole one. A store that does not
-answer is asked again for half a minute, see `store`.
+answer is asked again for half a minute, see `maskjax.data.store`.
 
 Object stores have no locks: that no other machine writes to the same URL is the user's to see to.
 """
