@@ -204,13 +204,17 @@ def stopped(site):
 
 @pytest.fixture(scope="module")
 def resumed(site, stopped):
-  """The same run, let go on to its end; what was said.
+  """The same run, killed in a save and then let go on to its end; what became of both.
 
-  The processes that end it do the other jobs too, of what they read from the store.
+  The processes that end it do the other jobs too, of what they read from the store. Killed as a
+  folder of this machine: what two processes put into the store is a whole run.
   """
-  statuses, said = site(stopped[1], 2, THEN="evaluate view")
+  workdir, url, *_ = stopped
+  killed = site("store/run", 2, act=f"0 save 9 parent {int(signal.SIGKILL)}")
+  half = [p for p in (workdir / "checkpoints").iterdir() if "tmp" in p.name]
+  statuses, said = site(url, 2, THEN="evaluate view")
   assert statuses == [0, 0], last_lines(said)
-  return said
+  return *killed, half, said
 
 
 def named(statuses, said, wanted, lost):
@@ -229,11 +233,17 @@ def test_a_signal_to_one_saves_one_step_for_all(stopped):
   assert len(set(lines)) == 1
   assert "SIGTERM at process 1" in lines[0]
   step = int(lines[0].partition(" at step ")[2].partition(":")[0])
-  assert 5 <= step < 9
+  assert 5 <= step < 9  # so that what follows finds a step 9 to be killed in
   assert saved == bytes([step])
 
 
-def test_what_was_stopped_ends_as_if_it_had_not_been(stopped, resumed, whole):
+def test_who_was_killed_in_a_save_is_named(resumed):
+  statuses, said, half, _ = resumed
+  named(statuses, said, [-9, 75], "process 0 (%s) vanished")
+  assert half  # what was half-written
+
+
+def test_what_was_stopped_and_killed_ends_as_if_it_had_not_been(stopped, resumed, whole):
   assert final(stopped[0]) == final(whole[0])
   trained = rows(whole[0])
   assert rows(stopped[0])[: len(trained)] == trained
@@ -241,7 +251,7 @@ def test_what_was_stopped_ends_as_if_it_had_not_been(stopped, resumed, whole):
 
 def test_the_other_jobs_read_a_store(stopped, resumed, whole):
   workdir, url, *_ = stopped
-  before, said = rows(whole[0]), resumed
+  before, said = rows(whole[0]), resumed[-1]
   evaluation, _, views = printed(said)[0].partition("masks: ")
   assert evaluation.strip()
   assert views.startswith(f"{url}/views")
@@ -255,15 +265,14 @@ def evaluated(found):
   return {k: v for k, v in found[-1].items() if k.startswith("eval/")}
 
 
-def test_who_is_killed_in_a_save_is_named_and_another_count_goes_on(site, whole, monkeypatch):
+def test_a_run_goes_on_with_other_counts_of_processes_and_devices(site, whole, monkeypatch):
   # Cut over devices of both processes, of which each writes its cells.
   words = ["--config.mesh.preset=fsdp"]
-  act = f"0 save 9 parent {int(signal.SIGKILL)}"
+  act = f"1 step 7 self {int(signal.SIGKILL)}"
   statuses, said = site("2x2", 2, devices=2, act=act, words=words)
-  named(statuses, said, [-9, 75], "process 0 (%s) vanished")
+  named(statuses, said, [75, 75], "process 1 (%s) was killed by SIGKILL")
   assert f"2 devices simulated with {threads.needed(2)} threads: PJRT_NPROC" in said[0][1]
   workdir, order, batches = site.folder / "2x2", read(site, 2), loop.pipeline.batches
-  assert [p for p in (workdir / "checkpoints").iterdir() if "tmp" in p.name]  # half-written
 
   def seen(*args, position=0, **kwargs):
     for batch in batches(*args, position=position, **kwargs):
