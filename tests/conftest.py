@@ -43,7 +43,8 @@ os.environ["XLA_FLAGS"] = " ".join((*FAST_TO_COMPILE, os.environ.get("XLA_FLAGS"
 # an eighth of the suite's time.
 gc.set_threshold(10_000, 10, 10)
 
-# Bytes that a worker may take before it forgets what it compiled.
+# Bytes that a worker may take before it forgets what it compiled. With 3e9 the suite took longer,
+# 2,144 CPU-seconds where it takes 1,963 with this (one run each).
 MOST_RESIDENT = 1e9
 
 
@@ -116,7 +117,7 @@ def compile_cache(tmp_path_factory):
 def forgotten():
   """Forgets compiled functions after a file if much memory is taken: over a suite they fill it.
 
-  Not after each: the next would trace and load anew what both call, a third of its time.
+  Not after each: small files would trace and load anew what all call, a third of their time.
   """
   yield
   import jax
