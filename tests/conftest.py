@@ -41,7 +41,7 @@ os.environ["XLA_FLAGS"] = " ".join((*FAST_TO_COMPILE, os.environ.get("XLA_FLAGS"
 
 # Tracing makes many small objects that live on; every 700 of them Python would look for cycles, in
 # an eighth of the suite's time.
-gc.set_threshold(10_000, 10, 10)
+gc.set_threshold(100_000, 10, 20)
 
 # Bytes that a worker may take before it forgets what it compiled. With 3e9 the suite took longer,
 # 2,144 CPU-seconds where it takes 1,963 with this (one run each).
@@ -67,6 +67,11 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
   """Orders tests by what they share, see together.py."""
   beside("together").order(items)
+
+
+def pytest_collection_finish():
+  gc.collect()
+  gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -41,9 +41,15 @@ def best(
   All above a level, and the first of those at it: leaf after leaf, and within one by the index.
   `room` is `[*b, 1]` for rows, else `[]`.
   """
+  return _best(jax.lax.stop_gradient(list(leaves)), list(among), room, axis)
+
+
+# Traced once for all scores of a shape: a search is some hundred operations, and a run has many.
+@functools.partial(jax.jit, static_argnums=3)
+def _best(leaves: Leaves, among: Leaves, room: Array, axis: int | None) -> list[Array]:
   # Rows are ordered once; what is large is ordered in passing, which takes no memory.
   order = ordered if axis is None else lambda x: x
-  leaves = [x if axis is None else ordered(x) for x in jax.lax.stop_gradient(list(leaves))]
+  leaves = [x if axis is None else ordered(x) for x in leaves]
   pairs = list(zip(leaves, among, strict=True))
   low, high, reached, above = (_of_rows if axis is not None else _of_all)(pairs, room)
 
