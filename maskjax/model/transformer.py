@@ -150,12 +150,12 @@ def transformer(
   only each block's input for the backward pass and computes the rest again. With `scan` one block
   is compiled for all, which are met in a loop over their stacked parameters; not where they are
   drawn, nor with a cache. Blocks of which other things are asked, by `maskjax.model.layers`, are
-  met in a loop of their own. `pairs`, `kv_heads`, `segments`, `start` and `position_bias`, the same
-  in all blocks, are those of `Attention`; several `pairs` take turns, one a block, and as many
-  blocks are compiled. `activation`, `base`, `post_norm` and `layer_scale` are those of
-  `Block`; with `post_norm` there is no normalisation behind the blocks. A
-  `residual`, as of finer stages before these blocks, is added to what they make, before the last
-  normalisation.
+  met in a loop of their own. Without `scan` blocks that are alike are traced once. `pairs`,
+  `kv_heads`, `segments`, `start` and `position_bias`, the same in all blocks, are those of
+  `Attention`; several `pairs` take turns, one a block, and as many blocks are compiled.
+  `activation`, `base`, `post_norm` and `layer_scale` are those of `Block`; with `post_norm` there
+  is no normalisation behind the blocks. A `residual`, as of finer stages before these blocks, is
+  added to what they make, before the last normalisation.
 
   Raises:
     BadInput: no `pairs` to take turns, or with `scan` so many that they do not divide the blocks.
@@ -168,9 +168,13 @@ def transformer(
   # Inside a loop nothing is merged with what was computed before it.
   block = nn.remat(Block, prevent_cse=not scan) if remat else Block
   layers = [block(*sizes[i % len(turns)], name=f"block_{i:02d}") for i in range(depth)]
+  ones = [block(*own, parent=None) for own in sizes]
+  seen = valid, segments, None, position_bias
   if scan and start is None and not layers[0].is_initializing():
-    seen = valid, segments, None, position_bias
-    x = _scanned(x, seen, layers, [block(*own, parent=None) for own in sizes])
+    x = _scanned(x, seen, layers, ones)
+  elif start is None and all(map(_plain, layers)):
+    for one, layer in zip(itertools.cycle(ones), layers):
+      x = _met(one, {"params": layer.variables["params"]}, x, seen)
   else:
     for layer in layers:
       x = layer(x, valid, segments, start, position_bias)
@@ -179,6 +183,18 @@ def transformer(
     return x
   norm = nn.RMSNorm if gated else nn.LayerNorm
   return norm(epsilon=norm_eps, dtype=dtype, name="norm")(x)
+
+
+@partial(jax.jit, static_argnums=0)
+def _met(block: nn.Module, variables: Any, x: Array, seen: Sequence[Any]) -> Any:
+  """What an unbound block makes of the tokens; traced once for variables of the same shapes."""
+  return block.apply(variables, x, *seen)
+
+
+def _plain(layer: nn.Module) -> bool:
+  """Whether there is nothing to a bound block but its parameters."""
+  asked = any(map(layer.is_mutable_collection, (TAPS, "intermediates")))
+  return not (layer.is_initializing() or asked or {GATES, TAPS} & {*layer.variables})
 
 
 def _scanned(x: Array, seen: Sequence[Any], layers: list[Any], ones: list[Any]) -> Array:
