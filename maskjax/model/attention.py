@@ -1,6 +1,5 @@
 """Attention: the plain reference, exact about hidden keys, masks of pairs, and caches."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +10,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from maskjax.errors import BadInput
 from maskjax.hide.pairs import Predicate
-from maskjax.model import flash, tiles
+from maskjax.model import flash, recomputed, tiles
 from maskjax.model.places import NOWHERE, Places
 
 # With masks of pairs, more queries than these are met in tiles of so many queries and keys.
 BLOCK = 256
-# Logits that are met at once on a CPU: 1 MiB of them, about what a core keeps near.
-TILE = 1 << 18
 
 
 def attention(
@@ -36,8 +33,8 @@ def attention(
 
   `softmax(q kᵀ / √d + bias) v`, logits and softmax in float32. Keys where `valid` is False are
   not there: they, NaN or not, change neither output nor gradient; a query left without keys gives
-  zeros. `bias` is finite. `valid=None` is the plain layer. Where a CPU is the only device, many
-  heads are met a few at a time, and again in the backward pass; on TPUs, from
+  zeros. `bias` is finite. `valid=None` is the plain layer. On CPUs many heads are met a few at a
+  time, and again in the backward pass, see `maskjax.model.recomputed`; on TPUs, from
   `maskjax.model.flash.LEAST` queries and keys on, a Pallas kernel keeps no logits.
 
   `pairs` hides keys from single queries, likewise; see `maskjax.hide.pairs`. Query i stands at
@@ -94,9 +91,8 @@ def weights(
 def _ways(q: Array, k: Array, v: Array) -> dict[str, Callable[..., Array]]:
   """Faster ways to the same average, by the platform that has them."""
   ways: dict[str, Callable[..., Array]] = {}
-  # The loop over heads would run on every device alike, whichever lies where.
-  if math.prod(q.shape[:-1]) * k.shape[-2] > TILE and jax.device_count() == 1:
-    ways["cpu"] = _in_tiles
+  if recomputed.able(q, k):
+    ways["cpu"] = recomputed.attention
   if flash.able(q, k, v):
     ways["tpu"] = flash.attention
   return ways
@@ -108,18 +104,6 @@ def _mixed(q: Array, k: Array, v: Array, seen: Array | None, bias: Array | None 
     # Where every key is hidden the softmax is uniform, over values that are zero.
     logits = jnp.where(seen, logits, tiles.NEVER)
   return jax.nn.softmax(logits, axis=-1).astype(v.dtype) @ v
-
-
-def _in_tiles(q: Array, k: Array, v: Array, seen: Array | None) -> Array:
-  """A few heads at a time, so many that their logits stay in a CPU's cache, backward too."""
-  logits, heads = q.shape[-2] * k.shape[-2], math.prod(q.shape[:-2])
-  size = max(n for n in range(1, heads + 1) if heads % n == 0 and (n == 1 or n * logits <= TILE))
-  if seen is not None:
-    seen = jnp.broadcast_to(seen, (*q.shape[:-2], 1, k.shape[-2]))
-  cut = lambda x: x.reshape(heads // size, size, *x.shape[-2:])
-  # Inside a loop nothing is merged with what was computed before it.
-  again = jax.checkpoint(lambda one: _mixed(*one), prevent_cse=False)
-  return jax.lax.map(again, jax.tree.map(cut, (q, k, v, seen))).reshape(*q.shape[:-1], v.shape[-1])
 
 
 def _laid_out(

@@ -1,6 +1,7 @@
 """Attention on TPUs by JAX's Pallas kernel, which keeps no logits in memory."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -15,19 +16,22 @@ EDGES = (512, 256, 128)
 EXAMPLES, HEADS = ("slice", "data", "fsdp"), "tensor"
 
 
-def able(q: Float[Array, "*b h q d"], k: Float[Array, "*b h k d"], v: Array) -> bool:
-  """Whether this is for a TPU, large enough, and known how arrays lie on the devices.
+def placed() -> str | None:
+  """The platform that the code being traced is for, where it is known how arrays lie on devices.
 
   What is traced under a mesh, `jax.sharding.use_abstract_mesh`, is for the mesh's devices. Without
-  one the process must have a single device: nothing but a mesh can divide the kernel's work.
+  one the process must have a single device: nothing but a mesh can divide work among several.
   """
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty or mesh.abstract_device is None:
-    there, known = jax.default_backend(), jax.device_count() == 1
-  else:
-    there, known = mesh.abstract_device.platform, True
+    return jax.default_backend() if jax.device_count() == 1 else None
+  return mesh.abstract_device.platform
+
+
+def able(q: Float[Array, "*b h q d"], k: Float[Array, "*b h k d"], v: Array) -> bool:
+  """Whether this is for a TPU, large enough, and known how arrays lie on the devices."""
   large = min(q.shape[-2], k.shape[-2]) >= LEAST
-  return there == "tpu" and known and large and q.shape[-1] == v.shape[-1]
+  return placed() == "tpu" and large and q.shape[-1] == v.shape[-1]
 
 
 def attention(
@@ -38,23 +42,33 @@ def attention(
 ) -> Float[Array, "*b h q d"]:
   """`softmax(q kᵀ / √d) v` over the keys that are seen; values are zero where they are not.
 
-  A query that sees no key gets the mean of values that are zero. Under a mesh every device meets
-  the examples and heads that lie on it.
+  A query that sees no key gets the mean of values that are zero.
 
   Source: Dao et al., "FlashAttention", 2022; the kernel is `jax.experimental.pallas.ops.tpu`'s.
   """
+  every = jnp.ones((*q.shape[:-3], 1, 1, k.shape[-2]), bool) if seen is None else seen
+  return spread(_kernel, q, k, v, every)
+
+
+def spread(
+  kernel: Callable[..., Array],
+  q: Float[Array, "*b h q d"],
+  k: Float[Array, "*b h k d"],
+  v: Float[Array, "*b h k d"],
+  seen: Bool[Array, "*b 1 1 k"] | None,
+) -> Float[Array, "*b h q d"]:
+  """`kernel(q, k, v, seen)`, leading axes as one; under a mesh of the examples and heads there."""
   *batch, heads, n, d = q.shape
   flat = lambda x: x.reshape(math.prod(batch), *x.shape[len(batch) :])
-  every = jnp.ones((*batch, 1, 1, k.shape[-2]), bool) if seen is None else seen
-  arrays = [flat(x) for x in (q, k, v, every)]
+  arrays = [x if x is None else flat(x) for x in (q, k, v, seen)]
   mesh = jax.sharding.get_abstract_mesh()
-  if mesh.empty or mesh.manual_axes:
-    return _kernel(*arrays).reshape(*batch, heads, n, d)
+  if mesh.empty or mesh.manual_axes or mesh.size == 1:
+    return kernel(*arrays).reshape(*batch, heads, n, d)
   cut = tuple(axis for axis in EXAMPLES if axis in mesh.shape)
-  rows = cut if arrays[0].shape[0] % math.prod(mesh.shape[axis] for axis in cut) == 0 else None
+  rows = cut if math.prod(batch) % math.prod(mesh.shape[axis] for axis in cut) == 0 else None
   columns = HEADS if HEADS in mesh.shape and heads % mesh.shape[HEADS] == 0 else None
   own, shared = PartitionSpec(rows, columns), PartitionSpec(rows)
-  spread = jax.shard_map(_kernel, in_specs=(own, own, own, shared), out_specs=own, check_vma=False)
+  spread = jax.shard_map(kernel, in_specs=(own, own, own, shared), out_specs=own, check_vma=False)
   return spread(*arrays).reshape(*batch, heads, n, d)
 
 

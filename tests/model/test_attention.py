@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from maskjax import hide, reduce
 from maskjax.errors import BadInput
 from maskjax.hide.pairs import dense
+from maskjax.model import recomputed
 from maskjax.model.attention import Attention, attention, rotate
 from maskjax.train.plan.flops import count
 
@@ -117,7 +118,7 @@ def whole_slopes():
 
 @pytest.mark.parametrize("tile", TILED.values(), ids=TILED)
 def test_tiles_equal_the_whole_in_value_and_gradient(tile, whole_slopes, monkeypatch):
-  monkeypatch.setattr(module, "TILE", tile)
+  monkeypatch.setattr(recomputed, "TILE", tile)
   for valid in HIDDEN_KEYS.values():
     text = jax.jit(functools.partial(attention, valid=valid)).lower(*draw()).as_text()
     assert ("while" in text) == (tile < 150)
@@ -126,7 +127,7 @@ def test_tiles_equal_the_whole_in_value_and_gradient(tile, whole_slopes, monkeyp
 
 
 def test_tiles_are_met_outside_of_a_program_too(whole_slopes, monkeypatch):
-  monkeypatch.setattr(module, "TILE", TILED["each head"])
+  monkeypatch.setattr(recomputed, "TILE", TILED["each head"])
   q, k, v = draw()
   close(attention(q, k, v, valid=VALID), whole_slopes["masked"][1], **SUMS)
 
@@ -135,7 +136,7 @@ def test_tiles_keep_memory_and_the_count_of_flops(monkeypatch):
   x = jax.ShapeDtypeStruct((4, 4, 128, 8), jnp.float32)
   figures = []
   for tile in (128**2, 16 * 128**2):
-    monkeypatch.setattr(module, "TILE", tile)
+    monkeypatch.setattr(recomputed, "TILE", tile)
     loss = lambda q, k, v: attention(q, k, v).sum()
     slope = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).lower(x, x, x).compile()
     figures.append((slope.memory_analysis().temp_size_in_bytes, count(loss, x, x, x)))

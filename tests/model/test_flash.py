@@ -61,7 +61,7 @@ def test_every_device_meets_its_own_examples_and_heads():
   script = f"import runpy; runpy.run_path({path!r}, run_name='__main__')"
   done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
   assert done.returncode == 0, done.stderr
-  assert done.stdout == "3 of 3 on 8 devices\n"
+  assert done.stdout == "4 of 4 on 8 devices\n"
 
 
 @pytest.mark.parametrize(
