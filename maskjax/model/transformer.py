@@ -13,10 +13,28 @@ from jaxtyping import Array, Bool, Float, Int
 from maskjax.errors import BadInput
 from maskjax.hide.pairs import Predicate
 from maskjax.model.attention import Attention
+from maskjax.model.norm import LayerNorm
 from maskjax.model.places import GATES, NOWHERE, TAPS, Places
 
+
+def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
+  """`x Φ(x)`, Φ the distribution function of the standard normal distribution.
+
+  In float32 by the error function, as in PyTorch, which is cheaper on CPUs than its complement; in
+  lower precision by that, as 1 + erf(x) would have hardly a digit left below 0.
+
+  >>> gelu(jnp.array([-1.0, 0.0, 1.0])).round(4).tolist()
+  [-0.1587, 0.0, 0.8413]
+
+  Source: Hendrycks, Gimpel, "Gaussian Error Linear Units", 2016, equation 1.
+  """
+  if x.dtype != jnp.float32:
+    return nn.gelu(x, approximate=False)
+  return x * (0.5 + 0.5 * jax.lax.erf(x * 0.5**0.5))
+
+
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-  "gelu": partial(nn.gelu, approximate=False),
+  "gelu": gelu,
   "gelu_tanh": partial(nn.gelu, approximate=True),
   "quick_gelu": lambda x: x * nn.sigmoid(1.702 * x),
 }
@@ -98,9 +116,7 @@ class Block(nn.Module):
     """Tokens to tokens; see `Attention` for what they see of each other, `Places` for gates."""
     at = Places(self, x)
     x = at("input", x)
-    norm = partial(
-      nn.RMSNorm if self.gated else nn.LayerNorm, epsilon=self.norm_eps, dtype=self.dtype
-    )
+    norm = partial(nn.RMSNorm if self.gated else LayerNorm, epsilon=self.norm_eps, dtype=self.dtype)
     options = self.dtype, self.rotary, not self.gated, self.pairs, self.kv_heads, self.base
     mix = Attention(self.heads, *options, name="attention")
     sizes = (self.mlp, self.dtype) if self.gated else (self.mlp, self.dtype, self.activation)
@@ -181,7 +197,7 @@ def transformer(
   x = x if residual is None else x + residual
   if post_norm:
     return x
-  norm = nn.RMSNorm if gated else nn.LayerNorm
+  norm = nn.RMSNorm if gated else LayerNorm
   return norm(epsilon=norm_eps, dtype=dtype, name="norm")(x)
 
 
