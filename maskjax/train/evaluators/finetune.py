@@ -21,6 +21,7 @@ from maskjax.task.buckets import kept
 from maskjax.train.evaluators.context import Batch, Context, labelled
 from maskjax.train.evaluators.few import few
 from maskjax.train.optimizers.optimizer import optimizer
+from maskjax.train.setup.by_kind import by_kind
 
 Leaves = dict[str, Array]
 
@@ -130,9 +131,9 @@ def finetune(
       begun = start(first, classes)
       tx = tuning(begun).tx
       advance = _advance(loss, tx)
-    own = _fresh(context, key, first, begun) if scratch and context.step == 0 else begun
+      fresh = scratch and context.step == 0 and _fresh(context, first, begun)
     # A copy, as a step takes the memory of what it is given.
-    params = jax.tree.map(jnp.copy, own)
+    params = jax.tree.map(jnp.copy, fresh(key) if fresh else begun)
     params, value = _tuned(advance, params, tx.init(params), itertools.chain([first], batches))
     scores.append(_score(context, classify, params, test, batch_size))
   found = {"accuracy": float(np.mean(scores)), "loss": value}
@@ -232,12 +233,17 @@ def _features(
   return start, pooled
 
 
-def _fresh(context: Context, key: Any, batch: Batch, begun: Leaves) -> Leaves:
-  """The parameters that training starts from, initialised anew; the head, which is zero, stays."""
-  made = context.task.final(jax.jit(context.task.init)(stream(key, "init"), batch))["params"]
-  anew = traverse_util.flatten_dict(made, sep="/")
-  placed: Leaves = context.mesh.place({k: anew.get(k, leaf) for k, leaf in begun.items()}, begun)
-  return placed
+def _fresh(context: Context, batch: Batch, begun: Leaves) -> Callable[[Any], Leaves]:
+  """`key` to the parameters that training starts from, anew; the head, which is zero, stays."""
+
+  def init(key: Any) -> Leaves:
+    made = context.task.final(context.task.init(stream(key, "init"), batch))["params"]
+    anew = traverse_util.flatten_dict(made, sep="/")
+    return {name: anew[name] for name in begun if name in anew}
+
+  lies = jax.tree.map(lambda _: context.mesh.everywhere, jax.eval_shape(init, context.key))
+  made = by_kind(init, lies)
+  return lambda key: context.mesh.place({**begun, **made(key)}, begun)
 
 
 def _read(function: Callable[[Leaves], Any], leaves: Mapping[str, Array]) -> set[str]:

@@ -1,7 +1,9 @@
 """Functions of a key that make many leaves of few kinds, compiled once for each kind."""
 
 import functools
+import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -46,7 +48,11 @@ def by_kind(function: Callable[[jax.Array], Any], shardings: Any) -> Callable[[j
   @functools.cache
   def programs() -> tuple[list[_Kind], Any]:
     traced = jax.jit(function).trace(jax.random.key(0))
-    return _kinds(traced.jaxpr, jax.tree.leaves(shardings)), jax.tree.structure(traced.out_info)
+    kinds = _kinds(traced.jaxpr, jax.tree.leaves(shardings))
+    # Several processes compile in one order; where a debugger sees every value nothing is compiled.
+    if jax.process_count() == 1 and not jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+      kinds = _together(kinds)
+    return kinds, jax.tree.structure(traced.out_info)
 
   def call(key: jax.Array) -> Any:
     kinds, structure = programs()
@@ -107,6 +113,17 @@ def _kinds(closed: ClosedJaxpr, shardings: Sequence[Any]) -> list[_Kind]:
     whole = _Part(tuple(range(len(needed))), keys=(), rest=jaxpr.eqns)
     return [_Kind(compiled(whole, shardings), [whole])]
   return [_Kind(compiled(parts[0], lie), parts) for (_, lie), parts in groups.items()]
+
+
+def _together(kinds: Sequence[_Kind]) -> list[_Kind]:
+  """The kinds with their programs compiled, as many at a time as there are cores."""
+  key = jax.random.key(0)
+
+  def compiled(kind: _Kind) -> _Kind:
+    return kind._replace(run=kind.run.lower(key, kind.parts[0].folds).compile())  # type: ignore[attr-defined]
+
+  with ThreadPoolExecutor(os.cpu_count()) as pool:
+    return [*pool.map(compiled, kinds)]
 
 
 def _program(closed: ClosedJaxpr, part: _Part) -> Callable[..., Sequence[jax.Array]]:
