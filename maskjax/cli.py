@@ -185,6 +185,8 @@ def keep_compiled() -> None:
   """Has jax keep compiled programs between launches, where nobody said already that it should."""
   if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
     jax.config.update("jax_compilation_cache_dir", str(compile_cache()))
+    # A start compiles hundreds of programs, each in less than the second from which jax keeps them.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def configured(given: Flags, config: ConfigDict) -> ConfigDict:

@@ -8,7 +8,6 @@ import numpy as np
 from jax.scipy import special as traced
 from jax.scipy import stats
 from jaxtyping import Array, ArrayLike, Float, Real
-from scipy import special
 
 from maskjax.errors import BadInput
 from maskjax.pace import Schedule, clamp
@@ -27,6 +26,8 @@ def beta(a: float, b: float) -> Schedule:
   """
   if not (a > 0 and b > 0):
     raise BadInput(f"beta: a and b must be positive, got {a} and {b}")
+
+  from scipy import special  # takes half a second, which other schedules need not pay
 
   # Points close to each other both in u and in x, as the curve may be steep or flat at its ends.
   grid = np.linspace(0, 1, 1 << 12)
@@ -65,6 +66,8 @@ def truncated_normal(mean: float, deviation: float, low: float, high: float) -> 
   """
   if not (deviation > 0 and low < high):
     raise BadInput(f"truncated_normal: {deviation=} must be positive, {low=} below {high=}")
+  from scipy import special
+
   first, last = (float(special.ndtr((x - mean) / deviation)) for x in (low, high))
 
   def value(u: Real[ArrayLike, "*b"]) -> Float[Array, "*b"]:

@@ -20,6 +20,7 @@ from maskjax.train.log import metrics, progress
 from maskjax.train.log.loggers import open_writers
 from maskjax.train.log.profiler import Profiler
 from maskjax.train.log.summary import read_metrics, seconds
+from maskjax.train.mesh.mesh import bytes_per_device
 from maskjax.train.optimizers.rules import overview
 from maskjax.train.plan import flops
 from maskjax.train.pod.member import me
@@ -35,6 +36,9 @@ from maskjax.train.workdirs.workdir import write_config, write_record
 from maskjax.view.grid import save_png
 
 log = logging.getLogger("maskjax")
+
+# Bytes of a device's part of the state that may lie there twice until the first step is made.
+LIGHT = 1 << 28
 
 
 def fit(
@@ -99,7 +103,9 @@ class Run:
     config, total = self.parts.config, self.parts.total_steps
     first = int(state.step) + 1
     self._describe(state)
-    if first == 1 or self.unevaluated(first - 1):
+    looks = first == 1 or self.unevaluated(first - 1)
+    begun = self._kept(state, first) if looks else None
+    if looks and begun is None:
       self._evaluate(state, first - 1)
     if self.ended:
       self._save(state, first - 1, position)
@@ -123,6 +129,11 @@ class Run:
           batch = self.parts.mesh.put(next(batches))
         with profiler.step(step):
           state, scalars = self._step(state, batch, compiles=step == first)
+        if begun is not None:
+          log.info("step %d/%d is made: the evaluators look at step %d", step, total, step - 1)
+          if self._evaluate(begun, step - 1) is None:
+            self._leave(begun, step - 1, position)
+          begun = None
         position += config["batch_size"]
         # Looked at one step late, so that the device need not wait for the host.
         self._check(previous)
@@ -135,6 +146,15 @@ class Run:
           break
     self._written()
     return step
+
+  def _kept(self, state: State, first: int) -> State | None:
+    """A copy of the state, at which evaluators look once the first step, which takes it, is made.
+
+    None where they are to look at once: it is large, or `on_eval` may end the run before that step.
+    """
+    if self.on_eval or first > self.parts.total_steps or not self._names(first - 1):
+      return None
+    return None if bytes_per_device(state) > LIGHT else jax.device_put(state, may_alias=False)
 
   def _written(self) -> None:
     """Waits for the last checkpoint, the other processes too: they may read it next, or leave."""

@@ -10,7 +10,7 @@ import pytest
 
 import maskjax as mj
 from maskjax import lab
-from maskjax.train import result
+from maskjax.train import loop, result
 from maskjax.train.log.summary import read_metrics, seconds
 
 toy = runpy.run_path(str(pathlib.Path(__file__).parent / "test_run.py"))["toy"]
@@ -23,6 +23,26 @@ def whole(toy, tmp_path_factory):
   """The workdir and the result of a run that nobody ended."""
   workdir = tmp_path_factory.mktemp("whole")
   return workdir, mj.train(toy.config(KNN), workdir)
+
+
+@pytest.mark.parametrize(("light", "late"), [(1 << 28, True), (0, False)], ids=["light", "large"])
+def test_the_first_step_is_made_before_step_0_is_evaluated_where_both_states_have_room(
+  toy, whole, tmp_path, monkeypatch, light, late
+):
+  done, step, evaluated = [], loop.Run._step, loop.evaluate
+  monkeypatch.setattr(loop, "LIGHT", light)
+  monkeypatch.setattr(
+    loop.Run, "_step", lambda *args, **more: done.append("step") or step(*args, **more)
+  )
+  monkeypatch.setattr(
+    loop, "evaluate", lambda context, *rest: done.append(context.step) or evaluated(context, *rest)
+  )
+  found = mj.train(toy.config(KNN, seeds=1), tmp_path)
+  assert done[: 1 + late] == ["step", 0][1 - late :]
+  assert [at for at in done if at != "step"] == [0, 3, 6]
+  assert toy.rows(tmp_path) == toy.rows(whole[0])
+  assert toy.final(tmp_path) == toy.final(whole[0])
+  assert found.step == 6
 
 
 def test_a_result_says_where_how_far_and_what(whole):
