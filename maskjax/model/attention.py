@@ -35,7 +35,8 @@ def attention(
   not there: they, NaN or not, change neither output nor gradient; a query left without keys gives
   zeros. `bias` is finite. `valid=None` is the plain layer. On CPUs many heads are met a few at a
   time, and again in the backward pass, see `maskjax.model.recomputed`; on TPUs, from
-  `maskjax.model.flash.LEAST` queries and keys on, a Pallas kernel keeps no logits.
+  `maskjax.model.flash.LEAST` queries and keys on, a Pallas kernel keeps no logits. Both have a
+  backward pass, and no forward mode (`jax.jvp`).
 
   `pairs` hides keys from single queries, likewise; see `maskjax.hide.pairs`. Query i stands at
   position `query_offset + i` of the keys' sequence, whose `segments` it may ask for. More than

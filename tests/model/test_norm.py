@@ -1,4 +1,4 @@
-"""Layer normalisation and the activation of blocks against flax's, in value and slope."""
+"""Layer normalisation and the activation of blocks against flax's, in value, slope and tangent."""
 
 import pathlib
 import runpy
@@ -14,7 +14,7 @@ from maskjax.model.transformer import gelu
 close = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "closeness.py"))["close"]
 
 
-def test_it_is_flax_layer_norm_in_value_and_slope():
+def test_it_is_flax_layer_norm_in_value_slope_and_tangent():
   rng = np.random.default_rng(0)
   x, slope = rng.normal(2.0, 3.0, size=(2, 4, 5, 24)).astype(np.float32)
   x[0, 0] = 7.0  # a row without deviation
@@ -24,8 +24,9 @@ def test_it_is_flax_layer_norm_in_value_and_slope():
   def both(params, x, slope):
     sides = []
     for one in (LayerNorm(1e-5), nn.LayerNorm(1e-5)):
-      out, back = jax.vjp(lambda p, x, one=one: one.apply({"params": p}, x), params, x)
-      sides.append((out, back(slope)))
+      run = lambda p, x, one=one: one.apply({"params": p}, x)
+      out, back = jax.vjp(run, params, x)
+      sides.append((out, back(slope), jax.jvp(run, (params, x), (params, slope))[1]))
     return sides
 
   ours, flax = both(params, x, slope)
