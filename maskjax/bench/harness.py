@@ -35,14 +35,12 @@ class Contender(NamedTuple):
       function gives is said in `worker`.
     peer: whether it runs under the peers' interpreter and may be absent.
     own: numbers of its own, beside those of the row's size.
-    spread: whether every core is a device of its own, as far as they divide the row's batch.
   """
 
   name: str
   target: str
   peer: bool = False
   own: Mapping[str, Any] = {}
-  spread: bool = False
 
 
 class Goal(NamedTuple):
@@ -189,7 +187,7 @@ def started(
       stdout=subprocess.PIPE,
       stderr=errors,
       text=True,
-      env=environment(contender, size, len(cores)),
+      env=environment(contender, len(cores)),
       start_new_session=True,
     )
     try:
@@ -210,15 +208,13 @@ def leave(process: subprocess.Popen) -> None:
   process.stdout.close()  # type: ignore[union-attr]
 
 
-def environment(contender: Contender, size: Size, threads: int) -> dict[str, str]:
+def environment(contender: Contender, threads: int) -> dict[str, str]:
   """Variables that give both sides the same threads, and the CPU unless said otherwise."""
   counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
   env = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **counts}
   if not contender.peer:
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-  if contender.spread:
-    env["JAX_NUM_CPU_DEVICES"] = str(math.gcd(size["batch"], threads))
   return env
 
 

@@ -33,7 +33,7 @@ def without(size: Size) -> Mapping[str, Any]:
   # The first run traces the step, and later ones are compiled.
   with mock.patch.object(network, "restore", behind):
     run()
-  return {"run": run}
+  return {"run": run, "before": run}
 
 
 def nothing(keys: Key[Array, "b"], grid: tuple[int, ...]) -> Float[Array, "b n"]:

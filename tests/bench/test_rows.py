@@ -17,7 +17,6 @@ SMALLER = {
   "growth": {name: mae_step.SIZES["smoke"][name] for name in LIKE},
   "compile": {"depth": 1},
 }
-USUAL = {"mesh": {"preset": "data"}}  # said or not
 
 
 def zeros(state):
@@ -39,7 +38,7 @@ def built_once():
     of_decoder = [f"decoder_{name}" for name in steps.DECODER]
     names = ("batch", "image", "patch", "dtype", *steps.ENCODER, *of_decoder)
     own = {name: size[name] for name in names if name in size}
-    key = json.dumps([own, USUAL | changes], sort_keys=True)
+    key = json.dumps([own, changes], sort_keys=True)
     if key not in built:
       made = parts(size, **changes)
       built[key] = made._replace(begin=lambda _: zeros(made.state)) if built else made

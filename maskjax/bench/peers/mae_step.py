@@ -36,7 +36,7 @@ def step(size):
     optimizer.step()
 
   trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-  return {"run": run, "facts": {"parameters": trained}}
+  return {"run": run, "before": run, "facts": {"parameters": trained}}
 
 
 def gemm(size):
