@@ -57,7 +57,18 @@ def spread(
   v: Float[Array, "*b h k d"],
   seen: Bool[Array, "*b 1 1 k"] | None,
 ) -> Float[Array, "*b h q d"]:
-  """`kernel(q, k, v, seen)`, leading axes as one; under a mesh of the examples and heads there."""
+  """`kernel(q, k, v, seen)`, on every device of a mesh of the examples and heads that lie there.
+
+  Args:
+    kernel: of arrays with one leading axis.
+    q: queries.
+    k: keys.
+    v: values.
+    seen: which keys are there; None, all.
+
+  Returns:
+    What the kernel makes of all.
+  """
   *batch, heads, n, d = q.shape
   flat = lambda x: x.reshape(math.prod(batch), *x.shape[len(batch) :])
   arrays = [x if x is None else flat(x) for x in (q, k, v, seen)]

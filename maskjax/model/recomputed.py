@@ -35,6 +35,15 @@ def attention(
   one pass over the logits, and the sum over a row in the slope of its softmax from the output:
   $\sum_j w_j \langle \bar o, v_j \rangle = \langle \bar o, o \rangle$.
 
+  Args:
+    q: queries.
+    k: keys.
+    v: values.
+    seen: which keys are there; None, all.
+
+  Returns:
+    Each query's average of the values.
+
   Source: Dao et al., "FlashAttention", 2022, sections 3.1 and B.
   """
   return flash.spread(_of_heads, q, k, v, seen)
