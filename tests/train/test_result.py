@@ -6,6 +6,8 @@ import runpy
 import sys
 import types
 
+import jax
+import numpy as np
 import pytest
 
 import maskjax as mj
@@ -25,24 +27,31 @@ def whole(toy, tmp_path_factory):
   return workdir, mj.train(toy.config(KNN), workdir)
 
 
-@pytest.mark.parametrize(("light", "late"), [(1 << 28, True), (0, False)], ids=["light", "large"])
 def test_the_first_step_is_made_before_step_0_is_evaluated_where_both_states_have_room(
-  toy, whole, tmp_path, monkeypatch, light, late
+  toy, whole, tmp_path, monkeypatch
 ):
-  done, step, evaluated = [], loop.Run._step, loop.evaluate
-  monkeypatch.setattr(loop, "LIGHT", light)
-  monkeypatch.setattr(
-    loop.Run, "_step", lambda *args, **more: done.append("step") or step(*args, **more)
-  )
-  monkeypatch.setattr(
-    loop, "evaluate", lambda context, *rest: done.append(context.step) or evaluated(context, *rest)
-  )
-  found = mj.train(toy.config(KNN, seeds=1), tmp_path)
-  assert done[: 1 + late] == ["step", 0][1 - late :]
-  assert [at for at in done if at != "step"] == [0, 3, 6]
-  assert toy.rows(tmp_path) == toy.rows(whole[0])
-  assert toy.final(tmp_path) == toy.final(whole[0])
-  assert found.step == 6
+  done, seen, step, evaluated = [], [], loop.Run._step, loop.evaluate
+
+  def evaluate(context, *rest):
+    done.append(context.step)
+    # The first step of a warm-up moves no weights, but the optimizer's state.
+    state = jax.tree.leaves((context.variables, context.opt_state))
+    seen.append([np.asarray(x).tobytes() for x in state])
+    return evaluated(context, *rest)
+
+  stepped = lambda *args, **more: done.append("step") or step(*args, **more)
+  monkeypatch.setattr(loop, "evaluate", evaluate)
+  monkeypatch.setattr(loop.Run, "_step", stepped)
+  for name, light, first in (("light", 1 << 28, ["step", 0]), ("large", 0, [0, "step"])):
+    del done[:]
+    monkeypatch.setattr(loop, "LIGHT", light)
+    mj.train(toy.config(KNN, seeds=1), tmp_path / name)
+    assert done[:2] == first
+    assert [at for at in done if at != "step"] == [0, 3, 6]
+    assert toy.rows(tmp_path / name) == toy.rows(whole[0])
+    assert toy.final(tmp_path / name) == toy.final(whole[0])
+  assert seen[:3] == seen[3:]
+  assert seen[0] != seen[1]
 
 
 def test_a_result_says_where_how_far_and_what(whole):
