@@ -7,7 +7,8 @@ import math
 import operator
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 import jax
@@ -166,16 +167,46 @@ class Checkpoints:
     Raises:
       BadInput: where no step is good, or not the one asked for; where a good one has other leaves.
     """
+    found = self._restored(partial(restoring.all_of, lv.named(like)), step)
+    return found and (found[0], jax.tree.unflatten(jax.tree.structure(like), found[1].values()))
+
+  def take(
+    self, choose: Callable[[dict[str, lv.Spec]], Mapping[str, Any]], *, step: int | None = None
+  ) -> tuple[int, dict[str, Any]] | None:
+    """Reads, as `restore` does, some of the leaves of a step, and nothing else of it.
+
+    Args:
+      choose: what to read, of what is there: leaves as `restore` takes them, by slash-joined name;
+        a `Spec` for an array that each process gets whole. Asked at all processes, of each step
+        that is tried.
+      step: the newest good one unless it is given.
+
+    Raises:
+      BadInput: as `restore`, but for other leaves; what `choose` raises.
+    """
+    return self._restored(lambda _, record: choose(verified.specs(record)), step)
+
+  def _restored(
+    self, choose: restoring.Choose, step: int | None
+  ) -> tuple[int, dict[str, Any]] | None:
     self.wait()
-    job = restoring.Job(self._directory, Exchange("the choice of a checkpoint"), lv.named(like))
+    job = restoring.Job(self._directory, Exchange("the choice of a checkpoint"), choose)
     tried: list[tuple[int, bool]] = []
     while (number := job.agree(lambda: self._next(step, tried))) is not None:
       if job.read(number, lambda bad: self._passed(number, step, bad)):
-        return number, jax.tree.unflatten(jax.tree.structure(like), job.place())
+        return number, job.place()
     return None
 
-  def read(self, *, step: int | None = None) -> tuple[int, lv.Arrays] | None:
+  def read(
+    self, *, step: int | None = None, only: Callable[[Collection[str]], Collection[str]] = list
+  ) -> tuple[int, lv.Arrays] | None:
     """Reads the newest good step, or the one asked for, as arrays by slash-joined name.
+
+    Whole, by this process alone.
+
+    Args:
+      step: the newest good one unless it is given.
+      only: which of the names that are there to read; all unless told.
 
     Raises:
       BadInput: where no step is good, or not the one asked for.
@@ -184,7 +215,7 @@ class Checkpoints:
     tried: list[tuple[int, bool]] = []
     while (number := self._next(step, tried)) is not None:
       try:
-        return number, verified.read(self._directory / str(number))[0]
+        return number, verified.read(self._directory / str(number), only)[0]
       except Restart:  # a store that does not answer says nothing about what lies there
         raise
       except Exception as error:

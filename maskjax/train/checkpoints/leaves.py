@@ -82,14 +82,17 @@ def named(tree: Any) -> dict[str, Any]:
 
 
 def place(array: np.ndarray, like: Any, impl: str) -> Any:
-  """Gives a host array the kind of `like`: scalar, numpy, jax on its sharding, key of `impl`."""
+  """Gives a host array the kind of `like`: scalar, numpy, jax on its sharding, key of `impl`.
+
+  For a `Spec` it stays a host array, a key its data.
+  """
   if isinstance(like, bool | int | float | complex) and not isinstance(like, np.generic):
     return type(like)(array.item())
   if isinstance(like, np.generic):
     return array[()]
   # JAX narrows 64-bit values unless told otherwise: a position of 2**40 must not.
   narrowed = not impl and jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype
-  if isinstance(like, np.ndarray) or narrowed:
+  if isinstance(like, np.ndarray | Spec) or narrowed:
     return array
   if not getattr(like, "sharding", None) or like.sharding.is_fully_addressable:
     value = jax.random.wrap_key_data(jnp.asarray(array), impl=impl) if impl else array

@@ -15,6 +15,8 @@ from maskjax.train.checkpoints.exchange import Exchange
 from maskjax.train.pod.member import me
 from maskjax.train.workdirs import remote
 
+Choose = Callable[[pathlib.Path, verified.Record], Mapping[str, Any]]
+
 
 class Job:
   """What is to be read, and what was.
@@ -22,14 +24,14 @@ class Job:
   Args:
     directory: with a folder a step.
     talk: between all processes.
-    wanted: what to read, by name: leaves with values, or shapes that say where they lie.
+    choose: `(step, record)` to what to read of it, by name: leaves with values, shapes that say
+      where they lie, or `Spec`s of what each process gets whole.
   """
 
-  def __init__(self, directory: pathlib.Path, talk: Exchange, wanted: Mapping[str, Any]):
-    self._directory, self._talk, self._wanted = directory, talk, wanted
-    # What lies on devices of several processes is read in parts.
-    split = {n: x for n, x in wanted.items() if cuts.spans(x) and not lv.is_key(x)}
-    self._spread = {name: cuts.spread(leaf.sharding, leaf.shape) for name, leaf in split.items()}
+  def __init__(self, directory: pathlib.Path, talk: Exchange, choose: Choose):
+    self._directory, self._talk, self._choose = directory, talk, choose
+    self._wanted: Mapping[str, Any] = {}
+    self._spread: dict[str, Any] = {}
     self._record: verified.Record = {"leaves": {}}
     self._parts: dict[str, Copies] = {}
 
@@ -57,9 +59,13 @@ class Job:
   def _read(self, path: pathlib.Path) -> verified.Sums:
     """Reads the parts; returns what they add to the digests, as often as devices hold them."""
     remote.fetch(path, ["digest/"])
-    record = verified.read_record(path)
-    self._record = verified.of_now(path, record, told=me().first)
-    _compare(self._record, self._wanted, f"the checkpoint of step {path.name} in {path.parent}")
+    record = verified.of_now(path, verified.read_record(path), told=me().first)
+    self._wanted = self._choose(path, record)
+    # What lies on devices of several processes is read in parts.
+    split = {n: x for n, x in self._wanted.items() if cuts.spans(x) and not lv.is_key(x)}
+    self._spread = {name: cuts.spread(leaf.sharding, leaf.shape) for name, leaf in split.items()}
+    taken = {name: field for name, field in record["leaves"].items() if name in self._wanted}
+    self._record = {**record, "leaves": taken}
     wanted = {name: self._boxes(name) for name in self._record["leaves"]}
     once = {name: list(dict.fromkeys(boxes)) for name, boxes in wanted.items()}
     found = verified.parts(path, self._record, once)
@@ -92,8 +98,8 @@ class Job:
     held = sharding.num_devices * math.prod(sharding.shard_shape(shape))
     return held // max(math.prod(shape), 1)
 
-  def place(self) -> list[Any]:
-    """The leaves, each of the kind that was wanted."""
+  def place(self) -> dict[str, Any]:
+    """The leaves by name, each of the kind that was wanted."""
     fields = self._record["leaves"]
     new = verified.added(self._wanted, self._record)
     whole = lambda name: new[name] if name in new else self._parts.pop(name)[0][1]
@@ -108,14 +114,23 @@ class Job:
     moved = {n: x for n, x in laid.items() if x.sharding != self._wanted[n].sharding}
     if moved:
       laid |= cuts.relaid(moved, {name: self._wanted[name].sharding for name in moved})
-    return [laid[name] if name in laid else made[name] for name in self._wanted]
+    return {name: laid[name] if name in laid else made[name] for name in self._wanted}
 
 
-def _compare(record: verified.Record, like: Mapping[str, Any], where: str) -> None:
+def all_of(
+  like: Mapping[str, Any], path: pathlib.Path, record: verified.Record
+) -> Mapping[str, Any]:
+  """All of a state, which is to be that of the step.
+
+  Raises:
+    BadInput: the step has other leaves; the first are named.
+  """
   new = verified.added(like, record)
   saved = {name: field["is"] for name, field in record["leaves"].items()}
   asked = {name: str(lv.spec(name, leaf)) for name, leaf in like.items() if name not in new}
   if names := [n for n in {**asked, **saved} if saved.get(n) != asked.get(n)]:
     shown = [f"{n} is {saved.get(n, 'absent')}, expected {asked.get(n, 'absent')}" for n in names]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    where = f"the checkpoint of step {path.name} in {path.parent}"
     raise BadInput(f"{where} holds another state: {'; '.join(shown[:3])}{more}")
+  return like

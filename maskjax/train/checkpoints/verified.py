@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -205,12 +205,16 @@ def check(path: pathlib.Path) -> None:
     whole(path, record, [name])
 
 
-def read(path: pathlib.Path) -> tuple[lv.Arrays, Record]:
-  """Reads and verifies a step; whatever is wrong with it raises, as whatever type of error."""
+def read(
+  path: pathlib.Path, only: Callable[[Collection[str]], Collection[str]] = list
+) -> tuple[lv.Arrays, Record]:
+  """Reads and verifies a step, or those of its arrays that `only` leaves of their names.
+
+  Whatever is wrong with it raises, as whatever type of error.
+  """
   remote.fetch(path, ["digest/"])
-  record = read_record(path)
-  record = of_now(path, record)
-  return whole(path, record), record
+  record = of_now(path, read_record(path))
+  return whole(path, record, list(only(record["leaves"]))), record
 
 
 def of_now(path: pathlib.Path, record: Record, *, told: bool = True) -> Record:

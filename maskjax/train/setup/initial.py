@@ -3,7 +3,7 @@
 import logging
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,7 +17,8 @@ from maskjax.model import published, published_autoencoder
 from maskjax.task.base import FROZEN, Task, Variables
 from maskjax.train.checkpoints import export
 from maskjax.train.checkpoints.checkpoint import Checkpoints
-from maskjax.train.checkpoints.load import stored
+from maskjax.train.checkpoints.leaves import Spec
+from maskjax.train.checkpoints.load import weights
 from maskjax.train.checkpoints.renamed import renamed
 from maskjax.train.setup.build import Parts
 from maskjax.train.setup.normalisation import normalisation
@@ -111,22 +112,63 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
     _check_missing(source, [name for name in report.missing if name not in new], parts.config)
     loaded = flatten_dict(variables, sep="/")
     return unflatten_dict({**loaded, **{name: ours[name] for name in new}}, sep="/")
-  theirs = flatten_dict(export.read(source) if source.is_file() else stored(source), sep="/")
-  theirs = renamed(theirs, ours)
-  fits = {name: theirs[name] for name in ours if name in theirs and name not in new}
+  if source.is_file():
+    theirs = renamed(flatten_dict(export.read(source), sep="/"), ours)
+    shapes = {name: array.shape for name, array in theirs.items()}
+    fits = {name: theirs[name] for name in _fitting(source, shapes, ours, new, parts)}
+    unused = len(theirs) - len(fits)
+  else:
+    fits, unused = _taken(source, ours, new, parts)
+  fits |= normalisation(source, ours, fits, parts.data.record)
+  told = "%s: %d mapped, %d missing, %d unused"
+  log.info(told, source, len(fits), len(ours) - len(fits), unused)
+  return unflatten_dict({**ours, **fits}, sep="/")
+
+
+def _fitting(
+  source: pathlib.Path,
+  shapes: Mapping[str, Sequence[int]],
+  ours: Mapping[str, Any],
+  new: Collection[str],
+  parts: Parts,
+) -> list[str]:
+  """Which of the variables at `source`, by their shapes, have a place in ours but those anew."""
+  fits = [name for name in ours if name in shapes and name not in new]
   if source.is_dir() and (other := strange(parts, source, fits)):
     told = "%s was trained on other classes: %d variables begin anew, such as %s"
     log.warning(told, source, len(other), min(other))
-    fits = {name: array for name, array in fits.items() if name not in other}
-  for name, array in fits.items():
-    if array.shape != ours[name].shape:
-      raise BadInput(f"{source}: {name} has shape {array.shape}, the model's {ours[name].shape}")
+    fits = [name for name in fits if name not in other]
+  for name in fits:
+    if shapes[name] != ours[name].shape:
+      raise BadInput(f"{source}: {name} has shape {shapes[name]}, the model's {ours[name].shape}")
   if not fits:
     raise BadInput(f"{source}: nothing in it has a place in the model")
-  fits |= normalisation(source, ours, fits, parts.data.record)
-  unused, missing = len(theirs) - len(fits), len(ours) - len(fits)
-  log.info("%s: %d mapped, %d missing, %d unused", source, len(fits), missing, unused)
-  return unflatten_dict({**ours, **fits}, sep="/")
+  return fits
+
+
+def _taken(
+  source: pathlib.Path, ours: Mapping[str, Any], new: Collection[str], parts: Parts
+) -> tuple[dict[str, Any], int]:
+  """What a run's checkpoint has for our variables, and how many others it holds.
+
+  Nothing else is read of it; of several processes each reads what its devices are to hold.
+  """
+  places = flatten_dict(dict(parts.state.variables), sep="/")
+  owns: dict[str, str] = {}  # the names that arrays have there, by ours
+  unused = 0
+
+  def choose(specs: Mapping[str, Spec]) -> dict[str, jax.ShapeDtypeStruct]:
+    nonlocal owns, unused
+    theirs = renamed(weights(specs), ours)
+    shapes = {name: specs[own].shape for name, own in theirs.items()}
+    owns = {name: theirs[name] for name in _fitting(source, shapes, ours, new, parts)}
+    unused = len(theirs) - len(owns)
+    laid = lambda spec, place: jax.ShapeDtypeStruct(spec.shape, spec.dtype, sharding=place.sharding)
+    return {own: laid(specs[own], places[name]) for name, own in owns.items()}
+
+  if (found := Checkpoints(source).take(choose)) is None:
+    raise BadInput(f"{source} holds no checkpoint")
+  return {name: found[1][own] for name, own in owns.items()}, unused
 
 
 def _check_missing(source: pathlib.Path, missing: Sequence[str], config: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.task.base import FROZEN
 from maskjax.task.normalised import NORMALISATION, known_of
+from maskjax.train.mesh.gather import get
 from maskjax.train.workdirs.workdir import read_record
 
 log = logging.getLogger("maskjax")
@@ -60,4 +61,4 @@ def normalisation(
 
 def _said(found: Mapping[str, Any], place: str) -> bool:
   deviation = found.get(f"{place}/std")
-  return deviation is not None and bool((deviation > 0).all())
+  return deviation is not None and bool((get(deviation) > 0).all())

@@ -9,6 +9,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 import maskjax as mj
 from maskjax import lab
@@ -16,6 +17,7 @@ from maskjax.data.tokens import decode
 from maskjax.errors import BadInput
 from maskjax.train import loop, run
 from maskjax.train.checkpoints import load as door
+from maskjax.train.checkpoints import verified
 from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.checkpoints.load import stored
 from maskjax.train.setup.initial import snapshot
@@ -65,6 +67,22 @@ def test_the_weights_are_the_average_where_one_is_kept(trained):
     lambda a, b: bool((a != b).any()), dict(params), dict(state.variables["params"])
   )
   assert any(jax.tree.leaves(moved))
+
+
+def test_nothing_but_the_weights_is_read_from_a_url_too(trained, monkeypatch):
+  workdir, _, _, state = trained
+  read, asked = verified.parts, []
+
+  def seen(path, record, wanted):
+    asked.extend(wanted)
+    return read(path, record, wanted)
+
+  monkeypatch.setattr(verified, "parts", seen)
+  for place in (workdir, workdir.as_uri()):
+    asked.clear()
+    variables = load(place).variables
+    assert sorted(asked) == sorted(f"state/ema/{name}" for name in flatten_dict(state.ema, sep="/"))
+    jax.tree.map(np.testing.assert_array_equal, dict(variables["params"]), state.ema["params"])
 
 
 def test_an_earlier_step_is_loaded_on_request(trained):

@@ -1,4 +1,4 @@
-"""What two processes do together that somebody else made of jax: a sweep, stopped and gone on with.
+"""What two processes do together that somebody else made of jax: a sweep, and beginning from it.
 
 `tests/train/checkpoints/check_shards.py` runs it in its processes.
 """
@@ -12,18 +12,26 @@ import sys
 import time
 
 import jax
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 import maskjax as mj
 from maskjax.errors import Restart
 from maskjax.train import loop
+from maskjax.train.checkpoints import verified
+from maskjax.train.checkpoints.checkpoint import Checkpoints
+from maskjax.train.checkpoints.load import stored
 from maskjax.train.pod.member import FALLBACK
+from maskjax.train.run import plain
+from maskjax.train.setup.build import make_parts
+from maskjax.train.setup.initial import first_state
 from maskjax.train.sweeps import points, run
 
 BESIDE = pathlib.Path(__file__).parent
 OF_GRAPH = ("over", "model", "score", "select", "hide", "target", "losses")
 KNN = {"fn": "train.evaluators.knn", "k": 3, "test": "train", "every": 2}
+CUT = {"preset": "fsdp", "least": 8}
 CHANGES = ({"ema": 0.0}, {"ema": 0.5, "total_steps": 50, "evals": {"knn": KNN}})
 
 
@@ -68,3 +76,32 @@ def main(folder):
   assert count == 6
   rows = json.loads((folder / "sweep" / "results.json").read_text())
   assert [(row["overrides"]["ema"], row["step"]) for row in rows] == [(0.0, 4), (0.5, 2)]
+  begin(pathlib.Path(found[1].folder(folder / "sweep")), found[1].config, folder / "begun")
+
+
+def begin(source, config, workdir):
+  """Where a run begins from another, and where one is loaded on a mesh, each reads its part."""
+  read, parts = [0], verified.parts
+
+  def counting(*given):
+    found = parts(*given)
+    read[0] += sum(array.nbytes for copies in found.values() for _, array in copies)
+    return found
+
+  verified.parts = counting
+  whole = stored(source)
+  size = sum(leaf.nbytes for leaf in jax.tree.leaves(whole))
+  assert read == [size]
+  read[0] = 0
+  made = make_parts(plain({**config, "mesh": CUT, "init_from": str(source)}))
+  state, _ = first_state(made, Checkpoints(workdir), 0, workdir)
+  assert read[0] < 0.6 * size, read
+  assert not state.variables["params"]["kernel"].is_fully_addressable
+  jax.tree.map(np.testing.assert_array_equal, made.mesh.get(dict(state.variables)), whole)
+  read[0] = 0
+  cut = mj.load(source, trust=("smallest",), mesh=CUT)
+  assert read[0] < 0.6 * size, read
+  batch = cut.preprocess([np.full((8, 8, 1), 9 * i, np.uint8) for i in range(3)])
+  alone = mj.load(source, trust=("smallest",))
+  ours, theirs = (run.apply(run.variables, batch)["mean"] for run in (cut, alone))
+  np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.sections import find
+from maskjax.train.checkpoints.leaves import Spec
 from maskjax.train.setup import initial, origins
 from maskjax.train.workdirs.workdir import write_config, write_record
 
@@ -31,7 +33,7 @@ def variables(record):
 def parts_of(config, record):
   """A run of a config on data of a record."""
   init = lambda key, example: jax.tree.map(jax.numpy.asarray, variables(record))
-  state = SimpleNamespace(variables=variables(record))
+  state = SimpleNamespace(variables=init(None, None))
   data = SimpleNamespace(record=record)
   learned = lambda variables: {"params": variables["params"]}
   task = SimpleNamespace(init=init, network=None, learned=learned)
@@ -44,8 +46,11 @@ def source(tmp_path, monkeypatch):
   write_config(tmp_path, CONFIG)
   write_record(tmp_path, RECORD)
   monkeypatch.setattr(origins, "make_task", lambda *args: parts_of(*args).task)
-  ones = jax.tree.map(np.ones_like, variables(RECORD))
-  monkeypatch.setattr(initial, "stored", lambda place: ones)
+  shapes = flatten_dict({"state": {"variables": variables(RECORD)}}, sep="/")
+  specs = {name: Spec("float32", array.shape) for name, array in shapes.items()}
+  ones = lambda asked: {name: np.ones(like.shape, like.dtype) for name, like in asked.items()}
+  held = SimpleNamespace(take=lambda choose: (1, ones(choose(specs))))
+  monkeypatch.setattr(initial, "Checkpoints", lambda place: held)
   return tmp_path
 
 
