@@ -164,7 +164,8 @@ def sweep(given: Flags, workdir: str) -> str:
       point.config.job = given.job or point.config.get("job", "train")
     places = [point.folder(workdir) if workdir else "" for point in taken]
     done = zip(taken, places, strict=True)
-    return "\n\n".join(work(point.config, place, given.check) for point, place in done)
+    said = [work(point.config, place, given.check) for point, place in done]
+    return "\n\n".join(filter(None, said))  # of several processes the first has something to say
   keep_compiled()
   return run.run(taken, workdir, os.path.expanduser(given.results))
 

@@ -86,6 +86,16 @@ def get_config(arg=None):
 """
 
 
+# Points of that file, which is executed once though they are configs of this one.
+SWEEP = """
+import pathlib, sys
+sys.path.append(str(pathlib.Path(__file__).parent))
+from pod import get_config
+def sweep():
+  return [{"batch_size": 8}, {"ema": 0.0, "total_steps": 2}]
+"""
+
+
 def on_two_cores():
   """As few as anybody has: what hangs for want of threads hangs here too."""
   os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
@@ -111,6 +121,7 @@ def site(tmp_path_factory):
   )
   (folder / "config.json").write_text(json.dumps(config))
   (folder / "pod.py").write_text(CONFIG)
+  (folder / "swept.py").write_text(SWEEP)
 
   def launch(name, count, devices=1, act="-1 no 0 self 0", words=(), entry="parent", **more):
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
@@ -149,10 +160,14 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(site):
-  """The workdir of a run of two processes that nothing interrupted, and what they printed."""
-  statuses, said = site("whole", 2, entry="launch")
+  """The workdir of a run of two processes that nothing interrupted, and what they printed.
+
+  The first point of a sweep.
+  """
+  words = [f"--config={site.folder / 'swept.py'}", "--sweep=all"]
+  statuses, said = site("whole", 2, entry="launch", words=words)
   assert statuses == [0, 0], said[0][1][-3000:]
-  return site.folder / "whole", said
+  return next((site.folder / "whole").glob("000-*")), said
 
 
 def read(site, count):
@@ -191,6 +206,14 @@ def test_two_processes_read_each_its_part_and_only_the_first_writes(site, whole)
   steps = [row["step"] for row in rows(workdir) if "train/loss" in row]
   assert steps == list(range(1, STEPS + 1))
   assert not [p for p in workdir.rglob("*") if p.name.endswith(".new")]
+
+
+def test_two_processes_train_all_points_of_a_sweep(site, whole):
+  _, said = whole
+  made = json.loads((site.folder / "whole" / "results.json").read_text())
+  assert [row["step"] for row in made] == [STEPS, 2]
+  assert [row["overrides"].get("ema") for row in made] == [None, 0.0]
+  assert f"rows of finished runs in {site.folder / 'whole' / 'results.json'}" in printed(said)[0]
 
 
 @pytest.fixture(scope="module")

@@ -109,6 +109,13 @@ def test_words_that_do_not_fit(written, words, says, capsys):
   assert capsys.readouterr().err.startswith(f"error: {says}")
 
 
+def test_who_has_nothing_to_say_of_points_prints_nothing(written, monkeypatch, capsys):
+  monkeypatch.setattr(cli, "work", lambda *given: "")  # as all processes but the first
+  words = [f"--config={written(OWN)}", "--sweep=all", "--check"]
+  assert cli.main(["maskjax", *words]) == 0
+  assert capsys.readouterr().out == ""
+
+
 def test_a_sweep_alone_is_no_config(written, capsys):
   assert cli.main(["maskjax", f"--config={written(ARENA)}", "--workdir=w"]) == 2
   assert "is a sweep over other configs: --sweep lists its points" in capsys.readouterr().err
