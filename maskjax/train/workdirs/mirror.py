@@ -2,10 +2,12 @@
 
 import contextlib
 import pathlib
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from maskjax.data.store import Store
+from maskjax.errors import BadInput
 from maskjax.train.pod.member import me
 from maskjax.train.workdirs import direct
 from maskjax.train.workdirs.names import (
@@ -20,6 +22,7 @@ from maskjax.train.workdirs.names import (
 from maskjax.train.workdirs.parts import GROWING, PART, Growing
 
 Stamp = tuple[int, int]  # when a local file was last written, and its length
+LISTED = 5  # times that a store is listed where files go before they are read
 UNKNOWN: Stamp = (-1, -1)  # no local file's: what lies in the store may be anything
 
 
@@ -51,8 +54,25 @@ class Mirror:
     self._pushing.shutdown()
 
   def pull(self) -> None:
-    """Gets everything that a run reads, but the values of checkpoints."""
-    found = self._store.ask("read", self._found)
+    """Gets everything that a run reads, but the values of checkpoints.
+
+    A run that writes there puts files together and lets checkpoints go: what went between being
+    listed and being read is looked for anew.
+    """
+    for again in reversed(range(LISTED)):
+      found = self._store.ask("read", self._found)
+      try:
+        self._pull(found)
+      except BadInput as error:
+        if not (again and isinstance(error.__cause__, FileNotFoundError)):
+          raise
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
+        self._there, self._growing = {}, {}
+      else:
+        return
+
+  def _pull(self, found: Sequence[str]) -> None:
     if found == [""]:
       self.place = self.folder / self.url.rpartition("/")[2]
       self._store.ask("read", self._store.files.get_file, self._store.root, str(self.place))

@@ -52,6 +52,25 @@ def test_one_file_is_a_place_too(store):
   assert not pathlib.Path(place).exists()
 
 
+@pytest.mark.parametrize("reads", ["get_file", "cat_file"])
+def test_what_a_run_takes_away_while_another_reads_is_listed_anew(store, monkeypatch, reads):
+  place, read = "/bucket/runs/one/metrics.jsonl", getattr(MemoryFileSystem, reads)
+  part = f"{place}.parts/{0:08x}-{0:012d}"
+  store.pipe({part: b"a\n", "/bucket/runs/one/checkpoints/1/digest/metadata": b"{}"})
+
+  def gone(self, path, *given, **more):
+    monkeypatch.setattr(MemoryFileSystem, reads, read)
+    store.pipe_file(place, b"a\nb\n")
+    store.rm("/bucket/runs/one/checkpoints", recursive=True)
+    store.rm(part)
+    return read(self, path, *given, **more)
+
+  monkeypatch.setattr(MemoryFileSystem, reads, gone)
+  with remote.mirrored(URL) as copy:
+    assert (pathlib.Path(copy) / "metrics.jsonl").read_bytes() == b"a\nb\n"
+    assert not (pathlib.Path(copy) / "checkpoints").exists()
+
+
 def test_folders_of_a_store_that_has_them_are_made(tmp_path):
   url = (tmp_path / "some" / "where").as_uri()
   with remote.mirrored(url, write=True) as place:
