@@ -1,15 +1,18 @@
 """The wheel, outside the checkout, beside the packages that it asks for and no others."""
 
 import importlib.metadata
+import itertools
 import os
 import pathlib
 import subprocess
 import sys
+import tomllib
 import zipfile
 
 import pytest
 from hatchling import build
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import maskjax
 from maskjax.config_files import CONFIGS, ids
@@ -113,6 +116,16 @@ def test_it_holds_all_that_is_to_be_shipped(wheel):
   configs = {f"configs/{path.relative_to(CONFIGS)}" for path in ids().values()}
   assert configs | {"py.typed", "train/README.md", "docs/masks.ipynb"} <= held
   assert [path.name for path in wheel.glob("*.data/data/share/doc/*/*")] == ["CHANGELOG.md"]
+
+
+def test_a_version_that_works_is_known_of_all_that_an_extra_asks_for():
+  lines = (ROOT / "constraints.txt").read_text().splitlines()[1:]
+  known = {canonicalize_name(name): version for name, version in (x.split("==") for x in lines)}
+  project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+  asked = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+  for one in map(Requirement, asked):
+    if one.name not in ("maskjax", "tensorflow"):  # no version of the latter was ever tried
+      assert one.specifier.contains(known[canonicalize_name(one.name)]), one
 
 
 @pytest.fixture
