@@ -151,20 +151,18 @@ def _taken(
 ) -> tuple[dict[str, Any], int]:
   """What a run's checkpoint has for our variables, and how many others it holds.
 
-  Nothing else is read of it; of several processes each reads what its devices are to hold.
+  Nothing else is read of it; of several processes each reads what its devices hold of ours.
   """
-  places = flatten_dict(dict(parts.state.variables), sep="/")
   owns: dict[str, str] = {}  # the names that arrays have there, by ours
   unused = 0
 
-  def choose(specs: Mapping[str, Spec]) -> dict[str, jax.ShapeDtypeStruct]:
+  def choose(specs: Mapping[str, Spec]) -> dict[str, Any]:
     nonlocal owns, unused
     theirs = renamed(weights(specs), ours)
     shapes = {name: specs[own].shape for name, own in theirs.items()}
     owns = {name: theirs[name] for name in _fitting(source, shapes, ours, new, parts)}
     unused = len(theirs) - len(owns)
-    laid = lambda spec, place: jax.ShapeDtypeStruct(spec.shape, spec.dtype, sharding=place.sharding)
-    return {own: laid(specs[own], places[name]) for name, own in owns.items()}
+    return {own: ours[name] for name, own in owns.items()}
 
   if (found := Checkpoints(source).take(choose)) is None:
     raise BadInput(f"{source} holds no checkpoint")

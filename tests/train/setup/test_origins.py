@@ -33,7 +33,7 @@ def variables(record):
 def parts_of(config, record):
   """A run of a config on data of a record."""
   init = lambda key, example: jax.tree.map(jax.numpy.asarray, variables(record))
-  state = SimpleNamespace(variables=init(None, None))
+  state = SimpleNamespace(variables=variables(record))
   data = SimpleNamespace(record=record)
   learned = lambda variables: {"params": variables["params"]}
   task = SimpleNamespace(init=init, network=None, learned=learned)
