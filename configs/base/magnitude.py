@@ -28,7 +28,7 @@ Run:   maskjax --config=magnitude:laptop --workdir=runs/magnitude
 
 The dense network is a stage, trained first; `--config.init_from=DIR` takes a finished one. Others:
 --config.hold.select.ratio.end=0.8; one-shot: --config.hold.select.ratio.start=0.9; random:
---config.hold.score.fn=random; one ranking for all layers: --config.hold.scope=global.
+--config.hold.score.fn=weights.random; one ranking for all layers: --config.hold.scope=global.
 Presets: `laptop` prunes a ResNet-8 on scikit-learn's digits, `cifar` and `cifar_vit` a ResNet-8 and
 a small ViT on CIFAR-10 to 90 %; `two_four` and `two_four_vit` to 2 of every 4 inputs; `rows` and
 `heads` whole output channels and attention heads.

@@ -37,7 +37,7 @@ Measured: CIFAR-10, batches of 64, three seeds of everything, f32, one core, 202
        | `line`            | 0.519                 |
 
        *Reproduced* for a codec that is there: a third of the cost; no gain with its training.
-       Learning rates were not tuned.
+       Settings: those of mae:small for both; nothing was chosen for the method.
        Measured with optax's Adan and before weight decay was applied to tokens; not measured since.
 Run:   maskjax --config=lmd:laptop --workdir=runs/lmd
        --config.data.name=zip --config.data.path=cifar10.zip

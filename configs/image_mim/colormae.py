@@ -31,7 +31,8 @@ Measured: scikit-learn's digits, `laptop`, 1200 steps of 64, three seeds, f32, 2
 
        All measured learn, red least, as in the paper. Green is behind uniform (color=white), which
        is MAE, and blue ahead: *opposite*, on a grid of only 4 x 4 patches, where a band is hardly
-       one. Uniform masks have the settings of `laptop`, not tuned for them.
+       one. Settings: those of MAE's `laptop` at the paper's ratio for all colors; nothing was
+       chosen for any.
 Run:   maskjax --config=colormae:laptop --workdir=runs/colormae
 
 Other colors: --config.score.color=red, blue, purple, or white, which is MAE's own masking. Presets:

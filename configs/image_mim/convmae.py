@@ -5,7 +5,7 @@ Paper: Gao, Ma, Li, Lin, Dai, Qiao. "ConvMAE: Masked Convolution Meets Masked Au
 Claim: ConvMAE-B, 1600 epochs: 85.0 % on ImageNet-1k, 1.4 above MAE-B; 53.2 box AP in 25 epochs.
        Linear probe 70.9 % (MAE 67.8), ADE20K 51.7 mIoU (48.1).
 Measured: CIFAR-10, `laptop`, 400 steps of 64, three seeds, f32, 2 shared cores, 2026-11-30, by the
-       command below; settings are those of mae:small, not tuned:
+       command below. Settings: those of mae:small for both; nothing was chosen for the method:
 
        | run               | kNN           | linear probe  | masked_reconstruction |
        |-------------------|---------------|---------------|-----------------------|

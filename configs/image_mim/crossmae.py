@@ -5,7 +5,7 @@ Paper: Fu, Lian, Wang, Shi, Wang, Yala, Darrell, Efros, Goldberg. "Rethinking Pa
 Claim: MAE's accuracy with 2.5 to 3.7 times less decoding compute; ViT-H 86.3 %, MAE 85.9. ViT-B has
        83.7 % if all that is hidden is asked.
 Measured: CIFAR-10, `laptop`, 400 steps of 64, three seeds, f32, shared cores, 2026-11-30, by the
-       command below, settings of mae:small, not tuned:
+       command below. Settings: those of mae:small for both; nothing was chosen for the method:
 
        | run         | kNN           | linear probe  | masked_reconstruction |
        |-------------|---------------|---------------|-----------------------|

@@ -4,7 +4,8 @@ Paper: Kim, Chun, Heo, Han. "Learning with Unmasked Tokens Drives Stronger Visio
        2024, arXiv:2310.13593; code at github.com/naver-ai/lut.
 Claim: ViT-B/16, 1600 epochs of ImageNet-1k: 84.2 % top-1, 0.6 points above MAE.
 Measured: CIFAR-10, `laptop`, 400 steps of 64, three seeds, f32, 2 shared cores, 2026-11-30, by the
-       command below; settings are those of mae:small, not tuned, but `laptop` crops as the paper:
+       command below. Settings: those of mae:small for both, but `laptop` crops as the paper;
+       nothing was chosen for the method:
 
        | run               | kNN           | linear probe  | masked_reconstruction |
        |-------------------|---------------|---------------|-----------------------|

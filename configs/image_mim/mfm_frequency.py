@@ -4,7 +4,8 @@ Paper: Xie, Li, Zhan, Liu, Ong, Loy. "Masked Frequency Modeling for Self-Supervi
        Pre-Training", ICLR 2023, arXiv:2206.07706; code at github.com/Jiahao000/MFM.
 Claim: ImageNet-1k, 300 epochs: ViT-B/16 83.1 % after fine-tuning, ResNet-50 80.1 %.
 Measured: CIFAR-10, `laptop`, 400 steps of 64, three seeds, f32, 2 shared cores, 2026-11-30, by the
-       command below, settings of MAE, not tuned; error: of the removed band, over the mean image's:
+       command below; error: of the removed band, over the mean image's. Settings: those of
+       mae:small for both; nothing was chosen for the method:
 
        | run               | kNN           | linear probe  | error         |
        |-------------------|---------------|---------------|---------------|

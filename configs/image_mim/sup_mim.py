@@ -16,8 +16,8 @@ Measured: CIFAR-10, `laptop`, 400 steps of 64, three seeds, f32, 2 cores (shared
        | `pixels`           | 0.384 ± 0.003 | 0.434 ± 0.001 | 0.369 ± 0.004 |
        | `plain`, 750 steps | 0.436 ± 0.005 | 0.465 ± 0.013 | 0.427 ± 0.008 |
 
-       *Reproduced* at equal steps, with codes, hardly with pixels; *opposite* at equal seconds. No
-       setting was tuned: all runs have those of mae:small.
+       *Reproduced* at equal steps, with codes, hardly with pixels; *opposite* at equal seconds.
+       Settings: those of mae:small for all; nothing was chosen for the method.
 Run:   maskjax --config=sup_mim:laptop --workdir=runs/sup_mim
        --config.data.name=zip --config.data.path=cifar10.zip, and --config.stages.tokenizer.data.…
 

@@ -39,6 +39,8 @@ from maskjax import lab
 
 BASE = lab.base("base/causal_lm")
 
+NOTE = dict(held="partly: schedules that depend on the token, and images, are not there")
+
 
 def method(c: ConfigDict) -> None:
   """Tokens are hidden up to a time and asked by a bound on the likelihood."""

@@ -18,8 +18,8 @@ Measured: CIFAR-10, 1,000 images, ViT/8, `laptop` and `plain`, 50 epochs, three 
        | `cifar`             | not measured  | not measured       | not measured |
        | `cifar_vit`         | not measured  | not measured       | not measured |
 
-       *Opposite*, where neither comes near to fitting its training images. `plain` has the settings
-       of `laptop`, not tuned for it.
+       *Opposite*, where neither comes near to fitting its training images. Settings: those of
+       supervised:cifar_vit for both, patches and warm-up aside; nothing was chosen for mixing.
 Run:   maskjax --config=fmix:laptop --workdir=runs/fmix
        --config.data.name=zip --config.data.path=cifar10.zip
 

@@ -27,7 +27,7 @@ Measured: Tiny Shakespeare, `laptop`, 500 steps of 8 windows of 64 pieces (256,0
        Most of the spread is between seeds: 40 % goes before 15 % with each of them, and 80 % still
        learns (*reproduced*, at a budget at which the network has only begun to learn). Who is asked
        for whole units learns these, and little else. Other prediction rates, BERT's shares, and the
-       default: not measured. All shares have the settings of `laptop`, not tuned for any.
+       default: not measured. Settings: those of `laptop` for all; nothing was chosen for a share.
        Which of nine plays a speech is of, whole and without its speaker's name, told by
        scikit-learn 1.9.1: TfidfVectorizer(sublinear_tf=True) of words, then
        LogisticRegression(C=10, max_iter=2000), 2026-11-30. The texts are those of `speeches`, whose

@@ -34,7 +34,8 @@ Measured: CIFAR-10, captions from templates, three seeds, f32, one thread of a s
 
        At equal steps what is dropped costs no accuracy here and the time is a gain: *reproduced*.
        The gain by unmasked tuning is within what 1,000 images tell. Longer runs, other captions, a
-       linear probe: not measured. `clip` has the settings of `laptop`, not tuned for it.
+       linear probe: not measured. Settings: those of `laptop` for all, steps by time; nothing was
+       chosen for any share.
 Run:   maskjax --config=flip:laptop --workdir=runs/flip
        --config.data.name=zip --config.data.path=cifar10.zip
        (`quarter` and `clip` likewise; `tuned` with --config.init_from=runs/quarter)

@@ -28,8 +28,8 @@ Measured: moving digits, `laptop`, 300 steps of 32 clips, three seeds, f32, 2 sh
        The sampler prefers what moves, as in the paper (*reproduced*), most of it for its detail:
        beside still tokens of equal detail little is left, but more than the spread. None has yet
        learned more than the mean clip (masked_reconstruction 1), so what this does for features is
-       *not visible at this scale*. The paper's scale: not measured. `random` and `tube` have the
-       settings of `laptop`, not tuned for them.
+       *not visible at this scale*. The paper's scale: not measured. Settings: those of
+       `laptop` for all; nothing was chosen for the sampler.
 Run:   maskjax --config=adamae:laptop --workdir=runs/adamae
 
 The sampler, one transformer block and a linear layer, reads all tokens as the model embeds them and
