@@ -39,7 +39,9 @@ from maskjax import lab
 
 BASE = lab.base("base/causal_lm")
 
-NOTE = dict(held="partly: schedules that depend on the token, and images, are not there")
+NOTE = dict(
+  held="partly: schedules that depend on the token and images are missing; one seed is measured"
+)
 
 
 def method(c: ConfigDict) -> None:
