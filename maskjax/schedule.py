@@ -23,6 +23,7 @@ __all__ = [
   "beta",
   "constant",
   "cosine",
+  "cosine_tail",
   "during",
   "exponential",
   "linear",
@@ -90,6 +91,21 @@ def cosine(start: float, end: float, offset: float = 0.0) -> Schedule:
     return _between(start, end, weight(u), rest(1 - u))
 
   return value
+
+
+def cosine_tail(start: float, end: float, begin: float) -> Schedule:
+  r"""What is left at `begin` of half a cosine: $f(u) = g(b + (1 - b)\,u)$ with g of `cosine`.
+
+  A learning rate whose cosine is counted from the first step, warm-up included, has this shape
+  after the warm-up. `0 <= begin < 1`, otherwise `BadInput`; the value at 0 is not `start`.
+
+  >>> cosine_tail(1.0, 0.0, begin=0.5)(jnp.array([0.0, 1.0])).round(4).tolist()
+  [0.5, 0.0]
+  """
+  if not 0 <= begin < 1:
+    raise BadInput(f"cosine_tail: begin must lie in [0, 1), got {begin}")
+  whole = cosine(start, end)
+  return lambda u: whole(1 - np.float32(1 - begin) * (1 - clamp(u)))
 
 
 def quarter_cosine(start: float, end: float) -> Schedule:

@@ -379,6 +379,7 @@ ROWS = {
   "schedule.beta": at(schedule.beta, 0.5, 0.5),
   "schedule.constant": at(schedule.constant, 0.5),
   "schedule.cosine": at(schedule.cosine, 0.75, 0.25),
+  "schedule.cosine_tail": at(schedule.cosine_tail, 0.75, 0.25, 0.125),
   "schedule.during": at(schedule.during, line, 0.25, 0.75),
   "schedule.exponential": at(schedule.exponential, 0.75, 0.25),
   "schedule.linear": at(schedule.linear, 0.75, 0.25),

@@ -47,6 +47,7 @@ COMPOSED = {
   "lines": schedule.piecewise_linear([0.3, 0.1, 0.1, 0.9], [0.2, 0.4]),
   "step": schedule.step([0.3, 0.2, 0.1], [1 / 3, 2 / 3]),
   "constant": schedule.constant(0.3),
+  "cosine_tail": schedule.cosine_tail(0.7, 0.1, 0.3),
   "during": schedule.during(schedule.linear(0.1, 0.9), 0.2, 0.7),
 }
 numbers = st.floats(2**-10, 2**10, width=32)

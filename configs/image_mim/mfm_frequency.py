@@ -16,9 +16,9 @@ Measured: CIFAR-10, `laptop`, 400 steps of 64, three seeds, f32, 2 shared cores,
        *Opposite* at this budget, in kNN below untrained. Fine-tuning, robustness: not measured.
 Run:   maskjax --config=mfm_frequency:laptop --workdir=runs/mfm
        --config.data.name=zip --config.data.path=cifar10.zip
-Deviations: the public code's learning rate ends at 1/120 of its peak, here at 0; its ViT begins
-otherwise, its keys lack 9,216 biases. `radius` is in cycles a pixel: the same share of a
-spectrum at any size.
+Deviations: the public code's ViT begins otherwise, its keys lack 9,216 biases, its warm-up begins
+at 1/1200 of the peak, here at 0. `radius` is in cycles a pixel: the same share of a spectrum at any
+size.
 """
 
 from ml_collections import ConfigDict
@@ -55,6 +55,8 @@ def method(c: ConfigDict) -> None:
 def paper(c: ConfigDict) -> None:
   """ViT-B/16, 300 epochs."""
   c.batch_size, c.total_epochs, c.model.encoder.size = 2048, 300.0, "B"
+  # The public code counts the cosine from the first step, warm-up included.
+  c.optimizer.schedule = dict(fn="schedule.cosine_tail", start=1.0, end=1 / 120, begin=20 / 300)
   c.optimizer.warmup_epochs = 20.0
   c.evals.finetune.update(epochs=100.0, warmup=0.05, layer_decay=0.8)
 

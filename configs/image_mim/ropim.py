@@ -69,8 +69,9 @@ def method(c: ConfigDict) -> None:
 def paper(c: ConfigDict) -> None:
   """ViT-B/16, 300 epochs."""
   c.total_epochs = 300.0
-  c.optimizer.schedule = "cosine"
-  c.optimizer.update(learning_rate=1.5e-4, warmup_epochs=5.0, b2=0.95, end=1 / 30)
+  # The public code counts the cosine from the first step, warm-up included.
+  c.optimizer.schedule = dict(fn="schedule.cosine_tail", start=1.0, end=1 / 30, begin=5 / 300)
+  c.optimizer.update(learning_rate=1.5e-4, warmup_epochs=5.0, b2=0.95)
   c.evals.finetune.update(learning_rate=2.5e-3, warmup=0.05, layer_decay=0.75)
 
 

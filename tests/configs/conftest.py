@@ -80,6 +80,19 @@ def far_from():
 
 
 @pytest.fixture(scope="session")
+def shares_of_the_peak():
+  """`shares_of_the_peak(made, steps)`: a config's learning rate over its peak."""
+
+  def shares(made, steps):
+    peak = made.config["optimizer"]["learning_rate"]
+    if by := made.config["optimizer"].get("scale_by_batch", 256):
+      peak *= made.config["batch_size"] / by
+    return np.asarray(jax.jit(made.optimizer.rate)(np.asarray(steps))) / peak
+
+  return shares
+
+
+@pytest.fixture(scope="session")
 def undecayed():
   """`undecayed(made)`: names of parameters without weight decay, but biases and scales of norms."""
 

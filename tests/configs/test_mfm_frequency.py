@@ -31,6 +31,14 @@ def test_all_low_or_all_high_frequencies_are_hidden_by_a_coin(built):
   np.testing.assert_array_equal(band((5,), 0.2, 1.0), ~band((5,), 0.2, 0.0))
 
 
+def test_the_cosine_is_counted_from_the_first_step_as_in_the_public_code(built, shares_of_the_peak):
+  made = built("mfm_frequency")
+  at = made.total_steps * np.array([0.1, 0.5, 0.9]) // 1
+  found = shares_of_the_peak(made, at.astype(np.int32))
+  want = 1 / 120 + 119 / 120 * (1 + np.cos(np.pi * at / made.total_steps)) / 2
+  np.testing.assert_allclose(found, want, rtol=1e-3)
+
+
 def test_it_agrees_with_the_public_code():
   """Bands exactly, images 1e-5, loss 1e-5 and gradient 1e-4 of their size: set before the run."""
   for row in PUBLIC["bands"]:

@@ -57,6 +57,14 @@ def test_the_loss_is_blind_to_the_subspace_that_is_left(built):
   assert other > 1.1 * plain
 
 
+def test_the_cosine_is_counted_from_the_first_step_as_in_the_public_code(built, shares_of_the_peak):
+  made = built("ropim")
+  at = made.total_steps * np.array([0.02, 0.1, 0.5, 0.9]) // 1
+  found = shares_of_the_peak(made, at.astype(np.int32))
+  want = 1 / 30 + 29 / 30 * (1 + np.cos(np.pi * at / made.total_steps)) / 2
+  np.testing.assert_allclose(found, want, rtol=1e-3)
+
+
 def public(c):
   """The public ViT-B's settings for a smaller one, given permutations and signs."""
   paper = lab.base("image_mim/ropim").get_config()
