@@ -6,6 +6,9 @@ steps, a factor on the first rate, and stands here in numpy.
 
 import numpy as np
 
+from maskjax import bind, sections
+from maskjax.sections import Lengths
+
 
 def test_counts_follow_the_public_codes_rate_from_the_first_step_to_the_last(
   built, ignores_the_grid
@@ -18,6 +21,18 @@ def test_counts_follow_the_public_codes_rate_from_the_first_step_to_the_last(
     assert ignores_the_grid(mask[None, :7], (128,)) == [round(rate * 128)]
     assert mask[7].sum() == round(rate * 96)
   assert [mask[0].sum() for mask in masks] == [38, 29, 19]
+  share = sections.moving(made.config["select"]["select"]["ratio"], Lengths(total, 1.0))
+  np.testing.assert_allclose(bind.now(share, total // 4), 0.2625, rtol=1e-6)  # no cosine
+
+
+def test_rates_and_decay_are_those_of_the_public_code(built, shares_of_the_peak):
+  """Composer multiplies a parameter by 1 - 1e-5 · rate / peak at each step."""
+  made = built("dynamic_masking_rate")
+  at = np.array([2100, 4200, 37_100, 69_999])
+  want = np.where(at < 4200, at / 4200, 1 - 0.98 * (at - 4200) / (70_000 - 4200))
+  np.testing.assert_allclose(shares_of_the_peak(made, at), want, rtol=1e-4)
+  settings = made.config["optimizer"]
+  np.testing.assert_allclose(settings["learning_rate"] * settings["weight_decay"], 1e-5)
 
 
 def test_hidden_tokens_are_asked_whatever_is_seen_in_their_place(built):
