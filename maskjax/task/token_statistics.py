@@ -75,10 +75,12 @@ def pair_counts(*, record: Record, examples: int, window: int = 11, ids: int = 0
 
   def add(total: Array, variables: Variables, batch: Batch, counts: Bool[Array, "b"]) -> Array:
     x, there = batch["tokens"], batch["valid"] & counts[:, None] & (batch["tokens"] < size)
+    # By themselves first: one by one, nothing is added to a float32 above 2²⁴.
+    more = jnp.zeros_like(total)
     for apart in range(1, min(window // 2, x.shape[1] - 1) + 1):
       both = there[:, apart:] & there[:, :-apart]
-      total = total.at[x[:, apart:], x[:, :-apart]].add(1.0 * both, mode="drop")
-    return total
+      more = more.at[x[:, apart:], x[:, :-apart]].add(1.0 * both, mode="drop")
+    return total + more
 
   begin = lambda variables: jnp.zeros((size, size))
   return Statistic(examples, begin, add, lambda total: total + total.T, named=True)
@@ -241,7 +243,9 @@ def relevance(
   take = lambda i: table.at[i[:, None], i[None, :]].get(mode="fill", fill_value=0)
   both = jnp.vectorize(take, signature="(n)->(n,n)")(ids)
   gone, seen = hidden & allowed, ~hidden & allowed
-  return jnp.einsum("...i,...ij,...j->...", gone * 1.0, both, seen * 1.0)
+  # In full float32 on accelerators too, which are to choose the same masks.
+  form = "...i,...ij,...j->..."
+  return jnp.einsum(form, gone * 1.0, both, seen * 1.0, precision="highest")
 
 
 def _vocabulary(record: Record, who: str) -> int:

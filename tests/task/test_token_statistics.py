@@ -64,6 +64,14 @@ def test_tokens_texts_and_pairs_are_counted_without_padding_and_what_does_not_co
   np.testing.assert_array_equal(made["few"], pairs_of(texts)[:4, :4])
 
 
+def test_pairs_are_counted_beyond_the_largest_float_that_takes_a_one():
+  made = ts.pair_counts(record=RECORD, examples=EXAMPLES, window=WINDOW)
+  alike = {**BATCHES[0], "tokens": np.zeros((ROWS, N), np.int32), "valid": np.ones((ROWS, N), bool)}
+  total = jnp.full((KINDS, KINDS), 2.0**24)
+  more = made.add(total, {}, alike, jnp.ones(ROWS, bool)) - total
+  assert more[0, 0] == ROWS * (N - 1 + N - 2)
+
+
 def test_rates_are_the_hidden_share_of_each_id():
   np.testing.assert_array_equal(found()["rates"], np.arange(KINDS) % 2 == 0)
   none = ts.hidden_rates(
