@@ -34,10 +34,11 @@ prunes them by magnitude to a tenth; `grown` exchanges a share of that tenth by 
 such a half; `tickets` searches the tenth in it by learned scores, its weights never trained.
 Deviations: the number of weights of each layer is exact, in the public code each is drawn by
 itself; where a layer would have more than it has the others are solved again, in the public code
-for ERK and balanced ratios of iterative pruning they are not. Growth keeps to the mask, which the
-public code's drawing-anew does not. Weights are not pruned in rounds with resets but by and by.
+for balanced ratios never, for ERK in dynamic sparse training alone. Growth keeps to the mask, which
+the public code's drawing-anew does not. Weights are not pruned in rounds with resets but by and by.
 Tickets are sought among weights as drawn, the first mask at random, by the number itself, not its
-magnitude. The repair of neurons without an input or output, off in the public code, is not here.
+magnitude, and drawn, not all one half. Neurons that are left without an input or an output, which
+the public code can give one back, stay so. The learning rate falls at each update, there by epoch.
 The mask is that of `within.seed`, the same for every seed of a run.
 """
 
