@@ -14,6 +14,7 @@ import numpy as np
 from beside_theirs import (  # noqa: F401
   arrayed,
   block,
+  by_layer,
   by_name,
   cut,
   dense,

@@ -110,6 +110,30 @@ def by_name(shapes, tensors):
   return jax.tree_util.tree_map_with_path(leaf, shapes)
 
 
+def by_layer(shapes, tensors, names):
+  """A tree of these shapes from PyTorch's convolutions, norms and dense layers.
+
+  `names` are theirs by ours, which may lie deeper in the tree. Leaves that are not there are zeros.
+  """
+  import jax
+
+  kinds = dict(kernel="weight", scale="weight", mean="running_mean", var="running_var")
+
+  def leaf(path, shape):
+    *place, kind = (part.key for part in path)
+    layer = "/".join(["", *place])
+    found = [theirs for ours, theirs in names.items() if layer.endswith(f"/{ours}")]
+    x = tensors.get(f"{found[0]}.{kinds.get(kind, kind)}") if found else None
+    if x is None:
+      return np.zeros(shape.shape, shape.dtype)
+    x = arrayed(x)
+    x = x.transpose(*range(2, x.ndim), 1, 0) if kind == "kernel" else x
+    assert x.shape == shape.shape, (path, x.shape, shape.shape)
+    return x
+
+  return jax.tree_util.tree_map_with_path(leaf, shapes)
+
+
 def llama(words, tied=False, **sizes):
   """Transformers' Llama, whose attention takes a mask of all pairs."""
   import transformers as hf
