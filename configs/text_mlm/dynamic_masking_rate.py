@@ -5,11 +5,16 @@ Paper: Ankner, Saphra, Blalock, Frankle, Leavitt. "Dynamic Masking Rate Schedule
        (later commits are without it).
 Claim: GLUE's average of BERT-base is 0.46 points higher, and reached up to 1.89 times faster, than
        with 15 % throughout.
-Measured: Tiny Shakespeare's speeches, 2026-11-30, by the command below, beside mask15's `speeches`:
+Measured: Tiny Shakespeare's speeches, 600 steps of 16, three seeds, f32, 2 shared cores,
+       2026-11-30, by the command below, mask15 by maskjax --config=mask15:speeches
+       --config.seeds=3, settings not tuned. The last fifth of each play, 15 % hidden at random or
+       word by word by masks that are the same for all; a linear probe of the play:
 
-       | run      | nats a token | whole words  | play         |
-       |----------|--------------|--------------|--------------|
-       | `laptop` | not measured | not measured | not measured |
+       | run               | nats a token  | words: nats   | play          |
+       |-------------------|---------------|---------------|---------------|
+       | untrained         | 7.539 ± 0.059 | 7.545 ± 0.063 | 0.193 ± 0.009 |
+       | `mask15:speeches` | 5.587 ± 0.077 | 5.616 ± 0.072 | 0.234 ± 0.009 |
+       | `laptop`          | not measured  | not measured  | not measured  |
 
        GLUE and the time to reach it: *not measured*.
 Run:   maskjax --config=dynamic_masking_rate:laptop --workdir=runs/dynamic
