@@ -16,12 +16,13 @@ Measured: digits of scikit-learn, a ResNet-8, 500 steps of 64, a tenth of the we
        | uniform                    | not measured  |
        | balanced                   | not measured  |
        | `pruned`                   | not measured  |
-       | `grown`                    | not measured  |
+       | `grown`                    | 0.981 ± 0.003 |
        | `tickets`                  | not measured  |
        | `cifar`                    | not measured  |
 
        A tenth of the weights, drawn at random, does as well as one pruned from the dense network
-       in as many steps: *reproduced* on digits. Other ratios, what lives within: *not measured*.
+       in as many steps, and as well as one that grows within a half: *reproduced* on digits. Other
+       ratios, what else lives within: *not measured*.
 Run:   maskjax --config=random_pruning_er:laptop --workdir=runs/random_pruning_er
 
 A random mask hides all but a fifth of the weights before the first step and for good, classifier
@@ -85,6 +86,7 @@ def paper(c: ConfigDict) -> None:
   c.model.update(depth=18, width=64)
   c.batch_size, c.total_epochs = 256, 160.0
   c.optimizer.update(learning_rate=0.1, scale_by_batch=0, warmup_epochs=0.0, nesterov=False)
+  c.optimizer.decay_rules = ((".*", 1.0),)  # norms and biases too
 
 
 @lab.preset

@@ -58,6 +58,10 @@ def test_layers_keep_what_erk_gives_them_from_before_the_first_step_on(built):
       assert abs(ends[0] - ends[1]) < 4 * 2 * mask.std() / np.sqrt(mask.size), name
 
 
+def test_norms_and_biases_decay_as_in_the_public_code(built):
+  assert all(jax.tree.leaves(built("random_pruning_er").optimizer.decays))
+
+
 def test_ratios_are_those_of_the_public_code():
   rules = dict(pyramidal=partial(weights.pyramidal, order=("embed", "block", "head")))
   rules |= dict(erk=weights.erk, balanced=weights.balanced)
