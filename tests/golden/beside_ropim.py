@@ -88,8 +88,7 @@ def main(folder):
     train.train_one_epoch(config, model, [(pixels, projections, None)], tx, 0, still)
     losses += meters[1].told
     length = float(meters[2].told[0])
-    whole = {n: p.grad * max(length / clip, 1) for n, p in model.named_parameters()}
-    slopes.append(whole)
+    slopes.append({n: p.grad * max(length / clip, 1) for n, p in model.named_parameters()})
     after.append({n: p.detach().clone() for n, p in model.named_parameters()})
 
   from maskjax import hide, lab
@@ -123,8 +122,9 @@ def main(folder):
     c.total_steps, c.total_epochs, c.optimizer.warmup_epochs = each, 0.0, 0.0
     c.optimizer.warmup_steps = each // 60
 
-  rate = beside.Method("ropim", real, Record("image", (224, 224, 3), {"train": EXAMPLES}),
-                       {**batch, "image": np.zeros((ROWS, 224, 224, 3), np.float32)}).optimizer.rate  # fmt: skip
+  whole = {**batch, "image": np.zeros((ROWS, 224, 224, 3), np.float32)}
+  large = Record("image", (224, 224, 3), {"train": EXAMPLES})
+  rate = beside.Method("ropim", real, large, whole).optimizer.rate
   count = beside.trained(lambda: network(ropim, 224, 16, 768, 12, 12)) + 12 * 768
   found += [
     ("units", beside.far(drawn, units), beside.EXACT),
