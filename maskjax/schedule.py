@@ -97,7 +97,15 @@ def cosine_tail(start: float, end: float, begin: float) -> Schedule:
   r"""What is left at `begin` of half a cosine: $f(u) = g(b + (1 - b)\,u)$ with g of `cosine`.
 
   A learning rate whose cosine is counted from the first step, warm-up included, has this shape
-  after the warm-up. `0 <= begin < 1`, otherwise `BadInput`; the value at 0 is not `start`.
+  after the warm-up.
+
+  Args:
+    start: where the whole half cosine begins; at 0 this one is further on.
+    end: of both, at 1.
+    begin: b, the share of the half cosine that is over at 0, in [0, 1).
+
+  Raises:
+    BadInput: `begin` outside [0, 1).
 
   >>> cosine_tail(1.0, 0.0, begin=0.5)(jnp.array([0.0, 1.0])).round(4).tolist()
   [0.5, 0.0]
