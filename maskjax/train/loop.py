@@ -103,7 +103,7 @@ class Run:
     config, total = self.parts.config, self.parts.total_steps
     first = int(state.step) + 1
     self._describe(state)
-    looks = first == 1 or self.unevaluated(first - 1)
+    looks = self._names(first - 1) and (first == 1 or self.unevaluated(first - 1))
     begun = self._kept(state, first) if looks else None
     if looks and begun is None:
       self._evaluate(state, first - 1)
@@ -150,11 +150,11 @@ class Run:
   def _kept(self, state: State, first: int) -> State | None:
     """A copy of the state, at which evaluators look once the first step, which takes it, is made.
 
-    None where they are to look at once: it is large, or `on_eval` may end the run before that step.
+    None where it is large or lies with several processes, or `on_eval` may end the run before.
     """
-    if self.on_eval or first > self.parts.total_steps or not self._names(first - 1):
-      return None
-    return None if bytes_per_device(state) > LIGHT else jax.device_put(state, may_alias=False)
+    alone = me().count == 1 and not self.on_eval and first <= self.parts.total_steps
+    light = bytes_per_device(state) <= LIGHT
+    return jax.device_put(state, may_alias=False) if alone and light else None
 
   def _written(self) -> None:
     """Waits for the last checkpoint, the other processes too: they may read it next, or leave."""

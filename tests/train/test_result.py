@@ -54,6 +54,16 @@ def test_the_first_step_is_made_before_step_0_is_evaluated_where_both_states_hav
   assert seen[0] != seen[1]
 
 
+@pytest.mark.parametrize(("count", "on_eval", "total"), [(2, None, 9), (1, max, 9), (1, None, 0)])
+def test_no_state_is_kept_of_several_processes_nor_where_no_step_may_follow(
+  monkeypatch, count, on_eval, total
+):
+  monkeypatch.setattr(loop, "me", lambda: types.SimpleNamespace(count=count))
+  parts = types.SimpleNamespace(total_steps=total)
+  run = loop.Run(parts, None, 0, None, None, None, None, None, on_eval)
+  assert run._kept({"w": jax.device_put(np.ones(2))}, 1) is None
+
+
 def test_a_result_says_where_how_far_and_what(whole):
   workdir, found = whole
   last = [read_metrics(workdir / seed / "metrics.jsonl")[6] for seed in ("", "seeds/1")]
