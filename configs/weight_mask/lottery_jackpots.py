@@ -39,7 +39,7 @@ The dense network is a stage, trained first; `--config.init_from=DIR` takes a fi
 weight has a number, which begins at 1 where the magnitude mask (one threshold for all layers) keeps
 it and at 0.99 where not, and is trained straight through the mask. After each update a share of the
 exchanges that the numbers ask for is made in each layer, (1 - t / T)^4 of them, the most wanted
-first. Others: without a limit, --config.reparametrize.change=1.0; magnitude's mask alone, with
+first. Others: without a limit, --config.reparametrize.change.end=1.0; magnitude's mask alone, with
 batch statistics as renewed, --config.optimizer.learning_rate=1e-9; from a random mask,
 --config.reparametrize.score.fn=weights.random --config.reparametrize.gap=0.0.
 The default is the public code's ResNet-32 on CIFAR-10 for 30 epochs; `laptop` is a ResNet-8 on
