@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.module import _global_interceptor_stack
 from jaxtyping import Array, Bool, Float, Int
 
 from maskjax.errors import BadInput
@@ -208,9 +209,11 @@ def _met(block: nn.Module, variables: Any, x: Array, seen: Sequence[Any]) -> Any
 
 
 def _plain(layer: nn.Module) -> bool:
-  """Whether there is nothing to a bound block but its parameters."""
+  """Whether there is nothing to a bound block but its parameters, and no one listens to it."""
   asked = any(map(layer.is_mutable_collection, (TAPS, "intermediates")))
-  return not (layer.is_initializing() or asked or {GATES, TAPS} & {*layer.variables})
+  # Whoever does, by `nn.intercept_methods`, is to meet every block, by its own name.
+  heard = bool(_global_interceptor_stack)
+  return not (heard or layer.is_initializing() or asked or {GATES, TAPS} & {*layer.variables})
 
 
 def _scanned(x: Array, seen: Sequence[Any], layers: list[Any], ones: list[Any]) -> Array:
