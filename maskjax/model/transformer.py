@@ -24,7 +24,7 @@ def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
   In float32 by the error function, as in PyTorch, which is cheaper on CPUs than its complement; in
   lower precision by that, as 1 + erf(x) would have hardly a digit left below 0.
 
-  >>> gelu(jnp.array([-1.0, 0.0, 1.0])).round(4).tolist()
+  >>> [round(float(y), 4) for y in gelu(jnp.array([-1.0, 0.0, 1.0]))]
   [-0.1587, 0.0, 0.8413]
 
   Source: Hendrycks, Gimpel, "Gaussian Error Linear Units", 2016, equation 1.
