@@ -26,9 +26,9 @@ Measured: CIFAR-10, zip of JPEGs, `cifar`, seed 0, f32, 71 min of steps on 4 sha
        | `small`   | 0.328 ± 0.011 | 0.433 ± 0.009 | 0.201 ± 0.002         |
 
        scikit-learn's digits, `laptop`, seeds 0 to 2, f32, 2 cores, 2 min 55 s, 2026-11-30, by
-       maskjax --config=mae:laptop --workdir=runs/mae. The ratio and how all is fine-tuned were chosen on a
-       fifth of train. 10 labels a class, probed and then fine-tuned; `untrained` is from scratch,
-       each seed with its own beginning and labels:
+       maskjax --config=mae:laptop --workdir=runs/mae. The ratio and how all is fine-tuned were
+       chosen on a fifth of train. 10 labels a class, probed and then fine-tuned; `untrained` is
+       from scratch, each seed with its own beginning and labels:
 
        | run        | kNN           | linear probe  | 10 labels     | fine-tuned    |
        |------------|---------------|---------------|---------------|---------------|
