@@ -4,11 +4,14 @@ import ast
 import builtins
 import dis
 import pathlib
+import subprocess
 
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "maskjax"
+TOP = {"maskjax", "configs", "tests", "launch.py", "pyproject.toml", "constraints.txt"}
+TOP |= {"README.md", "CHANGELOG.md", "CITATION.cff", "LICENSE"}
 # From the top; those on one line may import from each other.
 LAYERS = [
   (
@@ -142,6 +145,15 @@ def test_networks_hide_nothing():
       elif isinstance(node, ast.ImportFrom) and node.module == "maskjax":
         found |= {alias.name for alias in node.names} & {"hide"}
   assert found <= OF_NETWORKS
+
+
+def test_nothing_else_stands_at_the_top():
+  """Of what git knows: whoever works in the tree may have folders of their own."""
+  known = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+  if known.returncode:
+    pytest.skip("not a git checkout")
+  found = {name.partition("/")[0] for name in known.stdout.splitlines()}
+  assert {name for name in found if not name.startswith(".")} == TOP
 
 
 def test_files_are_short():
