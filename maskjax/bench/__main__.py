@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from maskjax.bench import harness, table
 from maskjax.errors import BadInput, unknown
 from maskjax.extras import needs
+from maskjax.train.pod import threads
 
 ROWS = (
   "mae_step", "attention", "prune_mask", "random_masks", "mask_share", "data", "sampling", "start",
@@ -48,10 +49,8 @@ def main(argv: Sequence[str]) -> int:
   flags.add_argument("--json", type=pathlib.Path, help="a file for every repeat")
   flags.add_argument("--png", type=pathlib.Path, help="a picture of the row that has one, growth")
   flags.add_argument("--repeats", type=int, default=5)
-  available = len(os.sched_getaffinity(0))
-  flags.add_argument(
-    "--threads", type=int, default=min(4, available), help="at most four unless said"
-  )
+  usual = min(4, threads.cores())
+  flags.add_argument("--threads", type=int, default=usual, help="at most four unless said")
   flags.add_argument("--torch", default=sys.executable, help="the interpreter of the peers")
   flags.add_argument("--size", choices=("full", "smoke"), default="full")
   flags.add_argument("--cifar", default="", help="a zip of CIFAR-10's images for the row data")

@@ -3,7 +3,6 @@
 import concurrent.futures
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from maskjax.errors import BadInput
+from maskjax.train.pod.threads import cores
 
 Arrays = dict[str, np.ndarray]
 
@@ -111,7 +111,7 @@ def _digest(array: np.ndarray) -> str:
 
 def digests(arrays: Arrays) -> dict[str, str]:
   """BLAKE2b of each array's dtype, shape and bytes, on all cores."""
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+  with concurrent.futures.ThreadPoolExecutor(cores()) as threads:
     return dict(zip(arrays, threads.map(_digest, arrays.values()), strict=True))
 
 

@@ -7,7 +7,6 @@ a JSON record of every leaf's dtype, shape, cells and digest, sealed by its own.
 import concurrent.futures
 import json
 import logging
-import os
 import pathlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from maskjax.train.checkpoints import leaves as lv
 from maskjax.train.checkpoints.cuts import Box, Copies, Cut, index
 from maskjax.train.checkpoints.files import TEMPORARY, DamagedError
 from maskjax.train.checkpoints.renamed import ADDED, current
+from maskjax.train.pod.threads import cores
 from maskjax.train.workdirs import remote
 
 log = logging.getLogger("maskjax")
@@ -39,7 +39,7 @@ def digests(parts: Mapping[str, Copies], record: Record) -> Sums:
   start = lambda box: [begin for begin, _ in box]
   flat = [(name, box, array) for name, copies in parts.items() for box, array in copies]
   one = lambda part: sums.digest(part[2], start(part[1]), shapes[part[0]])
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+  with concurrent.futures.ThreadPoolExecutor(cores()) as threads:
     found = list(threads.map(one, flat))
   total = dict.fromkeys(parts, 0)
   for (name, _, _), digest in zip(flat, found, strict=True):

@@ -45,8 +45,12 @@ def enough() -> None:
 
 def needed(devices: int) -> int:
   """Threads with which so many simulated devices certainly go on; at least one a core."""
-  mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-  return max(mine, EACH * devices)
+  return max(cores(), EACH * devices)
+
+
+def cores() -> int:
+  """How many cores this process may use, which in a container are fewer than the machine has."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def hint() -> str:

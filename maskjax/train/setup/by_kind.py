@@ -1,7 +1,6 @@
 """Functions of a key that make many leaves of few kinds, compiled once for each kind."""
 
 import functools
-import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -10,6 +9,8 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 from jax.interpreters import partial_eval
+
+from maskjax.train.pod.threads import cores
 
 # On CPUs a draw is compiled in less than half the time so, to the same bits, and runs as fast.
 # Without optimisation its bits are others, and it takes three times as long to run.
@@ -122,7 +123,7 @@ def _together(kinds: Sequence[_Kind]) -> list[_Kind]:
   def compiled(kind: _Kind) -> _Kind:
     return kind._replace(run=kind.run.lower(key, kind.parts[0].folds).compile())  # type: ignore[attr-defined]
 
-  with ThreadPoolExecutor(os.cpu_count()) as pool:
+  with ThreadPoolExecutor(cores()) as pool:
     return [*pool.map(compiled, kinds)]
 
 
