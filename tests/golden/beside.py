@@ -22,6 +22,7 @@ from beside_theirs import (  # noqa: F401
   moved,
   normed,
   published,
+  small_llama,
   stubs,
   timm,
   trained,

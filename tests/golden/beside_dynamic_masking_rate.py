@@ -95,11 +95,7 @@ def main(folder, composer):
 
   ours = beside.Method("dynamic_masking_rate", change, tiny.record(scale, "train"), batch)
   torch.manual_seed(1)
-  network = beside.llama(WORDS + 1, tied=True, **SIZES).eval()
-  with torch.no_grad():
-    for p in network.parameters():
-      p += 0.2 * torch.randn_like(p)
-  begin = {n: p.detach().clone() for n, p in network.named_parameters()}
+  network, begin = beside.small_llama(WORDS + 1, **SIZES)
   variables = ours.read(begin, layout="llama")
   shape = (BATCH, LENGTH)
   drawn = [ours.values(variables, "hidden", "seen", step=s) for s in (FIRST, FIRST + 1)]

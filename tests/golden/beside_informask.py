@@ -88,11 +88,7 @@ def main(folder):
 
   ours = beside.Method("informask", change, tiny.record(scale, "train"), batch)
   torch.manual_seed(1)
-  network = beside.llama(WORDS + 1, tied=True, **SIZES).eval()
-  with torch.no_grad():
-    for p in network.parameters():
-      p += 0.2 * torch.randn_like(p)
-  begin = {n: p.detach().clone() for n, p in network.named_parameters()}
+  network, begin = beside.small_llama(WORDS + 1, **SIZES)
   room = torch.where(valid, 0.0, -1e9)[:, None, None].expand(-1, 1, LENGTH, -1)
 
   def loss():

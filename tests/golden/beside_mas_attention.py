@@ -44,11 +44,7 @@ def main(folder):
   parts = np.stack([np.repeat([0, 1, 2], p) for p in PARTS])
   follows = np.concatenate([parts[:, 1:], parts[:, -1:]], 1)  # of the tokens, not of what is read
   torch.manual_seed(2)
-  network = beside.llama(WORDS + 1, tied=True, **SIZES).eval()
-  with torch.no_grad():
-    for p in network.parameters():
-      p += 0.2 * torch.randn_like(p)
-  begin = {n: p.detach().clone() for n, p in network.named_parameters()}
+  network, begin = beside.small_llama(WORDS + 1, **SIZES)
   for name, p in network.named_parameters():
     p.requires_grad_(any(part in name for part in ("q_proj", "k_proj", "v_proj")))
   target = torch.tensor(np.where(follows == 2, tokens, -1))

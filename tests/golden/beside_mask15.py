@@ -74,11 +74,7 @@ def main(folder):
     rows.append(torch.stack(row))
   read, target = rows
   torch.manual_seed(1)
-  network = beside.llama(WORDS + 1, tied=True, **SIZES).eval()
-  with torch.no_grad():
-    for p in network.parameters():
-      p += 0.2 * torch.randn_like(p)
-  begin = {n: p.detach().clone() for n, p in network.named_parameters()}
+  network, begin = beside.small_llama(WORDS + 1, **SIZES)
   every = torch.zeros(BATCH, 1, LENGTH, LENGTH)
 
   def loss():

@@ -142,6 +142,13 @@ def llama(words, tied=False, **sizes):
   return hf.LlamaForCausalLM(hf.LlamaConfig(**sizes, **more, attn_implementation="eager"))
 
 
+def small_llama(words, **sizes):
+  """A tied `llama` away from where it begins, and a copy of its parameters by name."""
+  network = llama(words, tied=True, **sizes).eval()
+  moved(network)
+  return network, {n: p.detach().clone() for n, p in network.named_parameters()}
+
+
 def cut(path, *names, **given):
   """Classes and functions of a file by name, run without the rest; `given` is what they take."""
   body = [n for n in ast.parse(path.read_text()).body if getattr(n, "name", "") in names]

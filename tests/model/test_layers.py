@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 from jax.tree_util import Partial
 from toy_mae import masked_autoencoder
 
@@ -346,9 +347,7 @@ def test_nothing_asked_leaves_the_program_as_it_is_without_places(monkeypatch, w
 
 def loops(jaxpr):
   """How many loops a program meets: those of what it calls, at each call."""
-  inner = [
-    sub for equation in jaxpr.eqns for sub in jax.extend.core.jaxprs_in_params(equation.params)
-  ]
+  inner = [sub for equation in jaxpr.eqns for sub in jaxprs_in_params(equation.params)]
   own = sum(equation.primitive.name == "scan" for equation in jaxpr.eqns)
   return own + sum(map(loops, inner))
 
