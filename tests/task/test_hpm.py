@@ -112,10 +112,11 @@ def test_the_papers_model_has_the_authors_parameters():
   assert CONFIG.NOTE["scale"]["parameters"] == count
 
 
-def pictures(seed, count=16):
+def pictures(*shape):
   """Noise above, which cannot be recovered; nothing below."""
-  image = jax.random.normal(jax.random.fold_in(KEY, seed), (count, 8, 8, 1)).at[:, 4:].set(0)
-  return {"image": image, "position": jnp.arange(count)}
+  image = np.random.default_rng(0).normal(size=(*shape, 8, 8, 1)).astype(np.float32)
+  image[..., 4:, :, :] = 0
+  return {"image": image, "position": np.broadcast_to(np.arange(shape[-1]), shape)}
 
 
 STEPS, MANY = 200, 32
@@ -125,30 +126,29 @@ STEPS, MANY = 200, 32
 def tiny():
   """What training comes to teach, views by several variables, and slopes of what teaches."""
   task, tx = build(), optax.adam(5e-3)
-  shapes = jax.eval_shape(task.init, KEY, jax.eval_shape(pictures, 0))
+  shapes = jax.eval_shape(task.init, KEY, pictures(16))
   made = begun(shapes)
   # Of positions, with a row for the class token: what tells them apart matters here.
   table = lambda x: np.pad(sincos((4, 4), x.shape[1]), ((1, 0), (0, 0)))
   tables = jax.tree.map(table, shapes["buffers"])
-  bend = lambda x: x + jnp.sin(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape)
 
   @jax.jit
-  def run(params, buffers):
-    rest = {"buffers": buffers}
-    # As vectors: leaf after leaf the optimiser and what it keeps are most of the program.
+  def run(params, buffers, batches, batch):
+    # As vectors: leaf after leaf the optimiser and what it keeps would be most of the program.
     begin, apart = ravel_pytree(params)
+    away = begin + jnp.sin(jnp.arange(begin.size, dtype=begin.dtype))
     whole = lambda params, teacher: {
-      **rest,
+      "buffers": buffers,
       "params": apart(params),
       "teachers": {"teacher": {"params": apart(teacher)}},
     }
 
     def step(carry, x):
       """An update; where the weight of what recovers is 0, the slopes of what teaches alone."""
-      i, weight = x
+      i, weight, images = x
 
       def cost(params, teacher):
-        terms = task.loss(whole(params, teacher), pictures(i), KEY, i)[0]
+        terms = task.loss(whole(params, teacher), images, KEY, i)[0]
         means = {name: term.sum / term.count for name, term in terms.items()}
         return weight * means["recover"] + means["teach"], means["teach"]
 
@@ -163,25 +163,19 @@ def tiny():
         slopes,
       )
 
-    xs = jnp.arange(STEPS), jnp.ones(STEPS).at[0].set(0)
+    xs = jnp.arange(STEPS), jnp.ones(STEPS).at[0].set(0), batches
     (end, taught, _), (teach, slopes) = jax.lax.scan(step, (begin, begin, tx.init(begin)), xs)
-    end, taught, *slopes = jax.tree.map(apart, (end, taught, slopes[0][0], slopes[1][0]))
-    batch, away = pictures(STEPS, MANY), jax.tree.map(bend, params)
-    given = {
-      "early": (end, taught, 0),
-      "late": (end, taught, 10),
-      "own": (params, params, 10),
-      "other teacher": (params, away, 10),
-      "other student": (away, params, 10),
-    }
-    show = lambda x: task.answers["views"](
-      {**rest, "params": x[0], "teachers": {"teacher": {"params": x[1]}}}, batch, KEY, x[2]
-    )
-    found = jax.lax.map(show, jax.tree.map(lambda *x: jnp.stack(x), *given.values()))
-    views = {name: jax.tree.map(lambda x, i=i: x[i], found) for i, name in enumerate(given)}
-    return teach, views, slopes
+    show = lambda x: task.answers["views"](whole(x[0], x[1]), batch, KEY, x[2])
+    given = [end, end, begin, begin, away], [taught, taught, begin, away, begin]
+    shown = jax.lax.map(show, (*map(jnp.stack, given), jnp.array([0, 10, 10, 10, 10])))
+    return teach, shown, [apart(slope[0]) for slope in slopes]
 
-  return *jax.tree.map(np.asarray, run(made["params"], tables)), shapes
+  teach, shown, slopes = jax.tree.map(
+    np.asarray, run(made["params"], tables, pictures(STEPS, 16), pictures(MANY))
+  )
+  names = "early", "late", "own", "other teacher", "other student"
+  views = {name: jax.tree.map(lambda x, i=i: x[i], shown) for i, name in enumerate(names)}
+  return teach, views, slopes, shapes
 
 
 def test_it_learns_where_it_fails_and_hides_that():
@@ -237,13 +231,13 @@ def test_the_student_learns_all_but_to_be_predicted():
 
 @pytest.mark.parametrize("preset", ["laptop", "ranked"])
 def test_a_decoder_that_predicts_no_loss_is_refused(preset):
-  task, like = build(preset=preset, loss_depth=0), jax.eval_shape(pictures, 0)
+  task, like = build(preset=preset, loss_depth=0), pictures(16)
   with pytest.raises(BadInput, match="predicts no loss: set loss_depth"):
     jax.eval_shape(task.init, KEY, like)
 
 
 def test_without_a_teacher_there_is_none_and_losses_are_predicted_all_the_same():
-  task, like = build(preset="ranked"), jax.eval_shape(pictures, 0)
+  task, like = build(preset="ranked"), pictures(16)
   variables = jax.eval_shape(task.init, KEY, like)
   assert "teachers" not in variables
   assert task.update is None
