@@ -4,6 +4,7 @@ from maskjax.model.autoencoder import Autoencoder, autoencoder
 from maskjax.model.class_head import ClassHead, class_head
 from maskjax.model.classifier import ViTClassifier, vit_classifier
 from maskjax.model.code_autoencoder import CodeAutoencoder, code_autoencoder
+from maskjax.model.conv_net import ConvNet, conv_net, signed_constant
 from maskjax.model.conv_stages import ConvStages, conv_stages
 from maskjax.model.cross_decoder import CrossAttentionDecoder
 from maskjax.model.dual_encoder import DualEncoder, dual_encoder
@@ -28,6 +29,7 @@ __all__ = [
   "Autoencoder",
   "ClassHead",
   "CodeAutoencoder",
+  "ConvNet",
   "ConvStages",
   "CrossAttentionDecoder",
   "DualEncoder",
@@ -48,6 +50,7 @@ __all__ = [
   "autoencoder",
   "class_head",
   "code_autoencoder",
+  "conv_net",
   "conv_stages",
   "dual_encoder",
   "graph_autoencoder",
@@ -59,6 +62,7 @@ __all__ = [
   "projector",
   "resnet",
   "separator",
+  "signed_constant",
   "text_transformer",
   "tokenizer",
   "vit",

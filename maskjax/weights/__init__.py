@@ -8,6 +8,7 @@ from maskjax.weights.ratios import balanced, erk, pyramidal, uniform
 from maskjax.weights.reparametrize import Reparametrization, reparametrized
 from maskjax.weights.score import fisher, gradient, input_scaled_magnitude, magnitude, random
 from maskjax.weights.scores import learned_scores
+from maskjax.weights.thresholds import glorot_numbers, thresholded_scores, uniform_numbers
 from maskjax.weights.update_only import update_only
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
   "erk",
   "fisher",
   "fixed_masks",
+  "glorot_numbers",
   "gradient",
   "hold",
   "input_scaled_magnitude",
@@ -30,7 +32,9 @@ __all__ = [
   "reparametrized",
   "settle",
   "sparsity",
+  "thresholded_scores",
   "uniform",
+  "uniform_numbers",
   "update_only",
   "zero",
 ]
