@@ -6,7 +6,14 @@ from maskjax.weights.hold import hold
 from maskjax.weights.patterns import learned_patterns
 from maskjax.weights.ratios import balanced, erk, pyramidal, uniform
 from maskjax.weights.reparametrize import Reparametrization, reparametrized
-from maskjax.weights.score import fisher, gradient, input_scaled_magnitude, magnitude, random
+from maskjax.weights.score import (
+  fisher,
+  gradient,
+  input_scaled_magnitude,
+  magnitude,
+  random,
+  resampled,
+)
 from maskjax.weights.scores import learned_scores
 from maskjax.weights.thresholds import glorot_numbers, thresholded_scores, uniform_numbers
 from maskjax.weights.update_only import update_only
@@ -30,6 +37,7 @@ __all__ = [
   "pyramidal",
   "random",
   "reparametrized",
+  "resampled",
   "settle",
   "sparsity",
   "thresholded_scores",

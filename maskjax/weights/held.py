@@ -31,6 +31,10 @@ class Held(NamedTuple):
   outer: PyTree = None
 
 
+class Passing(Held):
+  """Of `update_only` where masks are chosen anew: what they hide is held for one update only."""
+
+
 def masks(state: Any) -> PyTree:
   """The masks of an optimiser's state: Bool, or None for leaves without one.
 
@@ -91,6 +95,8 @@ def forgotten(inner: Any, params: PyTree, grown: PyTree) -> Any:
 def settle(average: PyTree, params: PyTree, state: Any) -> PyTree:
   """An average of the parameters, and wherever `state` holds them the parameters themselves.
 
+  What is held for one update only stays averaged.
+
   Args:
     average: of the parameters, a tree like them.
     params: the parameters.
@@ -99,6 +105,8 @@ def settle(average: PyTree, params: PyTree, state: Any) -> PyTree:
   Raises:
     BadInput: `state` contains not exactly one `Held`.
   """
+  if isinstance(_held(state), Passing):
+    return average
   same = lambda a, p, mask: a if mask is None else jnp.where(mask, p, a)
   return jax.tree.map(same, average, params, masks(state))
 

@@ -8,7 +8,7 @@ was prepared from the data, say.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Integer, Key
 
 
 def magnitude(params: Float[Array, "*b"]) -> Float[Array, "*b"]:
@@ -31,6 +31,18 @@ def random(params: Float[Array, "*b"], key: Key[Array, ""]) -> Float[Array, "*b"
   True
   """
   return jax.random.uniform(key, params.shape)
+
+
+def resampled(
+  params: Float[Array, "*b"], key: Key[Array, ""], step: Integer[Array, ""]
+) -> Float[Array, "*b"]:
+  """Uniform noise, new at every step: the control of scores that are taken anew.
+
+  >>> w, key = jnp.zeros((2, 3)), jax.random.key(0)
+  >>> bool(jnp.any(resampled(w, key, jnp.array(1)) != resampled(w, key, jnp.array(2))))
+  True
+  """
+  return jax.random.uniform(jax.random.fold_in(key, step), params.shape)
 
 
 def gradient(gradients: Float[Array, "*b"]) -> Float[Array, "*b"]:

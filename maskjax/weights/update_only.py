@@ -10,7 +10,7 @@ from maskjax import bind
 from maskjax.errors import BadInput
 from maskjax.extras import needs
 from maskjax.weights.choose import OFFERS, choice, choose, nothing
-from maskjax.weights.held import Held, PyTree, masks, zero
+from maskjax.weights.held import Held, Passing, PyTree, masks, zero
 
 if TYPE_CHECKING:
   import optax
@@ -24,6 +24,8 @@ def update_only(
   where: PyTree | Callable[[PyTree], PyTree] | None = None,
   scope: str = "global",
   units: Any = None,
+  every: int = 0,
+  frozen: bool = True,
   seed: int = 0,
 ) -> "optax.GradientTransformationExtraArgs":
   """Wraps an optimiser: the parameters that a selection hides stay what they are, bit for bit.
@@ -33,7 +35,8 @@ def update_only(
   included, is left out. Whatever scales or averages updates belongs inside.
 
   The masks are chosen once, by `init(params, **given)`: the score may name `params`, `key` and each
-  tree in `given`, such as a statistic from `maskjax.task.prepare`. They never change.
+  tree in `given`, such as a statistic from `maskjax.task.prepare`. Or, by `every`, they are chosen
+  anew before updates, and the score may name `params`, `gradients`, `key` and `step`.
 
   Args:
     tx: the optimiser.
@@ -43,6 +46,9 @@ def update_only(
       masks. The others are trained whole, a new head, say. None means that all have.
     scope: "global" selects among all leaves together, "layer" in each by itself.
     units: which parameters are selected together, see `hold`.
+    every: how many updates the masks last; 0 is for good.
+    frozen: whether hidden parameters stay what they are. Otherwise they are only told no gradient:
+      momentum goes on, and what was told when they were selected moves them still.
     seed: of the keys that a random score draws from.
 
   Raises:
@@ -63,11 +69,14 @@ def update_only(
   >>> optax.apply_updates(params, updates)["bias"].tolist()
   [1.0, 1.0]
 
-  Sung, Nair, Raffel, "Training Neural Networks with Fixed Sparse Masks", 2021, section 3.
+  Sung, Nair, Raffel, "Training Neural Networks with Fixed Sparse Masks", 2021, section 3; Li and
+  others, "Gradient-Mask Tuning Elevates the Upper Limits of LLM Performance", 2024 (`every`).
   """
   with needs("train", "weights.update_only"):
     import optax
 
+  if not isinstance(every, int) or every < 0:
+    raise BadInput(f"every must be a number of updates, got {every!r}")
   everywhere = lambda params: jax.tree.map(lambda _: True, params)
   how = choice(
     score=score,
@@ -78,23 +87,34 @@ def update_only(
     regrow=True,
     seed=seed,
   )
+  if every:
+    bind.check(how.score, (*OFFERS, "gradients"), "update_only")
   tx = optax.with_extra_args_support(tx)
 
   def init(params: PyTree, **given: PyTree) -> Held:
+    step, none = jnp.zeros((), jnp.int32), nothing(how, params)
+    if every:
+      return Passing(step, none, tx.init(params))
     bind.check(how.score, (*OFFERS, *given), "update_only")
-    step = jnp.zeros((), jnp.int32)
-    hidden = choose(how, params, nothing(how, params), step, given)
-    return Held(step, hidden, tx.init(params))
+    return Held(step, choose(how, params, none, step, given), tx.init(params))
 
   def update(
     gradients: PyTree, state: Held, params: PyTree | None = None, **extra: Any
   ) -> tuple[PyTree, Held]:
     if params is None:
       raise BadInput("update_only needs the parameters: update(gradients, state, params)")
+    if every:
+      given = {"gradients": gradients}
+      chosen = lambda: choose(how, params, state.hidden, state.step, given)
+      due = state.step % every == 0
+      hidden = chosen() if every == 1 else jax.lax.cond(due, chosen, lambda: state.hidden)
+      state = state._replace(hidden=hidden)
     updates, inner = tx.update(zero(gradients, state), state.inner, params, **extra)
+    after = state._replace(step=optax.safe_increment(state.step), inner=inner)
+    if not frozen:
+      return updates, after
     # Minus zero is the one number whose addition leaves every float as it is, minus zero included.
     still = lambda u, mask: u if mask is None else jnp.where(mask, jnp.full_like(u, -0.0), u)
-    after = Held(optax.safe_increment(state.step), state.hidden, inner)
     return jax.tree.map(still, updates, masks(state)), after
 
   return optax.GradientTransformationExtraArgs(init, update)

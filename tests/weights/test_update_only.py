@@ -1,5 +1,6 @@
 """Updates of the selected only: the rest bit for bit, whatever the optimiser does."""
 
+import functools
 import pathlib
 import runpy
 from functools import partial
@@ -145,11 +146,99 @@ def test_the_average_of_the_frozen_is_what_they_are():
     np.testing.assert_array_equal(now[~mask], drift[~mask])
 
 
+SHAPES = {"one": (4, 5), "two": (6,)}
+
+
+def draws(seed, count):
+  rng = np.random.default_rng(seed)
+  return {k: rng.standard_normal((count, *shape), np.float32) for k, shape in SHAPES.items()}
+
+
+@functools.cache
+def anew(frozen=True, every=1, count=3):
+  """Parameters before and after updates by Adam, its first moments, masks, averages; gradients."""
+  inner = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.1, b1=0.5))
+  gradients, params = draws(1, count), jax.tree.map(lambda x: x[0], draws(2, 1))
+  tx = weights.update_only(
+    inner,
+    select=partial(select.top, ratio=0.7),
+    score=weights.gradient,
+    scope="layer",
+    every=every,
+    frozen=frozen,
+  )
+
+  def step(carry, gradients):
+    params, state, average = carry
+    updates, state = tx.update(gradients, state, params)
+    after = optax.apply_updates(params, updates)
+    average = jax.tree.map(lambda a, p: (a + p) / 2, average, after)
+    average = weights.settle(average, after, state)
+    moments = optax.tree.get(state, "mu")
+    return (after, state, average), (params, after, moments, weights.masks(state), average)
+
+  begin = params, tx.init(params), params
+  return gradients, *jax.device_get(jax.jit(lambda: jax.lax.scan(step, begin, gradients)[1])())
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_masks_that_are_chosen_anew_follow_the_largest_gradients_of_their_step(every):
+  gradients, before, after, moments, masks, average = anew(every=every, count=5)
+  scale = {i: [g[i] for g in gradients.values()] for i in range(5)}
+  for name, mask in masks.items():
+    moment, mean = np.zeros_like(before[name][0]), before[name][0]
+    for i, hidden in enumerate(mask):
+      size = np.abs(gradients[name][i - i % every])
+      assert (~hidden).sum() == size.size - round(0.7 * size.size)
+      assert size[~hidden].min() > size[hidden].max()
+      moved = after[name][i] != before[name][i]
+      np.testing.assert_array_equal(moved, ~hidden)
+      # Clipping and moments know the gradients of these alone.
+      told = [np.where(masks[k][i], 0, g) for k, g in zip(gradients, scale[i], strict=True)]
+      norm = np.sqrt(sum(np.square(g).sum() for g in told))
+      moment = (moment + np.where(hidden, 0, gradients[name][i]) / max(norm, 1)) / 2
+      np.testing.assert_allclose(moments[name][i], moment, rtol=1e-5, atol=1e-7)
+      mean = (mean + after[name][i]) / 2
+      np.testing.assert_allclose(average[name][i], mean, rtol=1e-5)
+  assert every > 1 or (masks["one"][0] != masks["one"][1]).any()
+
+
+def test_hidden_parameters_that_are_not_frozen_are_moved_on_by_momentum():
+  _, before, after, _, masks, _ = anew(frozen=False)
+  for name, mask in masks.items():
+    told = ~mask[0]
+    for i, hidden in enumerate(mask):
+      told = told | ~hidden
+      np.testing.assert_array_equal(after[name][i] != before[name][i], told)
+
+
+def test_noise_that_is_drawn_anew_selects_others_at_each_step():
+  params = {"kernel": jnp.zeros((20, 5))}
+  tx = weights.update_only(
+    optax.sgd(1.0), select=few, score=weights.resampled, every=1, scope="layer"
+  )
+
+  @jax.jit
+  def run(state):
+    def step(state, _):
+      updates, state = tx.update(jax.tree.map(jnp.ones_like, params), state, params)
+      return state, updates["kernel"] != 0
+
+    return jax.lax.scan(step, state, length=40)[1]
+
+  moved = jax.device_get(run(tx.init(params)))
+  assert (moved.sum((1, 2)) == 10).all()
+  assert len({step.tobytes() for step in moved}) == 40
+  assert (moved.sum(0) > 0).mean() > 0.9
+
+
 @pytest.mark.parametrize(
   ("given", "says"),
   [
     ({"score": weights.fisher}, "fisher needs squared_gradients; update_only offers"),
     ({"score": lambda params, gradients: params}, "needs gradients; update_only offers"),
+    ({"every": -1}, "every must be a number of updates, got -1"),
+    ({"every": 1, "score": weights.fisher}, "fisher needs squared_gradients; update_only offers"),
     ({"scope": "layers"}, "unknown scope 'layers'; did you mean 'layer'"),
     ({"where": {"norm": True}}, "where is no tree shaped as the parameters"),
   ],

@@ -1,0 +1,67 @@
+r"""GMT (Li et al., 2024): of each accumulated gradient only the largest entries update the network.
+
+Paper: Li, Zhang, Liu, Gong, Wang, Chen, Cheng. "Gradient-Mask Tuning Elevates the Upper Limits of
+       LLM Performance", AAAI 2025, arXiv:2406.15330. No public code was found.
+Claim: Better than updating all parameters in supervised fine-tuning and preference optimisation of
+       7B models, whatever the share, at its cost.
+Measured: not yet.
+
+       | run      | bits per character |
+       |----------|--------------------|
+       | `laptop` | not measured       |
+
+Run:   maskjax --config=gmt:laptop --workdir=runs/gmt
+       --config.data.path=comedies.txt --config.stages.pretrained.data.path=others.txt
+
+"""
+
+from ml_collections import ConfigDict
+
+from maskjax import lab
+
+BASE = lab.base("base/causal_lm")
+
+NOTE = dict(
+  scale=dict(
+    kind="text",
+    shape=(2048,),
+    vocabulary=32_000,
+    examples=326_154,
+    # Llama-2 7B, and a begin token.
+    parameters=6_738_415_616 + 4096,
+  ),
+  counted="public code: beside_maskllm.py",
+  held="partly: of the paper the abstract alone could be read",
+)
+
+
+def method(c: ConfigDict) -> None:
+  """A pretrained network is fine-tuned where the gradient of a step is largest."""
+  c.stages = dict(pretrained=c.copy_and_resolve_references())
+  c.init_from = "stages/pretrained"
+  c.hold = dict(
+    fn="weights.update_only",
+    score=dict(fn="weights.gradient"),
+    select=dict(fn="select.top", ratio=0.8),
+    scope="layer",
+    every=1,
+    frozen=True,
+  )
+  c.evals.selected = dict(fn="train.evaluators.selected", every=0)
+
+
+def paper(c: ConfigDict) -> None:
+  """Llama-2 7B on instructions."""
+  for config in (c, c.stages.pretrained):
+    config.model.update(width=4096, depth=32, heads=32, mlp=11_008, norm_eps=1e-5, remat=True)
+    config.data.update(unit="bpe", vocabulary=32_000, length=2048, split=(0.98, 0.01, 0.01))
+  c.batch_size, c.eval_batch_size, c.total_steps, c.total_epochs = 128, 128, 0, 2.0
+  c.optimizer.update(learning_rate=2e-5, warmup_steps=0, warmup_epochs=0.06, weight_decay=0.0)
+
+
+@lab.preset
+def laptop(c: ConfigDict) -> None:
+  """The small model of `causal_lm` from one part of a text to another, three seeds."""
+  c.optimizer.update(learning_rate=5e-4, warmup_steps=0, weight_decay=0.0)
+  c.total_steps = 200
+  c.checkpoint.every = 200
