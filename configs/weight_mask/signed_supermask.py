@@ -67,8 +67,9 @@ def laptop(c: ConfigDict) -> None:
 
 @lab.preset("laptop")
 def dense(c: ConfigDict) -> None:
-  """`laptop` without masks, its weights trained."""
+  """`laptop` without masks, its weights drawn as Glorot's and trained."""
   c.reparametrize = {}
+  del c.model.kernel_init
   del c.evals.scalars
   c.optimizer.rate_rules = ()
   c.optimizer.update(coupled=True, learning_rate=0.1, weight_decay=1e-4)
