@@ -20,7 +20,7 @@ so that moments move on what was selected before. Others: all parameters,
 The default is Llama-2 7B on a text of instructions, `laptop` fine-tunes the small model of
 `causal_lm:laptop` for 200 steps. Its two texts: Tiny Shakespeare up to "The Taming of the Shrew",
 and from there on, begun with a line "$&3", so that both have the same characters.
-Deviations: of the paper's text little more than the abstract and two formulas were at hand. They say
+Deviations: of the paper little more than the abstract and two formulas was at hand. They say
 which entries are updated, by the rate times the masked mean gradient; what becomes of Adam's
 moments, whether a quantile is of a leaf or of all, the shares, and the default's rates, batches and
 lengths are decided here. Preference optimisation is not here.
@@ -42,7 +42,7 @@ NOTE = dict(
     parameters=6_738_415_616 + 4096,
   ),
   counted="public code: beside_maskllm.py",
-  held="partly: of the paper little more than the abstract could be read; no preference optimisation",
+  held="partly: of the paper the abstract alone was at hand; no preference optimisation",
 )
 
 
