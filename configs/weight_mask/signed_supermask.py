@@ -72,4 +72,4 @@ def dense(c: ConfigDict) -> None:
   del c.model.kernel_init
   del c.evals.scalars
   c.optimizer.rate_rules = ()
-  c.optimizer.update(coupled=True, learning_rate=0.1, weight_decay=1e-4)
+  c.optimizer.update(coupled=True, learning_rate=0.02, weight_decay=1e-4)
