@@ -4,7 +4,13 @@ Paper: Li, Zhang, Liu, Gong, Wang, Chen, Cheng. "Gradient-Mask Tuning Elevates t
        LLM Performance", AAAI 2025, arXiv:2406.15330. No public code was found.
 Claim: Better than updating all parameters in supervised fine-tuning and preference optimisation of
        7B models, whatever the share, at its cost.
-Measured: TABLE
+Measured: 2026-11-30, by the command below:
+
+       | run      | bits per character |
+       |----------|--------------------|
+       | `laptop` | not measured       |
+
+       *Not measured*. Settings: nothing was chosen.
 Run:   maskjax --config=gmt:laptop --workdir=runs/gmt
        --config.data.path=comedies.txt --config.stages.pretrained.data.path=others.txt
 

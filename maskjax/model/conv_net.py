@@ -69,7 +69,7 @@ class ConvNet(nn.Module):
 
   def setup(self) -> None:
     """Makes the layers."""
-    given = dict(use_bias=self.use_bias, kernel_init=self.kernel_init)
+    given: dict[str, Any] = dict(use_bias=self.use_bias, kernel_init=self.kernel_init)
     twice = [width for width in self.widths for _ in range(2)]
     self.convs = [
       PartialConv(width, (3, 3), dtype=self.dtype, name=f"conv_{i:02d}", **given)
@@ -161,6 +161,13 @@ def conv_net(
     raise BadInput(f"conv_net takes images (h, w, c), the data have shape {tuple(record_shape)}")
   if activation not in ACTIVATIONS:
     raise unknown("activation", activation, ACTIVATIONS)
-  shape = dict(widths=tuple(widths), dense=tuple(dense), grid=tuple(record_shape[:2]))
-  own = dict(activation=activation, use_bias=use_bias, kernel_init=kernel_init, dtype=dtype)
-  return ConvNet(classes=classes, **shape, **own)
+  return ConvNet(
+    tuple(widths),
+    tuple(dense),
+    classes,
+    grid=tuple(record_shape[:2]),
+    activation=activation,
+    use_bias=use_bias,
+    kernel_init=kernel_init,
+    dtype=dtype,
+  )

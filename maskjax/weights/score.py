@@ -38,6 +38,14 @@ def resampled(
 ) -> Float[Array, "*b"]:
   """Uniform noise, new at every step: the control of scores that are taken anew.
 
+  Args:
+    params: a leaf.
+    key: of the leaf.
+    step: how many updates there have been.
+
+  Returns:
+    Noise of the leaf's shape, in [0, 1).
+
   >>> w, key = jnp.zeros((2, 3)), jax.random.key(0)
   >>> bool(jnp.any(resampled(w, key, jnp.array(1)) != resampled(w, key, jnp.array(2))))
   True

@@ -24,6 +24,15 @@ def uniform_numbers(
 ) -> Float[Array, "..."]:
   """Numbers drawn uniformly between `low` and `high`.
 
+  Args:
+    key: for the draw.
+    shape: of the weights.
+    low: the least.
+    high: what all lie below.
+
+  Returns:
+    The numbers.
+
   >>> numbers = uniform_numbers(jax.random.key(0), (2, 3), low=-0.02, high=0.5)
   >>> bool(((-0.02 <= numbers) & (numbers < 0.5)).all())
   True
@@ -132,7 +141,7 @@ def thresholded_scores(
     now, first = gates(learned, state), jax.tree.leaves(state["first"])
     count = lambda masks: sum(jnp.sum(mask, dtype=jnp.int32) for mask in masks)
     other = count(a != b for a, b in zip(now, first, strict=True))
-    found = {"changed": other / sum(x.size for x in now)}
+    found = {"changed": jnp.asarray(other / sum(x.size for x in now))}
     if signed:
       found["turned"] = count(x < 0 for x in now) / jnp.maximum(count(x != 0 for x in now), 1)
     return found
