@@ -15,6 +15,7 @@ from maskjax.data import pipeline
 from maskjax.errors import BadInput, unknown
 from maskjax.model import published, published_autoencoder
 from maskjax.task.base import FROZEN, Task, Variables
+from maskjax.task.prepare import PREPARED
 from maskjax.train.checkpoints import export
 from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.checkpoints.leaves import Spec
@@ -90,12 +91,19 @@ def given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables
   Those whose names match `config.init_except`, say "params/head/", begin as if nothing was given.
   What is frozen here was trained there: of a source that froze nothing, its parameters become that.
 
-  What has a place for each class begins anew where the classes are others.
+  What has a place for each class begins anew where the classes are others. What is prepared stays:
+  it is measured anew.
 
   Raises:
     BadInput: nothing there fits, an array has another shape or meaning, published weights lack some
       of the encoder's, or no name is excepted.
   """
+  own = {name: tree for name, tree in variables.items() if name != PREPARED}
+  return {**variables, **_given(source, own, parts)}
+
+
+def _given(source: pathlib.Path, variables: Variables, parts: Parts) -> Variables:
+  """See `given`, of what is not prepared."""
   ours = flatten_dict(variables, sep="/")
   new = excepted(parts.config, variables, parts.task)
   foreign = source.suffix == ".safetensors" and not export.is_ours(source)

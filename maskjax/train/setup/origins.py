@@ -15,6 +15,7 @@ from maskjax.model.vit import SIZES, sized
 from maskjax.record import Record, difference
 from maskjax.sections import find, is_section
 from maskjax.task.base import FROZEN
+from maskjax.task.prepare import PREPARED
 from maskjax.train.setup.build import Parts, make_task
 from maskjax.train.workdirs.workdir import FORMAT, NUMBER, any_config, known_record
 
@@ -79,13 +80,17 @@ def _other(record: Record, ours: Record, field: str) -> str:
 
 
 def _following(parts: Parts, field: str) -> set[str]:
-  """The variables whose shapes follow the number of entries in a field of the record."""
+  """The variables whose shapes follow the number of entries in a field of the record.
+
+  What is prepared, of structures of its own, is none of them: no run takes it from another.
+  """
   record = parts.data.record
   longer: Any = {field: (*getattr(record, field), f"one more {field}")}
   more = dataclasses.replace(record, **longer)
   task = make_task(parts.config, more)
-  grown = flatten_dict(dict(jax.eval_shape(task.init, jax.random.key(0), parts.example)), sep="/")
-  ours = flatten_dict(dict(parts.state.variables), sep="/")
+  flat = lambda tree: flatten_dict({k: v for k, v in tree.items() if k != PREPARED}, sep="/")
+  grown = flat(jax.eval_shape(task.init, jax.random.key(0), parts.example))
+  ours = flat(parts.state.variables)
   return {name for name, leaf in ours.items() if grown[name].shape != leaf.shape}
 
 

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from maskjax.errors import BadInput
 from maskjax.record import Record
 from maskjax.sections import find
+from maskjax.task.token_statistics import TokenCounts
 from maskjax.train.checkpoints.leaves import Spec
 from maskjax.train.setup import initial, origins
 from maskjax.train.workdirs.workdir import write_config, write_record
@@ -63,6 +64,18 @@ def began(source, config, record):
 def test_the_same_network_on_the_same_data_takes_all(source):
   assert began(source, CONFIG, RECORD) == {"head": 2, "embed": 3, "encoder": 3}
   origins.check_same(parts_of(CONFIG, RECORD), source)
+
+
+def test_what_was_prepared_stays_to_be_measured_whatever_its_structure(source):
+  """Counts by token are arrays by attribute; a head for other classes looks at all variables."""
+  other = dataclasses.replace(RECORD, class_names=("b", "a"))
+  counts = TokenCounts(np.zeros(3), np.zeros(3), np.zeros(()))
+  ours, parts = {**variables(other), "prepared": {"counts": counts}}, parts_of(CONFIG, other)
+  parts.state.variables = ours
+  found = initial.given(source, ours, parts)
+  assert found["prepared"]["counts"] is counts
+  assert found["params"]["embed"].sum() == 3
+  assert found["params"]["head"].sum() == 0
 
 
 @pytest.mark.parametrize("classes", [("b", "a"), ("a", "b", "c")])
