@@ -8,7 +8,7 @@ import functools
 import math
 import pathlib
 from collections.abc import Mapping
-from itertools import count
+from itertools import count, repeat
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ from maskjax.data import tiny
 from maskjax.smoke import smoke
 from maskjax.task.base import Task
 from maskjax.task.node import MAIN, named
+from maskjax.task.prepare import Examples
 from maskjax.task.run import Run
 from maskjax.train.run import plain
 from maskjax.train.setup.build import make_optimizer, make_task, run_lengths
@@ -205,7 +206,7 @@ class Built:
     if self.task.prepare is None:
       return self.initial
     batches = ({**self.batch, "position": self.batch["position"] + i} for i in count(0, EXAMPLES))
-    return self.task.prepare(self.initial, batches)
+    return self.task.prepare(self.initial, Examples(batches, lambda data: repeat(self.batch)))
 
   @functools.cached_property
   def trained(self) -> Trained:

@@ -5,7 +5,7 @@ and what names it as an argument is told it: a score of weights, say, or a value
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -35,6 +35,8 @@ class Statistic(NamedTuple):
     end: `total -> result`, of the same shapes whatever was added.
     named: whether values of the graph may name it: then `begin` is given None for the variables,
       which there are none of yet.
+    data: what is otherwise in the config's section `data` for the examples that are looked at: of
+      another corpus, or of other classes; {}: those of the run.
   """
 
   examples: int
@@ -42,6 +44,23 @@ class Statistic(NamedTuple):
   add: Callable[[Any, Variables, Batch, Bool[Array, "b"]], Any]
   end: Callable[[Any], Any]
   named: bool = False
+  data: Mapping[str, Any] = {}
+
+
+class Examples:
+  """Batches of the run's own training examples, and those of other data.
+
+  Args:
+    own: the run's, each reader going on where the last one stopped.
+    of: `changes of the config's section data -> batches` of the training examples of these data.
+  """
+
+  def __init__(self, own: Iterable[Batch], of: Callable[[Mapping[str, Any]], Iterable[Batch]]):
+    self._own, self.of = iter(own), of
+
+  def __iter__(self) -> Iterator[Batch]:
+    """The run's own."""
+    return self._own
 
 
 def prepared(task: Task, **statistics: Statistic) -> Task:
@@ -67,7 +86,7 @@ def prepared(task: Task, **statistics: Statistic) -> Task:
     if task.prepare is not None:
       variables = task.prepare(variables, batches)
     for name, statistic in statistics.items():
-      found = measure(statistic, variables, batches)
+      found = measure(statistic, variables, _looked_at(name, statistic, batches))
       variables = {**variables, PREPARED: {**variables[PREPARED], name: found}}
     return variables
 
@@ -88,6 +107,15 @@ def measure(statistic: Statistic, variables: Variables, batches: Iterable[Batch]
     if left <= 0:
       return jax.jit(statistic.end)(total)
   raise BadInput(f"the data end {left} examples before the {statistic.examples} to be looked at")
+
+
+def _looked_at(name: str, statistic: Statistic, batches: Iterable[Batch]) -> Iterable[Batch]:
+  """The batches that a statistic looks at."""
+  if not statistic.data:
+    return batches
+  if not isinstance(batches, Examples):
+    raise BadInput(f"{name} looks at other data than the run's, which are not given here")
+  return batches.of(statistic.data)
 
 
 def squared_gradients(

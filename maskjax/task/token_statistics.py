@@ -4,7 +4,8 @@ Statistics are values of the graph by their names in the config's section `prepa
 from them a value is one that names them.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,12 +33,16 @@ class TokenCounts(NamedTuple):
   examples: Float[Array, ""]
 
 
-def token_counts(*, record: Record, examples: int) -> Statistic:
+def token_counts(
+  *, record: Record, examples: int, data: Mapping[str, Any] | None = None
+) -> Statistic:
   """How often each token id occurs in the training text, and in how many examples.
 
   Args:
     record: of the data.
     examples: that are counted, the first of the run's order; all of the split is one epoch.
+    data: what is otherwise in the config's section `data` where another text is counted, by the
+      vocabulary of the run's; None: the run's own.
   """
   size = _vocabulary(record, "token_counts")
 
@@ -49,7 +54,7 @@ def token_counts(*, record: Record, examples: int) -> Statistic:
     return jax.tree.map(jnp.add, total, more)
 
   begin = lambda variables: TokenCounts(jnp.zeros(size), jnp.zeros(size), jnp.zeros(()))
-  return Statistic(examples, begin, add, lambda total: total, named=True)
+  return Statistic(examples, begin, add, lambda total: total, named=True, data=data or {})
 
 
 def pair_counts(*, record: Record, examples: int, window: int = 11, ids: int = 0) -> Statistic:

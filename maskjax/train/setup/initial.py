@@ -1,9 +1,10 @@
 """Where a run begins: its own checkpoint, another run's, given weights or scratch, in order."""
 
+import dataclasses
 import logging
 import pathlib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,8 +15,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from maskjax.data import pipeline
 from maskjax.errors import BadInput, unknown
 from maskjax.model import published, published_autoencoder
-from maskjax.task.base import FROZEN, Task, Variables
-from maskjax.task.prepare import PREPARED
+from maskjax.task.base import FROZEN, Batch, Task, Variables
+from maskjax.task.prepare import PREPARED, Examples
 from maskjax.train.checkpoints import export
 from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.checkpoints.leaves import Spec
@@ -63,18 +64,33 @@ def first_state(
     if source := origin({**parts.config, "init_from": named, "seed": seed}, workdir):
       state = with_variables(parts.task, state, given(source, state.variables, parts))
   if parts.task.prepare is not None:
-    config = parts.config
-    loader = {"batch_size": config["batch_size"], "seed": seed, **config.get("loader", {})}
-    # Whole on every device, each of which does the same: the result does not depend on how many.
-    batches = map(parts.mesh.put_everywhere, pipeline.batches(parts.data, **loader))
     variables = parts.mesh.place(state.variables, parts.state.variables)
-    state = with_variables(parts.task, state, parts.task.prepare(variables, batches))
+    state = with_variables(parts.task, state, parts.task.prepare(variables, examples(parts, seed)))
   if state is not begun:
     variables = parts.mesh.place(state.variables, parts.state.variables)
     opt_state = parts.init_opt_state(variables)
     variables = jax.jit(with_held)(variables, opt_state)
     state = with_variables(parts.task, state, variables)._replace(opt_state=opt_state)
   return parts.mesh.place(state, parts.state), 0
+
+
+def examples(parts: Parts, seed: int) -> Examples:
+  """What a run's statistics look at: its training examples, and by changes of `data` others.
+
+  Other data are read by the vocabulary of the run's.
+  """
+  config, record = parts.config, parts.data.record
+  loader = {"batch_size": config["batch_size"], "seed": seed, **config.get("loader", {})}
+  section = {k: v for k, v in config["data"].items() if v is not None}
+  # Whole on every device, each of which does the same: the result does not depend on how many.
+  lie = lambda data: map(parts.mesh.put_everywhere, pipeline.batches(data, **loader))
+
+  def other(changes: Mapping[str, Any]) -> Iterator[Batch]:
+    names = tuple(changes.get("classes", record.class_names))
+    known = dataclasses.replace(record, class_names=names)
+    return lie(pipeline.load(**{**section, **changes, "known": known}))
+
+  return Examples(lie(parts.data), other)
 
 
 def with_variables(task: Task, state: State, variables: Variables) -> State:

@@ -4,6 +4,7 @@ import itertools
 import pathlib
 import runpy
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,14 @@ from safetensors.numpy import load_file
 
 from maskjax.data import pipeline
 from maskjax.errors import BadInput
-from maskjax.task import masked
+from maskjax.task import masked, token_counts
+from maskjax.task.base import Task
+from maskjax.task.prepare import prepared as with_statistics
 from maskjax.train import run
 from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.checkpoints.export import export
 from maskjax.train.checkpoints.load import stored
-from maskjax.train.setup.initial import first_state
+from maskjax.train.setup.initial import examples, first_state
 
 tiny = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "test_run.py"))["toy"]
 # Runs of any length have one step between them.
@@ -161,3 +164,31 @@ def test_preparation_sees_the_data_once_and_lasts(tiny, tmp_path, monkeypatch):
   expected = np.mean([next(batches)["image"].mean() for _ in range(2)])
   run.run(config, tmp_path)
   np.testing.assert_allclose(stored(tmp_path)["prepared"]["mean"], expected, rtol=1e-5)
+
+
+def test_statistics_see_other_data_by_the_vocabulary_of_the_runs(tmp_path):
+  """Texts of other classes, of the run's words; "by" is none of the run's, nor of its classes."""
+  path = tmp_path / "a.csv"
+  path.write_text("text,label\na b b,new\na a b a,old\nb by b b,old\n")
+  section = dict(name="labelled_text", path=str(path), split=(1.0, 0.0, 0.0), length=4, test="")
+  section |= dict(classes=("new",), changed=None)
+  parts = SimpleNamespace(
+    config={"batch_size": 2, "data": section, "loader": {"threads": 1, "prefetch": 1}},
+    data=pipeline.load(**{k: v for k, v in section.items() if v is not None}),
+    mesh=SimpleNamespace(put_everywhere=lambda batch: batch),
+  )
+  seen = examples(parts, 0)
+  ids = {word: i for i, word in enumerate(parts.data.record.vocabulary)}
+  of = lambda source, size: token_counts(record=parts.data.record, examples=size, **source)
+  prepare = with_statistics(
+    Task(init=None, loss=None),
+    here=of({}, 1),
+    there=of({"data": {"classes": ("old",)}}, 2),
+  ).prepare
+  found = prepare({"prepared": {}}, seen)["prepared"]
+  told = lambda counts: {word: int(counts.tokens[i]) for word, i in ids.items()}
+  assert told(found["here"])[" b"] == 2
+  assert told(found["there"])[" a"] + told(found["there"])["a"] == 3
+  assert told(found["there"])[" b"] + told(found["there"])["b"] == 4
+  with pytest.raises(BadInput, match="there looks at other data than the run's"):
+    prepare({"prepared": {}}, iter(seen))
