@@ -49,6 +49,7 @@ from maskjax.task.text import (
   text_nats,
   text_views,
 )
+from maskjax.task.token_neighbours import context_cosines
 from maskjax.task.token_statistics import (
   at_ids,
   content_words,
@@ -103,6 +104,7 @@ __all__ = [
   "clipped",
   "codes",
   "content_words",
+  "context_cosines",
   "costs",
   "drawn",
   "edge_ends",
