@@ -77,7 +77,9 @@ def prepared(task: Task, **statistics: Statistic) -> Task:
       raise BadInput(f"{name} needs examples, got {statistic.examples}")
 
   def init(key: Key[Array, ""], batch: Batch) -> Variables:
-    none = {name: s.end(s.begin(None)) for name, s in statistics.items() if s.named}
+    # Behind a barrier: the compiler would work out constants of large tables for half a minute.
+    nothing = lambda s: s.end(jax.lax.optimization_barrier(s.begin(None)))
+    none = {name: nothing(s) for name, s in statistics.items() if s.named}
     variables = task.init(key, batch, **({PREPARED: none} if none else {}))
     more = {n: s.end(s.begin(variables)) for n, s in statistics.items() if not s.named}
     return {**variables, PREPARED: {**variables.get(PREPARED, {}), **none, **more}}
