@@ -49,6 +49,7 @@ from maskjax.task.text import (
   text_nats,
   text_views,
 )
+from maskjax.task.token_difference import nearest_anchor, rank_weights, tf_icf
 from maskjax.task.token_neighbours import context_cosines
 from maskjax.task.token_statistics import (
   at_ids,
@@ -135,6 +136,7 @@ __all__ = [
   "masked",
   "moved_axis",
   "mutual_information",
+  "nearest_anchor",
   "negative_pairs",
   "node_layers",
   "on_grid",
@@ -147,6 +149,7 @@ __all__ = [
   "per_view",
   "pictures",
   "places",
+  "rank_weights",
   "read_from_left",
   "read_tokens",
   "relative_probability",
@@ -169,6 +172,7 @@ __all__ = [
   "text_features",
   "text_nats",
   "text_views",
+  "tf_icf",
   "to_field",
   "together",
   "token_counts",
