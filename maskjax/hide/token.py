@@ -1,24 +1,27 @@
 """Hiding tokens of a vocabulary: another id stands in their place."""
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from maskjax import masks
 from maskjax.errors import BadInput
 
 
 def token(
-  ids: Int[Array, "*b n"], hidden: Bool[Array, "*b n"], mask_id: int | Int[Array, ""]
+  ids: Int[Array, "*b n"],
+  hidden: Bool[Array, "*b n"],
+  mask_id: int | Int[Array, ""] | Int[Array, "*b n"],
 ) -> Int[Array, "*b n"]:
   """Removes: puts `mask_id` where `hidden` is True.
 
   Args:
     ids: of n tokens.
     hidden: True where hidden.
-    mask_id: of the mask token.
+    mask_id: of the mask token, or an id for each place; of what is hidden these may tell.
 
   Returns:
     `ids`, with what is hidden replaced.
@@ -96,11 +99,24 @@ def corrupt(
   Understanding", 2019, section 3.1.
   """
   masks.check(hidden=hidden)
+  masked, replaced, _ = shares
+  fate, other = fates(ids, keys, vocabulary, shares)
+  changed = jnp.where(fate < masked, jnp.asarray(mask_id, ids.dtype), other)
+  return jnp.where(hidden & (fate < masked + replaced), changed, ids)
+
+
+def fates(
+  ids: Int[Array, "*b n"], keys: Key[Array, "*b"], vocabulary: int, shares: Sequence[float]
+) -> tuple[Float[Array, "*b n"], Int[Array, "*b n"]]:
+  """A uniform number for each token, and a random id for its place.
+
+  Raises:
+    BadInput: no vocabulary, or shares that are not three probabilities of sum 1.
+  """
   if vocabulary < 1:
     raise BadInput(f"a vocabulary has at least one token, got {vocabulary}")
   if len(shares) != 3 or min(shares) < 0 or not math.isclose(sum(shares), 1):
     raise BadInput(f"shares are three probabilities (mask, random, same) of sum 1, got {shares}")
-  masked, replaced, _ = shares
   n = ids.shape[-1]
 
   def draw(key):  # type: ignore[no-untyped-def]
@@ -108,6 +124,4 @@ def corrupt(
     return jax.random.uniform(fate, (n,)), jax.random.randint(other, (n,), 0, vocabulary)
 
   fate, other = jax.vmap(draw)(keys.reshape(-1))
-  fate, other = fate.reshape(ids.shape), other.reshape(ids.shape).astype(ids.dtype)
-  changed = jnp.where(fate < masked, jnp.asarray(mask_id, ids.dtype), other)
-  return jnp.where(hidden & (fate < masked + replaced), changed, ids)
+  return fate.reshape(ids.shape), other.reshape(ids.shape).astype(ids.dtype)
