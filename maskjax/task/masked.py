@@ -129,6 +129,8 @@ class Masked:
       "over": parts.over,
       "input": parts.input,
       "record": self.record,
+      # What values kept after the last step, by their names; none before the first.
+      "states": (variables or {}).get(STATE, {}),
       **({"grid": parts.over.grid} if parts.over.grid else {}),
       **parts.facts,
       **(variables or {}).get(PREPARED, {}),

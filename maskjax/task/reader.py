@@ -27,6 +27,7 @@ from maskjax.task.values import base_values, picture_values
 # What every run of a graph is given, beside networks.
 GIVEN = (
   "batch", "partners", "position", "step", "train", "grid", "parts", "over", "input", "record",
+  "states",
 )  # fmt: skip
 OF_DATA = ("classes", "vocabulary", "caption", "mean", "std")  # of the data, for all networks
 DETACHED = "detached"  # the networks themselves, without gradients

@@ -1,5 +1,6 @@
 """The rules of the graph, each by a config of a user's package that edits nothing here."""
 
+import copy
 import functools
 import inspect
 
@@ -173,6 +174,20 @@ def test_a_state_changes_once_a_step(ran, name):
   assert made.task.coupled
   with pytest.raises(BadInput, match="couples"):
     make_step(made.task, None, accumulate=2)
+
+
+def test_a_score_may_name_what_was_kept_after_the_step_before(ran):
+  """Though what is kept follows from what the score hides."""
+  made = ran("worst_first")
+  before, first, second = (v["state"]["errors"] for v in made.variables)
+  assert not before.any()
+  assert first.any()
+  later = copy.copy(made)
+  later.variables = made.variables[1:]
+  (hidden,) = values(later, "hidden")
+  want = np.sort(np.argsort(-first, kind="stable")[:12])
+  assert all(np.flatnonzero(row).tolist() == want.tolist() for row in hidden)
+  assert (second != first).any()
 
 
 def test_words_and_patches_in_a_row_have_losses_of_their_own(ran):

@@ -84,6 +84,13 @@ def only_a_state():
   return c
 
 
+def worst_first():
+  """What was predicted worst in the step before is hidden first."""
+  c = small(let=dict(errors=dict(fn=ME + "errors")))
+  c["score"] = dict(fn=ME + "worst")
+  return c
+
+
 def words_and_patches():
   """Words and patches in one row, hidden alike, each asked in its own way."""
   image, words = dict(fn="over.patches", patch=(2, 2)), dict(fn="over.tokens", field="caption")

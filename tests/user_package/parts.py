@@ -130,6 +130,19 @@ def queue(out, state, size=8):
   return before, jnp.concatenate([before, now])[-size:]
 
 
+def errors(prediction, target, state):
+  """The error at each position in the step before, 0 in the first; then that of this step."""
+  now = jax.lax.stop_gradient(((prediction - target) ** 2).mean((0, -1)))
+  before = jnp.zeros(now.shape) if state is None else state
+  return before, now if state is not None else before
+
+
+def worst(states, grid, position):
+  """Positions of large errors first, which depend on what was hidden then."""
+  last = states["errors"] if "errors" in states else jnp.zeros(grid[0] * grid[1])
+  return jnp.broadcast_to(last, (len(position), *last.shape))
+
+
 def apart_from(out, queue):
   """How near examples are to those in the queue."""
   return mean(out.tokens.mean(axis=-2) @ queue.T)
