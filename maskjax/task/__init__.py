@@ -49,6 +49,7 @@ from maskjax.task.text import (
   text_nats,
   text_views,
 )
+from maskjax.task.token_classes import context_classes
 from maskjax.task.token_difference import nearest_anchor, rank_weights, tf_icf
 from maskjax.task.token_neighbours import context_cosines
 from maskjax.task.token_statistics import (
@@ -105,6 +106,7 @@ __all__ = [
   "clipped",
   "codes",
   "content_words",
+  "context_classes",
   "context_cosines",
   "costs",
   "drawn",

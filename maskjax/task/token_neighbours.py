@@ -1,7 +1,7 @@
 """Which token ids are alike by the contexts that they occur in, as tables by token id."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from maskjax.record import Record
 from maskjax.task.prepare import Statistic
@@ -28,10 +28,10 @@ def context_cosines(
   Embeddings", TACL 2015, sections 2.1 and 3.
   """
   pairs = pair_counts(record=record, examples=examples, window=window, ids=ids)
-  return pairs._replace(end=lambda total: row_cosines(_context_vectors(pairs.end(total), least)))
+  return pairs._replace(end=lambda total: row_cosines(of_context(pairs.end(total), least)))
 
 
-def _context_vectors(pairs: Float[Array, "u u"], least: int) -> Float[Array, "u u"]:
+def of_context(pairs: Float[Array, "u u"], least: int) -> Float[Array, "u u"]:
   """The context vectors of ids that occur together so often, see `context_cosines`."""
   return mutual_information(pairs, least=least, positive=True)
 
@@ -46,3 +46,22 @@ def row_cosines(vectors: Float[Array, "u d"]) -> Float[Array, "u u"]:
   unit = vectors / jnp.where(length > 0, length, 1)
   # In full float32 on accelerators too, which are to find the same neighbours.
   return jnp.matmul(unit, unit.T, precision="highest")
+
+
+def nearest_ids(
+  cosines: Float[Array, "u u"], vocabulary: int, *, none: int = -1
+) -> Int[Array, "v"]:
+  """The most similar other token id of each; ties to the lower id.
+
+  Args:
+    cosines: of every two of the first u ids.
+    vocabulary: v, the number of ids.
+    none: stands where no other is alike at all, and for ids beyond the table.
+
+  >>> cosines = jnp.array([[1.0, 0.2, 0.0], [0.2, 1.0, 0.0], [0.0, 0.0, 0.0]])
+  >>> nearest_ids(cosines, 4).tolist()
+  [1, 0, -1, -1]
+  """
+  others = jnp.where(jnp.eye(len(cosines), dtype=bool), -jnp.inf, cosines)
+  found = jnp.where(others.max(-1) > 0, jnp.argmax(others, axis=-1), none)
+  return jnp.pad(found, (0, vocabulary - len(cosines)), constant_values=none)
