@@ -160,6 +160,7 @@ ROWS = {
   "score.split/subsets": Row(
     partial(score.split, sizes=(2, 1, 3), keep=KEEP, alpha=(0.5, 1.0, 2.0), subsets=True), own
   ),
+  "score.ngrams": Row(score.ngrams, one(own, unit)),
   "score.words": Row(score.words, one(own, unit)),
   "score.confidence": Row(
     partial(score.confidence, noise=0.5),
@@ -271,6 +272,10 @@ ROWS = {
   "hide.corrupt": Row(
     partial(hide.corrupt, vocabulary=9, mask_id=0),
     one(ids, ragged, own),
+  ),
+  "hide.similar": Row(
+    partial(hide.similar, nearest=jnp.array([3, 0, -1, 1, 5, 4, 8, -1, 6]), vocabulary=9),
+    one(ids, ragged, own, unit),
   ),
   "hide.drop": Row(partial(hide.drop, keep=KEEP), one(tokens, exact)),
   "hide.drop/ragged": Row(partial(hide.drop, keep=KEEP), one(tokens, ragged)),

@@ -8,6 +8,7 @@ from maskjax.hide.mix import mix
 from maskjax.hide.noise import noise
 from maskjax.hide.pairs import Pair, blocks, both, causal, either, prefix, segments, window, within
 from maskjax.hide.project import project, reject
+from maskjax.hide.similar import similar
 from maskjax.hide.token import corrupt, drop_label, token
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
   "reject",
   "restore",
   "segments",
+  "similar",
   "token",
   "window",
   "within",

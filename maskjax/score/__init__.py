@@ -11,6 +11,7 @@ from maskjax.score.hard_first import hard_first
 from maskjax.score.inherit import inherit
 from maskjax.score.log_prob import log_prob
 from maskjax.score.missing import logistic, self_masked
+from maskjax.score.ngrams import ngrams
 from maskjax.score.noise import blocks, gumbel, normal, spans, uniform, words
 from maskjax.score.split import split
 from maskjax.score.times import antithetic
@@ -36,6 +37,7 @@ __all__ = [
   "log_prob",
   "logistic",
   "margin",
+  "ngrams",
   "noisy_confidence",
   "normal",
   "self_masked",

@@ -51,7 +51,7 @@ from maskjax.task.text import (
 )
 from maskjax.task.token_classes import context_classes
 from maskjax.task.token_difference import nearest_anchor, rank_weights, tf_icf
-from maskjax.task.token_neighbours import context_cosines
+from maskjax.task.token_neighbours import context_cosines, nearest_ids
 from maskjax.task.token_statistics import (
   at_ids,
   content_words,
@@ -139,6 +139,7 @@ __all__ = [
   "moved_axis",
   "mutual_information",
   "nearest_anchor",
+  "nearest_ids",
   "negative_pairs",
   "node_layers",
   "on_grid",
