@@ -160,6 +160,7 @@ ROWS = {
   "score.split/subsets": Row(
     partial(score.split, sizes=(2, 1, 3), keep=KEEP, alpha=(0.5, 1.0, 2.0), subsets=True), own
   ),
+  "score.accepted": Row(score.accepted, one(own, lambda rng: (even(rng, N),), unit)),
   "score.ngrams": Row(score.ngrams, one(own, unit)),
   "score.words": Row(score.words, one(own, unit)),
   "score.confidence": Row(

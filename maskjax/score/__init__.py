@@ -1,5 +1,6 @@
 """Score: how much hiding is wanted at each position; high means hide first."""
 
+from maskjax.score.accepted import accepted
 from maskjax.score.band import band
 from maskjax.score.bernoulli import bernoulli
 from maskjax.score.best_of import best_of
@@ -19,6 +20,7 @@ from maskjax.score.uncertainty import confidence, entropy, margin, noisy_confide
 
 __all__ = [
   "Draw",
+  "accepted",
   "antithetic",
   "band",
   "bernoulli",

@@ -1,6 +1,7 @@
 """Tasks: compositions that hold the grammar's words together; few of them serve all methods."""
 
 from maskjax.task.blurred import blurred
+from maskjax.task.class_losses import loss_weights, running_losses
 from maskjax.task.decoded import blank, cached, logits_of, where_given
 from maskjax.task.edge_values import (
   broadcast_like,
@@ -133,6 +134,7 @@ __all__ = [
   "logits_of",
   "longer",
   "look",
+  "loss_weights",
   "map_tokens",
   "maps",
   "masked",
@@ -161,6 +163,7 @@ __all__ = [
   "replaced",
   "reward",
   "row_views",
+  "running_losses",
   "sampled",
   "shifted",
   "shown",
