@@ -72,13 +72,7 @@ class Decoder(nn.Module):
       tokens, extra = tokens[..., extra:, :], 0
       turns = [None, self.shift] if self.shift and any(self.shift) else [None]
       pairs = [within(units.blocks(grid, self.window, shift)) for shift in turns]
-    xavier = nn.initializers.xavier_uniform()
-    x = nn.Dense(self.width, dtype=self.dtype, kernel_init=xavier, name="embed")(tokens)
-    mask_token = self.param("mask_token", nn.initializers.normal(0.02), (self.width,), jnp.float32)
-    full = restore(x[..., extra:, :], hidden, mask_token.astype(x.dtype))
-    table = positions(self, "sincos", self.grid, self.width, extra)
-    table = resize_table(table, self.grid, grid).astype(self.dtype)
-    x = jnp.concatenate([x[..., :extra, :], full], axis=-2) + table
+    x = among_mask_tokens(self, tokens, hidden, grid, extra)
     sizes = dict(
       depth=self.depth,
       heads=self.heads,
@@ -98,6 +92,37 @@ class Decoder(nn.Module):
       return Decoded(x, loss)
     low, high = self.bounds
     return Decoded(low + (high - low) * (1 + jnp.tanh(x)) / 2, loss)
+
+
+def among_mask_tokens(
+  module: Any,
+  tokens: Float[Array, "*b m e"],
+  hidden: Bool[Array, "*b n"],
+  grid: tuple[int, ...],
+  extra: int,
+) -> Float[Array, "*b k d"]:
+  """Tokens of a decoder's width at all positions, a mask token where hidden, and where they lie.
+
+  To be called inside a compact method of the module, which has `width`, `dtype` and the `grid` of
+  its position table: "embed", "mask_token" and "position" are among its variables.
+
+  Args:
+    module: the decoder.
+    tokens: encoded ones, `extra` that lie nowhere and those of positions that are not hidden.
+    hidden: which positions have none.
+    grid: of positions.
+    extra: tokens in front, which stay there.
+
+  Returns:
+    k = extra + n tokens, before the first block.
+  """
+  xavier = nn.initializers.xavier_uniform()
+  x = nn.Dense(module.width, dtype=module.dtype, kernel_init=xavier, name="embed")(tokens)
+  token = module.param("mask_token", nn.initializers.normal(0.02), (module.width,), jnp.float32)
+  full = restore(x[..., extra:, :], hidden, token.astype(x.dtype))
+  table = positions(module, "sincos", module.grid, module.width, extra)
+  table = resize_table(table, module.grid, grid).astype(module.dtype)
+  return jnp.concatenate([x[..., :extra, :], full], axis=-2) + table
 
 
 def _read_out(
