@@ -20,10 +20,10 @@ WIDTHS = 8
 def smoke(config: ConfigDict, **fields: Any) -> ConfigDict:
   """A copy of a config of any scale that costs next to nothing, and hides what the config hides.
 
-  Networks get the least sizes that their factories declare, see `bind.least`; grids, vocabularies,
-  counts and buckets stay, and so does the length of the run, which schedules move with: a smoke
-  takes the first steps of it. Batches of four, evaluators off, no stages: what those would have
-  trained is as it was initialised.
+  Networks get the least sizes that their factories declare, see `bind.least`, and the layers that
+  taps and gates name; grids, vocabularies, counts and buckets stay, and so does the length of the
+  run, which schedules move with: a smoke takes the first steps of it. Batches of four, evaluators
+  off, no stages: what those would have trained is as it was initialised.
 
   Args:
     config: of the default or of a preset.
@@ -45,6 +45,7 @@ def smoke(config: ConfigDict, **fields: Any) -> ConfigDict:
     networks = tuple(f"{name}." for name in ("network", *small.get("model", ())))
     for name in ("model", "let", "score", "hide"):
       _least(small.get(name), networks)
+    _deep_enough(small)
     share = min(1.0, BATCH / small.batch_size)
     small.batch_size = min(BATCH, small.batch_size)
     if small.get("total_examples"):
@@ -114,3 +115,14 @@ def _least(section: Any, networks: tuple[str, ...]) -> None:
     section.widths = (WIDTHS,) * len(section.widths)
   if "remat" in section:
     section.remat = False
+
+
+def _deep_enough(config: ConfigDict) -> None:
+  """Gives networks the layers that taps and gates name by number, where their least is fewer."""
+  for section in (config.get("taps") or {}, config.get("gates") or {}):
+    for place in section.values():
+      name, *_, layer, _ = (place if isinstance(place, str) else place.at).split("/")
+      network = config.model.get(name)
+      if isinstance(network, ConfigDict) and network.get("depth") and layer != "*":
+        number = int(layer)
+        network.depth = max(network.depth, number + 1 if number >= 0 else -number)

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict, config_dict
 
 from maskjax import lab
 from maskjax.errors import BadInput
+from maskjax.smoke import smoke
 
 PRESETS = {"laptop": lambda c: c.update(batch=8), "smoke": lambda c: c.update(batch=1)}
 
@@ -220,6 +221,16 @@ def test_a_smoke_is_made_for_every_config_and_written_in_none(above, tmp_path):
   # The fixture's NOTE is none.
   with pytest.raises(BadInput, match="a smoke needs laptop=dict"):
     above.get_config("smoke")
+
+
+def test_a_smoke_keeps_the_layers_that_taps_and_gates_name():
+  model = {name: dict(fn="model.vit", depth=12) for name in ("decoder", "encoder")}
+  config = dict(model=model, batch_size=4, taps={}, gates={})
+  depths = lambda **own: [n.depth for n in smoke(ConfigDict({**config, **own})).model.values()]
+  assert depths() == [1, 1]
+  assert depths(taps=dict(a="encoder/*/input", b="encoder/-3/output")) == [1, 3]
+  gate = dict(at="decoder/blocks/4/heads", by="hidden")
+  assert depths(taps=dict(a="encoder/1/input"), gates=dict(b=gate)) == [5, 2]
 
 
 def test_fields_of_a_smoke_that_refer_to_one_move_together():
