@@ -95,6 +95,7 @@ progress = lambda rng: (even(rng, 3),)
 steps = lambda rng: (whole(rng, 0, 120, 3),)
 images = lambda rng: (smooth(rng, GRID[0] * PATCH[0], GRID[1] * PATCH[1], 3),)
 patches = lambda rng: (smooth(rng, N, 12),)
+histograms = lambda rng: (even(rng, N, 27),)
 
 
 def at(factory, *args, **kwargs):
@@ -110,6 +111,8 @@ def pairs(predicate):
 
 PATTERNS = jnp.arange(N)[:, None] == jnp.arange(4)
 line = schedule.linear(0.75, 0.25)
+RGB = Record("image", (4, 6, 3), {}, mean=(0.5,) * 3, std=(0.25,) * 3)
+IMAGE_PATCHES = over.patches(record=RGB, patch=PATCH)
 CLIP = over.patches(record=Record("video", (4, 3, 2, 3), {}), patch=(2, 1, 2))
 ROWS = {
   "score.uniform": Row(partial(score.uniform, grid=GRID), own),
@@ -313,6 +316,9 @@ ROWS = {
     partial(recover.smooth_l1, beta=0.7), one(tokens, tokens, ragged), sums=True
   ),
   "recover.complex_distance": Row(recover.complex_distance, one(tokens, tokens, ragged), sums=True),
+  "recover.hog": Row(partial(recover.hog, grid=GRID, scale=2.0), images),
+  "recover.at_grid": Row(partial(recover.at_grid, grid=(8, 3)), images),
+  "recover.hog_colors": Row(lambda x: recover.hog_colors(IMAGE_PATCHES, RGB, a=x)["a"], histograms),
   "recover.equal_rows": Row(recover.equal_rows, pairs_of_ids),
   "recover.cosine_distance": Row(recover.cosine_distance, one(tokens, tokens, ragged), sums=True),
   "recover.info_nce": Row(recover.info_nce, one(tokens, tokens), sums=True),

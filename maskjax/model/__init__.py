@@ -19,6 +19,7 @@ from maskjax.model.multimodal import MultimodalAutoencoder, multimodal_autoencod
 from maskjax.model.projector import Projector, projector
 from maskjax.model.resnet import ResNetClassifier, resnet
 from maskjax.model.sampler import Sampler
+from maskjax.model.scale_decoder import ScaleDecoder, scale_decoder
 from maskjax.model.separator import Separator, separator
 from maskjax.model.text import TextTransformer, text_transformer
 from maskjax.model.tokenizer import Tokenizer, tokenizer
@@ -42,6 +43,7 @@ __all__ = [
   "Projector",
   "ResNetClassifier",
   "Sampler",
+  "ScaleDecoder",
   "Separator",
   "TextTransformer",
   "Tokenizer",
@@ -61,6 +63,7 @@ __all__ = [
   "predictor",
   "projector",
   "resnet",
+  "scale_decoder",
   "separator",
   "signed_constant",
   "text_transformer",

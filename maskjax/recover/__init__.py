@@ -6,6 +6,7 @@ from maskjax.recover.cosine import cosine_distance
 from maskjax.recover.diffusion import NoiseLevel, clipped_nats, noise_level
 from maskjax.recover.examples import patch_cross_entropy, per_example
 from maskjax.recover.frame import frame_pixels
+from maskjax.recover.hog import at_grid, hog, hog_colors
 from maskjax.recover.likelihood import cross_entropy, elbo, kl_divergence, mixed_labels, nll
 from maskjax.recover.loss import absolute_error, smooth_l1, squared_error
 from maskjax.recover.policy import policy_gradient
@@ -19,6 +20,7 @@ __all__ = [
   "Target",
   "absolute_error",
   "assignment",
+  "at_grid",
   "best_permutation",
   "clipped_nats",
   "complex_distance",
@@ -27,6 +29,8 @@ __all__ = [
   "elbo",
   "equal_rows",
   "frame_pixels",
+  "hog",
+  "hog_colors",
   "info_nce",
   "kl_divergence",
   "latents",
