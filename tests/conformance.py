@@ -115,6 +115,7 @@ RGB = Record("image", (4, 6, 3), {}, mean=(0.5,) * 3, std=(0.25,) * 3)
 IMAGE_PATCHES = over.patches(record=RGB, patch=PATCH)
 CLIP = over.patches(record=Record("video", (4, 3, 2, 3), {}), patch=(2, 1, 2))
 ROWS = {
+  "score.running_cell": Row(partial(score.running_cell, grid=(3, 4, 2)), own),
   "score.uniform": Row(partial(score.uniform, grid=GRID), own),
   "score.blocks": Row(partial(score.blocks, grid=GRID, size=(2, 2)), own),
   "score.blocks/offset": Row(partial(score.blocks, grid=GRID, size=(None, 2), offset=True), own),

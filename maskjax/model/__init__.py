@@ -21,6 +21,7 @@ from maskjax.model.resnet import ResNetClassifier, resnet
 from maskjax.model.sampler import Sampler
 from maskjax.model.scale_decoder import ScaleDecoder, scale_decoder
 from maskjax.model.separator import Separator, separator
+from maskjax.model.subset_decoder import SubsetDecoder
 from maskjax.model.text import TextTransformer, text_transformer
 from maskjax.model.tokenizer import Tokenizer, tokenizer
 from maskjax.model.vit import SIZES, ViT, vit
@@ -45,6 +46,7 @@ __all__ = [
   "Sampler",
   "ScaleDecoder",
   "Separator",
+  "SubsetDecoder",
   "TextTransformer",
   "Tokenizer",
   "ViT",

@@ -14,6 +14,7 @@ from maskjax.score.log_prob import log_prob
 from maskjax.score.missing import logistic, self_masked
 from maskjax.score.ngrams import ngrams
 from maskjax.score.noise import blocks, gumbel, normal, spans, uniform, words
+from maskjax.score.running_cell import running_cell
 from maskjax.score.split import split
 from maskjax.score.times import antithetic
 from maskjax.score.uncertainty import confidence, entropy, margin, noisy_confidence
@@ -42,6 +43,7 @@ __all__ = [
   "ngrams",
   "noisy_confidence",
   "normal",
+  "running_cell",
   "self_masked",
   "spans",
   "split",
