@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from maskjax.errors import BadInput
 from maskjax.hide.pairs import Predicate
 from maskjax.model import flash, recomputed, tiles
+from maskjax.model.dense import Dense
 from maskjax.model.places import NOWHERE, Places
 
 # With masks of pairs, more queries than these are met in tiles of so many queries and keys.
@@ -185,7 +186,7 @@ class Attention(nn.Module):
     `segments` then speak of all m positions. `BadInput` without `pairs`, which must hide what has
     not been written.
     """
-    dense = lambda width, name: nn.Dense(
+    dense = lambda width, name: Dense(
       width,
       use_bias=self.bias,
       dtype=self.dtype,

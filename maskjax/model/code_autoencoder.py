@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from maskjax import bind, reduce
 from maskjax.errors import BadInput
 from maskjax.hide import restore
+from maskjax.model.dense import Dense
 from maskjax.model.transformer import transformer
 from maskjax.model.vit import check_heads, sized, with_first
 
@@ -89,7 +90,7 @@ class CodeAutoencoder(nn.Module):
 
   def setup(self) -> None:
     """Binds the embedding and the layers around the decoder."""
-    dense = lambda width: nn.Dense(
+    dense = lambda width: Dense(
       width, dtype=self.encoder.dtype, kernel_init=nn.initializers.xavier_uniform()
     )
     ids = self.codes + 2 + self.classes

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import bind
+from maskjax.model.dense import Dense
 from maskjax.model.transformer import Mlp
 from maskjax.model.vit import ViT
 from maskjax.over.cut import patch_grid, patchify, unpatchify
@@ -27,7 +28,7 @@ class ConvBlock(nn.Module):
   def __call__(self, x: Cells, masked: Callable[[Cells], Float[Array, "*b k h w c"]]) -> Cells:
     """Cells of seen patches; `masked` is the window of each with its border, hidden cells at 0."""
     c, norm = x.shape[-1], partial(nn.LayerNorm, epsilon=1e-5, dtype=self.dtype)
-    dense = partial(nn.Dense, c, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform())
+    dense = partial(Dense, c, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform())
     around = masked(dense(name="into")(norm(name="norm1")(x)))
     param = lambda *args: self.param(*args, jnp.float32).astype(self.dtype)
     kernel = param("kernel", nn.initializers.lecun_normal(), (5, 5, 1, c))
@@ -77,7 +78,7 @@ class ConvStages(nn.Module):
       around = unpatchify(jnp.where(hidden, 0, around), (side, side), (3, 3), x.shape[-1])
       return around[..., side - 2 : 2 * side + 2, side - 2 : 2 * side + 2, :]
 
-    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform())
+    dense = partial(Dense, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform())
     x, added = patches.reshape(*b, k, *self.patch, -1), jnp.zeros((), self.dtype)
     for i, width in enumerate((*self.widths, self.width)):
       side = 2 ** (len(self.widths) - i)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import bind
+from maskjax.model.dense import Dense
 from maskjax.model.multimodal import CrossAttention
 from maskjax.model.transformer import Mlp
 from maskjax.model.vit import positions
@@ -56,5 +57,5 @@ class CrossAttentionDecoder(nn.Module):
       read = CrossAttention(self.heads, self.dtype, name=f"attention_{j:02d}")
       x = x + read(norm(f"norm1_{j:02d}")(x), norm(f"mix_norm_{j:02d}")(mixed[j]), valid)
       x = x + Mlp(4 * self.width, self.dtype, name=f"mlp_{j:02d}")(norm(f"norm2_{j:02d}")(x))
-    dense = nn.Dense(self.outputs, dtype=self.dtype, kernel_init=xavier, name="predict")
+    dense = Dense(self.outputs, dtype=self.dtype, kernel_init=xavier, name="predict")
     return dense(norm("norm")(x)).astype(jnp.float32)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import bind, reduce
 from maskjax.errors import BadInput, unknown
+from maskjax.model.dense import Dense
 from maskjax.model.text import TextTransformer
 from maskjax.model.vit import ViT, check_heads, vit
 from maskjax.recover.contrastive import l2_normalize
@@ -50,9 +51,7 @@ class DualEncoder(nn.Module):
   def setup(self) -> None:
     """Binds the maps and the logarithm of 1 / temperature."""
     xavier = nn.initializers.xavier_uniform()
-    dense = lambda: nn.Dense(
-      self.shared, use_bias=False, dtype=self.encoder.dtype, kernel_init=xavier
-    )
+    dense = lambda: Dense(self.shared, use_bias=False, dtype=self.encoder.dtype, kernel_init=xavier)
     self.project_image = dense()
     if self.text is not None:
       self.project_text = dense()

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from maskjax import masks
+from maskjax.model.dense import Dense
 from maskjax.model.masked_decoder import Decoded
 from maskjax.model.resnet import ResNetClassifier
 from maskjax.model.vit import ViT
@@ -41,7 +42,7 @@ class LinearHead(nn.Module):
   ) -> Decoded:
     """Predicts every position, in float32; tokens in front of those of positions say nothing."""
     tokens = tokens[..., tokens.shape[-2] - hidden.shape[-1] :, :]
-    x = nn.Dense(self.outputs, dtype=self.dtype, name="predict")(tokens)
+    x = Dense(self.outputs, dtype=self.dtype, name="predict")(tokens)
     return Decoded(x.astype(jnp.float32))
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import bind
+from maskjax.model.dense import Dense
 from maskjax.model.position import resize_table
 from maskjax.model.transformer import transformer
 from maskjax.model.vit import ViT, check_heads, follows, positions
@@ -59,7 +60,7 @@ class Predictor(nn.Module):
     """
     seen = jnp.ones(index.shape, jnp.bool_) if seen is None else seen
     xavier = nn.initializers.xavier_uniform()
-    dense = lambda width, name: nn.Dense(width, dtype=self.dtype, kernel_init=xavier, name=name)
+    dense = lambda width, name: Dense(width, dtype=self.dtype, kernel_init=xavier, name=name)
     mask_token = self.param("mask_token", nn.initializers.normal(0.02), (self.width,), jnp.float32)
     asked = mask_token.astype(self.dtype) + where
     x = dense(self.width, "embed")(tokens) + self.locate(index, grid=grid)

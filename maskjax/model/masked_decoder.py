@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 from maskjax import bind, units
 from maskjax.hide import restore
 from maskjax.hide.pairs import within
+from maskjax.model.dense import Dense
 from maskjax.model.position import resize_table
 from maskjax.model.transformer import transformer
 from maskjax.model.vit import ViT, check_heads, follows, positions
@@ -117,7 +118,7 @@ def among_mask_tokens(
     k = extra + n tokens, before the first block.
   """
   xavier = nn.initializers.xavier_uniform()
-  x = nn.Dense(module.width, dtype=module.dtype, kernel_init=xavier, name="embed")(tokens)
+  x = Dense(module.width, dtype=module.dtype, kernel_init=xavier, name="embed")(tokens)
   token = module.param("mask_token", nn.initializers.normal(0.02), (module.width,), jnp.float32)
   full = restore(x[..., extra:, :], hidden, token.astype(x.dtype))
   table = positions(module, "sincos", module.grid, module.width, extra)
@@ -131,7 +132,7 @@ def _read_out(
   """Blocks and a dense layer, in float32; to be called inside a compact method."""
   x = transformer(x, **sizes)
   xavier = nn.initializers.xavier_uniform()
-  x = nn.Dense(outputs, dtype=sizes["dtype"], kernel_init=xavier, name="predict")(x)
+  x = Dense(outputs, dtype=sizes["dtype"], kernel_init=xavier, name="predict")(x)
   return x.astype(jnp.float32)
 
 

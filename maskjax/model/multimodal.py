@@ -12,6 +12,7 @@ from maskjax import bind, reduce
 from maskjax.errors import BadInput, unknown
 from maskjax.hide import restore
 from maskjax.model.attention import attention
+from maskjax.model.dense import Dense
 from maskjax.model.position import sincos
 from maskjax.model.transformer import Mlp, transformer
 from maskjax.model.vit import check_heads, sized, with_first
@@ -49,7 +50,7 @@ class Embed(nn.Module):
       )
       patches = words(patches).reshape(*patches.shape[:-1], -1)
     xavier = nn.initializers.xavier_uniform()
-    return nn.Dense(self.width, dtype=self.dtype, kernel_init=xavier, name="project")(patches)
+    return Dense(self.width, dtype=self.dtype, kernel_init=xavier, name="project")(patches)
 
 
 class Encoder(nn.Module):
@@ -91,7 +92,7 @@ class CrossAttention(nn.Module):
   ) -> Float[Array, "*b n d"]:
     """Tokens of the context that are not `valid` are seen by none."""
     width, xavier = x.shape[-1], nn.initializers.xavier_uniform()
-    dense = lambda name, size: nn.Dense(size, dtype=self.dtype, kernel_init=xavier, name=name)
+    dense = lambda name, size: Dense(size, dtype=self.dtype, kernel_init=xavier, name=name)
     part = lambda t: jnp.swapaxes(t.reshape(*t.shape[:-1], self.heads, -1), -2, -3)
     k, v = map(part, jnp.split(dense("kv", 2 * width)(context), 2, axis=-1))
     mixed = attention(part(dense("q", width)(x)), k, v, valid=valid)
@@ -130,7 +131,7 @@ class CrossDecoder(nn.Module):
   ) -> Float[Array, "*b n p"]:
     """From the class token and those at `index` of all modalities in a row, in float32."""
     xavier, normal = nn.initializers.xavier_uniform(), nn.initializers.truncated_normal(0.02)
-    dense = lambda size, name: nn.Dense(size, dtype=self.dtype, kernel_init=xavier, name=name)
+    dense = lambda size, name: Dense(size, dtype=self.dtype, kernel_init=xavier, name=name)
     norm = lambda name: nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype, name=name)
     x = dense(self.width, "embed")(tokens)
     table = jnp.asarray(sincos(self.grid, self.width))

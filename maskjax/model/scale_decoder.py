@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from maskjax import bind
 from maskjax.errors import BadInput
+from maskjax.model.dense import Dense
 from maskjax.model.masked_decoder import among_mask_tokens
 from maskjax.model.norm import LayerNorm
 from maskjax.model.transformer import gelu, transformer
@@ -27,7 +28,7 @@ class Finer(nn.Module):
     """Of `axes` axes of cells, as many along each."""
     cells, deep = x.shape[-1 - axes : -1], 2**axes * self.width
     xavier = nn.initializers.xavier_uniform()
-    parts = nn.Dense(deep, use_bias=False, dtype=self.dtype, kernel_init=xavier, name="parts")(x)
+    parts = Dense(deep, use_bias=False, dtype=self.dtype, kernel_init=xavier, name="parts")(x)
     flat = parts.reshape(*x.shape[: -1 - axes], math.prod(cells), deep)
     bias = self.param("bias", nn.initializers.zeros, (self.width,), jnp.float32)
     return unpatchify(flat, (2,) * axes, cells, self.width) + bias.astype(flat.dtype)
@@ -78,7 +79,7 @@ class ScaleDecoder(nn.Module):
       x = gelu(norm(f"norm_{i}")(x)) if i else x
       x = Finer(self.width // 2 ** (i + 1), self.dtype, name=f"finer_{i}")(x, axes)
     xavier = nn.initializers.xavier_uniform()
-    x = nn.Dense(self.outputs, dtype=self.dtype, kernel_init=xavier, name="predict")(x)
+    x = Dense(self.outputs, dtype=self.dtype, kernel_init=xavier, name="predict")(x)
     x = x.reshape(*b, n, -1).astype(jnp.float32)
     if doublings >= 0:
       return x

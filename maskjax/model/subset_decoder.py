@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import bind
+from maskjax.model.dense import Dense
 from maskjax.model.transformer import transformer
 from maskjax.model.vit import positions
 
@@ -39,7 +40,7 @@ class SubsetDecoder(nn.Module):
   ) -> Float[Array, "*b k p"]:
     """Float32 `at` positions (None: all), from the tokens of positions `index` that are `valid`."""
     xavier, start = nn.initializers.xavier_uniform(), nn.initializers.normal(0.02)
-    dense = lambda n, **more: nn.Dense(n, dtype=self.dtype, kernel_init=xavier, **more)
+    dense = lambda n, **more: Dense(n, dtype=self.dtype, kernel_init=xavier, **more)
     # An array of JAX, as one of numpy takes no traced index.
     table = jnp.asarray(positions(self, "sincos", self.grid, self.width, 0), self.dtype)
     token = self.param("mask_token", start, (self.width,), jnp.float32)

@@ -12,6 +12,7 @@ from maskjax import bind
 from maskjax.errors import BadInput, unknown
 from maskjax.hide.pairs import Predicate, either, segments
 from maskjax.hide.pairs import causal as causal_pairs
+from maskjax.model.dense import Dense
 from maskjax.model.transformer import ACTIVATIONS, transformer
 
 
@@ -113,14 +114,14 @@ class TextTransformer(nn.Module):
     if features:
       return x
     if self.head:
-      x = nn.Dense(self.width, dtype=self.dtype, name="transform")(x)
+      x = Dense(self.width, dtype=self.dtype, name="transform")(x)
       x = norm(name="transform_norm")(ACTIVATIONS[self.activation](x))
     if self.tied:
       logits = embed.attend(x)[..., : self.vocabulary].astype(jnp.float32)
       if self.head:
         logits += self.param("predict_bias", nn.initializers.zeros, (self.vocabulary,), jnp.float32)
       return logits
-    logits = nn.Dense(self.vocabulary, use_bias=self.head, dtype=self.dtype, name="predict")(x)
+    logits = Dense(self.vocabulary, use_bias=self.head, dtype=self.dtype, name="predict")(x)
     return logits.astype(jnp.float32)
 
 

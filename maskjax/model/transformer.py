@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from maskjax.errors import BadInput
 from maskjax.hide.pairs import Predicate
 from maskjax.model.attention import Attention
+from maskjax.model.dense import Dense
 from maskjax.model.norm import LayerNorm
 from maskjax.model.places import GATES, NOWHERE, TAPS, Places
 
@@ -54,7 +55,7 @@ class Mlp(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "*b n d"], at: Places = NOWHERE) -> Float[Array, "*b n d"]:
     """`down(activation(up(x)))`; what `down` reads is the place "hidden"."""
-    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform())
+    dense = partial(Dense, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform())
     up = dense(self.hidden_width, name="up")(x)
     return dense(x.shape[-1], name="down")(at("hidden", ACTIVATIONS[self.activation](up)))
 
@@ -72,7 +73,7 @@ class GatedMlp(nn.Module):
   def __call__(self, x: Float[Array, "*b n d"], at: Places = NOWHERE) -> Float[Array, "*b n d"]:
     """Applied to every token by itself; what `down` reads is the place "hidden"."""
     dense = partial(
-      nn.Dense, use_bias=False, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform()
+      Dense, use_bias=False, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform()
     )
     gate = nn.silu(dense(self.hidden_width, name="gate")(x))
     hidden = gate * dense(self.hidden_width, name="up")(x)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from maskjax import bind
 from maskjax.errors import BadInput, unknown
+from maskjax.model.dense import Dense
 from maskjax.model.position import relative, resize, resize_table, sincos
 from maskjax.model.transformer import ACTIVATIONS, transformer
 from maskjax.over.cut import patch_grid
@@ -79,9 +80,7 @@ class ViT(nn.Module):
   def setup(self):
     """Binds the embedding, which may be asked for by itself."""
     xavier = nn.initializers.xavier_uniform()
-    self.embed = nn.Dense(
-      self.width, use_bias=self.embed_bias, dtype=self.dtype, kernel_init=xavier
-    )
+    self.embed = Dense(self.width, use_bias=self.embed_bias, dtype=self.dtype, kernel_init=xavier)
 
   def __call__(
     self,
