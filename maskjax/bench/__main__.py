@@ -21,7 +21,7 @@ from maskjax.train.pod import threads
 
 ROWS = (
   "mae_step", "attention", "prune_mask", "random_masks", "mask_share", "data", "sampling", "start",
-  "compile", "growth",
+  "compile", "compile_plain", "growth",
 )  # fmt: skip
 
 

@@ -9,8 +9,9 @@ import pytest
 from maskjax.bench import __main__ as command
 from maskjax.bench import harness, mae_step, steps, worker
 
-# `start` launches processes: test_start.py. `compile` forgets what was compiled, so it comes last.
-ROWS = [name for name in command.ROWS if name not in ("start", "compile")] + ["compile"]
+# `start` launches processes: test_start.py. What forgets what was compiled comes last.
+LAST = "compile", "compile_plain"
+ROWS = [name for name in command.ROWS if name not in ("start", *LAST)] + [*LAST]
 # Growth begins at the step of the row mae_step, which is there already.
 LIKE = ("patch", "width", "heads", "decoder_width", "decoder_heads")
 SMALLER = {
