@@ -72,7 +72,7 @@ def method(c: ConfigDict) -> None:
   c.let.update(
     kinds=dict(fn="task.at_ids", of=dict(table="token_classes", ids="batch.tokens")),
     running=dict(fn="task.running_losses", classes=17, decay=0.999, of=told),
-    class_chances=dict(fn="task.loss_weights", name="running", classes=17, sharpness=2.0),
+    class_chances=dict(fn="task.loss_weights", name="running", classes=17, slope=2.0),
     chance=dict(fn="task.at_ids", of=dict(table="class_chances", ids="kinds")),
   )
 
@@ -97,7 +97,7 @@ def laptop(c: ConfigDict) -> None:
 @lab.preset("laptop")
 def alike(c: ConfigDict) -> None:
   """Words of all classes alike."""
-  c.let.class_chances.sharpness = 0.0
+  c.let.class_chances.slope = 0.0
 
 
 @lab.preset("speeches")

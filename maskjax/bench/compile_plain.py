@@ -46,8 +46,8 @@ class Plain(nn.Module):
     keep = n - count_of(n, ratio=RATIO)
     order = jnp.argsort(jax.random.uniform(key, (b, n)), axis=-1)
     normal, wide = nn.initializers.normal(0.02), s["decoder_width"]
-    token = lambda name, width: self.param(name, normal, (1, 1, width))
-    table = lambda name, width: self.param(name, normal, (1, n, width))
+    token = lambda name, width: self.param(name, normal, (1, 1, width), jnp.float32)
+    table = lambda name, width: self.param(name, normal, (1, n, width), jnp.float32)
     take = lambda x, index: jnp.take_along_axis(x, index[..., None], axis=1)
     x = take(nn.Dense(s["width"])(patches) + table("places", s["width"]), order[:, :keep])
     x = jnp.concatenate([jnp.broadcast_to(token("class", s["width"]), (b, 1, s["width"])), x], 1)

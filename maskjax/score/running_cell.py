@@ -43,4 +43,4 @@ def running_cell(
   phase = (np.arange(times).reshape(-1, *[1] * len(frame)) + entry).reshape(-1)
   draw = lambda key: jax.random.randint(key, (), 0, m)
   begin = jax.vmap(draw)(keys.reshape(-1)).reshape(*keys.shape, 1)
-  return ((phase + begin) % m).astype(jnp.float32) / m
+  return ((jnp.asarray(phase) + begin) % m).astype(jnp.float32) / m

@@ -48,7 +48,7 @@ def running_losses(
 
 
 def loss_weights(
-  states: Mapping[str, Array], *, name: str = "running", classes: int = 17, sharpness: float = 2.0
+  states: Mapping[str, Array], *, name: str = "running", classes: int = 17, slope: float = 2.0
 ) -> Float[Array, "c"]:
   r"""Chances of classes by their average loss: $\sigma(\beta (\bar\ell_c - \mu) / s)$.
 
@@ -59,7 +59,7 @@ def loss_weights(
     states: what values kept after the last step.
     name: of the averages among them.
     classes: c.
-    sharpness: $\beta$; 0: all alike.
+    slope: $\beta$; 0: all alike.
 
   >>> [round(float(w), 3) for w in loss_weights({"running": jnp.array([1.0, 3.0])}, classes=2)]
   [0.196, 0.804]
@@ -67,4 +67,4 @@ def loss_weights(
   losses = states[name] if name in states else jnp.zeros(classes)
   deviation = jnp.std(losses, ddof=1)
   scale = jnp.where(deviation == 0, 1e-4, deviation)
-  return jax.nn.sigmoid(sharpness * (losses - losses.mean()) / scale)
+  return jax.nn.sigmoid(slope * (losses - losses.mean()) / scale)
