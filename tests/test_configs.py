@@ -12,12 +12,12 @@ from restated import Assignments
 from safetensors.numpy import load_file
 
 from maskjax import lab
-from maskjax.data import kinds, pipeline
+from maskjax.data import kinds, pipeline, tiny
 from maskjax.train.evaluators.evaluation import on
 from maskjax.train.mesh.mesh import PRESETS, bytes_per_device, make_mesh
 from maskjax.train.plan.program import abstract_data, make
 from maskjax.train.run import plain
-from maskjax.train.setup.build import build, make_optimizer, run_lengths
+from maskjax.train.setup.build import build, make_optimizer, make_task, run_lengths
 from maskjax.train.setup.durations import duration
 from maskjax.train.state import init_opt_state, parameter_count
 
@@ -43,6 +43,17 @@ def test_presets_keep_the_fields_of_the_default(file):
   for preset in module.PRESETS:
     assert set(module.get_config(preset)) == fields
     assert module.get_config(f"{preset},seed=7").seed == 7
+
+
+@every_config
+def test_every_preset_names_what_is_there(file):
+  """Its graph is built, with the data that its note tells; default and laptop are built below."""
+  module = lab.load(file)
+  scale = module.NOTE.get("laptop", module.NOTE["scale"])
+  for preset in set(module.PRESETS) - {"laptop", "smoke"}:
+    config = plain(module.get_config(preset))
+    record = tiny.record(tiny.fitted(scale, config["data"]), config["data"].get("train", "train"))
+    assert make_task(config, record).answers
 
 
 def test_no_config_restates_a_field_of_its_base():

@@ -111,3 +111,5 @@ def laptop(c: ConfigDict) -> None:
 def random(c: ConfigDict) -> None:
   """Random masks of as many, from the same stage."""
   c.score, c.prepare = dict(fn="score.uniform"), {}
+  for name in ("worth", "content", "nearness", "similarity", "weights", "log_chances"):
+    del c.let[name]
