@@ -6,9 +6,11 @@ Paper: Wilf, Akter, Mathur, Liang, Mathew, Shou, Nyberg, Morency. "Difference-Ma
 Claim: Continued pretraining that masks so is better than random and other strategies on two tasks
        of text (ACL-ARC, ChemProt) and two of video (TVQA, Social-IQ).
 Measured: Tiny Shakespeare's speeches of four comedies, 300 steps of 16 after 600 on five other
-       plays, f32, one shared core, 2026-11-30, by the command below and by that of `random`, whose
-       stages are the same, seed by seed. The last fifth of each comedy, 15 % hidden at random or
-       word by word by masks that are the same for all; a linear probe of the play:
+       plays, three seeds, f32, one core, 2026-11-30, by the command below and by that of `random`,
+       whose stages are the same, seed by seed: --config.init_from=runs/difference/stages/general,
+       and of seeds 1 and 2 runs/difference/seeds/1/stages/general. The last fifth of each comedy,
+       15 % hidden at random or word by word by masks that are the same for all; a linear probe of
+       the play:
 
        | run      | nats a token  | words: nats   | play          |
        |----------|---------------|---------------|---------------|
