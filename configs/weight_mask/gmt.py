@@ -48,7 +48,7 @@ NOTE = dict(
     parameters=6_738_415_616 + 4096,
   ),
   counted="public code: beside_maskllm.py",
-  held="partly: of the paper the abstract alone was at hand; no preference optimisation",
+  held="partly: not measured, the paper by its abstract alone, no preference optimisation",
 )
 
 
