@@ -66,6 +66,7 @@ def method(c: ConfigDict) -> None:
     where=(("kernel$", True),),
   )
   c.optimizer.update(coupled=False, rate_rules=(("^masks/", 1.0), (".", 0.0)))
+  c.optimizer.update(scale_by_batch=0, nesterov=True, schedule="exponential", end=0.9**10)
   c.evals.scalars = dict(fn="train.evaluators.scalars", every=0)
   c.evals.sparsity = dict(fn="train.evaluators.sparsity", every=0)
 
@@ -75,16 +76,14 @@ def paper(c: ConfigDict) -> None:
   c.data.update(name="cifar10", test="test", size=config_dict.placeholder(tuple))
   c.data.augment = config_dict.placeholder(dict)
   c.batch_size, c.total_epochs = 128, 100.0
-  c.optimizer.update(learning_rate=0.04, scale_by_batch=0, weight_decay=0.0125, nesterov=True)
-  c.optimizer.update(schedule="exponential", end=0.9**10, warmup_epochs=0.0)
+  c.optimizer.update(learning_rate=0.04, weight_decay=0.0125, warmup_epochs=0.0)
 
 
 @lab.preset
 def laptop(c: ConfigDict) -> None:
   """Conv-2 on digits, three seeds: ten times the paper's decay in a fortieth of its steps."""
   c.total_steps = 1000
-  c.optimizer.update(learning_rate=0.1, scale_by_batch=0, weight_decay=0.05, nesterov=True)
-  c.optimizer.update(schedule="exponential", end=0.9**10, warmup_steps=0)
+  c.optimizer.update(learning_rate=0.1, weight_decay=0.05, warmup_steps=0)
 
 
 @lab.preset("laptop")
