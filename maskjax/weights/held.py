@@ -32,7 +32,7 @@ class Held(NamedTuple):
 
 
 class Passing(Held):
-  """Of `update_only` where masks are chosen anew: what they hide is held for one update only."""
+  """Of `update_only` where what its masks hide is not held for good, and so stays averaged."""
 
 
 def masks(state: Any) -> PyTree:
@@ -95,7 +95,7 @@ def forgotten(inner: Any, params: PyTree, grown: PyTree) -> Any:
 def settle(average: PyTree, params: PyTree, state: Any) -> PyTree:
   """An average of the parameters, and wherever `state` holds them the parameters themselves.
 
-  What is held for one update only stays averaged.
+  What is not held for good stays averaged, see `Passing`.
 
   Args:
     average: of the parameters, a tree like them.

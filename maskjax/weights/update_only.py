@@ -91,12 +91,14 @@ def update_only(
     bind.check(how.score, (*OFFERS, "gradients"), "update_only")
   tx = optax.with_extra_args_support(tx)
 
+  kind = Held if frozen and not every else Passing
+
   def init(params: PyTree, **given: PyTree) -> Held:
-    step, none = jnp.zeros((), jnp.int32), nothing(how, params)
-    if every:
-      return Passing(step, none, tx.init(params))
-    bind.check(how.score, (*OFFERS, *given), "update_only")
-    return Held(step, choose(how, params, none, step, given), tx.init(params))
+    step, hidden = jnp.zeros((), jnp.int32), nothing(how, params)
+    if not every:
+      bind.check(how.score, (*OFFERS, *given), "update_only")
+      hidden = choose(how, params, hidden, step, given)
+    return kind(step, hidden, tx.init(params))
 
   def update(
     gradients: PyTree, state: Held, params: PyTree | None = None, **extra: Any

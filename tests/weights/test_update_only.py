@@ -212,6 +212,14 @@ def test_hidden_parameters_that_are_not_frozen_are_moved_on_by_momentum():
       np.testing.assert_array_equal(after[name][i] != before[name][i], told)
 
 
+def test_the_average_of_what_is_not_frozen_is_an_average():
+  params = draw()
+  tx = weights.update_only(optax.sgd(0.1), select=few, score=weights.random, frozen=False)
+  state, _ = begun(tx, params)
+  drifted = jax.tree.map(lambda p: p + np.float32(1e-6), params)
+  jax.tree.map(np.testing.assert_array_equal, weights.settle(drifted, params, state), drifted)
+
+
 def test_noise_that_is_drawn_anew_selects_others_at_each_step():
   params = {"kernel": jnp.zeros((20, 5))}
   tx = weights.update_only(
