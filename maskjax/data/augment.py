@@ -12,6 +12,7 @@ from maskjax.data import color
 from maskjax.errors import BadInput, unknown
 
 Size = tuple[int, int]
+_CACHED = 1 << 16  # numbers that lie in a core's cache from one operation to the next
 KEYS = ("crop", "aspect", "pad", "simple", "flip", "roll", *color.KEYS)
 
 
@@ -135,7 +136,11 @@ def random_roll(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def flip(image: np.ndarray) -> np.ndarray:
   """Flips left to right."""
-  return image[:, ::-1]
+  # A pixel is moved as one item: a copy of image[:, ::-1] goes channel by channel, twice as slow.
+  height, width, channels = image.shape
+  rows = np.ascontiguousarray(image).reshape(height, width * channels)
+  pixels = rows.view(np.dtype((np.void, channels * image.itemsize)))
+  return np.ascontiguousarray(pixels[:, ::-1]).view(image.dtype).reshape(image.shape)
 
 
 def fit(image: np.ndarray, size: Size) -> np.ndarray:
@@ -177,8 +182,16 @@ def normalise(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -
   """(image / peak - mean) / std as float32, with 255 or 65535 the peak of integers, 1 of floats."""
   deviation = np.asarray(std, np.float64)
   scale = (1 / (peak(images.dtype) * deviation)).astype(np.float32)
-  out = np.multiply(images, scale, dtype=np.float32)
-  out -= (np.asarray(mean, np.float64) / deviation).astype(np.float32)
+  shift = (np.asarray(mean, np.float64) / deviation).astype(np.float32)
+  out = np.empty(images.shape, np.float32)
+  # NumPy loops over the last axis: a row of pixels at a time, not the few channels of each.
+  width, channels = images.shape[-2:]
+  scale, shift = np.tile(scale, width), np.tile(shift, width)
+  rows, made = (x.reshape(-1, width * channels) for x in (images, out))
+  step = max(1, _CACHED // max(1, width * channels))
+  for at in range(0, len(rows), step):
+    part = np.multiply(rows[at : at + step], scale, out=made[at : at + step], dtype=np.float32)
+    part -= shift
   return out
 
 

@@ -20,6 +20,7 @@ _PLAIN = {"1": "L", "PA": "RGBA", "I;16B": "I;16", "I;16L": "I;16", "I;16N": "I;
 _PNG_MODE = {0: "L", 2: "RGB", 4: "LA", 6: "RGBA"}
 _JPEG_MODE = {1: "L", 3: "RGB", 4: "RGB"}
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_LARGE = 1 << 26  # pixels; whether more are to be decoded is for Pillow to say
 _UNREADABLE = (
   OSError,
   SyntaxError,
@@ -78,6 +79,8 @@ def decode(data: bytes, mode: str, name: str, reading: Reading = STORED) -> np.n
   refused. BadInput names the file.
   """
   try:
+    if (quick := _jpeg_pixels(data, mode, reading)) is not None:
+      return quick
     if data.startswith(b"\x89PNG"):
       _png(data, name, STORED)
     with Image.open(io.BytesIO(data)) as file:
@@ -159,6 +162,22 @@ def _jpeg(data: bytes, reading: Reading) -> Header | None:
       return None
     at += 2 + length
   return None
+
+
+def _jpeg_pixels(data: bytes, mode: str, reading: Reading) -> np.ndarray | None:
+  """Pixels of a sound JPEG of this mode; None for all that the whole reader has to look at.
+
+  Pillow walks the segments in Python, which takes as long as decoding a small image.
+  """
+  head = _jpeg(data, reading)
+  if head is None or head.mode != mode or head.height * head.width > _LARGE:
+    return None
+  try:
+    image = Image.frombytes(mode, (head.width, head.height), data, "jpeg", mode, "")
+  except ValueError:  # damaged, or of other channels
+    return None
+  pixels = np.asarray(image)
+  return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def _pillow(data: bytes, name: str, reading: Reading) -> Header:

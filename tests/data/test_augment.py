@@ -31,6 +31,14 @@ def test_flip_twice_is_the_image():
   np.testing.assert_array_equal(augment.flip(augment.flip(image)), image)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_flip_reverses_rows_of_pixels(dtype, channels):
+  image = random_image((5, 6, channels), dtype)
+  for one in (image, image[1:4, ::2], np.swapaxes(image, 0, 1)):
+    np.testing.assert_array_equal(augment.flip(one), one[:, ::-1])
+
+
 def test_flip_happens_about_half_the_time():
   image = random_image((2, 3, 1))
   flips = [(augment.random_flip(image, rng(i)) != image).any() for i in range(400)]
@@ -117,6 +125,17 @@ def test_normalise_is_the_formula(dtype, peak):
   assert out.dtype == np.float32
   wanted = (images.astype(np.float64) / peak - mean) / std
   np.testing.assert_allclose(out, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 70, 90, 3), (2, 2, 5, 6, 1), (9, 8, 3), (0, 4, 4, 3)])
+def test_normalise_by_rows_is_bit_for_bit_that_by_pixels(shape, monkeypatch):
+  images, deviation = random_image(shape), np.linspace(0.2, 0.3, shape[-1])
+  mean = np.linspace(0.4, 0.6, shape[-1])
+  scale, shift = (x.astype(np.float32) for x in (1 / (255 * deviation), mean / deviation))
+  wanted = images * scale - shift
+  for numbers in (1, 1000, 1 << 16):  # a row at a time, several, all
+    monkeypatch.setattr(augment, "_CACHED", numbers)
+    np.testing.assert_array_equal(augment.normalise(images, mean, deviation), wanted)
 
 
 @pytest.mark.parametrize(

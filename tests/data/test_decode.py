@@ -65,6 +65,27 @@ def test_pixels_are_as_stored():
   np.testing.assert_array_equal(decode.decode(encoded("RGB", "PNG"), "RGB", "x"), pixels)
 
 
+@pytest.mark.parametrize("size", [(9, 7), (300, 200)])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("stored", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("how", [{}, {"progressive": True}, {"subsampling": 0}])
+def test_jpegs_are_decoded_as_pillow_does(stored, mode, size, how):
+  pixels = np.random.default_rng(0).integers(256, size=(*size, 3)).astype(np.uint8)
+  file = io.BytesIO()
+  Image.fromarray(pixels).convert(stored).save(file, "JPEG", **how)
+  plain = Image.open(file)
+  plain = plain.convert("RGB") if stored == "CMYK" else plain
+  found = decode.decode(file.getvalue(), mode, "x")
+  np.testing.assert_array_equal(found.squeeze(), np.asarray(plain.convert(mode)))
+
+
+def test_a_damaged_jpeg_is_told():
+  whole = encoded("RGB", "JPEG", quality=95)
+  for left in (len(whole) // 2, len(whole) - 30):
+    with pytest.raises(BadInput, match="unreadable image x"):
+      decode.decode(whole[:left], "RGB", "x")
+
+
 @pytest.mark.parametrize(
   ("data", "message"),
   [
