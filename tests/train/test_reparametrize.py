@@ -13,7 +13,7 @@ import maskjax as mj
 from maskjax import catalogue, lab
 from maskjax.errors import BadInput
 from maskjax.train import run
-from maskjax.train.checkpoints import export
+from maskjax.train.checkpoints import delta, export
 from maskjax.train.checkpoints.checkpoint import Checkpoints
 from maskjax.train.checkpoints.load import stored
 from maskjax.train.log.summary import read_metrics
@@ -100,6 +100,18 @@ def test_what_is_loaded_and_handed_on_is_sparse(text, workdir, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, state.variables["params"], variables["params"])
   features = jax.jit(parts.task.answers["features"])(state.variables, batch)["mean"]
   np.testing.assert_allclose(features, apply(variables, batch)["mean"], rtol=1e-5, atol=1e-6)
+
+
+def test_the_delta_to_the_dense_model_is_the_masks_as_bits(workdir, tmp_path):
+  base, masked = delta.between(str(workdir / "stages" / "dense"), str(workdir))
+  delta.save(tmp_path / "delta.safetensors", base, masked)
+  after = delta.load(tmp_path / "delta.safetensors", base)
+  jax.tree.map(np.testing.assert_array_equal, after["params"], mj.load(workdir)[1]["params"])
+  change = flatten_dict(delta.delta(base, masked)["params"], sep="/")
+  dense = kernels(base["params"])[0]
+  assert {name: x.size for name, x in change.items()} == {
+    f"{name}/hidden": groups.size // 8 for name, groups in dense.items()
+  }
 
 
 def test_masks_of_a_run_go_on_being_learned_elsewhere(text, workdir, tmp_path):

@@ -16,10 +16,13 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from maskjax.errors import BadInput, Restart
 from maskjax.train.checkpoints.export import export, read
 from maskjax.train.checkpoints.load import stored
+from maskjax.train.setup.build import make_task
 from maskjax.train.workdirs import remote
+from maskjax.train.workdirs.workdir import read_config, read_record
+from maskjax.weights.reparametrize import STATE
 
 Tree = Mapping[str, Any]
-INDEX, VALUES = "index", "values"
+INDEX, VALUES, HIDDEN = "index", "values", "hidden"
 
 
 def delta(base: Tree, tuned: Tree) -> dict[str, Any]:
@@ -27,7 +30,8 @@ def delta(base: Tree, tuned: Tree) -> dict[str, Any]:
 
   Nested dicts like theirs, of the leaves that changed, each in place of its array a dict of
   `index`, row-major positions, rising, and the `values` there; where more than half of a leaf
-  changed, of its `values` alone, whole.
+  changed, of its `values` alone, whole; where all that changed is zero now and a mask is smaller,
+  of `hidden` alone, a bit for each entry, row-major, the first in the highest bit of a byte.
 
   Raises:
     BadInput: an array that the other tree lacks, or has in another shape or dtype.
@@ -36,6 +40,9 @@ def delta(base: Tree, tuned: Tree) -> dict[str, Any]:
   >>> tuned = {**base, "kernel": np.array([[0, 0, 0], [0, 7, 0]], np.float32)}
   >>> {name: part.tolist() for name, part in delta(base, tuned)["kernel"].items()}
   {'index': [4], 'values': [7.0]}
+  >>> dense, pruned = np.ones(9, np.float32), np.float32([0, 1, 1, 1, 1, 1, 1, 1, 0])
+  >>> delta({"kernel": dense}, {"kernel": pruned})["kernel"]["hidden"].tolist()
+  [128, 128]
   """
   ours, theirs = _flat(base), _flat(tuned)
   if set(ours) != set(theirs):
@@ -46,11 +53,15 @@ def delta(base: Tree, tuned: Tree) -> dict[str, Any]:
     if (before.shape, before.dtype) != (after.shape, after.dtype):
       kinds = [f"{x.dtype} {x.shape}" for x in (before, after)]
       raise BadInput(f"{name} is {kinds[0]} in the base and {kinds[1]} in the other")
-    places = np.flatnonzero((_bytes(before) != _bytes(after)).any(axis=1))
-    if 2 * len(places) > after.size:
+    differs = (_bytes(before) != _bytes(after)).any(axis=1)
+    places = np.flatnonzero(differs)
+    kind = np.uint32 if after.size <= 2**32 else np.int64
+    each = np.dtype(kind).itemsize + after.dtype.itemsize
+    if not _bytes(after)[places].any() and -(-after.size // 8) < each * len(places):
+      changed[f"{name}/{HIDDEN}"] = np.packbits(differs)
+    elif 2 * len(places) > after.size:
       changed[f"{name}/{VALUES}"] = after
     elif len(places):
-      kind = np.uint32 if after.size <= 2**32 else np.int64
       changed[f"{name}/{INDEX}"] = places.astype(kind)
       changed[f"{name}/{VALUES}"] = after.reshape(-1)[places]
   return unflatten_dict(changed, sep="/")
@@ -71,8 +82,11 @@ def apply(base: Tree, change: Tree) -> dict[str, Any]:
     name, _, part = path.rpartition("/")
     if part == INDEX:
       continue
-    if part != VALUES or name not in flat:
+    if part not in (VALUES, HIDDEN) or name not in flat:
       raise BadInput(f"the delta changes {path}, which the base lacks")
+    if part == HIDDEN:
+      flat[name] = _zeroed(name, flat[name], values)
+      continue
     index = changes.get(f"{name}/{INDEX}")
     whole, size = flat[name], flat[name].size
     fits = whole.shape == values.shape if index is None else index.shape == values.shape
@@ -108,13 +122,34 @@ def load(path: str | os.PathLike[str], base: Tree) -> dict[str, Any]:
 def between(base: str, tuned: str) -> tuple[Tree, Tree]:
   """The variables of two workdirs that both have; of others, a statistic say, nothing is kept.
 
+  Learned masks are applied: what they hide is zero.
+
   Raises:
     BadInput: no good checkpoint there.
   """
   with remote.mirrored(base) as a, remote.mirrored(tuned) as b:
-    ours, theirs = stored(pathlib.Path(a)), stored(pathlib.Path(b))
+    ours, theirs = _masked(pathlib.Path(a)), _masked(pathlib.Path(b))
   shared = [name for name in theirs if name in ours]
   return {name: ours[name] for name in shared}, {name: theirs[name] for name in shared}
+
+
+def _masked(workdir: pathlib.Path) -> Tree:
+  """The variables of a run, of one that learned masks the masked ones."""
+  variables = stored(workdir)
+  if STATE not in variables:
+    return variables
+  config = read_config(workdir)
+  if config is None:
+    raise BadInput(f"{workdir} holds no run: there is no config.json")
+  return make_task(config, read_record(workdir)).final(variables)
+
+
+def _zeroed(name: str, base: np.ndarray, bits: np.ndarray) -> np.ndarray:
+  """`base` with zeros where a delta's bits say so."""
+  if bits.dtype != np.uint8 or bits.shape != (-(-base.size // 8),):
+    raise BadInput(f"the delta of {name} does not fit the base's {base.dtype} {base.shape}")
+  hidden = np.unpackbits(bits, count=base.size).astype(bool).reshape(base.shape)
+  return np.where(hidden, base.dtype.type(0), base)
 
 
 def _flat(tree: Tree) -> dict[str, np.ndarray]:

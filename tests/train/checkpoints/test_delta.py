@@ -51,6 +51,29 @@ def test_only_what_changed_is_in_it():
   assert set(change["params"]["head"]) == {"values"}
 
 
+def test_masks_are_a_bit_for_each_weight(tmp_path):
+  rng = np.random.default_rng(1)
+  base = {name: rng.normal(size=(9, 7)).astype(np.float32) for name in ("some", "few", "signs")}
+  base["signs"][0] = 0.0
+  hidden = rng.random((9, 7)) < 0.2
+  few = base["few"].copy()
+  few[4, 5] = 0.0
+  signs = np.where(hidden, -np.float32(0), base["signs"])
+  tuned = {"some": np.where(hidden, np.float32(0), base["some"]), "few": few, "signs": signs}
+  change = delta.delta(base, tuned)
+  assert {name: set(part) for name, part in change.items()} == {
+    "some": {"hidden"},
+    "few": {"index", "values"},  # 8 bytes, as many as a mask has
+    "signs": {"index", "values"},  # of minus zero a mask knows nothing
+  }
+  assert (np.unpackbits(change["some"]["hidden"], count=63).reshape(9, 7) == hidden).all()
+  assert change["some"]["hidden"].nbytes == 8
+  delta.save(tmp_path / "delta.safetensors", base, tuned)
+  same(delta.load(tmp_path / "delta.safetensors", base), tuned)
+  with pytest.raises(BadInput, match="some does not fit"):
+    delta.apply({**base, "some": base["some"][:5]}, change)
+
+
 def test_equal_networks_have_none():
   base, _ = trees()
   assert delta.delta(base, base) == {}
