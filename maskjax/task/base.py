@@ -41,6 +41,8 @@ class Task(NamedTuple):
     prepare: `(variables, batches) -> variables` of the same shapes, once before step 0, from a
       bounded number of training batches: vocabularies, statistics, Fisher information (those that
       a config names, see `maskjax.task.prepare`). Batches lie whole on every device.
+    gradients: `(gradients, variables, step) -> gradients`, those of the whole batch by parameters
+      before the optimiser is told of them: normalised, say.
     update: `(variables, step) -> variables` after each update of the parameters: an average as
       teacher, prototypes.
     coupled: whether the loss of an example depends on others of its batch (contrastive losses,
@@ -70,6 +72,7 @@ class Task(NamedTuple):
   weights: Mapping[str, float] = {}
   network: Any = None
   prepare: Callable[..., Variables] | None = None
+  gradients: Callable[..., Any] | None = None
   update: Callable[..., Variables] | None = None
   coupled: bool = False
   final: Callable[..., Variables] = lambda variables: variables

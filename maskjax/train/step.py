@@ -41,7 +41,8 @@ def make_step(
     BadInput: microbatches of a loss that couples the examples of a batch.
 
   Metrics: "loss", each term's mean under "terms/", "gradient", its global norm before
-  clipping, and "parameters", the norm of the updated ones: not finite in any means not to be kept.
+  `Task.gradients` and clipping, and "parameters", the norm of the updated ones: not finite in any
+  means not to be kept.
   """
   if task.coupled and accumulate > 1:
     raise BadInput(f"the loss couples the examples of a batch, which {accumulate=} would change")
@@ -56,7 +57,8 @@ def make_step(
       grads, terms, variables = _accumulated(task, loss, state.variables, batch, accumulate)
     grads, terms = _of_all_devices(grads, terms)
     params = state.variables["params"]
-    updates, opt_state = tx.update(grads, state.opt_state, params)
+    told = grads if task.gradients is None else task.gradients(grads, state.variables, state.step)
+    updates, opt_state = tx.update(told, state.opt_state, params)
     params = optax.apply_updates(params, updates)
     variables, average = {**variables, "params": params}, state.ema
     if ema:

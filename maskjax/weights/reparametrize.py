@@ -36,6 +36,8 @@ class Reparametrization(NamedTuple):
     update: `(params, learned, state, step) -> state`, once after each update of the parameters.
     learns: whether the weights are trained too, by the gradient that `soft` lets through to them;
       otherwise none reaches them.
+    gradients: `(gradients, learned, state, step) -> gradients` of what is learned, of the whole
+      batch, before the optimiser is told of them; None leaves them.
   """
 
   init: Callable[..., tuple[PyTree, PyTree]]
@@ -45,6 +47,7 @@ class Reparametrization(NamedTuple):
   scalars: Callable[..., Mapping[str, Array]]
   update: Callable[..., PyTree] = lambda params, learned, state, step: state
   learns: bool = False
+  gradients: Callable[..., PyTree] | None = None
 
 
 def reparametrized(task: "Task", view: Reparametrization) -> "Task":
@@ -87,6 +90,15 @@ def reparametrized(task: "Task", view: Reparametrization) -> "Task":
     terms, aux = task.loss({**plain, "params": seen}, batch, key, step)
     return {**terms, **further}, aux
 
+  def gradients(found: PyTree, variables: Variables, step: Any) -> PyTree:
+    if task.gradients is not None:
+      rest = {name: part for name, part in found.items() if name != MASKS}
+      found = {**task.gradients(rest, _apart(variables)[0], step), MASKS: found[MASKS]}
+    if view.gradients is None:
+      return found
+    _, learned, state = _apart(variables)
+    return {**found, MASKS: view.gradients(found[MASKS], learned, state, step)}
+
   def final(variables: Variables) -> Variables:
     if MASKS not in variables["params"]:
       return task.final(variables)
@@ -110,6 +122,7 @@ def reparametrized(task: "Task", view: Reparametrization) -> "Task":
     init=init,
     prepare=prepare,
     loss=loss,
+    gradients=gradients,
     final=final,
     scalars=scalars,
     update=update,

@@ -60,6 +60,8 @@ def thresholded_scores(
   signed: bool = False,
   where: PyTree | Callable[[PyTree], PyTree] | None = None,
   learns: bool = False,
+  cost: float | bind.Moving = 0.0,
+  per_feature: bool = False,
 ) -> Reparametrization:
   r"""A number $s$ of each weight, trained straight through a threshold: kept is what is above it.
 
@@ -76,16 +78,22 @@ def thresholded_scores(
     signed: whether a number below $-t$ keeps the weight with its sign turned.
     where: see `hold`: which leaves have masks.
     learns: whether the weights are trained too, those that are seen.
+    cost: $\lambda$ of each weight that is kept: the loss gets $\lambda\,\sum [s > t]$, of which the
+      identity passes $\lambda$ on to all numbers, hidden ones too. May move.
+    per_feature: whether the gradient of the numbers of each output feature (the last axis of linen
+      kernels) is divided by its root mean square, that of the whole batch, before the cost's is
+      added; where it is zero it stays so.
 
   Raises:
     BadInput: an argument that cannot work; on `init`, a tree that does not fit the parameters.
 
   Figures: "changed", the share of the weights whose gate is another than before step 0; "turned",
-  the share of those kept whose sign is turned.
+  the share of those kept whose sign is turned. Term: "connections", the cost, where there is one.
 
   Mallya et al., "Piggyback: Adapting a Single Network to Multiple Tasks by Learning to Mask
   Weights", 2018, section 3.1; Koster et al., "Signing the Supermask: Keep, Hide, Invert", 2022,
-  section 3.1.
+  section 3.1; Tang et al., "Automatic Sparse Connectivity Learning for Neural Networks", 2022
+  (`cost`, `per_feature`).
   """
   if (signed or of_largest) and threshold < 0:
     raise BadInput(f"a threshold of absolute values is not negative, got {threshold}")
@@ -101,9 +109,12 @@ def thresholded_scores(
     turned = jnp.where(numbers < 0, -1, 1) if signed else jnp.ones_like(numbers)
     return turned.astype(numbers.dtype)
 
-  def gate(numbers: Float[Array, "..."], limit: Float[Array, ""]) -> Float[Array, "..."]:
+  def kept(numbers: Float[Array, "..."], limit: Float[Array, ""]) -> Float[Array, "..."]:
     size = side(numbers) * numbers
-    return side(numbers) * selects.straight_through(size, size <= limit)
+    return selects.straight_through(size, size <= limit)
+
+  def gate(numbers: Float[Array, "..."], limit: Float[Array, ""]) -> Float[Array, "..."]:
+    return side(numbers) * kept(numbers, limit)
 
   def gates(learned: PyTree, state: PyTree) -> list[Array]:
     limits = flat(state["threshold"])
@@ -134,8 +145,25 @@ def thresholded_scores(
 
     return shown(mask, params, learned)
 
-  def soft(*arguments: Any) -> tuple[PyTree, dict[str, Term]]:
-    return seen(*arguments), {}
+  costs = isinstance(cost, bind.Moving) or cost != 0
+
+  def soft(
+    params: PyTree, learned: PyTree, state: PyTree, key: Any, step: Any
+  ) -> tuple[PyTree, dict[str, Term]]:
+    if not costs:
+      return seen(params, learned, state), {}
+    limits = flat(state["threshold"])
+    # With `per_feature` it pulls when the gradients of the whole batch are known.
+    numbers = jax.lax.stop_gradient(learned) if per_feature else learned
+    count = sum(jnp.sum(kept(x, limits[name])) for name, x in flat(numbers).items())
+    connections = Term(bind.now(cost, step) * count, jnp.float32(1))
+    return seen(params, learned, state), {"connections": connections}
+
+  def gradients(found: PyTree, learned: PyTree, state: PyTree, step: Any) -> PyTree:
+    worth = bind.now(cost, step)
+
+    even = lambda slope, numbers: by_feature(slope) + worth * side(numbers)
+    return jax.tree.map(even, found, learned)
 
   def scalars(learned: PyTree, state: PyTree, step: Any) -> dict[str, Array]:
     now, first = gates(learned, state), jax.tree.leaves(state["first"])
@@ -146,4 +174,27 @@ def thresholded_scores(
       found["turned"] = count(x < 0 for x in now) / jnp.maximum(count(x != 0 for x in now), 1)
     return found
 
-  return Reparametrization(init, begin, soft, seen, scalars, learns=learns)
+  own = gradients if per_feature else None
+  return Reparametrization(init, begin, soft, seen, scalars, learns=learns, gradients=own)
+
+
+def by_feature(gradient: Float[Array, "... out"]) -> Float[Array, "... out"]:
+  r"""A gradient over its root mean square in each output feature: $g / \sqrt{\overline{g^2}}$.
+
+  Args:
+    gradient: of a kernel, output features last.
+
+  Returns:
+    That of unit scale in each feature; zeros where all of a feature are zero.
+
+  >>> by_feature(jnp.array([[3.0, 0.0], [-3.0, 0.0]])).tolist()
+  [[1.0, 0.0], [-1.0, 0.0]]
+
+  Tang et al., "Automatic Sparse Connectivity Learning for Neural Networks", 2022.
+  """
+  inputs = tuple(range(gradient.ndim - 1))
+  # The largest first: squares of small gradients would be zero.
+  most = jnp.max(jnp.abs(gradient), axis=inputs, keepdims=True)
+  scaled = gradient / jnp.where(most > 0, most, 1)
+  scale = jnp.sqrt(jnp.mean(jnp.square(scaled), axis=inputs, keepdims=True))
+  return scaled / jnp.where(scale > 0, scale, 1)

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from maskjax import weights
+from maskjax.bind import Moving
 from maskjax.errors import BadInput
 from maskjax.reduce import term
 from maskjax.task.base import Aux, Task, with_learned
@@ -24,12 +25,14 @@ WEIGHTS = np.float32(0.5) * RNG.choice([-1, 1], SHAPE).astype(np.float32)
 WANTED = np.resize([1, 0, -1], SHAPE)
 BATCH = {"position": jnp.arange(32), "x": jnp.asarray(INPUTS)}
 GLOROT = dict(start=weights.glorot_numbers, threshold=0.4, of_largest=True)
+COST = Moving(lambda step: 0.05 + 0.01 * step)
 UNIFORM = dict(start=partial(weights.uniform_numbers, low=-0.1, high=0.3), threshold=0.1)
 CASES = {
   "signed": dict(**GLOROT, signed=True),
   "unsigned": GLOROT,
   "microbatches, an absolute threshold": UNIFORM,
   "bf16, the weights learn": dict(**UNIFORM, signed=True, learns=True),
+  "microbatches, a cost": dict(**UNIFORM, learns=True, cost=COST, per_feature=True),
 }
 
 
@@ -61,6 +64,36 @@ def test_gates_and_gradients_of_given_numbers():
     np.testing.assert_array_equal(seen, params["kernel"] * wanted)
     np.testing.assert_allclose(slopes[0]["kernel"], cost * params["kernel"], rtol=1e-6)
     np.testing.assert_allclose(slopes[1]["kernel"], cost * wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_cost_pulls_at_all_numbers_beside_gradients_of_unit_scale_in_each_feature(signed):
+  rng = np.random.default_rng(0)
+  numbers, slopes = rng.normal(size=(2, 3, 4, 5)).astype(np.float32)
+  slopes *= np.float32([1e-30, 1e-3, 1.0, 0.0, 1e30])  # One feature has none.
+  params, own = {"kernel": jnp.ones((3, 4, 5))}, {"kernel": jnp.asarray(numbers)}
+  terms, pulls, told = [], [], []
+  for per_feature in (False, True):
+    view = weights.thresholded_scores(
+      start=lambda key, shape: own["kernel"], threshold=0.2, signed=signed, cost=COST,
+      per_feature=per_feature,
+    )  # fmt: skip
+    learned, state = view.init(params, KEY)
+    cost = lambda x, v=view, s=state: v.soft(params, x, s, None, 3)[1]["connections"]
+    terms.append(cost(learned))
+    pulls.append(jax.grad(lambda x, cost=cost: cost(x).sum)(learned)["kernel"])
+    if per_feature:
+      told = view.gradients({"kernel": jnp.asarray(slopes)}, learned, state, 3)["kernel"]
+  kept = (np.abs(numbers) if signed else numbers) > 0.2
+  pulled = np.float32(0.08) * np.where(signed & (numbers < 0), -1, 1)
+  for found in terms:
+    np.testing.assert_allclose(found, [0.08 * kept.sum(), 1], rtol=1e-6)
+  np.testing.assert_allclose(pulls[0], pulled, rtol=1e-6)
+  # Elsewhere it comes once the gradients of the whole batch are normalised.
+  assert not pulls[1].any()
+  size = np.sqrt(np.mean(np.square(slopes, dtype=np.float64), axis=(0, 1)))
+  even = slopes / np.where(size > 0, size, 1)
+  np.testing.assert_allclose(told, even + pulled, rtol=1e-5)
 
 
 @functools.cache

@@ -37,3 +37,9 @@ def test_groups_run_along_the_inputs_and_one_that_is_too_full_is_seen(broken, sh
   assert measured({"kernel": kernel}, group=(2, 4))["groups"] == share
   if not broken:  # along the other axis whole rows are full
     assert measured({"kernel": kernel.reshape(4, 8).T}, group=(2, 4))["groups"] < 1
+
+
+def test_layers_are_told_by_name():
+  params = {"a": {"kernel": jnp.eye(4)}, "b": DENSE}
+  assert measured(params, layers=True)["layer/a/kernel"] == 12 / 16
+  assert set(measured(params, layers=True)) == {"total", "whole", "layer/a/kernel"}

@@ -183,6 +183,9 @@ def systems():
   """One for each way in which devices could differ: every kind of loss, of state and of batch."""
   sgd, gentle = (optax.sgd(rate, momentum=0.9) for rate in (0.5, 0.05))
   pruned = weights.hold(sgd, select=partial(select.top, ratio=0.5), scope="global")
+  numbers = partial(weights.uniform_numbers, low=-0.1, high=0.3)
+  view = dict(threshold=0.1, learns=True, cost=0.1, per_feature=True)
+  thresholds = weights.reparametrized(contrast(), weights.thresholded_scores(start=numbers, **view))
   classified = task_of(IMAGES, "base/supervised", model=dict(fn="__main__:resnet", norm="batch"))
   return {
     "hpm": System(hpm(), images(), sgd, presets=("pmap", "fsdp_tensor")),
@@ -190,6 +193,7 @@ def systems():
     "fmix": System(fmix(), images(), gentle, accumulate=2, presets=("pmap", "data")),
     "resnet": System(classified, images(), gentle, presets=("pmap", "fsdp_tensor")),
     "pruning": System(contrast(), images(), pruned, presets=("pmap", "fsdp"), held=weights.settle),
+    "thresholds": System(thresholds, images(), gentle, presets=("pmap", "fsdp")),
   }
 
 
