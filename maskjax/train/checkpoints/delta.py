@@ -15,11 +15,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from maskjax.errors import BadInput, Restart
 from maskjax.train.checkpoints.export import export, read
-from maskjax.train.checkpoints.load import stored
-from maskjax.train.setup.build import make_task
+from maskjax.train.checkpoints.load import masked
 from maskjax.train.workdirs import remote
-from maskjax.train.workdirs.workdir import read_config, read_record
-from maskjax.weights.reparametrize import STATE
 
 Tree = Mapping[str, Any]
 INDEX, VALUES, HIDDEN = "index", "values", "hidden"
@@ -128,20 +125,9 @@ def between(base: str, tuned: str) -> tuple[Tree, Tree]:
     BadInput: no good checkpoint there.
   """
   with remote.mirrored(base) as a, remote.mirrored(tuned) as b:
-    ours, theirs = _masked(pathlib.Path(a)), _masked(pathlib.Path(b))
+    ours, theirs = masked(pathlib.Path(a)), masked(pathlib.Path(b))
   shared = [name for name in theirs if name in ours]
   return {name: ours[name] for name in shared}, {name: theirs[name] for name in shared}
-
-
-def _masked(workdir: pathlib.Path) -> Tree:
-  """The variables of a run, of one that learned masks the masked ones."""
-  variables = stored(workdir)
-  if STATE not in variables:
-    return variables
-  config = read_config(workdir)
-  if config is None:
-    raise BadInput(f"{workdir} holds no run: there is no config.json")
-  return make_task(config, read_record(workdir)).final(variables)
 
 
 def _zeroed(name: str, base: np.ndarray, bits: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from maskjax.train.mesh.mesh import Mesh, make_mesh
 from maskjax.train.setup.build import make_task
 from maskjax.train.workdirs import remote
 from maskjax.train.workdirs.workdir import read_config, read_record
+from maskjax.weights.reparametrize import STATE
 
 log = logging.getLogger("maskjax")
 
@@ -130,6 +131,21 @@ def stored(
   if found is None:
     raise BadInput(f"{workdir} holds no checkpoint")
   return unflatten_dict({name: found[1][own] for name, own in owns.items()}, sep="/")
+
+
+def masked(workdir: pathlib.Path) -> Variables:
+  """The `stored` variables of a run, learned masks applied: what they hide is zero.
+
+  Raises:
+    BadInput: no good checkpoint there, or masks without a run's config.
+  """
+  variables = stored(workdir)
+  if STATE not in variables:
+    return variables
+  config = read_config(workdir)
+  if config is None:
+    raise BadInput(f"{workdir} holds no run: there is no config.json")
+  return make_task(config, read_record(workdir)).final(variables)
 
 
 def weights(names: Iterable[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ names it as `fn="package.module:name"`.
 """
 
 from maskjax.train.evaluators.accuracy import accuracy
+from maskjax.train.evaluators.between import between
 from maskjax.train.evaluators.bits import bits
 from maskjax.train.evaluators.finetune import finetune
 from maskjax.train.evaluators.frechet import frechet
@@ -30,6 +31,7 @@ from maskjax.view.reconstruction import reconstruction
 
 __all__ = [
   "accuracy",
+  "between",
   "bits",
   "correlation",
   "finetune",
