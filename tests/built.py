@@ -219,9 +219,12 @@ class Built:
     batch = {k: v[: self.config["batch_size"]] for k, v in self.batch.items()}
     apart = lambda v: {**v, "params": split(v["params"])}
     update = self.task.update and (lambda v, step: self.task.update(apart(v), step))
+    told = self.task.gradients and (
+      lambda found, v, step: join(self.task.gradients(split(found), apart(v), step))
+    )
     own = lambda v: self.task.learned({k: x for k, x in v.items() if k != SAID})
     loss = lambda v, *rest: self._told(apart(v), *rest)
-    task = self.task._replace(loss=loss, update=update, learned=own)
+    task = self.task._replace(loss=loss, gradients=told, update=update, learned=own)
     step = make_step(task, tx, ema=ema, held=optimizer.held)
 
     def one(state: State, batch: Any, at: Any) -> Any:

@@ -122,7 +122,7 @@ def reparametrized(task: "Task", view: Reparametrization) -> "Task":
     init=init,
     prepare=prepare,
     loss=loss,
-    gradients=gradients,
+    gradients=gradients if task.gradients or view.gradients else None,
     final=final,
     scalars=scalars,
     update=update,
