@@ -13,10 +13,13 @@ def sparsity(
 ) -> dict[str, float]:
   """The share of exact zeros among the weights that some mask reaches, a learned one applied.
 
-  These are the leaves of two axes or more with a zero in them: a dense layer has none. With
-  `group=(n, m)` also the share of their groups of m consecutive inputs (axis -2 of a kernel) with
-  at most n that are not zero: 1 says that every one of them keeps n:m sparsity. With `layers` that
-  of each such leaf by its name.
+  These are the leaves of two axes or more with a zero in them: a dense layer has none.
+
+  Args:
+    context: what the training loop hands over.
+    group: (n, m): also the share of their groups of m consecutive inputs (axis -2 of a kernel) with
+      at most n that are not zero: 1 says that every one of them keeps n:m sparsity.
+    layers: whether to tell the share of each such leaf by its name too.
 
   Returns:
     "total", "whole" (of all parameters), with `group` "groups", with `layers` "layer/NAME".
