@@ -17,6 +17,7 @@ from maskjax.train.evaluators.evaluation import on
 from maskjax.train.mesh.mesh import PRESETS, bytes_per_device, make_mesh
 from maskjax.train.plan.program import abstract_data, make
 from maskjax.train.run import plain
+from maskjax.train.setup import stages
 from maskjax.train.setup.build import build, make_optimizer, make_task, run_lengths
 from maskjax.train.setup.durations import duration
 from maskjax.train.state import init_opt_state, parameter_count
@@ -43,6 +44,16 @@ def test_presets_keep_the_fields_of_the_default(file):
   for preset in module.PRESETS:
     assert set(module.get_config(preset)) == fields
     assert module.get_config(f"{preset},seed=7").seed == 7
+
+
+@every_config
+def test_every_stage_is_needed_by_the_run_that_has_it(file):
+  """One that nothing names would never be trained, and the run begin without it."""
+  module = lab.load(file)
+  for preset in ("", *module.PRESETS):
+    config = plain(module.get_config(preset))
+    needed = stages.needed(config, pathlib.Path("run"))
+    assert {path.name for path in needed} == set(config.get("stages", {})), preset
 
 
 @every_config

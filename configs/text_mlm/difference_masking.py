@@ -39,9 +39,11 @@ Deviations: the authors' anchors are lists of words in their code, which has no 
 is from the paper by memory, stop words are left out, and where both texts are of one kind the share
 of a term in the general text is held against that in the domain's, else anchors are what is most
 frequent. Their similarity is that of BERT's pooled outputs for each word alone; here of context
-vectors of pieces, a word's being that of its piece nearest to an anchor. A word that occurs twice
-counts twice, where their code keeps its last place alone, and the share is rounded, not cut. They
-train jointly with the task; here masks alone are asked for. The network is mask15's.
+vectors of pieces, a word's being that of its piece nearest to an anchor; in the default the first
+2,048 pieces alone have one, so that no other is an anchor, and words of others rank last. A word
+that occurs twice counts twice, where their code keeps its last place alone, and the share is
+rounded, not cut. They train jointly with the task; here masks alone are asked for. The network is
+mask15's.
 """
 
 from ml_collections import ConfigDict
@@ -95,7 +97,8 @@ def paper(c: ConfigDict) -> None:
     config.model.update(width=768, depth=12, heads=12, mlp=2048)
     config.data.length = 512
   c.batch_size, c.total_epochs, c.total_steps = 512, 150.0, 0
-  c.optimizer.update(learning_rate=1e-4, warmup_steps=74)
+  # The public code's, under which norms do not decay.
+  c.optimizer.update(learning_rate=1e-4, warmup_steps=74, clip=1.0, decay_rules=None)
   c.prepare.domain.examples = c.prepare.cosines.examples = 4169
   c.prepare.general.examples, c.prepare.cosines.ids = 1_000_000, 2048
 

@@ -33,7 +33,8 @@ Presets: `laptop` learns the speeches of mask15's `speeches`, `masked` hides the
 BERT's mask tokens, 80/10/10.
 Deviations: the paper's second task, the order of two sentences, is not here. Similar words come
 from a toolkit of word2vec there; here a word of several pieces is replaced piece by piece, and so
-has as many as before. Words are English ones, told by the data, not those of a segmenter of
+has as many as before; in the default the first 2,048 pieces alone have a similar one, and a random
+one stands for the others. Words are English ones, told by the data, not those of a segmenter of
 Chinese. The last n-gram is cut so that exactly 15 % are hidden. Evaluation hides behind the nearest
 words too: no mask token is ever learned. The default's size, data and budget are mask15's, with
 BERT-base's network.

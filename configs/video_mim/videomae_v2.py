@@ -39,11 +39,12 @@ Deviations: the default is ViT-B, as the code's script has it, without the train
 Clips are given ready-made and one at a time, without multi-scale crop; the code draws four of each
 video, so epochs are of clips, and its rate is of videos, a quarter of the batch. Positions are
 fixed, sines of time, row and column each, where the code's are of a position's number; keys have a
-bias, 10,752 numbers; epsilon is added to the variance of a target, not to its deviation. Pictures
+bias, 10,752 numbers; epsilon is added to the variance of a target, not to its deviation; patches'
+weights begin as dense layers', there as PyTorch's convolutions. Pictures and masked_reconstruction
 are decoded at all positions at once, more than in training.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from maskjax import lab
 
@@ -65,13 +66,14 @@ def method(c: ConfigDict) -> None:
   c.model.decoder.update(fn="model.SubsetDecoder", dtype=c.model.encoder.get_ref("dtype"))
   c.score = dict(fn="score.blocks", size=(None, 1, 1))
   # Of a frame's positions int(0.9 n) are hidden, at all times.
-  c.select = dict(fn="select.top", count=4 * 32)
+  c.select = dict(fn="select.top", count=config_dict.FieldReference(4 * 32))
+  half = config_dict.FieldReference(4 * 18)
   read = dict(tokens="out.tokens", index="out.index", valid="out.valid")
   c.let = dict(
     cells=dict(fn="score.running_cell", size=(2, 2)),
-    decoded=dict(fn="select.top", ratio=0.5, of=dict(scores="cells")),
+    decoded=dict(fn="select.top", count=half, of=dict(scores="cells")),
     rest=dict(fn="select.complement", of=dict(hidden="decoded")),
-    wanted=dict(fn="hide.drop", keep=4 * 18, of=dict(x="target", hidden="rest")),
+    wanted=dict(fn="hide.drop", keep=half, of=dict(x="target", hidden="rest")),
     # What the encoder saw is decoded too, and not asked.
     counted=dict(fn="task.in_order", of=dict(x="asked", order="wanted.index")),
     answered=dict(fn="decoder.attend", of=dict(read, at="wanted.index")),
@@ -89,7 +91,7 @@ def paper(c: ConfigDict) -> None:
   c.eval_batch_size, c.total_epochs = 256, 800.0  # Of 4096 clips of 1024 videos.
   c.over.patch, c.target.apart, c.model.encoder.size = (2, 16, 16), 3, "B"
   c.model.decoder.update(width=384, depth=4, heads=6)
-  c.select.count, c.let.wanted.keep = 8 * 176, 8 * 98
+  c.select.count, c.let.decoded.count = 8 * 176, 8 * 98
   c.optimizer.update(learning_rate=2.5e-4, warmup_epochs=80.0, end=0.01)
   c.evals.linear.every = -1
 
@@ -103,7 +105,7 @@ def laptop(c: ConfigDict) -> None:
 @lab.preset("laptop")
 def whole(c: ConfigDict) -> None:
   """`laptop` whose decoder is given all that is hidden: VideoMAE."""
-  c.let.decoded, c.let.wanted.keep = "hidden", 4 * 32
+  c.let.decoded, c.let.wanted.keep = "hidden", c.select.get_ref("count")
   del c.let.cells
 
 

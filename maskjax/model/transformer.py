@@ -183,6 +183,7 @@ def transformer(
     raise BadInput(f"{len(turns)} masks of pairs cannot take turns in {depth} blocks")
   more = kv_heads, activation, base, post_norm, layer_scale
   sizes = [(heads, mlp, dtype, norm_eps, gated, rotary, own, *more) for own in turns]
+  scan = scan and depth > len(turns)  # Of one round there is no loop.
   # Inside a loop nothing is merged with what was computed before it.
   block = nn.remat(Block, prevent_cse=not scan) if remat else Block
   layers = [block(*sizes[i % len(turns)], name=f"block_{i:02d}") for i in range(depth)]

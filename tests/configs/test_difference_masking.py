@@ -8,8 +8,10 @@ import jax
 import numpy as np
 from built import Built
 
+from maskjax import lab
 from maskjax.task.token_statistics import TokenCounts
 
+CONFIG = lab.base("text_mlm/difference_masking")
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden/difference_masking.json"
 N, KINDS, DRAWS, ANCHORS, LENGTHS = 96, 1024, 400, 20, (12, 20, 7)
 rng = np.random.default_rng(0)
@@ -122,3 +124,20 @@ def test_hidden_as_often_as_draws_without_replacement_by_the_ranks_say():
   assert np.sqrt(np.mean((seen - often[VALID]) ** 2)) < 0.035
   assert often[VALID].std() > 0.07
   assert np.corrcoef(seen, oracle()[VALID])[0, 1] > 0.8
+
+
+def test_the_general_text_is_another_than_the_domains(built):
+  config, small = built("difference_masking").config, built("difference_masking", "laptop").config
+  assert "path" in config["prepare"]["general"]["data"]
+  general = small["prepare"]["general"]["data"]["classes"]
+  assert not {*general} & {*small["data"]["classes"]}
+  assert general == tuple(CONFIG.get_config("laptop").stages.general.data.classes)
+
+
+def test_all_but_norms_decays_as_in_the_public_code(built, undecayed):
+  made = built("difference_masking")
+  assert undecayed(made) == []
+  decays = jax.tree_util.tree_leaves_with_path(made.optimizer.decays)
+  scales = [decay for path, decay in decays if path[-1].key == "scale"]
+  assert scales
+  assert not any(scales)

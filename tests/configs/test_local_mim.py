@@ -50,6 +50,12 @@ def test_histograms_stand_at_the_patches_of_any_grid():
     recover.hog(jnp.asarray(image), (2, 3), scale=0.5)
 
 
+def test_the_default_takes_the_layers_of_the_authors_vit_b():
+  depth, taps = 12, CONFIG.get_config().taps
+  layers = {scale: int(place.split("/")[1]) % depth for scale, place in taps.items()}
+  assert layers == GOLDEN["layers"]
+
+
 def tiny(c):
   c.over.patch, c.optimizer.warmup_steps, c.model.encoder.depth = (8, 8), 0, 4
   c.optimizer.learning_rate = 0.01 * 256 / c.batch_size
@@ -69,8 +75,8 @@ def step():
   score = jnp.float32(np.arange(32) * 0.618034 % 1).reshape(2, 16)
   names = [f"{kind}_{s}" for kind in ("hog", "predicted") for s in CONFIG.SCALES]
 
-  def told(params, batch):
-    variables = {**made.initial, "params": params}
+  def told(some, params, batch):
+    variables = {**made.initial, "params": whole(some, params)}
     run, _ = made.task.loss.__self__.run(variables, batch, None, 0, given={"score": score})
     *terms, hidden = run.all((*(f"losses.{s}" for s in CONFIG.SCALES), "hidden"))
     losses = jnp.stack([t.sum / t.count for t in terms])
@@ -78,16 +84,22 @@ def step():
 
   @jax.jit
   def step(params, batch):
-    apart, rest = jax.jacrev(told, has_aux=True)(params, batch)
+    apart, rest = jax.jacrev(told, has_aux=True)(slim(params), params, batch)
     slopes = jax.tree.map(lambda x: x.sum(0), apart)
     own = few(params)
     moved = jax.tree.map(jnp.add, own, tx.update(few(slopes), tx.init(own), own)[0])
     return *rest, apart, slopes, moved
 
-  # Of few parameters, those that rules name among them: its program grows with their number.
+  # Gradients of vectors, which all layers have, and a step of few, those that rules name among
+  # them: the program grows with their number.
+  is_vector = lambda x: x if x.ndim == 1 else None
+  slim = lambda tree: jax.tree.map(is_vector, tree)
+  whole = lambda some, tree: jax.tree.map(
+    lambda x, y: y if x is None else x, some, tree, is_leaf=lambda x: x is None
+  )
   few = lambda tree: {
     "encoder": {"norm": tree["encoder"]["norm"]},
-    "decoder_x4": {"finer_0": tree["decoder_x4"]["finer_0"]},
+    "decoder_x4": {"finer_0": {"bias": tree["decoder_x4"]["finer_0"]["bias"]}},
   }
   params = form.unflatten(map(np.float32, drawn))
   tx = make_optimizer(made.config, few(params), made.total_steps, **made.lengths).tx

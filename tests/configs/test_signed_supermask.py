@@ -48,3 +48,9 @@ def test_all_numbers_decay_by_a_share_of_themselves_that_is_the_public_codes(bui
   assert not of["coupled"]
   # There the decay is not multiplied by the learning rate.
   np.testing.assert_allclose(of["weight_decay"] * of["learning_rate"], 5e-4)
+
+
+def test_the_rate_falls_by_a_tenth_in_ten_epochs(built):
+  made = built("signed_supermask")
+  rate, epoch = made.optimizer.rate, made.total_steps // 100
+  np.testing.assert_allclose([rate(0), rate(10 * epoch)], [0.04, 0.036], rtol=1e-3)

@@ -40,6 +40,13 @@ def test_averages_and_weights_are_those_of_the_authors_code():
     np.testing.assert_allclose(state, average, rtol=1e-4)
     np.testing.assert_allclose(weigh(state), weights, rtol=1e-4)
   np.testing.assert_allclose(loss_weights({}, classes=3), 0.5)
+  alike = lab.read("time_variant_mlm:alike").let.class_chances.slope
+  np.testing.assert_allclose(loss_weights({"running": state}, slope=alike), 0.5)
+
+
+def test_classes_are_as_many_wherever_they_are_counted():
+  c = lab.base("text_mlm/time_variant_mlm").get_config("laptop,prepare.token_classes.classes=9")
+  assert c.let.running.classes == c.let.class_chances.classes == 9
 
 
 def test_words_are_accepted_that_the_authors_code_accepts():
@@ -106,9 +113,12 @@ def test_averages_change_once_a_step_and_begin_at_zero(built):
   made = built("time_variant_mlm", "laptop")
   assert not np.asarray(made.variables["state"]["running"]).any()
   after = np.asarray(made.trained.state.variables["state"]["running"])
-  assert after.max() > 1
-  # Three steps of 0.9 from 0: at most 27 % of the largest loss.
-  assert after.max() < 0.3 * 12
+  # Of so small a text all tokens are of one class: its average follows the loss of what is asked.
+  tokens = np.asarray(made.batch["tokens"])[: made.config["batch_size"]]
+  (one,) = np.unique(np.asarray(made.variables["prepared"]["token_classes"])[tokens])
+  first, second, third = made.trained.metrics["loss"]
+  wanted = 0.1 * (0.9**2 * first + 0.9 * second + third) * (np.arange(CLASSES) == one)
+  np.testing.assert_allclose(after, wanted, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("mode", "start", "end"), [("cosine", 0.32, 0.02), ("desc", 0.3, 0.0)])
@@ -121,3 +131,12 @@ def test_the_ratio_falls_as_in_the_authors_code(mode, start, end):
   at = (0, 100, 500, 900, 999)
   # Their last step is that of 999 of 1,000; so is ours.
   np.testing.assert_allclose([bind.now(moved, t) for t in at], GOLDEN[mode], atol=1e-6)
+
+
+def test_all_but_norms_decays_as_in_the_public_code(built, undecayed):
+  made = built("time_variant_mlm")
+  assert undecayed(made) == []
+  decays = jax.tree_util.tree_leaves_with_path(made.optimizer.decays)
+  scales = [decay for path, decay in decays if path[-1].key == "scale"]
+  assert scales
+  assert not any(scales)

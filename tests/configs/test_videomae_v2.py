@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from maskjax import lab
+
 
 def test_a_tenth_of_a_frame_is_seen_the_same_at_all_times(built):
   hidden = built("videomae_v2").said["hidden"].reshape(-1, 8, 14, 14)
@@ -24,6 +26,20 @@ def test_half_of_each_cell_is_decoded_and_moves_on_by_one_at_each_time(built):
   assert (pair == 1).all()  # next to each other, the last and the first too
   begins = {x.tobytes() for x in built("videomae_v2", "laptop").said["decoded"].reshape(-1, 144)}
   assert len(begins) == 4
+
+
+def test_targets_are_normalised_in_each_color_of_a_cube(built):
+  wanted = built("videomae_v2").said["wanted"]
+  assert wanted.valid.all()
+  colors = wanted.values.reshape(-1, 512, 3)
+  np.testing.assert_allclose(colors.mean(1), 0, atol=1e-3)
+  np.testing.assert_allclose(colors.std(1), 1, atol=1e-2)
+
+
+def test_as_many_are_asked_for_as_are_decoded_whatever_the_share():
+  config = lab.base("video_mim/videomae_v2").get_config
+  for change, count in (("laptop,let.decoded.count=36", 36), ("whole,select.count=100", 100)):
+    assert config(change).let.wanted["keep"] == count
 
 
 def test_the_loss_is_of_what_is_decoded_and_was_hidden(built):

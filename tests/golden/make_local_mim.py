@@ -120,6 +120,7 @@ def main(folder):
     "slope": rounded(model.decoder[0].pred[0].bias.grad),
     "moved": rounded(model.decoder[0].pred[0].bias),
     "below": rounded(model.blocks[0].norm1.bias.grad),
+    "layers": dict(zip(SCALES, base.ID, strict=True)),
     "parameters": sum(p.numel() for p in base.parameters() if p.requires_grad),
   }
   path = pathlib.Path(__file__).with_name("local_mim.json")
