@@ -1,11 +1,12 @@
 """Networks as values of a graph: linen modules that any other value may call."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from maskjax.errors import BadInput, unknown
@@ -25,7 +26,7 @@ class Network:
   Its fields are those of the module. What it changes of its collections while it is trained, as
   running statistics, is in `changed`, and the next call goes on from there: two batches of a step
   move them twice. Of a fixed one nothing changes. While it is being initialised,
-  each call makes the variables that it needs, unless they were made before.
+  each call makes the variables that it needs; one like a call before only reads them.
 
   Args:
     name: of the network, under which its variables lie in every collection; those of "network" lie
@@ -54,6 +55,7 @@ class Network:
     self.name, self.module, self.variables, self.key = name, module, dict(own), key
     self.fixed, self.made, self.called = fixed, variables is not None, False
     self.changed: dict[str, Any] = {}
+    self.inits: set[Hashable] = set()  # Calls that have made what variables they need.
 
   def __getattr__(self, name: str) -> Any:
     return getattr(self.module, name)
@@ -75,7 +77,8 @@ class Network:
     name = "__call__" if method is None else method
     # By name inside: what `setup` binds is there only while a module is applied.
     told: Any = {"method": lambda module, *args, **options: getattr(module, name)(*args, **options)}
-    if not self.made:
+    if not self.made and (call := _form(name, args, options)) not in self.inits:
+      self.inits.add(call)
       first, made = self.module.init_with_output(self.key, *args, **told, **options)  # type: ignore[arg-type]
       self.variables = _merged(self.variables, made)
       if not (taps or gates):
@@ -90,7 +93,7 @@ class Network:
     args, options = self._own(name, args, options)
     found = layers.apply(self.module, seen, *args, **inside, **told, **options)
     found = found._replace(out=self._back(name, found.out))
-    if not self.fixed:
+    if self.made and not self.fixed:
       self.changed = {**self.changed, **found.state}
     return found
 
@@ -111,6 +114,13 @@ class Network:
     if not gives:
       return to_run(out, self.record, self.own)
     return out._replace(**{gives: to_run(getattr(out, gives), self.record, self.own)})
+
+
+def _form(method: str, args: Any, options: Mapping[str, Any]) -> Hashable:
+  """Equal for calls that make the same variables: of arrays what counts is shape and dtype."""
+  leaves, structure = jax.tree.flatten((args, options))
+  kinds = (f"{jnp.shape(x)} {x.dtype}" if hasattr(x, "dtype") else repr(x) for x in leaves)
+  return method, structure, *kinds
 
 
 def networks_of(

@@ -12,6 +12,7 @@ from maskjax.errors import BadInput
 from maskjax.task.answers import needs
 from maskjax.train.checkpoints.load import masked
 from maskjax.train.evaluators.accuracy import accuracy
+from maskjax.train.evaluators.context import labelled
 from maskjax.train.workdirs import remote
 
 
@@ -40,6 +41,7 @@ def between(
   Source: Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis", 2020,
   section 2.
   """
+  labelled(context, "between")
   if points < 2:
     raise BadInput(f"between: a line has at least two points, got {points=}")
   with remote.mirrored(other) as place:
