@@ -119,7 +119,7 @@ def pictures(*shape):
   return {"image": image, "position": np.broadcast_to(np.arange(shape[-1]), shape)}
 
 
-STEPS, MANY = 200, 32
+STEPS, MANY = 160, 32
 
 
 @functools.cache
