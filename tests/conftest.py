@@ -125,9 +125,10 @@ def dialects():
   """
   from jax._src.interpreters import mlir
 
-  if hasattr(mlir, "make_ir_context"):
-    mlir.make_ir_context = functools.cache(mlir.make_ir_context)
-  return getattr(mlir, "make_ir_context", None)
+  make = getattr(mlir, "make_ir_context", None)
+  if make is not None:
+    make = mlir.make_ir_context = functools.cache(make)
+  return make
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -25,8 +25,8 @@ class Network:
 
   Its fields are those of the module. What it changes of its collections while it is trained, as
   running statistics, is in `changed`, and the next call goes on from there: two batches of a step
-  move them twice. Of a fixed one nothing changes. While it is being initialised,
-  each call makes the variables that it needs; one like a call before only reads them.
+  move them twice. Of a fixed one nothing changes. While it is being initialised, each call makes
+  the variables that it needs; one like a call before only reads them.
 
   Args:
     name: of the network, under which its variables lie in every collection; those of "network" lie

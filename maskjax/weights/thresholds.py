@@ -161,7 +161,6 @@ def thresholded_scores(
 
   def gradients(found: PyTree, learned: PyTree, state: PyTree, step: Any) -> PyTree:
     worth = bind.now(cost, step)
-
     even = lambda slope, numbers: by_feature(slope) + worth * side(numbers)
     return jax.tree.map(even, found, learned)
 

@@ -102,3 +102,14 @@ def undecayed():
     return sorted(path for path in paths if path.split("/")[-1] not in ("bias", "scale"))
 
   return names
+
+
+@pytest.fixture(scope="session")
+def decays_of_scales():
+  """`decays_of_scales(made)`: by what the weight decay of each scale of a norm is multiplied."""
+
+  def factors(made):
+    flat = jax.tree_util.tree_leaves_with_path(made.optimizer.decays)
+    return [decay for path, decay in flat if path[-1].key == "scale"]
+
+  return factors

@@ -134,10 +134,9 @@ def test_the_general_text_is_another_than_the_domains(built):
   assert general == tuple(CONFIG.get_config("laptop").stages.general.data.classes)
 
 
-def test_all_but_norms_decays_as_in_the_public_code(built, undecayed):
+def test_all_but_norms_decays_as_in_the_public_code(built, undecayed, decays_of_scales):
   made = built("difference_masking")
   assert undecayed(made) == []
-  decays = jax.tree_util.tree_leaves_with_path(made.optimizer.decays)
-  scales = [decay for path, decay in decays if path[-1].key == "scale"]
+  scales = decays_of_scales(made)
   assert scales
   assert not any(scales)

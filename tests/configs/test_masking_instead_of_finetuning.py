@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.traverse_util import flatten_dict
 
 from maskjax import weights
 
 
 def leaves(tree):
   """Arrays by name, without what is learned of them."""
-  flat = jax.tree_util.tree_leaves_with_path({k: v for k, v in tree.items() if k != "masks"})
-  return {jax.tree_util.keystr(p, simple=True, separator="/"): np.asarray(x) for p, x in flat}
+  flat = flatten_dict({k: v for k, v in tree.items() if k != "masks"}, sep="/")
+  return {name: np.asarray(x) for name, x in flat.items()}
 
 
 @pytest.fixture(scope="module")

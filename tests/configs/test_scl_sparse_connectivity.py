@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.traverse_util import flatten_dict
 
 from maskjax import weights
 
 
 def kernels(tree):
   """The kernels by name, without what is learned of them."""
-  flat = jax.tree_util.tree_leaves_with_path({k: v for k, v in tree.items() if k != "masks"})
-  named = {jax.tree_util.keystr(p, simple=True, separator="/"): np.asarray(x) for p, x in flat}
-  return {name: x for name, x in named.items() if name.endswith("kernel")}
+  flat = flatten_dict({k: v for k, v in tree.items() if k != "masks"}, sep="/")
+  return {name: np.asarray(x) for name, x in flat.items() if name.endswith("kernel")}
 
 
 @pytest.fixture(scope="module")

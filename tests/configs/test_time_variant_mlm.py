@@ -133,10 +133,9 @@ def test_the_ratio_falls_as_in_the_authors_code(mode, start, end):
   np.testing.assert_allclose([bind.now(moved, t) for t in at], GOLDEN[mode], atol=1e-6)
 
 
-def test_all_but_norms_decays_as_in_the_public_code(built, undecayed):
+def test_all_but_norms_decays_as_in_the_public_code(built, undecayed, decays_of_scales):
   made = built("time_variant_mlm")
   assert undecayed(made) == []
-  decays = jax.tree_util.tree_leaves_with_path(made.optimizer.decays)
-  scales = [decay for path, decay in decays if path[-1].key == "scale"]
+  scales = decays_of_scales(made)
   assert scales
   assert not any(scales)
