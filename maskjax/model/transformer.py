@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.linen.module import _global_interceptor_stack
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from maskjax.errors import BadInput
 from maskjax.hide.pairs import Predicate
@@ -168,12 +168,12 @@ def transformer(
   only each block's input for the backward pass and computes the rest again. With `scan` one block
   is compiled for all, which are met in a loop over their stacked parameters; not where they are
   drawn, nor with a cache. Blocks of which other things are asked, by `maskjax.model.layers`, are
-  met in a loop of their own. Without `scan` blocks that are alike are traced once. `pairs`,
-  `kv_heads`, `segments`, `start` and `position_bias`, the same in all blocks, are those of
-  `Attention`; several `pairs` take turns, one a block, and as many blocks are compiled.
-  `activation`, `base`, `post_norm` and `layer_scale` are those of `Block`; with `post_norm` there
-  is no normalisation behind the blocks. A `residual`, as of finer stages before these blocks, is
-  added to what they make, before the last normalisation.
+  met in a loop of their own. Without `scan`, and where they are drawn, blocks that are alike are
+  traced once. `pairs`, `kv_heads`, `segments`, `start` and `position_bias`, the same in all blocks,
+  are those of `Attention`; several `pairs` take turns, one a block, and as many blocks are
+  compiled. `activation`, `base`, `post_norm` and `layer_scale` are those of `Block`; with
+  `post_norm` there is no normalisation behind the blocks. A `residual`, as of finer stages before
+  these blocks, is added to what they make, before the last normalisation.
 
   Raises:
     BadInput: no `pairs` to take turns, or with `scan` so many that they do not divide the blocks.
@@ -194,6 +194,12 @@ def transformer(
   elif start is None and all(map(_plain, layers)):
     for one, layer in zip(itertools.cycle(ones), layers):
       x = _met(one, {"params": layer.variables["params"]}, x, seen)
+  elif start is None and layers[0].is_initializing() and not _global_interceptor_stack:
+    for one, layer in zip(itertools.cycle(ones), layers):
+      x, drawn = _begun(one, layer.make_rng("params"), x, seen)
+      for kind, variables in drawn.items():
+        for name, value in variables.items():
+          layer.put_variable(kind, name, value)
   else:
     for layer in layers:
       x = layer(x, valid, segments, start, position_bias)
@@ -208,6 +214,12 @@ def transformer(
 def _met(block: nn.Module, variables: Any, x: Array, seen: Sequence[Any]) -> Any:
   """What an unbound block makes of the tokens; traced once for variables of the same shapes."""
   return block.apply(variables, x, *seen)
+
+
+@partial(jax.jit, static_argnums=0)
+def _begun(block: nn.Module, key: Key[Array, ""], x: Array, seen: Sequence[Any]) -> Any:
+  """What an unbound block makes of the tokens with variables drawn from a key, and these."""
+  return block.init_with_output(key, x, *seen)
 
 
 def _plain(layer: nn.Module) -> bool:

@@ -288,8 +288,13 @@ class Masked:
     if not self.parts.teachers:
       return variables
     # Their own buffers: the train step gives its state's memory away.
-    copy = lambda: jax.tree.map(jnp.copy, self.learned(variables))
-    return {**variables, TEACHERS: {name: copy() for name in self.parts.teachers}}
+    return {**variables, TEACHERS: _copies(self.learned(variables), tuple(self.parts.teachers))}
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _copies(tree: Any, names: tuple[str, ...]) -> dict[str, Any]:
+  """Copies of a tree by name, all in one program."""
+  return {name: jax.tree.map(jnp.copy, tree) for name in names}
 
 
 def _terms(loss: Loss, made: Any, step: Any) -> dict[str, Term]:

@@ -1,4 +1,5 @@
 import functools
+import itertools
 import pathlib
 import runpy
 
@@ -177,6 +178,20 @@ def test_remat_and_scan_change_neither_names_nor_gradient(slopes, which):
   jaxpr = jax.make_jaxpr(jax.grad(loss(changed)))(variables)
   assert ("scan[" in str(jaxpr)) == ("scan" in CHANGES[which])
   assert flops.count(loss(changed), variables) == flops.count(loss(plain), variables)
+
+
+def test_blocks_that_are_alike_are_traced_once_where_they_are_drawn_and_drawn_apart():
+  vit, x, key = model(depth=3), patches(), jax.random.key(0)
+  program = jax.make_jaxpr(vit.init_with_output)(key, x)
+  drawn = [eqn.params["jaxpr"] for eqn in program.eqns if eqn.params.get("name") == "_begun"]
+  assert len(drawn) == 3
+  assert all(one is drawn[0] for one in drawn)
+  out, variables = jax.jit(vit.init_with_output)(key, x)
+  close(out, apply(vit, variables, x), depth=3 * SUMS["depth"], terms=SUMS["terms"])
+  blocks = [variables["params"][f"block_{i:02d}"]["mlp"]["up"]["kernel"] for i in range(3)]
+  assert all((a != b).mean() > 0.99 for a, b in itertools.pairwise(blocks))
+  # As xavier_uniform draws it: between the roots of 6 over the sum of both widths.
+  assert all(0.9 < abs(x).max() / np.sqrt(6 / (16 + 32)) <= 1 for x in blocks)
 
 
 def test_one_and_three_axes():

@@ -30,8 +30,8 @@ CONFIG = lab.load(HERE.parents[1] / "configs" / "image_mim" / "hpm.py")
 begun = runpy.run_path(str(HERE / "toy_weights.py"))["begun"]
 
 
-def config(preset=None, depth=1, loss_depth=1, normalise=False):
-  """The config, tiny, over 4 x 4 patches in ten steps."""
+def config(preset=None, depth=0, loss_depth=1, normalise=False):
+  """The config over 4 x 4 patches in ten steps; an encoder of no block embeds them."""
   c = CONFIG.get_config(preset)
   c.over.patch, c.target.normalise = (2, 2), normalise
   c.batch_size, c.total_epochs, c.total_steps = 16, 0.0, 10
@@ -116,27 +116,41 @@ def pictures(*shape):
   """Noise above, which cannot be recovered; nothing below."""
   image = np.random.default_rng(0).normal(size=(*shape, 8, 8, 1)).astype(np.float32)
   image[..., 4:, :, :] = 0
-  return {"image": image, "position": np.broadcast_to(np.arange(shape[-1]), shape)}
+  return {"image": image, "position": np.arange(np.prod(shape)).reshape(shape)}
 
 
-STEPS, MANY = 160, 32
+STEPS, MANY = 240, 32
+
+
+def looks():
+  """Looks before training, its steps, looks after it.
+
+  A name, a step and a batch of each, and which of student and teacher stands elsewhere.
+  """
+  before = [("own", 10, 0, (0, 0)), ("other teacher", 10, 0, (0, 1))]
+  before += [("other student", 10, 0, (1, 0))]
+  training = [("", step, step, (0, 0)) for step in range(STEPS)]
+  of = lambda name, step: [(name, step, STEPS + i, (0, 0)) for i in range(MANY // 16)]
+  return [*before, *training, *of("early", 0), *of("late", 10)]
 
 
 @functools.cache
 def tiny():
-  """What training comes to teach, views by several variables, and slopes of what teaches."""
-  task, tx = build(), optax.adam(5e-3)
+  """What training comes to teach, views by name, and slopes of what teaches: all one program."""
+  task, tx = build(), optax.adam(3e-3)
   shapes = jax.eval_shape(task.init, KEY, pictures(16))
   made = begun(shapes)
   # Of positions, with a row for the class token: what tells them apart matters here.
   table = lambda x: np.pad(sincos((4, 4), x.shape[1]), ((1, 0), (0, 0)))
   tables = jax.tree.map(table, shapes["buffers"])
+  names, steps, order, away = map(np.array, zip(*looks(), strict=True))
+  images = jax.tree.map(lambda x: x[order], pictures(order.max() + 1, 16))
 
   @jax.jit
-  def run(params, buffers, batches, batch):
+  def run(params, buffers, xs):
     # As vectors: leaf after leaf the optimiser and what it keeps would be most of the program.
     begin, apart = ravel_pytree(params)
-    away = begin + jnp.sin(jnp.arange(begin.size, dtype=begin.dtype))
+    elsewhere = jnp.sin(jnp.arange(begin.size, dtype=begin.dtype))
     whole = lambda params, teacher: {
       "buffers": buffers,
       "params": apart(params),
@@ -144,38 +158,33 @@ def tiny():
     }
 
     def step(carry, x):
-      """An update; where the weight of what recovers is 0, the slopes of what teaches alone."""
-      i, weight, images = x
+      """An update if it learns, else the slopes of what teaches alone; what views show."""
+      learns, i, (student, other), batch = x
 
       def cost(params, teacher):
-        terms = task.loss(whole(params, teacher), images, KEY, i)[0]
-        means = {name: term.sum / term.count for name, term in terms.items()}
-        return weight * means["recover"] + means["teach"], means["teach"]
+        made, _ = task.loss.__self__.run(whole(params, teacher), batch, KEY, i, train=True)
+        recover, teach, shown = made.take("losses.recover", "losses.teach", "answers.views")
+        teach = teach.sum / teach.count
+        return learns * recover.sum / recover.count + teach, (teach, shown)
 
       params, teacher, state = carry
-      slopes, teach = jax.grad(cost, (0, 1), has_aux=True)(params, teacher)
+      seen = params + student * elsewhere, teacher + other * elsewhere
+      slopes, told = jax.grad(cost, (0, 1), has_aux=True)(*seen)
       updates, state = tx.update(slopes[0], state)
       params = params + updates
       after = task.update(whole(params, teacher), i)["teachers"]["teacher"]["params"]
       after = params, ravel_pytree(after)[0], state
-      return jax.tree.map(lambda old, new: jnp.where(weight > 0, new, old), carry, after), (
-        teach,
-        slopes,
-      )
+      kept = jax.tree.map(lambda old, new: jnp.where(learns, new, old), carry, after)
+      return kept, (told, slopes)
 
-    xs = jnp.arange(STEPS), jnp.ones(STEPS).at[0].set(0), batches
-    (end, taught, _), (teach, slopes) = jax.lax.scan(step, (begin, begin, tx.init(begin)), xs)
-    show = lambda x: task.answers["views"](whole(x[0], x[1]), batch, KEY, x[2])
-    given = [end, end, begin, begin, away], [taught, taught, begin, away, begin]
-    shown = jax.lax.map(show, (*map(jnp.stack, given), jnp.array([0, 10, 10, 10, 10])))
-    return teach, shown, [apart(slope[0]) for slope in slopes]
+    _, (told, slopes) = jax.lax.scan(step, (begin, begin, tx.init(begin)), xs)
+    return told, [apart(slope[0]) for slope in slopes]
 
-  teach, shown, slopes = jax.tree.map(
-    np.asarray, run(made["params"], tables, pictures(STEPS, 16), pictures(MANY))
-  )
-  names = "early", "late", "own", "other teacher", "other student"
-  views = {name: jax.tree.map(lambda x, i=i: x[i], shown) for i, name in enumerate(names)}
-  return teach, views, slopes, shapes
+  xs = names == "", steps, away, images
+  (teach, shown), slopes = jax.tree.map(np.asarray, run(made["params"], tables, xs))
+  of = lambda name: jax.tree.map(lambda x: np.concatenate(x[names == name]), shown)
+  views = {name: of(name) for name in dict.fromkeys(names) if name}
+  return teach[names == ""], views, slopes, shapes
 
 
 def test_it_learns_where_it_fails_and_hides_that():

@@ -146,7 +146,8 @@ def optimizer(
 
 
 def _rate(peak: float, schedule: Schedule, warmup_steps: int, total_steps: int) -> Rate:
-  up = at_step(linear(0.0, float(schedule(0.0))), max(warmup_steps, 1))
+  # One program: eager, every operation of a schedule would be compiled by itself.
+  up = at_step(linear(0.0, float(jax.jit(schedule)(0.0))), max(warmup_steps, 1))
   on = at_step(schedule, max(total_steps - warmup_steps, 1))
   return lambda step: peak * jnp.where(step < warmup_steps, up(step), on(step - warmup_steps))
 
