@@ -58,9 +58,10 @@ def bound(section: Mapping[str, Any], lengths: Lengths | None = None) -> functoo
 
   Args:
     section: `fn`, a qualified name, and arguments. None is the default of an argument that cannot
-      be None. An argument may be a section: that of a schedule
-      becomes a `bind.Moving`, any other a bound function. So may the entries of a tuple and of a
-      mapping. An argument that is annotated as a schedule is one, and moves nothing.
+      be None, and leaves out one that the function does not take, such as it has once another
+      function is named. An argument may be a section: that of a schedule becomes a `bind.Moving`,
+      any other a bound function. So may the entries of a tuple and of a mapping. An argument that
+      is annotated as a schedule is one, and moves nothing.
     lengths: of the run, over which schedules move, None where nothing moves; within a function that
       was declared by `bind.paced` they move over its own steps.
 
@@ -71,6 +72,8 @@ def bound(section: Mapping[str, Any], lengths: Lengths | None = None) -> functoo
   >>> select = bound(dict(fn="select.top", ratio=ratio), Lengths(100, 10))
   >>> bind.at(select, 50).keywords["ratio"].item()
   0.5
+  >>> bound(dict(fn="select.top", count=3, sigma=None)).keywords
+  {'count': 3}
   """
   if not is_section(section):
     raise BadInput(f"a section names its function as fn=…, got {section!r}")
@@ -82,12 +85,14 @@ def binding(
 ) -> functools.partial[Any]:
   """A function bound to the arguments of a section, whatever its `fn`; see `bound`."""
   takes = inspect.signature(fn).parameters
+  whatever = any(p.kind is p.VAR_KEYWORD for p in takes.values())
   pace = getattr(fn, "pace", "")
   if pace:
     lengths = Lengths(section.get(pace, takes[pace].default), 1)
   given = {}
   for name, value in section.items():
-    if value is None and name in takes and not _may_be_none(takes[name]):
+    # None stands for the default, and unsets what was an argument of another function.
+    if value is None and not (_may_be_none(takes[name]) if name in takes else whatever):
       continue
     said = takes[name].annotation if name in takes else None
     if name != "fn" and said in (Schedule, functools.partial[Schedule]) and is_section(value):
@@ -95,7 +100,7 @@ def binding(
       given[name] = made() if said == Schedule else made
     elif name != "fn":
       given[name] = argument(value, lengths)
-  if not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+  if not whatever:
     for key in given:
       if key not in takes:
         raise unknown(f"argument of {section['fn']}", key, takes)

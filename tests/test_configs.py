@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import pathlib
+import re
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from safetensors.numpy import load_file
 
 from maskjax import lab
 from maskjax.data import kinds, pipeline, tiny
+from maskjax.errors import BadInput
 from maskjax.train.evaluators.evaluation import on
 from maskjax.train.mesh.mesh import PRESETS, bytes_per_device, make_mesh
 from maskjax.train.plan.program import abstract_data, make
@@ -65,6 +67,44 @@ def test_every_preset_names_what_is_there(file):
     config = plain(module.get_config(preset))
     record = tiny.record(tiny.fitted(scale, config["data"]), config["data"].get("train", "train"))
     assert make_task(config, record).answers
+
+
+FLAG = re.compile(r"--config\.([\w.]+)=('[^']*'|[^\s,;|)`]*[^\s,;|)`.:])")
+HEAD = re.compile(r"--config=(\w+)(?::([\w,]+))?\s+(?:--workdir=\S+\s+)?")
+TOGETHER = re.compile(rf"(?:{HEAD.pattern})?{FLAG.pattern}(?:\s+{FLAG.pattern})*")
+
+
+@every_config
+def test_what_its_note_says_to_set_can_be_set(file):
+  """Flags that stand side by side are set together, in one of the presets, or where they say."""
+  own = lab.load(file)
+  for found in TOGETHER.finditer(own.__doc__):
+    flags = [(key, value.strip("'")) for key, value in FLAG.findall(found[0])]
+    if any("…" in value for _, value in flags):
+      continue
+    head = HEAD.match(found[0])
+    other = next((f for f in FILES if head and f.stem == head[1]), None)
+    module, presets = own, ("laptop", *own.PRESETS, "")
+    if other:
+      module, presets = lab.load(other), (head[2] or "",)
+    told = [refused(module, preset, flags) for preset in presets]
+    assert None in told, (found[0], told[0])
+
+
+def refused(module, preset, flags):
+  """Why a config cannot be built with some fields set; None if it can."""
+  config = module.get_config(preset)
+  try:
+    for key, value in flags:
+      lab.assign(config, key, value)
+    if {key.split(".")[0] for key, _ in flags} & {*TRAINED, "hold"}:
+      scale = module.NOTE.get("laptop", module.NOTE["scale"])
+      config = plain(config)
+      record = tiny.record(tiny.fitted(scale, config["data"]), config["data"].get("train", "train"))
+      make_task(config, record)
+  except BadInput as error:
+    return error
+  return None
 
 
 def test_no_config_restates_a_field_of_its_base():

@@ -9,7 +9,7 @@ Measured: CIFAR-10, `cifar` and `cifar_vit`, three seeds, f32, 4 shared cores, 2
        maskjax --config=magnitude:cifar --config.data.name=zip
        --config.data.path=cifar10.zip --config.init_from=runs/dense --workdir=runs/pruned and the
        changes named below; runs/dense is the run noted in configs/base/supervised.py, for the ViT
-       with --config.model.patch=(8,8):
+       with model.patch (8, 8):
 
        | run          | accuracy (ResNet-8) | accuracy (ViT/8) |
        |--------------|---------------------|------------------|

@@ -70,11 +70,11 @@ Run:   maskjax --config=mage:laptop --workdir=runs/mage
 The tokenizer is learned first (stages/tokenizer) and frozen; a classifier (stages/classifier) gives
 the features of the Fréchet distance. That is no FID, which is of Inception-v3. One ranking of the
 codes of an image is cut twice: those hidden, a share drawn from a normal distribution cut to
-[0.5, 1], and the half that the encoder does not see even as masks. Policies of decoding are words:
---config.let.generated.score.fn=score.uniform, score.margin, score.entropy, score.noisy_confidence
-(confidence after the noise), or score.confidence with --config.let.generated.score.noise=…,
---config.let.generated.remask=True, --config.let.generated.temperature=…; with the preset `labelled`
---config.let.generated.guidance=….
+[0.5, 1], and the half that the encoder does not see even as masks. Policies of decoding:
+--config.let.generated.score.fn=score.uniform --config.let.generated.score.noise=None, likewise
+score.margin, score.entropy and score.noisy_confidence (confidence after the noise);
+score.confidence with --config.let.generated.score.noise=…; --config.let.generated.remask=True;
+--config.let.generated.temperature=…; with the preset `labelled` --config.let.generated.guidance=….
 Presets: `laptop` is a small ViT over 8 x 8 codes of CIFAR-10; `token_mae` the same with 75 % hidden
 and all of it dropped; `maskgit` with nothing dropped; `labelled` is told the class; `contrasted`
 finds images again behind another mask (MAGE-C).

@@ -53,7 +53,7 @@ its number of labels as `classes` (not measured: no such data here); `even` is `
 hidden at random whatever their modality; `plain` is MAE of the images alone at equal steps; `cifar`
 has the sizes and the budget of MAE's `cifar`.
 Modalities of the others are functions of the image (`maskjax.modalities`), each in a network: in
---config.model.depth_map.modality.fn=mypackage.labels:depth one that was trained to tell depth, say.
+--config.model.detail_map.modality.fn=… one that was trained to tell depth, say.
 Deviations: labels of no class (a value above the others) are refused. Queries, keys and values are
 drawn as one matrix, in the public code as three, whose Xavier bounds are wider. Positions are a
 table whose first half encodes the column, theirs the row. The paper's depth and semantic labels

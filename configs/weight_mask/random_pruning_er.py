@@ -28,7 +28,8 @@ Run:   maskjax --config=random_pruning_er:laptop --workdir=runs/random_pruning_e
 
 A random mask hides all but a fifth of the weights before the first step and for good, classifier
 and first layer too; the shares of the layers are ERK's. Others:
---config.hold.within.ratios.fn=weights.uniform, weights.balanced, or weights.pyramidal with
+--config.hold.within.ratios.fn=weights.uniform, weights.balanced, or
+--config.hold.within.ratios.fn=weights.pyramidal
 --config.hold.within.ratios.order='("embed","block","head")'; another mask,
 --config.hold.within.seed=1. Presets: `laptop` is a ResNet-8 on scikit-learn's digits and `cifar`
 one on CIFAR-10, a tenth of the weights shown; `pruned` begins `laptop` with half of the weights and

@@ -5,10 +5,10 @@ Paper: Tang, Luo, Xie, Zhu, Zhao, Bi, Lu. "Automatic Sparse Connectivity Learnin
 Claim: Sparser, more accurate and with fewer FLOPs than networks pruned by hand or automatically,
        without criteria or ratios for layers.
 Measured: digits of scikit-learn, a ResNet-8 of 75,002 parameters, 500 steps of 64, three seeds,
-       f32, one shared core, 2026-11-30, by the command below; magnitude: magnitude:laptop, 300
-       steps dense and 200 of pruning, with --config.hold.scope=global
+       f32, one shared core, 2026-11-30, by the command below; magnitude, 300 steps dense and
+       200 of pruning: --config=magnitude:laptop --config.hold.scope=global
        --config.hold.where='(("kernel$",True),)' --config.hold.select.ratio.end=0.924; dense:
-       supervised:laptop with --config.total_steps=500:
+       --config=supervised:laptop --config.total_steps=500:
 
        | run         | accuracy      | sparsity      |
        |-------------|---------------|---------------|

@@ -14,11 +14,12 @@ from maskjax.train.pod.threads import cores
 
 # On CPUs a draw is compiled in less than half the time so, to the same bits, and runs as fast.
 # Without optimisation its bits are others, and it takes three times as long to run.
-ON_CPUS = {
+ON_CPUS: dict[str, int | bool] = {
   "xla_backend_optimization_level": 1,
-  "xla_cpu_use_fusion_emitters": False,
   "xla_cpu_parallel_codegen_split_count": 1,
 }
+if jax.__version_info__ < (0, 11):  # What compiles later knows no other way to fuse.
+  ON_CPUS["xla_cpu_use_fusion_emitters"] = False
 # How many draws there are of a kind at least, on average: where there are fewer, as in a network of
 # two layers, one program is compiled sooner than many.
 LEAST_ALIKE = 2

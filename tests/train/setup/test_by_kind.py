@@ -11,7 +11,8 @@ from maskjax.train.setup import by_kind as module
 from maskjax.train.setup.by_kind import by_kind
 
 # As a run compiles, where tests do without optimisation: it decides about the last bit.
-OPTIMISED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+OPTIMISED = {k: True for k in module.ON_CPUS if k.endswith("emitters")}
+OPTIMISED |= {"xla_backend_optimization_level": 3}
 ONE = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
 
