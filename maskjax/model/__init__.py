@@ -10,7 +10,13 @@ from maskjax.model.cross_decoder import CrossAttentionDecoder
 from maskjax.model.dual_encoder import DualEncoder, dual_encoder
 from maskjax.model.graph import GraphAutoencoder, graph_autoencoder
 from maskjax.model.image_map import ImageMap, image_map
-from maskjax.model.in_place import LinearHead, MaskToken, linear_head
+from maskjax.model.in_place import (
+  InPlaceDecoder,
+  LinearHead,
+  MaskToken,
+  in_place_decoder,
+  linear_head,
+)
 from maskjax.model.latent_predictor import Predictor, predictor
 from maskjax.model.masked_decoder import (
   masked_decoder,
@@ -25,6 +31,7 @@ from maskjax.model.subset_decoder import SubsetDecoder
 from maskjax.model.text import TextTransformer, text_transformer
 from maskjax.model.tokenizer import Tokenizer, tokenizer
 from maskjax.model.vit import SIZES, ViT, vit
+from maskjax.model.white_box import SparseCodingBlock, SparseDecodingBlock, ista_step
 
 __all__ = [
   "SIZES",
@@ -37,6 +44,7 @@ __all__ = [
   "DualEncoder",
   "GraphAutoencoder",
   "ImageMap",
+  "InPlaceDecoder",
   "LinearHead",
   "MaskToken",
   "MultimodalAutoencoder",
@@ -46,6 +54,8 @@ __all__ = [
   "Sampler",
   "ScaleDecoder",
   "Separator",
+  "SparseCodingBlock",
+  "SparseDecodingBlock",
   "SubsetDecoder",
   "TextTransformer",
   "Tokenizer",
@@ -59,6 +69,8 @@ __all__ = [
   "dual_encoder",
   "graph_autoencoder",
   "image_map",
+  "in_place_decoder",
+  "ista_step",
   "linear_head",
   "masked_decoder",
   "multimodal_autoencoder",

@@ -32,7 +32,7 @@ class Tower(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "*b n d"]) -> Float[Array, "*b n"]:
     """One number a position."""
-    return _read_out(x, self.outputs, self.sizes).mean(axis=-1)
+    return read_out(x, self.outputs, self.sizes).mean(axis=-1)
 
 
 class Decoder(nn.Module):
@@ -88,7 +88,7 @@ class Decoder(nn.Module):
     if self.loss_depth:
       tower = Tower(self.outputs, {**sizes, "depth": self.loss_depth}, name="losses")
       loss = tower(x)[..., extra:]
-    x = _read_out(x, self.outputs, sizes)[..., extra:, :]
+    x = read_out(x, self.outputs, sizes)[..., extra:, :]
     if self.bounds is None:
       return Decoded(x, loss)
     low, high = self.bounds
@@ -126,7 +126,7 @@ def among_mask_tokens(
   return jnp.concatenate([x[..., :extra, :], full], axis=-2) + table
 
 
-def _read_out(
+def read_out(
   x: Float[Array, "*b n d"], outputs: int, sizes: dict[str, Any]
 ) -> Float[Array, "*b n p"]:
   """Blocks and a dense layer, in float32; to be called inside a compact method."""

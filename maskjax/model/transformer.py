@@ -138,6 +138,10 @@ class Block(nn.Module):
     return x * scale.astype(x.dtype)
 
 
+# kv_heads, activation, base, post_norm and layer_scale of a block of which nothing else is asked.
+PLAIN = 0, "gelu", 10_000.0, False, 0.0
+
+
 def transformer(
   x: Float[Array, "*b n d"],
   valid: Bool[Array, "*b m"] | None = None,
@@ -161,6 +165,7 @@ def transformer(
   post_norm: bool = False,
   layer_scale: float = 0.0,
   residual: Float[Array, "*b n d"] | None = None,
+  block: partial[nn.Module] | None = None,
 ) -> Float[Array, "*b n d"]:
   """A stack of `depth` blocks and a last normalisation; to be called inside a compact method.
 
@@ -173,21 +178,30 @@ def transformer(
   are those of `Attention`; several `pairs` take turns, one a block, and as many blocks are
   compiled. `activation`, `base`, `post_norm` and `layer_scale` are those of `Block`; with
   `post_norm` there is no normalisation behind the blocks. A `residual`, as of finer stages before
-  these blocks, is added to what they make, before the last normalisation.
+  these blocks, is added to what they make, before the last normalisation. A `block` is another kind
+  than `Block`, made of `heads` and `dtype` and called as it is.
 
   Raises:
-    BadInput: no `pairs` to take turns, or with `scan` so many that they do not divide the blocks.
+    BadInput: no `pairs` to take turns, or with `scan` so many that they do not divide the blocks;
+      another kind of block with options of `Block`.
   """
   turns = [*pairs] if isinstance(pairs, Sequence) else [pairs]
   if not turns or (scan and depth % len(turns)):
     raise BadInput(f"{len(turns)} masks of pairs cannot take turns in {depth} blocks")
   more = kv_heads, activation, base, post_norm, layer_scale
+  sizes: list[tuple[Any, ...]]
   sizes = [(heads, mlp, dtype, norm_eps, gated, rotary, own, *more) for own in turns]
+  kind: Any = partial(Block)
+  if block is not None:
+    if [pairs, gated, rotary, *more] != [None, False, False, *PLAIN]:
+      raise BadInput(f"options of a transformer's own block are not those of {block.func.__name__}")
+    kind, sizes = block, [(heads, dtype)]
   scan = scan and depth > len(turns)  # Of one round there is no loop.
   # Inside a loop nothing is merged with what was computed before it.
-  block = nn.remat(Block, prevent_cse=not scan) if remat else Block
-  layers = [block(*sizes[i % len(turns)], name=f"block_{i:02d}") for i in range(depth)]
-  ones = [block(*own, parent=None) for own in sizes]
+  made = nn.remat(kind.func, prevent_cse=not scan) if remat else kind.func
+  make = partial(made, **kind.keywords)
+  layers = [make(*sizes[i % len(turns)], name=f"block_{i:02d}") for i in range(depth)]
+  ones = [make(*own, parent=None) for own in sizes]
   seen = valid, segments, None, position_bias
   if scan and start is None and not layers[0].is_initializing():
     x = _scanned(x, seen, layers, ones)

@@ -1,5 +1,6 @@
 """The vision transformer: an encoder of the patches that it is given, wherever they lie."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -56,6 +57,7 @@ class ViT(nn.Module):
     activation: that of `transformer.Mlp`.
     embed_bias: whether the embedding of patches has a bias.
     embed_norm: whether tokens are normalised before the first block too, positions included.
+    block: another kind of block, see `transformer`.
 
   Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1.
   """
@@ -76,6 +78,7 @@ class ViT(nn.Module):
   activation: str = "gelu"
   embed_bias: bool = True
   embed_norm: bool = False
+  block: functools.partial[nn.Module] | None = None
 
   def setup(self):
     """Binds the embedding, which may be asked for by itself."""
@@ -145,6 +148,7 @@ class ViT(nn.Module):
       layer_scale=self.layer_scale,
       activation=self.activation,
       residual=residual,
+      block=self.block,
     )
 
   def _bias(
@@ -196,16 +200,20 @@ def vit(
   activation: str = "gelu",
   embed_bias: bool = True,
   embed_norm: bool = False,
+  block: functools.partial[nn.Module] | None = None,
 ) -> ViT:
   """A ViT for examples of `record_shape`, `(*space, channels)`; its sizes are those of `sized`.
 
   `position`, `layer_scale` and what follows `scan` are those of `ViT`. `BadInput` as in `sized`,
-  for an unknown `position` or `activation`, and if the shape is not divisible by the patch.
+  for an unknown `position` or `activation`, if the shape is not divisible by the patch, and for the
+  `mlp` of another kind of block.
 
   >>> vit(record_shape=(32, 48, 3), patch=(4, 8), size="Ti").grid
   (8, 6)
   """
   made = sized(size, width=width, depth=depth, heads=heads, mlp=mlp)
+  if block is not None and mlp is not None:
+    raise BadInput(f"mlp={mlp} is of a transformer's own block, not of {block.func.__name__}")
   if position not in POSITIONS:
     raise unknown("position", position, POSITIONS)
   if activation not in ACTIVATIONS:
@@ -224,6 +232,7 @@ def vit(
     activation=activation,
     embed_bias=embed_bias,
     embed_norm=embed_norm,
+    block=block,
   )
 
 

@@ -31,6 +31,7 @@ from maskjax.task.pictures import (
 )
 from maskjax.task.pixel_range import black, clipped
 from maskjax.task.prepare import input_norms, squared_gradients
+from maskjax.task.representations import coding_rate, zero_share
 from maskjax.task.rows import emptied, row_views
 from maskjax.task.teacher import ema
 from maskjax.task.text import (
@@ -106,6 +107,7 @@ __all__ = [
   "cached",
   "clipped",
   "codes",
+  "coding_rate",
   "content_words",
   "context_classes",
   "context_cosines",
@@ -185,4 +187,5 @@ __all__ = [
   "valid_examples",
   "view_keys",
   "where_given",
+  "zero_share",
 ]
