@@ -3,6 +3,7 @@
 import copy
 import inspect
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from maskjax.experiment import Experiment
 BATCH = 4
 # Lists of widths, one a resolution: as many stay, all the least.
 WIDTHS = 8
+LAYER = re.compile(r"(?:block_)?(-?\d+)")
 
 
 def smoke(config: ConfigDict, **fields: Any) -> ConfigDict:
@@ -121,8 +123,10 @@ def _deep_enough(config: ConfigDict) -> None:
   """Gives networks the layers that taps and gates name by number, where their least is fewer."""
   for section in (config.get("taps") or {}, config.get("gates") or {}):
     for place in section.values():
-      name, *_, layer, _ = (place if isinstance(place, str) else place.at).split("/")
+      name, *inside = (place if isinstance(place, str) else place.at).split("/")
       network = config.model.get(name)
-      if isinstance(network, ConfigDict) and network.get("depth") and layer != "*":
-        number = int(layer)
+      # By the number of an address, or by the block's name in that of what a module sows.
+      numbers = [int(layer[1]) for layer in map(LAYER.fullmatch, inside) if layer]
+      if isinstance(network, ConfigDict) and network.get("depth") and numbers:
+        number = numbers[-1]
         network.depth = max(network.depth, number + 1 if number >= 0 else -number)
