@@ -229,6 +229,7 @@ def test_a_smoke_keeps_the_layers_that_taps_and_gates_name():
   depths = lambda **own: [n.depth for n in smoke(ConfigDict({**config, **own})).model.values()]
   assert depths() == [1, 1]
   assert depths(taps=dict(a="encoder/*/input", b="encoder/-3/output")) == [1, 3]
+  assert depths(taps=dict(a="decoder/block_03/attention/projections")) == [4, 1]
   gate = dict(at="decoder/blocks/4/heads", by="hidden")
   assert depths(taps=dict(a="encoder/1/input"), gates=dict(b=gate)) == [5, 2]
 

@@ -2,20 +2,47 @@ r"""CRATE-MAE (Pai et al., 2024): each block of encoder and decoder is a step of
 
 Paper: Pai, Buchanan, Wu, Yu, Ma. "Masked Completion via Structured Diffusion with White-Box
        Transformers", ICLR 2024, arXiv:2404.02446; code at github.com/Ma-Lab-Berkeley/CRATE.
-Claim: ImageNet-1k: with about 30 % of the parameters of MAE of the same configuration, features
-       whose structure is explicit; the number is that of 12 + 12 blocks of width 768 beside MAE's
-       12 + 8 of that width, 43.7 of 143.8 million.
-Measured: CIFAR-10, `laptop`, 400 steps of 64:
+Claim: About 30 % of the parameters of MAE of the same configuration, with highly promising
+       performance on ImageNet-1k and features whose structure is explicit.
+Measured: scikit-learn's digits, `laptop` and its arms, 600 steps of 64, three seeds, f32, 2 shared
+       cores, 2026-12-01, by the command below; 10 labels a class; the ratio is of the masked
+       reconstruction error to the mean image's:
 
-       | run      | kNN          | linear probe | ratio        |
-       |----------|--------------|--------------|--------------|
-       | `laptop` | not measured | not measured | not measured |
+       | run                     | kNN           | linear probe  | 10 labels     | ratio         |
+       |-------------------------|---------------|---------------|---------------|---------------|
+       | raw pixels              | 0.981 ± 0.000 | 0.961 ± 0.000 | 0.896 ± 0.003 | -             |
+       | untrained               | not measured  | not measured  | not measured  | not measured  |
+       | `narrow`, untrained     | 0.566 ± 0.012 | 0.872 ± 0.010 | 0.568 ± 0.021 | 8.244 ± 4.068 |
+       | `narrow`                | 0.840 ± 0.023 | 0.877 ± 0.020 | 0.712 ± 0.036 | 0.602 ± 0.003 |
+       | `transformer`           | not measured  | not measured  | not measured  | not measured  |
+       | `laptop`                | not measured  | not measured  | not measured  | not measured  |
 
-       Settings: not measured.
+       The rate, by one seed on a fifth of train that was held out of it; taken is the one with the
+       lower masked reconstruction error, for both the larger:
+
+       | run, rate             | kNN   | linear probe | ratio |
+       |-----------------------|-------|--------------|-------|
+       | `laptop`, 8e-3        | 0.864 | 0.909        | 0.760 |
+       | `laptop`, 1.6e-2      | 0.840 | 0.889        | 0.682 |
+       | `narrow`, 8e-3        | 0.725 | 0.840        | 0.726 |
+       | `narrow`, 1.6e-2      | 0.801 | 0.864        | 0.599 |
+
+       Settings: those of mae:laptop, ratio 0.5 and plain pixels among them, with half its steps.
+       Rates beyond 1.6e-2, other penalties and step sizes: not measured.
 Run:   maskjax --config=crate_mae:laptop --workdir=runs/crate_mae
-       --config.data.name=zip --config.data.path=cifar10.zip
-Presets: `laptop`.
-Deviations: none yet.
+
+An encoder's block adds attention of one projection for queries, keys and values, a step down the
+coding rate, and then codes tokens by one step of ISTA with a learned dictionary, around which
+nothing leads; a decoder's block is the dictionary, and attention taken away. `layers` among the
+evaluators tells the share of zeros and the coding rate of each layer. Presets: `laptop`, on digits;
+`transformer`, with a transformer's own blocks at the same width; `narrow`, with those at half the
+width, which has as many parameters as `laptop`.
+Deviations: of the paper the abstract alone could be read; all else is the public code's, whose
+penalty of a code is 0.5 here (the default; another of its networks has 0.1), its step 0.1. It says
+to train by MAE's code: batch, rate and warm-up are MAE's, 800 epochs those of MAE's command.
+Output maps of attention are learned freely, with a bias, as in that code. The mask token begins as
+a normal distribution cut at two deviations, there not cut. 590,592 numbers of a layer that the code
+never calls are left out.
 """
 
 from ml_collections import ConfigDict
@@ -28,7 +55,7 @@ WITHOUT = ("cifar", "small")
 NOTE = dict(
   scale=dict(shape=(224, 224, 3), examples=1_281_167, parameters=43_745_280),
   counted="public code: beside_crate_mae.py",
-  laptop=dict(shape=(32, 32, 3), classes=10, examples=10_000),
+  laptop=BASE.NOTE["laptop"],
 )
 
 
@@ -60,18 +87,20 @@ def layers(c: ConfigDict, depth: int) -> None:
   c.evals.layers = dict(fn="train.evaluators.mean", of=of, every=0)
 
 
-@lab.preset("small")
+@lab.preset
 def laptop(c: ConfigDict) -> None:
-  """A small network on 10,000 images of CIFAR-10, 8 x 8 patches, three seeds."""
-  c.model.decoder.depth = c.model.encoder.depth
+  """Digits, two blocks and two of width 64 over 4 x 4 patches, three seeds."""
+  c.total_steps, c.model.decoder.depth = 600, c.model.encoder.depth
+  c.evals.kshot_finetune.every = -1
   layers(c, c.model.encoder.depth)
 
 
-@lab.preset("small")
+@lab.preset("laptop")
 def transformer(c: ConfigDict) -> None:
   """`laptop` with a transformer's own blocks of the same width, four times the parameters."""
-  c.model.decoder.depth = c.model.encoder.depth
   c.model.encoder.block = c.model.decoder.block = None
+  c.taps, c.let, c.answers = {}, {}, {}
+  del c.evals.layers
 
 
 @lab.preset("transformer")

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sparse_steps import coded, normed, uncoded
 
 from maskjax import model, task
 from maskjax.errors import BadInput
@@ -47,35 +48,10 @@ def drawn(kind):
   return draw(x), jax.tree.map(draw, shapes)
 
 
-def normed(own, x, eps=1e-5):
-  centred = x - x.mean(-1, keepdims=True)
-  return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps) * own["scale"] + own["bias"]
-
-
-def attended(own, x, seen):
-  """Each head by itself: tokens as the softmax of their products with each other says."""
-  said = []
-  for projection in np.split(own["projection"]["kernel"], HEADS, axis=1):
-    u = x @ projection
-    logits = np.where(seen[:, None], u @ u.swapaxes(1, 2) / np.sqrt(WIDTH // HEADS), -np.inf)
-    logits = np.exp(logits - logits.max(-1, keepdims=True))
-    said.append(logits / logits.sum(-1, keepdims=True) @ u)
-  return np.concatenate(said, -1) @ own["out"]["kernel"] + own["out"]["bias"]
-
-
-def coded(own, x, seen):
-  x = x + attended(own["attention"], normed(own["norm1"], x), seen)
-  x, d = normed(own["norm2"], x), own["dictionary"]
-  slope = [[d.T @ (d @ token - token) + PENALTY for token in tokens] for tokens in x]
-  return np.maximum(x - STEP * np.array(slope), 0)
-
-
-def uncoded(own, x, seen):
-  x = normed(own["norm1"], x) @ own["dictionary"].T
-  return x - attended(own["attention"], normed(own["norm2"], x), seen)
-
-
-STEPS = dict(coding=coded, decoding=uncoded)
+STEPS = dict(
+  coding=lambda *block: coded(*block, HEADS, STEP, PENALTY),
+  decoding=lambda *block: uncoded(*block, HEADS),
+)
 
 
 @pytest.fixture(scope="module", params=["coding", "decoding"])
