@@ -27,7 +27,7 @@ Measured: scikit-learn's digits, `laptop` and its arms, 600 steps of 64, three s
        *Reproduced* is the number of parameters: 43.7 million beside the 143.5 of that code's MAE
        with 12 + 8 blocks of the same width. Beside a transformer of as many parameters (`narrow`)
        features are alike within two deviations: *not visible at this scale*. It recovers hidden
-       pixels worse, 0.727 and 0.602. Half of each code is zero before training too, a little more
+       pixels worse. Half of each code is zero before training too, a little more
        after; coding rates grow with training and from layer to layer, where layers are to lower
        them: *opposite*. Beside a transformer of the same width, which is the claim's: not measured.
 
