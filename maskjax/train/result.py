@@ -23,7 +23,7 @@ class Result:
       empty in all processes but the first.
     seeds: the scalars of the last step of each seed.
     parameters: how many the run has, frozen ones left out.
-    stopped: whether `on_eval` ended the run before its last step.
+    stopped: whether the run ended before its last step, by `on_eval` or by `config.until`.
     commands: where the files are, and how to continue, evaluate and view the run.
   """
 

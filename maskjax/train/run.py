@@ -42,6 +42,7 @@ from maskjax.train.setup.remarks import remarks
 from maskjax.train.setup.sections import checked
 from maskjax.train.setup.stages import run_stages
 from maskjax.train.state import State, parameter_count
+from maskjax.train.stopping import Until
 from maskjax.train.workdirs import remote
 from maskjax.train.workdirs.workdir import changed, claim, flatten, known_record, read_record, saved
 from maskjax.view.reconstruction import pick, spaced
@@ -115,8 +116,9 @@ def train(
       if me().first:
         folder.mkdir(parents=True, exist_ok=True)
       run_stages({**parts.config, "seed": seed}, folder, train)
-      steps[seed] = fit(parts, folder, seed, stop, on_eval)
-      if steps[seed] < parts.total_steps:
+      until = Until(parts.config, folder, on_eval)
+      steps[seed] = until.ended() or fit(parts, folder, seed, stop, until.asked)
+      if steps[seed] < parts.total_steps and not until.ended():
         break
     count = parameter_count(parts.state.variables)
     found = collected(folders, steps, total=parts.total_steps, parameters=count)

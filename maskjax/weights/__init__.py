@@ -1,9 +1,10 @@
 """Weights: masks over parameter trees, chosen by the same words as masks over positions."""
 
-from maskjax.weights.fixed import fixed_masks
+from maskjax.weights.fixed import fixed_masks, selected_masks
 from maskjax.weights.held import Held, begun, masks, settle, sparsity, zero
 from maskjax.weights.hold import hold
 from maskjax.weights.patterns import learned_patterns
+from maskjax.weights.penalties import l1_penalty, penalized, tanh_penalty
 from maskjax.weights.ratios import balanced, erk, pyramidal, uniform
 from maskjax.weights.reparametrize import Reparametrization, reparametrized
 from maskjax.weights.score import (
@@ -30,16 +31,20 @@ __all__ = [
   "gradient",
   "hold",
   "input_scaled_magnitude",
+  "l1_penalty",
   "learned_patterns",
   "learned_scores",
   "magnitude",
   "masks",
+  "penalized",
   "pyramidal",
   "random",
   "reparametrized",
   "resampled",
+  "selected_masks",
   "settle",
   "sparsity",
+  "tanh_penalty",
   "thresholded_scores",
   "uniform",
   "uniform_numbers",

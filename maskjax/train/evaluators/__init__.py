@@ -21,6 +21,7 @@ from maskjax.train.evaluators.maps import correlation, mean
 from maskjax.train.evaluators.masked_reconstruction import masked_reconstruction
 from maskjax.train.evaluators.modalities import modalities
 from maskjax.train.evaluators.motion import motion
+from maskjax.train.evaluators.pruned import pruned_accuracy
 from maskjax.train.evaluators.samples import samples
 from maskjax.train.evaluators.scalars import scalars
 from maskjax.train.evaluators.selected import selected
@@ -48,6 +49,7 @@ __all__ = [
   "mean",
   "modalities",
   "motion",
+  "pruned_accuracy",
   "reconstruction",
   "samples",
   "scalars",

@@ -23,6 +23,7 @@ from maskjax.train.optimizers.rules import match
 from maskjax.train.plan import flops
 from maskjax.train.setup.by_kind import by_kind
 from maskjax.train.setup.durations import duration
+from maskjax.train.setup.penalty import penalized, where_of
 from maskjax.train.state import State, begun, init_opt_state, start
 from maskjax.train.step import make_step
 
@@ -31,12 +32,12 @@ Config = Mapping[str, Any]
 # A rerun on a workdir must agree in these; all other fields are free to change.
 IDENTITY = (
   "task", "over", "input", "model", "score", "select", "hide", "target", "losses", "let",
-  "branches", "teachers", "taps", "gates", "final", "prepare", "reparametrize", "data", "optimizer",
-  "hold", "batch_size", "seed", "ema", "total",
+  "branches", "teachers", "taps", "gates", "final", "prepare", "penalty", "reparametrize", "data",
+  "optimizer", "hold", "batch_size", "seed", "ema", "total",
 )  # fmt: skip
 FREE = (
   "job", "seeds", "accumulate", "loader", "evals", "eval_batch_size", "checkpoint", "log", "resume",
-  "init_from", "init_except", "init_missing", "stages", "debug", "profile", "sample",
+  "init_from", "init_except", "init_missing", "stages", "until", "debug", "profile", "sample",
   "explain", "mesh", "answers", "scalars",
 )  # fmt: skip
 DTYPES = ("float32", "bfloat16", "float16")
@@ -162,8 +163,8 @@ def make_task(config: Config, record: Record) -> Task:
   """The task that a config describes, for data of this record.
 
   `config.task.fn` makes it from what it names of the config, the record and the lengths of the run;
-  `config.prepare` are statistics by name, see `maskjax.task.prepare`, and `config.reparametrize`
-  learned masks over the weights.
+  `config.prepare` are statistics by name, see `maskjax.task.prepare`, `config.penalty` is a penalty
+  of the weights and `config.reparametrize` learned masks over them.
 
   Raises:
     BadInput: a name, an argument or a combination that cannot work.
@@ -173,6 +174,8 @@ def make_task(config: Config, record: Record) -> Task:
   bind.check(task, offers, "the config")
   made: Task = bind.call(task, offers)
   made = with_statistics(made, config, record)
+  if config.get("penalty"):
+    made = penalized(made, config["penalty"], lengths)
   section = config.get("reparametrize")
   return reparametrized(made, section, lengths) if section else made
 
@@ -200,9 +203,8 @@ def reparametrized(made: Task, section: Config, lengths: Lengths) -> Task:
   Raises:
     BadInput: an unknown function, argument or schedule.
   """
-  rules, rest = section.get("where"), {k: v for k, v in section.items() if k != "where"}
-  where = (lambda params: match(params, rules, default=False).values) if rules else None
-  return weights.reparametrized(made, bound(rest, lengths)(where=where))
+  rest = {k: v for k, v in section.items() if k != "where"}
+  return weights.reparametrized(made, bound(rest, lengths)(where=where_of(section)))
 
 
 def run_lengths(config: Config, record: Record) -> Lengths:

@@ -12,6 +12,7 @@ from maskjax.train.log.loggers import bind_loggers
 from maskjax.train.pod.member import me
 from maskjax.train.setup.build import IDENTITY, LENGTHS, Parts
 from maskjax.train.setup.initial import excepted
+from maskjax.train.stopping import rule
 from maskjax.train.workdirs.workdir import changed, check_config
 
 log = logging.getLogger("maskjax")
@@ -54,9 +55,10 @@ def check(parts: Parts, workdir: pathlib.Path) -> None:
   """Refuses what cannot work in a workdir, as far as it can be known before its stages are trained.
 
   Raises:
-    BadInput: other data there, a checkpoint section or `init_except` that is wrong.
+    BadInput: other data there, a stopping rule, checkpoint section or `init_except` that is wrong.
   """
   check_data(workdir, parts)
+  rule(parts.config)
   check_saving(parts.config)
   excepted(parts.config, parts.state.variables, parts.task)
 
