@@ -53,7 +53,9 @@ WHERE = (("kernel$", True),)
 def method(c: ConfigDict) -> None:
   """Dense, then with a penalty that grows, then pruned by magnitude and trained on."""
   dense, regularized = copy.deepcopy(c), copy.deepcopy(c)
-  masks = dict(fn="weights.selected_masks", select=dict(fn="select.top", ratio=0.9, rounding="down"))
+  masks = dict(
+    fn="weights.selected_masks", select=dict(fn="select.top", ratio=0.9, rounding="down")
+  )
   regularized.stages, regularized.init_from = dict(dense=dense), "stages/dense"
   regularized.penalty = dict(
     fn="weights.tanh_penalty",

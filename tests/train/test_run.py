@@ -72,7 +72,7 @@ TOY: dict[str, Any] = {
 # What a config says of a run, not of what it is made of.
 AROUND = (
   "job", "seed", "seeds", "loader", "evals", "eval_batch_size", "checkpoint", "log", "profile",
-  "resume", "init_from", "init_except", "init_missing", "stages", "sample", "explain",
+  "resume", "init_from", "init_except", "init_missing", "stages", "until", "sample", "explain",
 )  # fmt: skip
 
 
