@@ -1,4 +1,4 @@
-r"""HyperSparse (Glandorf et al., 2023): small weights are pulled to zero until pruning costs nothing.
+r"""HyperSparse (Glandorf et al., 2023): small weights shrink until pruning them costs nothing.
 
 Paper: Glandorf, Kaiser, Rosenhahn. "HyperSparse Neural Networks: Shifting Exploration to
        Exploitation through Adaptive Regularization", ICCV Workshops 2023, arXiv:2308.07163; code at

@@ -27,14 +27,14 @@ KNEE = 0.6584789
 
 
 def l1_penalty(leaves: Leaves) -> Float[Array, ""]:
-  r"""The sum of the absolute values of all weights: $\sum_i |w_i|$.
+  r"""The sum of the absolute values of all weights, $\sum_i |w_i|$; no gradient where one is zero.
 
   >>> l1_penalty({"a": jnp.array([1.0, -2.0]), "b": jnp.array([3.0])}).item()
   6.0
 
   Tibshirani, "Regression Shrinkage and Selection via the Lasso", 1996.
   """
-  return _sum([jnp.abs(leaf.astype(jnp.float32)) for leaf in leaves.values()])
+  return _sum(list(map(_size, leaves.values())))
 
 
 def tanh_penalty(leaves: Leaves, *, ratio: float) -> Float[Array, ""]:
@@ -67,7 +67,7 @@ def tanh_penalty(leaves: Leaves, *, ratio: float) -> Float[Array, ""]:
   """
   if not 0 <= ratio < 1:
     raise BadInput(f"tanh_penalty: ratio must lie in [0, 1), got {ratio}")
-  sizes = [jnp.abs(leaf.astype(jnp.float32)) for leaf in leaves.values()]
+  sizes = list(map(_size, leaves.values()))
   fixed = jax.lax.stop_gradient(sizes)
   count = count_of(sum(x.size for x in sizes), ratio=ratio, rounding="down") + 1
   # As `select.top` would hide them: the knee lies at the largest of these.
@@ -120,6 +120,12 @@ def penalized(
     return {**terms, PENALTY: Term(value, jnp.float32(1))}, aux
 
   return task._replace(loss=loss)
+
+
+def _size(leaf: Float[Array, "..."]) -> Float[Array, "..."]:
+  """The absolute values, with no slope at zero, where that of `jnp.abs` is 1."""
+  leaf = leaf.astype(jnp.float32)
+  return leaf * jax.lax.stop_gradient(jnp.sign(leaf))
 
 
 def _sum(leaves: list[Float[Array, "..."]]) -> Float[Array, ""]:

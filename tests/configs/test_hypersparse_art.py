@@ -6,7 +6,9 @@ from flax.traverse_util import flatten_dict
 
 from maskjax import lab
 from maskjax.sections import argument
+from maskjax.task.base import Aux
 from maskjax.train.setup.build import run_lengths
+from maskjax.train.setup.penalty import penalized
 
 NAME, STAGE = "hypersparse_art", "hypersparse_art/regularized"
 
@@ -23,21 +25,27 @@ def vector(leaves):
 
 def test_small_weights_of_all_layers_are_pulled_more_and_more_and_large_ones_are_not(built):
   made = built(STAGE, "laptop")
-  section, params, key = made.config["penalty"], made.variables["params"], jax.random.key(0)
-
-  def penalty(params, step):
-    terms, _ = made.task.loss({**made.variables, "params": params}, made.batch, key, step)
-    return terms["penalty"].sum / terms["penalty"].count
-
-  run = jax.jit(jax.vmap(jax.value_and_grad(penalty), (None, 0)))
-  values, slopes = jax.device_get(run(params, np.array([0, made.total_steps], np.int32)))
-  assert (values == 0).all()
+  section, params = made.config["penalty"], made.variables["params"]
+  terms, _ = jax.eval_shape(made.task.loss, made.variables, made.batch, jax.random.key(0), 0)
+  assert set(terms) == {"recover", "penalty"}
+  # Without the network, of which the penalty asks nothing.
+  nothing = made.task._replace(loss=lambda *_: ({}, Aux()))
+  alone = penalized(nothing, section, run_lengths(made.config, made.record)).loss
+  value = lambda params, step: alone({"params": params}, {}, None, step)[0]["penalty"].sum
+  values, slopes = [], []
+  run = jax.jit(jax.value_and_grad(value))
+  for step in (0, made.total_steps):
+    found = jax.device_get(run(params, np.int32(step)))
+    values.append(found[0])
+    slopes.append(flat(found[1]))
+  assert values == [0, 0]
   size, ratio = np.abs(vector(flat(params))).astype(np.float64), section["ratio"]
   assert ratio == 0.98
   s = np.arctanh(3**-0.5) / np.sort(size)[int(ratio * len(size))]
   wanted = size.sum() / np.tanh(s * size).sum() * s / np.cosh(s * size) ** 2
-  for i, strength in enumerate((section["scale"]["start"], section["scale"]["end"])):
-    own = {name: x[i] for name, x in flat(slopes).items()}
+  assert wanted.max() > 3 * wanted.min()
+  for own, end in zip(slopes, ("start", "end"), strict=True):
+    strength = section["scale"][end]
     np.testing.assert_allclose(np.abs(vector(own)), strength * wanted, rtol=1e-3, atol=1e-9)
     np.testing.assert_array_equal(np.sign(vector(own)), np.sign(vector(flat(params))))
     assert all((x == 0).all() for name, x in own.items() if not name.endswith("kernel"))

@@ -102,6 +102,7 @@ def compare(
     regularized = c.stages.regularized.penalty
     c.batch_size, c.total_epochs, c.total_steps, c.stages, c.init_from = BATCH, 0.0, 9, {}, ""
     c.model.update(depth=8, dtype="float32", zero_init=False)
+    c.optimizer.schedule = "constant"
     c.optimizer.update(beside.CONSTANT)
     if penalty:
       c.hold, c.penalty = None, {**regularized.to_dict(), "ratio": RATIO, "scale": STRENGTH}
@@ -138,7 +139,7 @@ def compare(
   start = beside.far(variables["params"], read(pruned)["params"])
   losses, slopes, after = within
   # The optimiser's masks are chosen from the weights that it begins with: pruned ones tie at zero.
-  costs, norms, moved = held.steps(variables, 2)
+  costs, _, moved = held.steps(variables, 2)
   one, two, rest = beside.moves(
     variables["params"], moved, [read(x)["params"] for x in after], read(slopes[0])["params"]
   )
