@@ -46,7 +46,9 @@ def test_gradient_is_that_of_one_vector_and_the_value_is_zero(found, ratio):
   value, slope = found[ratio]
   assert value == 0
   got = np.concatenate([slope[name].ravel() for name in LEAVES])
-  np.testing.assert_allclose(got, slopes(VECTOR, ratio), rtol=2e-5, atol=1e-7)
+  wanted = slopes(VECTOR, ratio)
+  # Beyond the knee 1 - tanh² cancels.
+  np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=5e-7 * np.abs(wanted).max())
   assert (slope["c"] == 0).all()
 
 
