@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 Leaves = Mapping[str, Float[Array, "..."]]
 PENALTY = "penalty"
-# Where the third derivative of the hyperbolic tangent is zero: its slope bends most there.
-KNEE = 0.6584789
+# Where the third derivative of the hyperbolic tangent is zero, artanh(1 / √3), as the public code
+# of HyperSparse rounds it: its slope falls fastest there.
+KNEE = 0.6585
 
 
 def l1_penalty(leaves: Leaves) -> Float[Array, ""]:

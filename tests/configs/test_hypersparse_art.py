@@ -5,12 +5,12 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from maskjax import lab
-from maskjax.sections import argument
+from maskjax.sections import Lengths, argument
 from maskjax.task.base import Aux
-from maskjax.train.setup.build import run_lengths
+from maskjax.train.setup.build import make_task, run_lengths
 from maskjax.train.setup.penalty import penalized
 
-NAME, STAGE = "hypersparse_art", "hypersparse_art/regularized"
+NAME = "hypersparse_art"
 
 
 def flat(tree):
@@ -24,9 +24,10 @@ def vector(leaves):
 
 
 def test_small_weights_of_all_layers_are_pulled_more_and_more_and_large_ones_are_not(built):
-  made = built(STAGE, "laptop")
-  section, params = made.config["penalty"], made.variables["params"]
-  terms, _ = jax.eval_shape(made.task.loss, made.variables, made.batch, jax.random.key(0), 0)
+  made, params = built(NAME, "laptop"), built(NAME, "laptop").variables["params"]
+  section = lab.read(f"{NAME}:laptop").stages.regularized.penalty.to_dict()
+  whole = make_task({**made.config, "penalty": section}, made.record).loss
+  terms, _ = jax.eval_shape(whole, made.variables, made.batch, jax.random.key(0), 0)
   assert set(terms) == {"recover", "penalty"}
   # Without the network, of which the penalty asks nothing.
   nothing = made.task._replace(loss=lambda *_: ({}, Aux()))
@@ -51,14 +52,14 @@ def test_small_weights_of_all_layers_are_pulled_more_and_more_and_large_ones_are
     assert all((x == 0).all() for name, x in own.items() if not name.endswith("kernel"))
 
 
-def test_strength_grows_by_a_twentieth_an_epoch_and_the_rate_stays(built):
-  made = built(STAGE)
-  section, lengths = made.config["penalty"], run_lengths(made.config, made.record)
-  strength, epoch = argument(section["scale"], lengths).value, made.total_steps / 300
+def test_strength_grows_by_a_twentieth_an_epoch_and_the_rate_stays():
+  c = lab.read(NAME).stages.regularized
+  epoch = 50_000 / c.batch_size
+  lengths = Lengths(round(c.total_epochs * epoch), epoch)
+  strength = argument(c.penalty.scale.to_dict(), lengths).value
   found = [float(strength(np.int32(round(i * epoch)))) for i in (0, 1, 150)]
   np.testing.assert_allclose(found, 5e-6 * 1.05 ** np.array([0, 1, 150]), rtol=1e-3)
-  rate = made.optimizer.rate
-  assert rate(0) == rate(made.total_steps - 1)
+  assert (c.optimizer.schedule, c.stages.dense.optimizer.schedule) == ("constant", "constant")
 
 
 def test_the_smallest_weights_of_all_layers_are_hidden_from_before_the_first_step(built):
@@ -99,4 +100,7 @@ def test_the_run_with_the_penalty_is_asked_about_the_mask_that_follows():
 
 def test_norms_and_biases_decay_as_in_the_public_code(built):
   assert all(jax.tree.leaves(built(NAME).optimizer.decays))
-  assert all(jax.tree.leaves(built(STAGE).optimizer.decays))
+  c = lab.read(NAME)
+  rules = c.optimizer.decay_rules
+  assert c.stages.regularized.optimizer.decay_rules == rules
+  assert c.stages.regularized.stages.dense.optimizer.decay_rules == rules

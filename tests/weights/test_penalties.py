@@ -29,7 +29,7 @@ def slopes(vector, ratio):
 def at_zero(vector, ratio):
   """The scale inside the tanh, and the slope that weights next to zero have."""
   size = np.abs(vector)
-  s = np.arctanh(1 / np.sqrt(3)) / np.sort(size)[int(ratio * len(size))]
+  s = 0.6585 / np.sort(size)[int(ratio * len(size))]
   return s, s * size.sum() / np.tanh(s * size).sum()
 
 
