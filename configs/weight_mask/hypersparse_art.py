@@ -5,13 +5,32 @@ Paper: Glandorf, Kaiser, Rosenhahn. "HyperSparse Neural Networks: Shifting Explo
        github.com/GreenAutoML4FAS/HyperSparse.
 Claim: ResNet-32 on CIFAR-10: 92.69 % with 98 % of the weights hidden, 89.35 with 99.5 %, dense
        94.70 (README of the code). Better than other ways of pruning, the more so the sparser.
-Measured: digits of scikit-learn, 2026-12-01, by the command below:
+Measured: digits of scikit-learn, a ResNet-8 of 75,002 parameters, 98 % hidden, three seeds, f32, one
+       shared core, 2026-12-01, by the command below with
+       --config.stages.regularized.init_from=runs/dense, a run of supervised:laptop; magnitude is
+       `one_shot` from the same:
 
-       | run      | accuracy     |
-       |----------|--------------|
-       | `laptop` | not measured |
+       | run                      | accuracy      | steps with a penalty |
+       |--------------------------|---------------|----------------------|
+       | dense                    | 0.988 ± 0.004 | -                    |
+       | `laptop`, not trained on | 0.971 ± 0.004 | 271 ± 13             |
+       | `laptop`                 | 0.981 ± 0.005 | 271 ± 13             |
+       | magnitude                | not measured  | -                    |
+       | `l1`                     | not measured  | not measured         |
 
-       *Not measured*. Settings: nothing was chosen.
+       Of training examples, pruned at once:
+
+       | run                    | accuracy (train) |
+       |------------------------|------------------|
+       | dense                  | 0.136 ± 0.034    |
+       | `laptop`, as it is     | 0.981 ± 0.011    |
+       | `laptop`, once it ends | 0.992 ± 0.004    |
+
+       The penalty moves what the network knows into the fiftieth of its weights that stays, and the
+       run ends by its rule in all seeds: *reproduced*. Whether it goes before magnitude pruning and
+       L1: *not measured*. Settings: the range of the strength was chosen on a fifth of train that
+       was held out, one seed, the first that was tried there; with one from 1e-5 to 1e-2 the rule
+       was not met in 660 steps on all of train, one seed. Rates were not tuned.
 Run:   maskjax --config=hypersparse_art:laptop --workdir=runs/hypersparse_art
 
 Three runs, one after another. `dense` is trained as usual. `regularized` goes on from it with a
@@ -45,7 +64,7 @@ NUMBERS = 864 + 10 * 9216 + 18_432 + 9 * 36_864 + 73_728 + 9 * 147_456 + 32 * 64
 NOTE = dict(
   scale=dict(shape=(32, 32, 3), classes=10, examples=50_000, parameters=NUMBERS + 4928 + 10),
   counted="public code: beside_hypersparse_art.py",
-  held="partly: not measured",
+  held="partly: magnitude pruning and L1 beside it are not measured",
 )
 WHERE = (("kernel$", True),)
 
