@@ -5,8 +5,8 @@ Paper: Glandorf, Kaiser, Rosenhahn. "HyperSparse Neural Networks: Shifting Explo
        github.com/GreenAutoML4FAS/HyperSparse.
 Claim: ResNet-32 on CIFAR-10: 92.69 % with 98 % of the weights hidden, 89.35 with 99.5 %, dense
        94.70 (README of the code). Better than other ways of pruning, the more so the sparser.
-Measured: digits of scikit-learn, a ResNet-8 of 75,002 parameters, 98 % hidden, three seeds, f32, one
-       shared core, 2026-12-01, by the command below with
+Measured: digits of scikit-learn, a ResNet-8 of 75,002 parameters, 98 % hidden, three seeds, f32,
+       one shared core, 2026-12-01, by the command below with
        --config.stages.regularized.init_from=runs/dense, a run of supervised:laptop; magnitude is
        `one_shot` from the same:
 
@@ -46,7 +46,7 @@ Deviations: strength grows at each update, in the public code by epoch. Both acc
 stopping rule are of training examples as they are, by running statistics, in the public code of
 augmented ones, the dense one while it is trained. There the best three epochs so far are compared,
 and the middle one of them is gone on with; here the last three, and the last. There an epoch counts
-before there are three. The run with a penalty has an end, where the public code has none. Of the
+before there are three; here it is 781 steps. The run with a penalty has an end, where the public code has none. Of the
 weights floor(ratio n) are hidden, there one more.
 """
 
