@@ -44,10 +44,10 @@ place of HyperSparse's; `one_shot` no penalty at all, for as many steps at most.
 The default is the public code's ResNet-32 on CIFAR-10.
 Deviations: strength grows at each update, in the public code by epoch. Both accuracies of the
 stopping rule are of training examples as they are, by running statistics, in the public code of
-augmented ones, the dense one while it is trained. There the best three epochs so far are compared,
-and the middle one of them is gone on with; here the last three, and the last. There an epoch counts
-before there are three; here it is 781 steps. The run with a penalty has an end, where the public code has none. Of the
-weights floor(ratio n) are hidden, there one more.
+augmented ones, the dense one while it is trained; an epoch of the rule is 781 steps. There the best
+three epochs so far are compared, fewer before there are three, and the middle one of them is gone
+on with; here the last three, and the last. The run with a penalty has an end, where the public code
+has none. Of the weights floor(ratio n) are hidden, there one more.
 """
 
 import copy
