@@ -72,35 +72,20 @@ WHERE = (("kernel$", True),)
 def method(c: ConfigDict) -> None:
   """Dense, then with a penalty that grows, then pruned by magnitude and trained on."""
   dense, regularized = copy.deepcopy(c), copy.deepcopy(c)
-  masks = dict(
-    fn="weights.selected_masks", select=dict(fn="select.top", ratio=0.9, rounding="down")
-  )
+  smallest = dict(fn="select.top", ratio=0.9, rounding="down")
+  masks = dict(fn="weights.selected_masks", select=smallest)
   regularized.stages, regularized.init_from = dict(dense=dense), "stages/dense"
-  regularized.penalty = dict(
-    fn="weights.tanh_penalty",
-    ratio=0.9,
-    where=WHERE,
-    scale=dict(fn="schedule.exponential", start=5e-6, end=5e-6 * 1.05**300),
-  )
+  growing = dict(fn="schedule.exponential", start=5e-6, end=5e-6 * 1.05**300)
+  regularized.penalty = dict(fn="weights.tanh_penalty", ratio=0.9, where=WHERE, scale=growing)
   regularized.evals.pruned = dict(
     fn="train.evaluators.pruned_accuracy", every=781, split="train", where=WHERE, masks=masks
   )
-  regularized.until = dict(
-    fn="train.stopping.exceeds",
-    metric="eval/pruned/accuracy",
-    than="eval/pruned/dense",
-    mean_of=3,
-  )
+  better = dict(metric="eval/pruned/accuracy", than="eval/pruned/dense")
+  regularized.until = dict(fn="train.stopping.exceeds", mean_of=3, **better)
   c.stages, c.init_from = dict(regularized=regularized), "stages/regularized"
   # No score of what is shown is positive: nothing more is hidden.
-  c.hold = dict(
-    fn="weights.hold",
-    where=WHERE,
-    every=100,
-    within=masks,
-    score=dict(fn="weights.magnitude"),
-    select=dict(fn="select.threshold", above=0.0),
-  )
+  rest = dict(score=dict(fn="weights.magnitude"), select=dict(fn="select.threshold", above=0.0))
+  c.hold = dict(fn="weights.hold", where=WHERE, every=100, within=masks, **rest)
   c.evals.sparsity = dict(fn="train.evaluators.sparsity", every=0)
 
 
@@ -127,9 +112,8 @@ def laptop(c: ConfigDict) -> None:
   for config in (c, regularized):
     config.optimizer.update(learning_rate=0.1, warmup_steps=0)
     config.checkpoint.every = config.total_steps
-  regularized.optimizer.schedule = "constant"
+  regularized.optimizer.schedule, regularized.evals.pruned.every = "constant", 22
   regularized.penalty.scale.update(start=1e-3, end=1.0)
-  regularized.evals.pruned.every = 22
 
 
 @lab.preset("laptop")
