@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Key
 
@@ -28,6 +27,7 @@ from maskjax.task.partner import partners
 from maskjax.task.prepare import PREPARED
 from maskjax.task.reader import DETACHED, Parts, Reader
 from maskjax.task.run import Run
+from maskjax.task.teacher import copies
 from maskjax.task.values import features
 
 STATE, PARTNERS = "state", "other"
@@ -288,13 +288,7 @@ class Masked:
     if not self.parts.teachers:
       return variables
     # Their own buffers: the train step gives its state's memory away.
-    return {**variables, TEACHERS: _copies(self.learned(variables), tuple(self.parts.teachers))}
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _copies(tree: Any, names: tuple[str, ...]) -> dict[str, Any]:
-  """Copies of a tree by name, all in one program."""
-  return {name: jax.tree.map(jnp.copy, tree) for name in names}
+    return {**variables, TEACHERS: copies(self.learned(variables), tuple(self.parts.teachers))}
 
 
 def _terms(loss: Loss, made: Any, step: Any) -> dict[str, Term]:

@@ -1,12 +1,13 @@
 """Teachers: networks that follow those that learn."""
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-__all__ = ["ema"]
+__all__ = ["copies", "ema"]
 
 
 def ema(
@@ -29,3 +30,13 @@ def ema(
     )
 
   return jax.tree.map(one, teacher, params)
+
+
+@partial(jax.jit, static_argnums=1)
+def copies(tree: PyTree, names: tuple[str, ...]) -> dict[str, PyTree]:
+  """Copies of a tree by name, with memory of their own: all in one program.
+
+  >>> copies({"w": jnp.ones(2)}, ("teacher",))["teacher"]["w"].tolist()
+  [1.0, 1.0]
+  """
+  return {name: jax.tree.map(jnp.copy, tree) for name in names}
