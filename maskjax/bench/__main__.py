@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from maskjax.bench import harness, table
+from maskjax.bench.lacking import lacking
 from maskjax.errors import BadInput, unknown
 from maskjax.extras import needs
 from maskjax.train.pod import threads
@@ -74,6 +75,9 @@ def run(rows: Sequence[harness.Row], given: argparse.Namespace) -> int:
   cores = available[: given.threads]
   if len(cores) < given.threads:
     raise BadInput(f"--threads={given.threads}, but there are {len(cores)} cores")
+  for name, packages in lacking(rows, given.torch).items():
+    gone = f"{', '.join(packages)} is not installed beside the peers: --torch={given.torch}"
+    print(f"warning: {name} goes without a peer, as {gone}", file=sys.stderr, flush=True)
   done: list[table.Measured] = []
   status = 0
   taken = {"size": given.size, "repeats": f"{given.repeats} at most, in turns; medians"}

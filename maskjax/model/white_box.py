@@ -50,8 +50,8 @@ class SubspaceAttention(nn.Module):
   $\mathrm{out}\,[U_h x\, \mathrm{softmax}((U_h x)^\top U_h x / \sqrt{k})]_h$, where $U_h$ takes a
   token to head h's k numbers; with $\mathrm{out} = U^\top$ it is a gradient step on the coding rate
   of tokens in these subspaces, approximately. Here, as in the public code, it is learned freely,
-  with a bias. Places are those of a transformer's attention; the projections, `[*b heads n k]`, are told as
-  "projections".
+  with a bias. Places are those of a transformer's attention; the projections, `[*b heads n k]`, are
+  told as "projections".
 
   Source: Yu et al. 2023 (CRATE), section 2.3.
   """

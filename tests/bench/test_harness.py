@@ -11,6 +11,7 @@ import pytest
 from maskjax.bench import __main__ as command
 from maskjax.bench import harness, table, worker
 from maskjax.bench.harness import Contender, Crash, Goal, Line, Result, Row, at_least, at_most
+from maskjax.bench.lacking import lacking
 from maskjax.errors import BadInput
 
 FAKES = str(pathlib.Path(__file__).with_name("fakes.py"))
@@ -71,6 +72,16 @@ def test_what_does_not_measure_itself_is_timed_in_several_runs():
   seconds = worker.measure(work)
   assert seconds >= 0
   assert work["facts"]["counts"] == {"before": 1, "run": 3}
+
+
+def test_what_peers_lack_is_known_before_they_run(tmp_path):
+  file = tmp_path / "peer.py"
+  file.write_text("import json\ndef f(size):\n  import numpy.linalg\n  from no_such.x import y\n")
+  made = row([Contender("b", f"{file}:f", peer=True), fake("a", "steady")])
+  assert lacking([made], sys.executable) == {"fake": ["no_such"]}
+  assert lacking([row([fake("a", "steady")])], "no_interpreter") == {}
+  with pytest.raises(BadInput, match="there is no interpreter 'no_interpreter'"):
+    lacking([made], "no_interpreter")
 
 
 def test_a_missing_peer_is_absent_and_the_rest_goes_on():
