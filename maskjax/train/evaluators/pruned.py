@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from jaxtyping import Array, Bool
 
 from maskjax.task.answers import needs
 from maskjax.train.evaluators.accuracy import accuracy
+from maskjax.train.evaluators.context import labelled
 from maskjax.train.optimizers.rules import match
 from maskjax.weights.held import named_leaves
 
@@ -42,13 +44,12 @@ def pruned_accuracy(
 
   Zhu and Gupta, "To prune, or not to prune", 2017 (accuracy at a sparsity).
   """
+  labelled(context, "pruned_accuracy")
   params = context.variables["params"]
   pruned = {**context.variables, "params": _pruned(params, masks, where)}
-  look = {"split": split, "batch_size": batch_size}
-  return {
-    **accuracy(dataclasses.replace(context, variables=pruned), **look),
-    "dense": accuracy(context, **look)["accuracy"],
-  }
+  look = partial(accuracy, split=split, batch_size=batch_size)
+  dense = look(context)["accuracy"]
+  return {**look(dataclasses.replace(context, variables=pruned)), "dense": dense}
 
 
 def _pruned(params: Any, masks: Callable[..., Any], where: Any) -> Any:

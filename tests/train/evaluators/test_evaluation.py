@@ -202,6 +202,7 @@ ELSEWHERE = {
   ("fmix", "fitted"): "how well the training images are fitted",
   ("remasker", "imputation"): "the cells that were hidden on purpose",
   ("remasker", "reconstruction"): "a table's rows are all for training",
+  ("hypersparse_art", "pruned"): "the rule that ends the run is told of training examples",
   ("audio_mae", "reconstruction"): "AudioSet has no test split",
 }
 
