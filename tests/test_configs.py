@@ -62,11 +62,15 @@ def test_every_stage_is_needed_by_the_run_that_has_it(file):
 def test_every_preset_names_what_is_there(file):
   """Its graph is built, with the data that its note tells; default and laptop are built below."""
   module = lab.load(file)
-  scale = module.NOTE.get("laptop", module.NOTE["scale"])
   for preset in set(module.PRESETS) - {"laptop", "smoke"}:
-    config = plain(module.get_config(preset))
-    record = tiny.record(tiny.fitted(scale, config["data"]), config["data"].get("train", "train"))
-    assert make_task(config, record).answers
+    assert task_of(module, module.get_config(preset)).answers
+
+
+def task_of(module, config):
+  """The task of a config, with data such as its note tells of its laptop."""
+  scale, config = module.NOTE.get("laptop", module.NOTE["scale"]), plain(config)
+  record = tiny.record(tiny.fitted(scale, config["data"]), config["data"].get("train", "train"))
+  return make_task(config, record)
 
 
 FLAG = re.compile(r"--config\.([\w.]+)=('[^']*'|[^\s,;|)`]*[^\s,;|)`.:])")
@@ -98,10 +102,7 @@ def refused(module, preset, flags):
     for key, value in flags:
       lab.assign(config, key, value)
     if {key.split(".")[0] for key, _ in flags} & {*TRAINED, "hold"}:
-      scale = module.NOTE.get("laptop", module.NOTE["scale"])
-      config = plain(config)
-      record = tiny.record(tiny.fitted(scale, config["data"]), config["data"].get("train", "train"))
-      make_task(config, record)
+      task_of(module, config)
   except BadInput as error:
     return error
   return None

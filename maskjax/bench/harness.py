@@ -167,6 +167,17 @@ class Process:
     raise Crash(f"{self.name} ended with status {status}:\n{tail}")
 
 
+def interpreter(python: str) -> str:
+  """The name or path of an interpreter, as it was given.
+
+  Raises:
+    BadInput: there is none.
+  """
+  if shutil.which(python) is None:
+    raise BadInput(f"there is no interpreter {python!r}")
+  return python
+
+
 @contextlib.contextmanager
 def started(
   contender: Contender, size: Size, cores: Sequence[int], torch: str
@@ -176,10 +187,8 @@ def started(
   place = contender.target
   if place.startswith("peers/"):
     place = str(HERE / place)
-  python = torch if contender.peer else sys.executable
+  python = interpreter(torch) if contender.peer else sys.executable
   command = [python, str(HERE / "worker.py"), place, json.dumps(given)]
-  if shutil.which(python) is None:
-    raise BadInput(f"there is no interpreter {python!r}")
   with tempfile.TemporaryFile() as errors:
     process = subprocess.Popen(
       command,

@@ -3,13 +3,11 @@
 import ast
 import json
 import pathlib
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from maskjax.bench.harness import HERE, Row
-from maskjax.errors import BadInput
+from maskjax.bench.harness import HERE, Row, interpreter
 
 FIND = """
 import importlib.util, json, sys
@@ -39,12 +37,8 @@ def lacking(rows: Sequence[Row], python: str) -> dict[str, list[str]]:
   every = sorted(set().union(*wanted.values()))
   if not every:
     return {}
-  if shutil.which(python) is None:
-    raise BadInput(f"there is no interpreter {python!r}")
-  said = subprocess.run(
-    [python, "-c", FIND, *every], capture_output=True, text=True, check=True
-  ).stdout
-  gone = set(json.loads(said))
+  command = [interpreter(python), "-c", FIND, *every]
+  gone = set(json.loads(subprocess.run(command, capture_output=True, check=True).stdout))
   return {name: sorted(own & gone) for name, own in wanted.items() if own & gone}
 
 
